@@ -1,0 +1,5 @@
+"""`python -m server` is `fanwise`."""
+
+from .cli import main
+
+main(prog_name="fanwise")

@@ -1,0 +1,86 @@
+"""The client over plain ASGI: for servers that do not offer us the connection. The same behaviour, slower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from .publication import Publication
+from .reasons import CloseReason
+from .sink import SinkOwner
+
+
+class AsgiConnection:
+    """A sink and a source over one accepted `WebSocket`."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._owner: SinkOwner | None = None
+        self._open = True
+        self._ended = False
+        self._receiving: anyio.CancelScope | None = None
+
+    def attach(self, owner: SinkOwner) -> None:
+        """Makes `owner` hear when the connection ends."""
+        self._owner = owner
+
+    @property
+    def writable(self) -> bool:
+        """Whether the connection is open: ASGI does not tell more, `send` waits where need be."""
+        return self._open
+
+    async def send(self, batch: Sequence[Publication]) -> None:
+        """Sends each publication as one message; waits while the server's write buffer is full."""
+        for publication in batch:
+            await self._send(publication)
+
+    async def _send(self, publication: Publication) -> None:
+        try:
+            if publication.binary:
+                await self._websocket.send_bytes(publication.payload)
+            else:
+                await self._websocket.send_text(publication.payload.decode())
+        except (WebSocketDisconnect, RuntimeError, OSError):  # all that servers raise once the peer has left
+            self._lost()
+
+    async def close(self, reason: CloseReason) -> None:
+        """Sends the close message unless the peer, or the endpoint, was first."""
+        opened = self._open and self._websocket.application_state is WebSocketState.CONNECTED
+        self._open = False
+        if opened:
+            try:
+                await self._websocket.close(reason.code, reason.text)
+            except (WebSocketDisconnect, RuntimeError, OSError):  # the peer has left meanwhile
+                return
+
+    def abort(self) -> None:
+        """Stops using the connection. ASGI has no way to end it: the server does, when the endpoint returns."""
+        self._open = False
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None when the connection or the client has ended."""
+        if self._ended or self._websocket.client_state is not WebSocketState.CONNECTED:
+            return None
+        message: dict[str, object] = {}
+        with anyio.CancelScope() as self._receiving:
+            message = dict(await self._websocket.receive())
+        text, data = message.get("text"), message.get("bytes")
+        if isinstance(text, str):
+            return text
+        if isinstance(data, bytes):
+            return data
+        self._lost()
+        return None
+
+    def end(self) -> None:
+        """Wakes a waiting `receive`."""
+        self._ended = True
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+    def _lost(self) -> None:
+        self._open = False
+        if self._owner is not None:
+            self._owner.sink_closed(clean=True)  # ASGI servers do not agree on how to tell a close from a loss

@@ -1,0 +1,229 @@
+"""A client: one live connection, the queues that it is to get, and the task that writes to it while it is behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+import anyio
+
+from .encoding import join
+from .hub import Channel
+from .publication import Encoding, Publication
+from .queue import Queue
+from .reasons import CloseReason
+from .sink import DirectSink, Sink, Source
+
+# How much payload the writer task takes from a queue at once: the most that waits in user space for a slow client,
+# unless a single message is larger.
+CATCH_UP_BYTES = 65_536
+
+
+class State(Enum):
+    """What a client is doing. It goes back and forth between the first two, and on to the others."""
+
+    BEHIND = "behind"  # its writer task serves it
+    READY = "ready"  # it has everything and its sink is empty: sweeps serve it, or wake it
+    CLOSING = "closing"  # its writer task is closing it
+    CLOSED = "closed"
+
+
+class Subscription(NamedTuple):
+    """A client's place on one channel."""
+
+    channel: Channel
+    queue: Queue
+
+
+class Client:
+    """One connection. Owns the invariant that it is in ready groups exactly while it is READY, in all or in none.
+
+    Attributes:
+        id: Unique among the clients of the process.
+        address: The peer, as "host:port"; empty where the server does not tell.
+        reason: Why it was closed; None while it is open.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        address: str,
+        sink: Sink,
+        listen: Callable[[], Source],
+        encoding: Encoding,
+        close_seconds: float,
+        on_change: Callable[[Client], None],
+    ) -> None:
+        self.id = client_id
+        self.address = address
+        self.state = State.BEHIND
+        self.reason: CloseReason | None = None
+        self.subscriptions: dict[str, Subscription] = {}  # {channel name: subscription}
+        self.sink = sink
+        self._direct = sink if isinstance(sink, DirectSink) else None
+        self._fd = self._direct.fd if self._direct else None
+        self._listen = listen
+        self._source: Source | None = None  # from the first message that is asked for
+        self._encoding = encoding
+        self._close_seconds = close_seconds
+        self._on_change = on_change
+        self._wake = asyncio.Event()
+        self._sending: anyio.CancelScope | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id} {self.address} {self.state.value}>"
+
+    # What the endpoint calls.
+
+    def __aiter__(self) -> Client:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        if self._source is None:
+            self._source = self._listen()
+            if self.reason is not None:
+                self._source.end()
+        message = await self._source.receive()
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+    def close(self, reason: CloseReason = CloseReason.NORMAL) -> None:
+        """Marks the client to be closed by its writer task. Idempotent: the first reason wins."""
+        self._end(State.CLOSING, reason)
+
+    # What the broadcaster calls.
+
+    def abandon(self) -> None:
+        """Ends the client without its writer task, which has ended: at once if that was before its time. Idempotent."""
+        if self.state is not State.CLOSED:
+            self._end(State.CLOSED, CloseReason.INTERNAL)
+            self.sink.abort()
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Adds a queue, which must be one of its channel. The writer task sees to it at its next step."""
+        self._leave()
+        self.subscriptions[subscription.channel.name] = subscription
+        self._wake.set()
+
+    def overflowed(self) -> bool:
+        """Whether the sink holds the client up and a queue is over its bounds. O(its queues)."""
+        held_up = not self.sink.writable or self._sending is not None
+        return held_up and any(queue.overflowed() for _, queue in self.subscriptions.values())
+
+    async def run_writer(self) -> None:
+        """The writer task: serves the client while it is behind, and closes it in the end."""
+        while True:
+            if self.state is State.CLOSING:
+                return await self._finish()
+            if self.state is State.CLOSED:
+                return None
+            # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
+            if self.state is State.BEHIND and self.sink.writable and await self._advance():
+                continue
+            await self._wake.wait()
+            self._wake.clear()
+
+    # What a sweep calls (`group.Member`) while the client is READY.
+
+    def write(self, data: bytes) -> None:
+        """Writes a slice through the transport."""
+        assert self._direct is not None
+        self._direct.write(data)
+
+    def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
+        """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
+        assert self._direct is not None
+        self._leave()
+        queue.rewind(cursor)
+        self._direct.write(rest)
+
+    def broken(self) -> None:
+        """Leaves the ready groups; the event loop is about to report the same error."""
+        self._leave()
+        self.sink.abort()
+
+    # What the sink tells (`sink.SinkOwner`).
+
+    def sink_paused(self) -> None:
+        """The transport has buffered something."""
+        self._leave()
+
+    def sink_resumed(self) -> None:
+        """The transport is empty."""
+        self._wake.set()
+
+    def sink_closed(self, *, clean: bool) -> None:
+        """The connection ended."""
+        self._end(State.CLOSED, CloseReason.NORMAL if clean else CloseReason.LOST)
+
+    # The one way to change the state, and what keeps it true.
+
+    def _enter(self, state: State) -> None:
+        if self.state is State.READY:
+            for channel, queue in self.subscriptions.values():
+                channel.sleepers.pop(queue, None)
+                channel.group(self._encoding).leave(queue, fd=self._fd)
+        self.state = state
+        self._wake.set()
+        self._on_change(self)
+
+    def _leave(self) -> None:
+        if self.state is State.READY:
+            self._enter(State.BEHIND)
+
+    def _end(self, state: State, reason: CloseReason) -> None:
+        if self.state in (State.CLOSED, state):
+            return
+        self.reason = self.reason or reason
+        self._enter(state)
+        if self._source is not None:
+            self._source.end()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def _join(self) -> None:
+        """Enters the ready groups, or goes to sleep until a sweep: it has everything up to the last sweep's end."""
+        for channel, queue in self.subscriptions.values():
+            if self._direct is None:
+                channel.sleepers[queue] = self._leave
+            else:
+                channel.group(self._encoding).join(queue, self, fd=self._fd)
+        self.state = State.READY
+        self._on_change(self)
+
+    # The writer task's steps.
+
+    async def _advance(self) -> bool:
+        """Sends one slice of each queue that is behind the last sweep; joins the ready groups if there was none."""
+        sent = False
+        for channel, queue in list(self.subscriptions.values()):
+            if queue.gap() is not None:
+                self.close(CloseReason.SLOW)
+                return False
+            if queue.cursor < channel.swept and self.sink.writable and self.state is State.BEHIND:
+                sent = True
+                batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES)
+                channel.deliveries += len(batch)
+                await self._send(batch)
+        if not sent and self.subscriptions and self.state is State.BEHIND:
+            self._join()
+        return sent
+
+    async def _send(self, batch: list[Publication]) -> None:
+        if self._direct is not None:
+            self._direct.write(join(batch, self._encoding))
+            return
+        with anyio.CancelScope() as self._sending:
+            await self.sink.send(batch)
+        self._sending = None
+
+    async def _finish(self) -> None:
+        with anyio.move_on_after(self._close_seconds) as scope:
+            await self.sink.close(self.reason or CloseReason.NORMAL)
+        if scope.cancelled_caught:
+            self.sink.abort()
+        self._end(State.CLOSED, CloseReason.NORMAL)

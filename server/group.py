@@ -1,0 +1,145 @@
+"""The ready group: a channel's clients that are up to date, in cohorts that share a cursor.
+
+A sweep writes one slice to a whole cohort without anything running in between, and then moves the cohort's cursor
+once. So a client that leaves, whenever that is, stands exactly where its cohort stands, and a sweep may give the loop
+back between any two cohorts. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
+
+from .encoding import join
+from .log import Log
+from .publication import Encoding
+from .queue import Queue, SharedCursor
+
+
+class Member(Protocol):
+    """What a sweep may call on a client that is in a ready group."""
+
+    def write(self, data: bytes) -> None:
+        """Writes a slice through the client's transport, whole: for clients without a file descriptor."""
+
+    def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
+        """Leaves the group, its socket being full: `queue` goes back to `cursor`, the transport has to take `rest`."""
+
+    def broken(self) -> None:
+        """Leaves the group: the client's socket cannot be written to any more."""
+
+
+class Cohort(SharedCursor):
+    """Members that are written to in one go. Owns the invariant that all of them have everything up to `cursor`."""
+
+    __slots__ = ("by_fd", "by_queue")
+
+    def __init__(self, cursor: int) -> None:
+        super().__init__(cursor)
+        self.by_fd: dict[int, tuple[Queue, Member]] = {}  # {file descriptor: the queue it serves and its client}
+        self.by_queue: dict[Queue, Member] = {}  # {queue: its client}, for those without a descriptor
+
+    def __len__(self) -> int:
+        return len(self.by_fd) + len(self.by_queue)
+
+    def absorb(self, other: Cohort) -> None:
+        """Takes in all members of `other`, which stands at the same cursor. O(len(other))."""
+        for queue, _ in other.by_fd.values():
+            queue.follow(self)
+        for queue in other.by_queue:
+            queue.follow(self)
+        self.by_fd.update(other.by_fd)
+        self.by_queue.update(other.by_queue)
+
+
+class Slice(NamedTuple):
+    """The bytes of consecutive publications, to be written at once."""
+
+    before: int  # the cursor of those who need it
+    after: int  # their cursor when they have it
+    data: bytes
+
+
+_NO_SLICE: Final = Slice(0, 0, b"")
+
+
+class ReadyGroup:
+    """A channel's up-to-date clients of one encoding. Owns its cohorts and the slice that they are sent."""
+
+    def __init__(self, log: Log, encoding: Encoding, *, cohort_clients: int) -> None:
+        self._log = log
+        self._encoding = encoding
+        self._cohort_clients = cohort_clients
+        self._cohorts: list[Cohort] = []
+        self._members = 0
+        self._slice = _NO_SLICE  # the one made last
+
+    def __len__(self) -> int:
+        return self._members
+
+    def __iter__(self) -> Iterator[Cohort]:
+        """The cohorts; they may come and go between two steps only if the iteration is started again."""
+        return iter(self._cohorts)
+
+    def join(self, queue: Queue, member: Member, *, fd: int | None) -> None:
+        """Takes in a client whose transport is open and empty. It goes on from where its queue stands. O(1)."""
+        last = self._cohorts[-1] if self._cohorts else None
+        if last is None or last.cursor != queue.cursor or len(last) >= self._cohort_clients:
+            last = Cohort(queue.cursor)
+            self._cohorts.append(last)
+        queue.follow(last)
+        self._members += 1
+        if fd is None:
+            last.by_queue[queue] = member
+        else:
+            last.by_fd[fd] = (queue, member)
+
+    def leave(self, queue: Queue, *, fd: int | None) -> None:
+        """Lets a client go; its queue stands where its cohort stood. O(1)."""
+        cohort = queue.shared
+        if not isinstance(cohort, Cohort):
+            return
+        if fd is None:
+            del cohort.by_queue[queue]
+        else:
+            del cohort.by_fd[fd]
+        self._members -= 1
+        queue.unfollow()
+
+    def slice_after(self, cursor: int, *, until: int, max_bytes: int) -> Slice:
+        """What to write next to a cohort at `cursor`. Joined once for all cohorts that stand there."""
+        if self._slice.before != cursor or not cursor < self._slice.after <= until:
+            batch = self._log.read(cursor, max_bytes=max_bytes, until=until)
+            self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding))
+        return self._slice
+
+    def cut(self, part: Slice, taken: int) -> tuple[int, memoryview]:
+        """Where a client stands whose socket took only `taken` bytes: (cursor, the rest of the frame it has begun).
+
+        So what waits in its transport is less than one frame, and the rest of the slice stays in the log for its
+        queue. O(publications in the slice).
+        """
+        cursor, end = part.before, 0
+        for publication in self._log.read(part.before, max_bytes=len(part.data), until=part.after):
+            if end >= taken:
+                break
+            cursor = publication.offset
+            end += len(publication.encoded(self._encoding))
+        return cursor, memoryview(part.data)[taken:end]
+
+    def tidy(self) -> None:
+        """Forgets the slice, and merges cohorts when there are more than twice as many as it takes. O(1), amortised.
+
+        Must not be called from inside a sweep of this group.
+        """
+        self._slice = _NO_SLICE
+        if len(self._cohorts) < 2 + 2 * self._members // self._cohort_clients:
+            return
+        kept: list[Cohort] = []
+        for cohort in self._cohorts:
+            last = kept[-1] if kept else None
+            if last and last.cursor == cohort.cursor and len(last) + len(cohort) <= self._cohort_clients:
+                last.absorb(cohort)
+            elif len(cohort):
+                kept.append(cohort)
+        self._cohorts = kept

@@ -1,0 +1,148 @@
+"""The hub: this process's channels and the clients on them. Synchronous; it decides and never waits."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+
+from .group import ReadyGroup
+from .log import Log
+from .publication import Encoding, Publication, check_channel_name
+from .queue import Queue
+
+
+class Channel:
+    """A named stream: its log, the queues onto it, and those of them that are ready."""
+
+    __slots__ = ("_cohort_clients", "deliveries", "groups", "log", "name", "queues", "sleepers", "swept")
+
+    def __init__(self, name: str, log: Log, *, cohort_clients: int) -> None:
+        self.name = name
+        self.log = log
+        self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
+        self.groups: dict[Encoding, ReadyGroup] = {}
+        self.sleepers: dict[
+            Queue, Callable[[], None]
+        ] = {}  # {empty queue: wakes its client}; for sinks without a sweep
+        self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
+        self.deliveries = 0  # publications given to the sockets of ready clients, once per client
+        self._cohort_clients = cohort_clients
+
+    def group(self, encoding: Encoding) -> ReadyGroup:
+        """The ready group for `encoding`, made when it is first asked for."""
+        group = self.groups.get(encoding)
+        if group is None:
+            group = self.groups[encoding] = ReadyGroup(self.log, encoding, cohort_clients=self._cohort_clients)
+        return group
+
+    @property
+    def unswept(self) -> int:
+        """Publications that the next sweep has to write."""
+        return self.log.head - self.swept
+
+    @property
+    def unswept_bytes(self) -> int:
+        """Payload bytes that the next sweep has to write."""
+        return self.log.bytes_after(self.swept)
+
+
+class Hub:
+    """The channels by name. Owns the invariant that a channel is here while it has a client or a fresh publication.
+
+    Args:
+        queue_messages: A queue's bound in publications.
+        queue_bytes: A queue's bound in payload bytes.
+        history_messages: A log's bound in publications; it is at least `queue_messages`, or windows would show less.
+        history_bytes: A log's bound in payload bytes, at least `queue_bytes` likewise.
+        history_seconds: How long a channel without clients stays after its newest publication.
+        cohort_clients: How many clients are written to in one go.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_messages: int,
+        queue_bytes: int,
+        history_messages: int,
+        history_bytes: int,
+        history_seconds: float,
+        cohort_clients: int,
+    ) -> None:
+        self.queue_messages = queue_messages
+        self.queue_bytes = queue_bytes
+        self.log_messages = max(history_messages, queue_messages)
+        self.log_bytes = max(history_bytes, queue_bytes)
+        self.history_seconds = history_seconds
+        self.publications = 0
+        self._cohort_clients = cohort_clients
+        self._channels: dict[str, Channel] = {}
+        self._idle: dict[Channel, float] = {}  # {channel without clients: since when}, the longest idle first
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(self._channels.values())
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def channel(self, name: str, *, time: float) -> Channel:
+        """The channel called `name`, opened if need be. O(1).
+
+        Raises:
+            ChannelNameError: The name is not allowed.
+        """
+        channel = self._channels.get(name)
+        if channel is None:
+            log = Log(
+                check_channel_name(name),
+                epoch=secrets.token_hex(4),
+                max_messages=self.log_messages,
+                max_bytes=self.log_bytes,
+            )
+            channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
+            self._idle[channel] = time
+        return channel
+
+    def would_crowd(self, channel: Channel, size_bytes: int) -> bool:
+        """Whether one more payload of `size_bytes` makes more unswept than a queue holds: sweep before it. O(1)."""
+        return channel.unswept >= self.queue_messages or channel.unswept_bytes + size_bytes > self.queue_bytes
+
+    def publish(self, channel: Channel, payload: bytes, *, binary: bool, time: float) -> Publication:
+        """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
+        self.publications += 1
+        publication = channel.log.append(payload, binary=binary, time=time)
+        if not channel.queues:
+            channel.swept = publication.offset
+            self._idle.pop(channel, None)
+            self._idle[channel] = time
+        return publication
+
+    def subscribe(self, channel: Channel) -> Queue:
+        """A new queue that begins at the head: what is published from now on, and nothing from before. O(1)."""
+        queue = Queue(
+            channel.log, cursor=channel.log.head, max_messages=self.queue_messages, max_bytes=self.queue_bytes
+        )
+        channel.queues[queue] = None
+        self._idle.pop(channel, None)
+        return queue
+
+    def unsubscribe(self, channel: Channel, queue: Queue, *, time: float) -> None:
+        """Lets a queue go that has left its ready group. O(1)."""
+        channel.queues.pop(queue, None)
+        channel.sleepers.pop(queue, None)
+        if channel.queues:
+            return
+        channel.swept = channel.log.head
+        channel.groups.clear()
+        if len(channel.log):
+            self._idle[channel] = time
+        else:
+            del self._channels[channel.name]
+
+    def expire(self, time: float) -> None:
+        """Forgets channels that have been without clients for `history_seconds`. O(those forgotten)."""
+        while self._idle:
+            channel, since = next(iter(self._idle.items()))
+            if time - since < self.history_seconds:
+                return
+            del self._idle[channel]
+            del self._channels[channel.name]

@@ -1,0 +1,81 @@
+"""The inbox: messages that a client sent and that its endpoint has not read yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+
+class Inbox:
+    """A bounded inbox: above `high_messages` or `high_bytes` it pauses the peer, and resumes it when it is empty.
+
+    A peer can overshoot by what one read from the socket holds, because those messages are here already.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_ended",
+        "_high_bytes",
+        "_high_messages",
+        "_messages",
+        "_pause",
+        "_paused",
+        "_resume",
+        "_waiter",
+    )
+
+    def __init__(
+        self,
+        *,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        high_messages: int = 256,
+        high_bytes: int = 65536,
+    ) -> None:
+        self._pause = pause
+        self._resume = resume
+        self._high_messages = high_messages
+        self._high_bytes = high_bytes
+        self._messages: deque[str | bytes] = deque()
+        self._bytes = 0  # of the messages here; characters, where they are text
+        self._paused = False
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, message: str | bytes) -> None:
+        """Adds a message; dropped when the inbox has ended."""
+        if self._ended:
+            return
+        self._messages.append(message)
+        self._bytes += len(message)
+        if not self._paused and (len(self._messages) >= self._high_messages or self._bytes >= self._high_bytes):
+            self._paused = True
+            self._pause()
+        self._wake()
+
+    def end(self) -> None:
+        """Lets `receive` return None after the messages that are here. Idempotent."""
+        self._ended = True
+        self._wake()
+
+    async def receive(self) -> str | bytes | None:
+        """The next message; None at the end. For one reader at a time."""
+        while not self._messages:
+            if self._ended:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message = self._messages.popleft()
+        self._bytes -= len(message)
+        if self._paused and not self._messages:
+            self._paused = False
+            self._resume()
+        return message
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,243 @@
+"""The protocol class for uvicorn (`--ws server.protocol:FanwiseProtocol`): the fast path.
+
+It keeps all of uvicorn's WebSocket implementation and adds what a fan-out needs: it offers the connection to the
+application as `scope["extensions"]["fanwise"]`, tells its client when the transport's buffer stops and starts being
+empty, and hands incoming messages over without a task switch or a system call for each.
+
+Writing to a socket beside its transport is safe under one invariant: a client is in a ready group exactly while its
+transport is open and has nothing buffered. With a high-water mark of 0 the event loop keeps the books: whatever is
+buffered by whomever (a rest of ours, uvicorn's ping, pong or close) calls `pause_writing` at once, which leaves the
+groups, and `resume_writing` means empty. `connection_lost` comes before the descriptor is closed, on uvloop and on
+asyncio alike, so no group ever holds the number of a descriptor that may have been given to somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from .encoding import join, plain_frame
+from .inbox import Inbox
+from .publication import Publication
+from .reasons import CloseReason
+from .sink import EXTENSION, SinkOwner
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
+
+
+def hide_query_string(record: logging.LogRecord) -> bool:
+    """A logging filter: uvicorn logs each WebSocket's URL at INFO, and a query string may carry a token."""
+    if isinstance(record.args, tuple) and "WebSocket %s" in str(record.msg):
+        record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+    return True
+
+
+class SocketSink:
+    """What the application gets: the connection as a `sink.Connection`."""
+
+    __slots__ = ("_owner", "_paused", "_protocol", "fd")
+
+    def __init__(self, protocol: FanwiseProtocol) -> None:
+        self._protocol: FanwiseProtocol | None = protocol  # None when nothing can be written any more
+        self._owner: SinkOwner | None = None
+        self._paused = False
+        self.fd: int | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether the transport is open and empty."""
+        return self._protocol is not None and not self._paused and not self._protocol.transport.get_write_buffer_size()
+
+    def attach(self, owner: SinkOwner) -> None:
+        """Makes `owner` hear about the connection."""
+        self._owner = owner
+        if self._protocol is None:
+            owner.sink_closed(clean=False)
+
+    def listen(self) -> Inbox:
+        """Takes over the messages that the peer sends, with those that nobody has read yet."""
+        if self._protocol is not None:
+            return self._protocol.listen()
+        inbox = Inbox(pause=_nothing, resume=_nothing)
+        inbox.end()
+        return inbox
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Gives `data` to the transport, unless the connection is closing."""
+        if self._protocol is not None:
+            self._protocol.transport.write(data)
+
+    async def send(self, batch: Sequence[Publication]) -> None:
+        """Writes the publications as plain frames."""
+        self.write(join(batch, plain_frame))
+
+    async def close(self, reason: CloseReason) -> None:
+        """Sends the close frame; the connection is aborted when the peer's answer takes too long."""
+        if self._protocol is not None:
+            self._protocol.start_close(reason)
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        if self._protocol is not None:
+            self._protocol.transport.abort()
+
+    # What the protocol calls.
+
+    def paused(self) -> None:
+        """The transport has buffered something."""
+        self._paused = True
+        if self._owner is not None:
+            self._owner.sink_paused()
+
+    def resumed(self) -> None:
+        """The transport is empty again."""
+        self._paused = False
+        if self._owner is not None:
+            self._owner.sink_resumed()
+
+    def ended(self, *, clean: bool) -> None:
+        """Nothing may be written any more. Idempotent."""
+        if self._protocol is not None:
+            self._protocol = None
+            if self._owner is not None:
+                self._owner.sink_closed(clean=clean)
+
+
+def _nothing() -> None:
+    """An inbox without a connection has nobody to pause."""
+
+
+class FanwiseProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, with a sink that sweeps can write to."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.close_timeout = CLOSE_SECONDS
+        self.sink = SocketSink(self)
+        self._inbox: Inbox | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
+
+    # Life of the transport. Whatever may have closed it is followed by `_look`, in the same turn.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Makes the transport report every buffered byte."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
+        transport.set_write_buffer_limits(high=0)
+        super().connection_made(transport)
+        if transport.get_extra_info("sslcontext") is None:
+            self.sink.fd = transport.get_extra_info("socket").fileno()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
+        self.sink.ended(clean=self.conn.close_rcvd is not None)
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if self._inbox is not None:
+            self._inbox.end()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The transport has buffered something."""
+        super().pause_writing()
+        self.sink.paused()
+
+    def resume_writing(self) -> None:
+        """The transport is empty."""
+        super().resume_writing()
+        self.sink.resumed()
+
+    def data_received(self, data: bytes) -> None:
+        """Frames from the peer, the closing handshake among them."""
+        super().data_received(data)
+        self._look()
+
+    def eof_received(self) -> None:
+        """The peer will send no more: the transport closes itself."""
+        super().eof_received()
+        self._closing(clean=False)
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        super().shutdown()
+        self._look()
+
+    def keepalive_timeout(self) -> None:
+        """The peer did not answer a ping."""
+        super().keepalive_timeout()
+        self._look()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """The application's own messages, its close among them."""
+        await super().send(message)
+        self._look()
+
+    def _look(self) -> None:
+        if self.close_sent or self.transport.is_closing():
+            self._closing(clean=self.conn.close_rcvd is not None)
+
+    def _closing(self, *, clean: bool) -> None:
+        """Closing waits for the buffer to be flushed and for the peer's answer, which may never come: then abort."""
+        self.sink.ended(clean=clean)
+        if self._abort_timer is None:
+            self._abort_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    # What the sink asks for.
+
+    def start_close(self, reason: CloseReason) -> None:
+        """Sends a close frame behind what is buffered, without waiting for that or for the peer's answer."""
+        if self.conn.state is State.OPEN and not self.transport.is_closing():
+            self.stop_keepalive()
+            self.conn.send_close(reason.code, reason.text)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.resume_reading()  # whatever the peer still sends is dropped, up to its answer
+            # uvicorn closes the transport when the endpoint returns, unless this timer says that it waits for the answer
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+        self._closing(clean=True)
+
+    def listen(self) -> Inbox:
+        """An inbox for all messages that the application has not read; it takes uvicorn's place."""
+        inbox = self._inbox = Inbox(pause=self.transport.pause_reading, resume=self.transport.resume_reading)
+        while not self.queue.empty():
+            event = self.queue.get_nowait()
+            if event["type"] == "websocket.receive":
+                text, data = event.get("text"), event.get("bytes")
+                inbox.put(text if text is not None else data or b"")
+            elif event["type"] == "websocket.disconnect":
+                inbox.end()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        return inbox
+
+    # Incoming.
+
+    def handle_connect(self, event: Request) -> None:
+        """Offers the connection to the application."""
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self.sink
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message is here: straight to the inbox, where there is one."""
+        if self._inbox is None or self.close_sent:
+            return super().send_receive_event_to_app()
+        frames, self.frames = self.frames, []
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        if self.curr_msg_data_type == "bytes":
+            return self._inbox.put(bytes(data))
+        try:
+            return self._inbox.put(str(data, "utf-8"))
+        except UnicodeDecodeError:
+            self.conn.send_close(1007)
+            self.handle_parser_exception()

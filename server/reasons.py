@@ -1,0 +1,26 @@
+"""The closed table of close reasons: why a connection ended, and what its client may do about it.
+
+The codes follow RFC 6455 section 7.4: 1000-2999 belong to the protocol, 4000-4999 to the application. Of ours,
+4000-4499 ask the client to reconnect with backoff and 4500-4999 ask it not to.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class CloseReason(Enum):
+    """Why a connection ended: (code, text of at most 123 bytes, may the client reconnect)."""
+
+    NORMAL = (1000, "closed", False)
+    LOST = (1006, "the connection was lost", True)
+    TOO_BIG = (1009, "message too big", False)
+    INTERNAL = (1011, "internal error", True)
+    RESTART = (1012, "restart", True)
+    FULL = (1013, "the server is full", True)
+    SLOW = (4008, "slow: the queue overflowed", True)
+
+    def __init__(self, code: int, text: str, reconnect: bool) -> None:
+        self.code = code
+        self.text = text
+        self.reconnect = reconnect

@@ -1,0 +1,110 @@
+"""All settings, from flags, `FANWISE_*` variables and `.env`, in this order. Read by `app`, `serve` and `cli` only."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import Annotated, Literal
+
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import SettingsError
+from .publication import check_channel_name
+from .routes import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+
+PREFIX = "FANWISE_"
+ENV_FILE = ".env"
+
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """One model for every way of setting them; the descriptions are the help texts."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    default_channel: str = Field(DEFAULT_CHANNEL, description="channel of /ws without ?channel=")
+    template: str = Field(DEFAULT_TEMPLATE, description="what /ws makes of a text; contains {text} once")
+    queue_messages: Positive = Field(1024, description="publications a client may be behind")
+    queue_bytes: Positive = Field(1_048_576, description="payload bytes a client may be behind")
+    overflow: Literal["disconnect"] = Field("disconnect", description="what becomes of a client that is further behind")
+    history_messages: Positive = Field(1000, description="publications a channel's log retains, at least")
+    history_bytes: Positive = Field(4_194_304, description="payload bytes a channel's log retains, at least")
+    history_seconds: Seconds = Field(300.0, description="how long a channel without clients is kept")
+    max_message_bytes: Positive = Field(65_536, description="largest message that is taken in")
+    max_clients: Positive = Field(100_000, description="clients that are taken in")
+    slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
+    sweep_seconds: Seconds = Field(0.003, le=1, description="how long a sweep may hold the event loop")
+    close_seconds: Seconds = Field(5.0, description="how long a client may take over the closing handshake")
+    ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
+    ssl_keyfile: str | None = Field(None, description="private key (PEM)")
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
+        "info", description="least level logged"
+    )
+
+    @field_validator("default_channel")
+    @classmethod
+    def _name_is_allowed(cls, name: str) -> str:
+        return check_channel_name(name)
+
+    @field_validator("template")
+    @classmethod
+    def _template_has_text(cls, template: str) -> str:
+        split_template(template)
+        return template
+
+    @model_validator(mode="after")
+    def _one_message_fits(self) -> Settings:
+        if self.max_message_bytes > self.queue_bytes:
+            raise ValueError(
+                f"max_message_bytes={self.max_message_bytes} does not fit into queue_bytes={self.queue_bytes}: "
+                f"raise {variable('queue_bytes')} or lower {variable('max_message_bytes')}"
+            )
+        return self
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field: "FANWISE_QUEUE_BYTES" for "queue_bytes"."""
+    return PREFIX + field.upper()
+
+
+def flag(field: str) -> str:
+    """The command-line flag of a field: "--queue-bytes" for "queue_bytes"."""
+    return "--" + field.replace("_", "-")
+
+
+def load_settings(**flags: object) -> Settings:
+    """The settings in force: `flags` that are not None, then the environment, then `.env`, then the defaults.
+
+    Raises:
+        SettingsError: A value is out of range, or a `FANWISE_*` variable does not exist; names them all.
+    """
+    problems = _unknown_variables()
+    given = {field: value for field, value in flags.items() if value is not None}
+    try:
+        settings = Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        for detail in error.errors():
+            field = str(detail["loc"][0]) if detail["loc"] else ""
+            named = f"{variable(field)} ({flag(field)}) is {detail['input']!r}: " if field else ""
+            problems.append(named + detail["msg"])
+        raise SettingsError(problems) from error
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    known = {variable(field) for field in Settings.model_fields}
+    found = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE)) if name.upper().startswith(PREFIX)}
+    problems = []
+    for name in sorted(found - known):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+        problems.append(f"{name} is not a setting: {hint}")
+    return problems

@@ -1,0 +1,74 @@
+"""Sinks: where a client's bytes go. A client knows these Protocols, never the server that is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from .publication import Publication
+from .reasons import CloseReason
+
+EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a `Connection`
+
+
+class SinkOwner(Protocol):
+    """What a sink tells its client, always from the event loop's own turn."""
+
+    def sink_paused(self) -> None:
+        """Something is buffered: nothing may be written beside the sink from now on."""
+
+    def sink_resumed(self) -> None:
+        """Nothing is buffered any more."""
+
+    def sink_closed(self, *, clean: bool) -> None:
+        """Nothing can be written any more. `clean`: the peer took part in the closing handshake."""
+
+
+class Sink(Protocol):
+    """Takes publications, one batch at a time, at the pace of the peer."""
+
+    def attach(self, owner: SinkOwner) -> None:
+        """Makes `owner` hear what becomes of the connection, from now on or at once if it has ended. Called once."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the connection is open and nothing is buffered."""
+
+    async def send(self, batch: Sequence[Publication]) -> None:
+        """Hands over `batch`, which is not empty; returns when the sink can be asked for `writable` again."""
+
+    async def close(self, reason: CloseReason) -> None:
+        """Starts the closing handshake. May take as long as the peer likes: bound it, then abort."""
+
+    def abort(self) -> None:
+        """Ends the connection now, whatever is buffered."""
+
+
+@runtime_checkable
+class DirectSink(Sink, Protocol):
+    """A sink that also takes bytes, synchronously: a sweep can write to it without waking its client's writer task."""
+
+    @property
+    def fd(self) -> int | None:
+        """The socket's file descriptor, to be written to while `writable`; None where only `write` may be used."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Writes or buffers all of `data`; what it could not write at once makes it not `writable`. Never raises."""
+
+
+class Source(Protocol):
+    """Where a client's messages come from."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next message, text as str and binary as bytes; None when there will be no more."""
+
+    def end(self) -> None:
+        """Makes `receive` return None once the messages that are already here were read."""
+
+
+@runtime_checkable
+class Connection(DirectSink, Protocol):
+    """What our protocol class offers in `scope["extensions"]["fanwise"]`: a WebSocket whose socket may be written to."""
+
+    def listen(self) -> Source:
+        """Takes over what the peer sends, from now on and from what the application has not read yet."""

@@ -1,0 +1,135 @@
+"""Sweeps: once per turn of the event loop, what was appended since the last one goes to every ready client.
+
+A sweep makes one slice of bytes and writes it to each file descriptor: no object of a client is touched, no attribute
+is set, no task is woken. It gives the loop back every few milliseconds, between two cohorts, and goes on in the next
+turn with whoever is ready then: it never keeps file descriptors over a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable
+from os import write as os_write
+
+from .group import Cohort, ReadyGroup
+from .hub import Channel
+
+BROKEN = -1  # stands for the number of bytes taken, where the socket answered with an error
+
+
+def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
+    """Writes `data` to each non-blocking descriptor once; returns (fd, bytes taken) for those that did not take it all.
+
+    O(descriptors), and nothing else: this loop is the hot path (`benchmarks/test_sweep.py`).
+    """
+    short = []
+    size = len(data)
+    write = os_write
+    for fd in fds:
+        try:
+            taken = write(fd, data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            taken = BROKEN
+        if taken != size:
+            short.append((fd, taken))
+    return short
+
+
+class Sweeper:
+    """Runs the sweeps of all channels. Owns the invariant that a channel with unswept publications is scheduled.
+
+    Args:
+        slice_bytes: About how much payload one write carries.
+        sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
+        clock: Seconds, for `sweep_seconds`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        slice_bytes: int,
+        sweep_seconds: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._loop = loop
+        self._slice_bytes = slice_bytes
+        self._sweep_seconds = sweep_seconds
+        self._clock = clock
+        self._due: dict[Channel, int] = {}  # {channel: offset up to which its sweep goes, 0 before it has begun}
+        self._scheduled = False
+        self._waiters: dict[Channel, asyncio.Future[None]] = {}  # {channel: done at the end of its sweep}
+
+    def schedule(self, channel: Channel) -> None:
+        """Sees to it that the channel is swept from the next turn of the loop on. O(1)."""
+        if channel not in self._due:
+            self._due[channel] = 0
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._run)
+
+    def flush(self, channel: Channel) -> None:
+        """Sweeps the channel to its head here and now, however long that takes. O(its clients)."""
+        while channel.unswept:
+            self._sweep(channel, channel.log.head, deadline=math.inf)
+
+    async def swept(self, channel: Channel) -> None:
+        """Waits until the sweep that is due has come to its end; for one turn of the loop if none is."""
+        if channel not in self._due:
+            return await asyncio.sleep(0)
+        waiter = self._waiters.get(channel)
+        if waiter is None:
+            waiter = self._waiters[channel] = self._loop.create_future()
+        return await asyncio.shield(waiter)  # others wait for it too: a cancelled one must not cancel it
+
+    def _run(self) -> None:
+        """One turn's work: the due channels one after the other, until all are swept or the time is up."""
+        self._scheduled = False
+        deadline = self._clock() + self._sweep_seconds
+        for channel, begun in list(self._due.items()):
+            until = begun or channel.log.head  # fixed while it lasts: all cohorts end at the same cursor
+            del self._due[channel]
+            if not self._sweep(channel, until, deadline):
+                self._due[channel] = until  # goes on after the others
+                break
+            if channel.unswept:
+                self._due[channel] = 0
+            waiter = self._waiters.pop(channel, None)
+            if waiter is not None:
+                waiter.set_result(None)
+        if self._due:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _sweep(self, channel: Channel, until: int, deadline: float) -> bool:
+        """Gives everybody who is ready the publications up to offset `until`; False if the time was up before."""
+        for wake in list(channel.sleepers.values()):
+            wake()
+        for group in channel.groups.values():
+            for cohort in group:
+                while cohort.cursor < until:
+                    self._write_slice(channel, group, cohort, until)
+                    if self._clock() >= deadline:
+                        return False
+            group.tidy()
+        channel.swept = max(until, channel.swept)
+        return True
+
+    def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> None:
+        part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
+        channel.deliveries += len(cohort) * (part.after - part.before)
+        cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
+        for fd, taken in write_to_all(cohort.by_fd, part.data):
+            queue, member = cohort.by_fd[fd]
+            if taken == BROKEN:
+                member.broken()
+            else:
+                cursor, rest = group.cut(part, taken)
+                channel.deliveries -= part.after - cursor
+                member.fall_behind(queue, cursor, rest)
+        for member in list(cohort.by_queue.values()):  # a copy: who is paused by the write leaves during it
+            member.write(part.data)

@@ -1,0 +1,82 @@
+"""Turns a Starlette or FastAPI `WebSocket` into a client: over our protocol class where it is in use, else over ASGI."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket, WebSocketState
+
+from .asgi import AsgiConnection
+from .broadcaster import Broadcaster
+from .client import Client
+from .errors import AlreadyConnectedError, FullError
+from .publication import check_channel_name
+from .reasons import CloseReason
+from .sink import EXTENSION, Connection, Sink, Source
+
+logger = logging.getLogger("fanwise")
+
+_CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
+
+FAST_PATH_HINT = (
+    "clients are served over plain ASGI, which is slower: run `fanwise serve`, or uvicorn with "
+    "--ws server.protocol:FanwiseProtocol"
+)
+
+
+@asynccontextmanager
+async def connect(
+    broadcaster: Broadcaster, websocket: WebSocket, *, channel: str, subprotocol: str | None = None
+) -> AsyncIterator[Client]:
+    """Accepts `websocket`, unless that was done, and makes it a client of `channel` while the context lasts.
+
+    Raises:
+        ChannelNameError: The channel's name is not allowed; the WebSocket was not accepted.
+        FullError: All places are taken; the WebSocket was not accepted.
+        AlreadyConnectedError: The WebSocket is a client already.
+        NotRunningError: The broadcaster was not started.
+    """
+    check_channel_name(channel)
+    broadcaster.check_room()
+    if _CLIENT_KEY in websocket.scope:
+        raise AlreadyConnectedError
+    websocket.scope[_CLIENT_KEY] = True
+    if websocket.application_state is WebSocketState.CONNECTING:
+        await websocket.accept(subprotocol)
+    sink, listen = _open(websocket)
+    peer = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else ""
+    try:
+        async with broadcaster.client(sink, listen, channel=channel, address=peer) as client:
+            yield client
+    except FullError:  # others took the last places during the handshake
+        await websocket.close(CloseReason.FULL.code, CloseReason.FULL.text)
+        raise
+
+
+def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
+    connection = websocket.scope.get("extensions", {}).get(EXTENSION)
+    if isinstance(connection, Connection):
+        return connection, connection.listen
+    _hint()
+    fallback = AsgiConnection(websocket)
+    return fallback, lambda: fallback
+
+
+@cache
+def _hint() -> None:
+    """Logs, at its first call, how to get the fast path."""
+    logger.warning(FAST_PATH_HINT)
+
+
+async def refuse(websocket: WebSocket, status: int, text: str) -> None:
+    """Answers the handshake with an HTTP error (ASGI's denial response), or without one where the server cannot."""
+    if websocket.application_state is not WebSocketState.CONNECTING:
+        return
+    if "websocket.http.response" in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(PlainTextResponse(f"{text}\n", status))
+    else:
+        await websocket.close()
