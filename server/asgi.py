@@ -59,23 +59,27 @@ class AsgiConnection:
         """Stops using the connection. ASGI has no way to end it: the server does, when the endpoint returns."""
         self._open = False
 
-    async def receive(self) -> str | bytes | None:
-        """The next message; None when the connection or the client has ended."""
+    def __aiter__(self) -> AsgiConnection:
+        return self
+
+    async def __anext__(self) -> str | bytes:
         if self._ended or self._websocket.client_state is not WebSocketState.CONNECTED:
-            return None
+            raise StopAsyncIteration
         message: dict[str, object] = {}
         with anyio.CancelScope() as self._receiving:
             message = dict(await self._websocket.receive())
+        if self._ended:
+            raise StopAsyncIteration
         text, data = message.get("text"), message.get("bytes")
         if isinstance(text, str):
             return text
         if isinstance(data, bytes):
             return data
         self._lost()
-        return None
+        raise StopAsyncIteration
 
     def end(self) -> None:
-        """Wakes a waiting `receive`."""
+        """Ends the iteration, also one that is waiting for a message."""
         self._ended = True
         if self._receiving is not None:
             self._receiving.cancel()

@@ -6,16 +6,17 @@ import asyncio
 import concurrent.futures
 import logging
 import secrets
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Self
 
-from .client import Client, State, Subscription
+from .client import Client, Subscription
 from .encoding import plain_frame
 from .errors import FullError, MessageTooBigError, NotRunningError
-from .hub import Hub
+from .hub import Channel, Hub
 from .publication import Encoding, Publication
 from .reasons import CloseReason
+from .roster import Roster
 from .sink import Sink, Source
 from .statistics import Statistics, describe_channel, describe_client
 from .sweep import Sweeper
@@ -67,13 +68,12 @@ class Broadcaster:
         )
         self.max_message_bytes = max_message_bytes
         self.max_clients = max_clients
-        self._slice_bytes = slice_bytes
+        self._slice_bytes = min(slice_bytes, queue_bytes)
+        self._pace_messages = (queue_messages + 1) // 2  # so many unswept, and `publish` waits for the sweep
         self._sweep_seconds = sweep_seconds
         self._close_seconds = close_seconds
-        self._clients: dict[str, Client] = {}  # {client id: client that is neither closing nor closed}
-        self._behind: dict[Client, None] = {}  # those of them that are not ready
+        self._roster = Roster(leave=self._leave)
         self._writers: set[asyncio.Task[None]] = set()
-        self._closed: Counter[CloseReason] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: Sweeper | None = None
         self._audit_task: asyncio.Task[None] | None = None
@@ -81,7 +81,7 @@ class Broadcaster:
 
     # Lifespan.
 
-    async def __aenter__(self) -> Broadcaster:
+    async def __aenter__(self) -> Self:
         """Starts on the running event loop. May be entered more than once: the last exit stops it."""
         self._starts += 1
         if self._starts == 1:
@@ -99,10 +99,9 @@ class Broadcaster:
     async def _stop(self) -> None:
         assert self._audit_task is not None
         self._audit_task.cancel()
-        for client in list(self._clients.values()):
+        for client in list(self._roster):
             client.close(CloseReason.RESTART)
-        if self._writers:
-            await asyncio.wait(self._writers, timeout=self._close_seconds)
+        await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
         self._loop = self._sweeper = self._audit_task = None
 
     # Publishing.
@@ -119,35 +118,36 @@ class Broadcaster:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
         """
-        loop, sweeper = self._loop, self._sweeper
-        if loop is None or sweeper is None:
-            raise NotRunningError
-        binary = not isinstance(payload, str)
-        data = payload if isinstance(payload, bytes) else payload.encode()
-        size = len(data)
-        if size > self.max_message_bytes:
-            raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        now = loop.time()
-        hub = self._hub
-        place = hub.channel(channel, time=now)
-        if hub.would_crowd(place, size):
-            sweeper.flush(place)
-        publication = hub.publish(place, data, binary=binary, time=now)
-        if place.queues:
-            sweeper.schedule(place)
-        return publication
+        return self._publish(channel, payload)[1]
 
     async def publish(self, channel: str, payload: str | bytes) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
         It never waits for a client. Raises what `publish_nowait` raises.
         """
-        publication = self.publish_nowait(channel, payload)
-        place = self._hub.channel(channel, time=publication.time)
-        if place.unswept_bytes >= self._slice_bytes or place.unswept * 2 >= self._hub.queue_messages:
+        place, publication = self._publish(channel, payload)
+        if place.crowded(messages=self._pace_messages, size_bytes=self._slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
         return publication
+
+    def _publish(self, channel: str, payload: str | bytes) -> tuple[Channel, Publication]:
+        loop, sweeper, hub = self._loop, self._sweeper, self._hub
+        if loop is None or sweeper is None:
+            raise NotRunningError
+        binary = not isinstance(payload, str)
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        size = len(data)
+        if size > self.max_message_bytes:
+            raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
+        now = loop.time()
+        place = hub.channel(channel, time=now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            sweeper.flush(place)
+        publication = hub.publish(place, data, binary=binary, time=now)
+        if place.queues:
+            sweeper.schedule(place)
+        return place, publication
 
     def publish_threadsafe(self, channel: str, payload: str | bytes) -> concurrent.futures.Future[Publication]:
         """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
@@ -170,7 +170,7 @@ class Broadcaster:
         """
         if self._loop is None:
             raise NotRunningError
-        if len(self._clients) >= self.max_clients:
+        if len(self._roster) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
         return self._loop
 
@@ -201,12 +201,11 @@ class Broadcaster:
             listen=listen,
             encoding=encoding,
             close_seconds=self._close_seconds,
-            on_change=self._client_changed,
+            on_change=self._roster.changed,
         )
         place = self._hub.channel(channel, time=loop.time())
         client.subscribe(Subscription(place, self._hub.subscribe(place)))
-        self._clients[client.id] = client
-        self._behind[client] = None
+        self._roster.add(client)
         sink.attach(client)
         writer = loop.create_task(client.run_writer(), name=f"fanwise writer {client.id}")
         self._writers.add(writer)
@@ -221,17 +220,10 @@ class Broadcaster:
             client.close()
             await asyncio.wait({writer}, timeout=self._close_seconds)
 
-    def _client_changed(self, client: Client) -> None:
-        if client.state is State.READY:
-            self._behind.pop(client, None)
-        elif client.state is State.BEHIND:
-            self._behind[client] = None
-        elif self._clients.pop(client.id, None) is not None:
-            self._behind.pop(client, None)
-            self._closed[client.reason or CloseReason.NORMAL] += 1
-            now = asyncio.get_running_loop().time()
-            for channel, queue in client.subscriptions.values():
-                self._hub.unsubscribe(channel, queue, time=now)
+    def _leave(self, client: Client) -> None:
+        now = asyncio.get_running_loop().time()
+        for channel, queue in client.subscriptions.values():
+            self._hub.unsubscribe(channel, queue, time=now)
 
     def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -240,12 +232,10 @@ class Broadcaster:
         client.abandon()
 
     async def _audit(self) -> None:
-        """Judges, four times a second, the clients that are behind: publishing does not look at them. O(those)."""
+        """Judges the clients that are behind, now and then: publishing does not look at them. O(those)."""
         while True:
             await asyncio.sleep(_AUDIT_SECONDS)
-            for client in list(self._behind):
-                if client.overflowed():
-                    client.close(CloseReason.SLOW)
+            self._roster.audit()
             self._hub.expire(asyncio.get_running_loop().time())
 
     # Looking at it.
@@ -253,8 +243,8 @@ class Broadcaster:
     def statistics(self) -> Statistics:
         """Who is here and how things stand. O(clients + channels)."""
         return Statistics(
-            clients=tuple(map(describe_client, self._clients.values())),
+            clients=tuple(map(describe_client, self._roster)),
             channels=tuple(map(describe_channel, self._hub)),
             publications=self._hub.publications,
-            closed={reason.name.lower(): count for reason, count in self._closed.items()},
+            closed={reason.name.lower(): count for reason, count in self._roster.closed.items()},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -78,18 +78,13 @@ class Client:
 
     # What the endpoint calls.
 
-    def __aiter__(self) -> Client:
-        return self
-
-    async def __anext__(self) -> str | bytes:
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """What the client sends, text as str and binary as bytes, until it has left or was closed."""
         if self._source is None:
             self._source = self._listen()
             if self.reason is not None:
                 self._source.end()
-        message = await self._source.receive()
-        if message is None:
-            raise StopAsyncIteration
-        return message
+        return aiter(self._source)
 
     def close(self, reason: CloseReason = CloseReason.NORMAL) -> None:
         """Marks the client to be closed by its writer task. Idempotent: the first reason wins."""
@@ -123,6 +118,7 @@ class Client:
                 return None
             # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
             if self.state is State.BEHIND and self.sink.writable and await self._advance():
+                await asyncio.sleep(0)  # one slice a turn: many who catch up do not delay those who are up to date
                 continue
             await self._wake.wait()
             self._wake.clear()

@@ -7,6 +7,9 @@ class FanwiseError(Exception):
     """The root of the tree: catch this to catch everything that Fanwise raises on purpose."""
 
 
+_SHOWN_CHARACTERS = 64  # of what somebody else chose, in a sentence of ours
+
+
 class ChannelNameError(FanwiseError, ValueError):
     """A channel name that is not 1-255 characters of letters, digits and `._:/-`."""
 
@@ -15,8 +18,8 @@ class ChannelNameError(FanwiseError, ValueError):
         self.name = name
 
     def __str__(self) -> str:
-        shown = self.name if len(self.name) <= 64 else f"{self.name[:64]}... ({len(self.name)} characters)"
-        return f"channel name {shown!r} is not allowed: it takes 1 to 255 characters of A-Z a-z 0-9 . _ : / -"
+        shown = repr(self.name[:_SHOWN_CHARACTERS]) + ("..." if len(self.name) > _SHOWN_CHARACTERS else "")
+        return f"channel name {shown} is not allowed: it takes 1 to 255 characters of A-Z a-z 0-9 . _ : / -"
 
 
 class MessageTooBigError(FanwiseError, ValueError):

@@ -14,17 +14,16 @@ from .queue import Queue
 class Channel:
     """A named stream: its log, the queues onto it, and those of them that are ready."""
 
-    __slots__ = ("_cohort_clients", "deliveries", "groups", "log", "name", "queues", "sleepers", "swept")
+    __slots__ = ("_cohort_clients", "_swept_end", "deliveries", "groups", "log", "name", "queues", "sleepers", "swept")
 
     def __init__(self, name: str, log: Log, *, cohort_clients: int) -> None:
         self.name = name
         self.log = log
         self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
         self.groups: dict[Encoding, ReadyGroup] = {}
-        self.sleepers: dict[
-            Queue, Callable[[], None]
-        ] = {}  # {empty queue: wakes its client}; for sinks without a sweep
+        self.sleepers: dict[Queue, Callable[[], None]] = {}  # {queue: wakes its client}, where a sweep cannot write
         self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
+        self._swept_end = log.end
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
         self._cohort_clients = cohort_clients
 
@@ -35,15 +34,21 @@ class Channel:
             group = self.groups[encoding] = ReadyGroup(self.log, encoding, cohort_clients=self._cohort_clients)
         return group
 
+    def mark_swept(self, offset: int) -> None:
+        """Moves `swept` on to `offset`, or leaves it where it is if it is there or further."""
+        if offset > self.swept:
+            self.swept = offset
+            self._swept_end = self.log.end_at(offset)
+
     @property
     def unswept(self) -> int:
         """Publications that the next sweep has to write."""
         return self.log.head - self.swept
 
-    @property
-    def unswept_bytes(self) -> int:
-        """Payload bytes that the next sweep has to write."""
-        return self.log.bytes_after(self.swept)
+    def crowded(self, *, messages: int, size_bytes: int) -> bool:
+        """Whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
+        log = self.log
+        return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes
 
 
 class Hub:
@@ -102,16 +107,12 @@ class Hub:
             self._idle[channel] = time
         return channel
 
-    def would_crowd(self, channel: Channel, size_bytes: int) -> bool:
-        """Whether one more payload of `size_bytes` makes more unswept than a queue holds: sweep before it. O(1)."""
-        return channel.unswept >= self.queue_messages or channel.unswept_bytes + size_bytes > self.queue_bytes
-
     def publish(self, channel: Channel, payload: bytes, *, binary: bool, time: float) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.publications += 1
         publication = channel.log.append(payload, binary=binary, time=time)
         if not channel.queues:
-            channel.swept = publication.offset
+            channel.mark_swept(publication.offset)
             self._idle.pop(channel, None)
             self._idle[channel] = time
         return publication
@@ -131,7 +132,7 @@ class Hub:
         channel.sleepers.pop(queue, None)
         if channel.queues:
             return
-        channel.swept = channel.log.head
+        channel.mark_swept(channel.log.head)
         channel.groups.clear()
         if len(channel.log):
             self._idle[channel] = time

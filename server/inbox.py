@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 
 class Inbox:
-    """A bounded inbox: above `high_messages` or `high_bytes` it pauses the peer, and resumes it when it is empty.
+    """A bounded inbox, to be iterated over by one reader.
 
-    A peer can overshoot by what one read from the socket holds, because those messages are here already.
+    At `high_messages` or `high_bytes` it pauses the peer, and resumes it when it is empty. A peer can overshoot by what
+    one read from the socket holds, because those messages are here already.
     """
 
     __slots__ = (
@@ -55,15 +56,17 @@ class Inbox:
         self._wake()
 
     def end(self) -> None:
-        """Lets `receive` return None after the messages that are here. Idempotent."""
+        """Ends the iteration after the messages that are here. Idempotent."""
         self._ended = True
         self._wake()
 
-    async def receive(self) -> str | bytes | None:
-        """The next message; None at the end. For one reader at a time."""
+    def __aiter__(self) -> Inbox:
+        return self
+
+    async def __anext__(self) -> str | bytes:
         while not self._messages:
             if self._ended:
-                return None
+                raise StopAsyncIteration
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

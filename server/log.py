@@ -18,27 +18,42 @@ class Log:
     """The retained publications of one channel. Owns the invariant that offsets are dense: 1, 2, 3 and so on.
 
     Bounded: above `max_messages` or `max_bytes` (of payload) the oldest go, but the newest always stays.
+
+    Attributes:
+        head: Offset of the newest publication; 0 before the first.
+        end: Payload bytes ever appended.
     """
 
     __slots__ = (
-        "_base", "_base_end", "_dropped", "_ends", "_head_end", "_publications",
-        "channel", "epoch", "head", "max_bytes", "max_messages",
-    )  # fmt: skip
+        "_base",
+        "_base_end",
+        "_dropped",
+        "_dropped_end",
+        "_ends",
+        "_publications",
+        "channel",
+        "end",
+        "epoch",
+        "head",
+        "max_bytes",
+        "max_messages",
+    )
 
     def __init__(self, channel: str, *, epoch: str, max_messages: int, max_bytes: int) -> None:
         self.channel = channel
         self.epoch = epoch
         self.max_messages = max_messages
         self.max_bytes = max_bytes
-        self.head = 0  # offset of the newest publication; 0 before the first
+        self.head = 0
+        self.end = 0
         self._dropped = 0  # offset of the newest publication that is not retained any more
-        # Two lists side by side, for the offsets _base+1 .. head. An "end" counts the payload bytes ever appended, up
-        # to and including its publication, so that bytes between two offsets are one subtraction.
+        self._dropped_end = 0  # what `end` was at that offset
+        # Two lists side by side, for the offsets _base+1 .. head: what was appended, and what `end` was then. So the
+        # bytes between two offsets are one subtraction.
         self._publications: list[Publication] = []
         self._ends: list[int] = []
         self._base = 0
         self._base_end = 0
-        self._head_end = 0
 
     def __len__(self) -> int:
         return self.head - self._dropped
@@ -51,16 +66,16 @@ class Log:
     @property
     def retained_bytes(self) -> int:
         """Payload bytes of the retained publications."""
-        return self._head_end - self._end(self._dropped)
+        return self.end - self._dropped_end
 
     def append(self, payload: bytes, *, binary: bool, time: float) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
-        self.head += 1
-        self._head_end += len(payload)
-        publication = Publication(self.channel, self.epoch, self.head, payload, binary, time)
+        self.head = head = self.head + 1
+        self.end = end = self.end + len(payload)
+        publication = Publication(self.channel, self.epoch, head, payload, binary, time)
         self._publications.append(publication)
-        self._ends.append(self._head_end)
-        if self.head - self._dropped > self.max_messages or self.retained_bytes > self.max_bytes:
+        self._ends.append(end)
+        if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
             self._trim()
         return publication
 
@@ -76,23 +91,28 @@ class Log:
             raise IndexError(f"cursor {cursor} is outside {self._dropped}..{self.head}")
         start = cursor - self._base
         stop = len(self._ends) if until is None else until - self._base
-        fits = bisect_right(self._ends, self._end(cursor) + max_bytes, start, stop)
+        fits = bisect_right(self._ends, self.end_at(cursor) + max_bytes, start, stop)
         return self._publications[start : max(fits, min(start + 1, stop))]
 
     def bytes_after(self, cursor: int) -> int:
         """Payload bytes between `cursor` and the head; of what is retained, when `cursor` is behind that. O(1)."""
-        return self._head_end - self._end(max(cursor, self._dropped))
+        return self.end - (self.end_at(cursor) if cursor > self._dropped else self._dropped_end)
 
-    def _end(self, offset: int) -> int:
-        return self._base_end if offset == self._base else self._ends[offset - self._base - 1]
+    def end_at(self, offset: int) -> int:
+        """What `end` was at a retained offset, or at the one before the first retained. O(1)."""
+        return self._ends[offset - self._base - 1] if offset > self._base else self._base_end
 
     def _trim(self) -> None:
-        while len(self) > 1 and (len(self) > self.max_messages or self.retained_bytes > self.max_bytes):
-            self._publications[self._dropped - self._base] = _DROPPED
-            self._dropped += 1
-        dropped = self._dropped - self._base
-        if dropped >= _COMPACT_MESSAGES and dropped * 2 >= len(self._ends):
-            self._base_end = self._end(self._dropped)
+        place = self._dropped - self._base
+        kept = len(self._publications) - place
+        while kept > 1 and (kept > self.max_messages or self.end - self._dropped_end > self.max_bytes):
+            self._publications[place] = _DROPPED
+            self._dropped_end = self._ends[place]
+            place += 1
+            kept -= 1
+        self._dropped = self._base + place
+        if place >= _COMPACT_MESSAGES and place >= kept:
             self._base = self._dropped
-            del self._publications[:dropped]
-            del self._ends[:dropped]
+            self._base_end = self._dropped_end
+            del self._publications[:place]
+            del self._ends[:place]

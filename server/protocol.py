@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -201,7 +202,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
             self.transport.resume_reading()  # whatever the peer still sends is dropped, up to its answer
-            # uvicorn closes the transport when the endpoint returns, unless this timer says that it waits for the answer
+            # While this timer is set, uvicorn does not close the transport when the endpoint returns.
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
         self._closing(clean=True)
 
@@ -225,7 +226,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         """Offers the connection to the application."""
         super().handle_connect(event)
-        if self.response.status_code == 101:
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self.sink
 
     def send_receive_event_to_app(self) -> None:

@@ -47,7 +47,7 @@ class Queue:
         return self._cursor if self.shared is None else self.shared.cursor
 
     def follow(self, shared: SharedCursor) -> None:
-        """Lets `shared` be the cursor from now on. It must stand where the queue stands: nothing is lost or repeated."""
+        """Lets `shared`, which must stand where the queue stands, be the cursor from now on."""
         if shared.cursor != self.cursor:
             raise AssertionError(f"a queue at {self.cursor} cannot follow a cursor at {shared.cursor}")
         self.shared = shared

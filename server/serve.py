@@ -53,6 +53,7 @@ def build_config(settings: Settings) -> uvicorn.Config:
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        loop=settings.loop,
         ws=FanwiseProtocol,
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,
@@ -71,8 +72,9 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     direct = "no: TLS is written through the transport" if settings.ssl_certfile else "yes"
     return [
-        f"Fanwise {version('fanwise')} on {scheme}://{host}:{port}  (WebSocket: /ws, ?channel={settings.default_channel})",
-        f"  queue      {settings.queue_messages} messages or {settings.queue_bytes} bytes behind, then {settings.overflow}",
+        f"Fanwise {version('fanwise')} on {scheme}://{host}:{port}",
+        f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
+        f"  queue      {settings.queue_messages} messages or {settings.queue_bytes} bytes, then {settings.overflow}",
         f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
         f"  message    at most {settings.max_message_bytes} bytes",
         f"  clients    at most {settings.max_clients}, file descriptors {fd_limit}",
@@ -85,8 +87,8 @@ def serve(settings: Settings) -> int:
     fd_limit = raise_fd_limit()
     config = build_config(settings)
     listener = config.bind_socket()
-    for line in banner(settings, port=listener.getsockname()[1], fd_limit=fd_limit):
-        print(line, file=sys.stderr, flush=True)
+    lines = banner(settings, port=listener.getsockname()[1], fd_limit=fd_limit)
+    sys.stderr.write("\n".join(lines) + "\n")
     server = FanwiseServer(config)
     try:
         server.run(sockets=[listener])

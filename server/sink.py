@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from .publication import Publication
@@ -59,16 +59,19 @@ class DirectSink(Sink, Protocol):
 class Source(Protocol):
     """Where a client's messages come from."""
 
-    async def receive(self) -> str | bytes | None:
-        """The next message, text as str and binary as bytes; None when there will be no more."""
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """The source itself, for one reader at a time."""
+
+    async def __anext__(self) -> str | bytes:
+        """The next message, text as str and binary as bytes."""
 
     def end(self) -> None:
-        """Makes `receive` return None once the messages that are already here were read."""
+        """Ends the iteration once the messages that are already here were read. Idempotent."""
 
 
 @runtime_checkable
 class Connection(DirectSink, Protocol):
-    """What our protocol class offers in `scope["extensions"]["fanwise"]`: a WebSocket whose socket may be written to."""
+    """What our protocol class offers in `scope["extensions"]`: a WebSocket whose socket may be written to."""
 
     def listen(self) -> Source:
         """Takes over what the peer sends, from now on and from what the application has not read yet."""

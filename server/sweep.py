@@ -111,12 +111,12 @@ class Sweeper:
             wake()
         for group in channel.groups.values():
             for cohort in group:
-                while cohort.cursor < until:
+                while cohort.cursor < until and len(cohort):
                     self._write_slice(channel, group, cohort, until)
                     if self._clock() >= deadline:
                         return False
             group.tidy()
-        channel.swept = max(until, channel.swept)
+        channel.mark_swept(until)
         return True
 
     def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> None:

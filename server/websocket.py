@@ -1,4 +1,4 @@
-"""Turns a Starlette or FastAPI `WebSocket` into a client: over our protocol class where it is in use, else over ASGI."""
+"""Turns a Starlette or FastAPI `WebSocket` into a client: over our protocol class if it is in use, else over ASGI."""
 
 from __future__ import annotations
 

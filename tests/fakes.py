@@ -1,0 +1,71 @@
+"""Fakes that satisfy our Protocols, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from server.publication import Publication
+from server.queue import Queue
+from server.reasons import CloseReason
+from server.sink import SinkOwner
+
+
+class FakeMember:
+    """A `group.Member` that records what a sweep calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(("write", data))
+
+    def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
+        self.calls.append(("fall_behind", queue, cursor, bytes(rest)))
+
+    def broken(self) -> None:
+        self.calls.append(("broken",))
+
+
+class FakeSink:
+    """A `sink.DirectSink` without a descriptor: it takes everything until `pause()`, and after `resume()` again."""
+
+    fd: int | None = None
+
+    def __init__(self) -> None:
+        self.owner: SinkOwner | None = None
+        self.written: list[bytes] = []
+        self.reasons: list[CloseReason] = []
+        self.aborted = False
+        self.writable = True
+
+    def attach(self, owner: SinkOwner) -> None:
+        self.owner = owner
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    async def send(self, batch: Sequence[Publication]) -> None:
+        raise AssertionError("a direct sink is written to")
+
+    async def close(self, reason: CloseReason) -> None:
+        self.reasons.append(reason)
+        self.end(clean=True)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.end(clean=False)
+
+    def pause(self) -> None:
+        self.writable = False
+        assert self.owner is not None
+        self.owner.sink_paused()
+
+    def resume(self) -> None:
+        self.writable = True
+        assert self.owner is not None
+        self.owner.sink_resumed()
+
+    def end(self, *, clean: bool) -> None:
+        self.writable = False
+        assert self.owner is not None
+        self.owner.sink_closed(clean=clean)

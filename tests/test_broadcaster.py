@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from server.broadcaster import Broadcaster
+from server.client import Client
+from server.errors import ChannelNameError, FullError, MessageTooBigError, NotRunningError
+from server.inbox import Inbox
+from server.reasons import CloseReason
+
+from .fakes import FakeSink
+from .live import until
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def joined(broadcaster: Broadcaster, channel: str = "lobby") -> AsyncIterator[tuple[Client, FakeSink]]:
+    sink = FakeSink()
+    inbox = Inbox(pause=lambda: None, resume=lambda: None)
+    async with broadcaster.client(sink, lambda: inbox, channel=channel) as client:
+        yield client, sink
+
+
+async def test_everybody_on_the_channel_gets_it_and_nobody_else() -> None:
+    """Text as text, bytes as binary, in the order of publishing."""
+    async with (
+        Broadcaster() as broadcaster,
+        joined(broadcaster) as (_, one),
+        joined(broadcaster) as (_, two),
+        joined(broadcaster, "other") as (_, other),
+    ):
+        first = await broadcaster.publish("lobby", "text")
+        second = broadcaster.publish_nowait("lobby", b"binary")
+        await until(lambda: bool(one.written and two.written))
+        assert one.written == two.written == [b"\x81\x04text\x82\x06binary"]
+        assert other.written == []
+        assert (first.offset, second.offset, first.epoch) == (1, 2, second.epoch)
+
+
+async def test_who_comes_later_gets_nothing_from_before() -> None:
+    """Also when it joins between a publication and its sweep."""
+    async with Broadcaster() as broadcaster, joined(broadcaster) as (_, early):
+        await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+        broadcaster.publish_nowait("lobby", "before")
+        async with joined(broadcaster) as (_, late):
+            broadcaster.publish_nowait("lobby", "after")
+            await until(lambda: len(b"".join(early.written + late.written)) == 8 + 7 + 7)
+            assert b"".join(early.written) == b"\x81\x06before\x81\x05after"
+            assert b"".join(late.written) == b"\x81\x05after"
+
+
+async def test_bad_input_is_refused_and_loses_nothing_else() -> None:
+    """The error says what is allowed; no offset is used up, no channel opened."""
+    async with Broadcaster(max_message_bytes=5) as broadcaster:
+        with pytest.raises(ChannelNameError):
+            await broadcaster.publish("no good", "x")
+        with pytest.raises(MessageTooBigError) as caught:
+            await broadcaster.publish("lobby", "äää")
+        assert (caught.value.size_bytes, caught.value.limit_bytes) == (6, 5)
+        assert broadcaster.statistics().channels == ()
+        assert (await broadcaster.publish("lobby", "12345")).offset == 1
+
+
+async def test_outside_its_lifespan_it_says_how_to_start_it() -> None:
+    """Rather than losing what is published."""
+    broadcaster = Broadcaster()
+    with pytest.raises(NotRunningError, match="lifespan"):
+        broadcaster.publish_nowait("lobby", "x")
+    with pytest.raises(NotRunningError):
+        broadcaster.publish_threadsafe("lobby", "x")
+    with pytest.raises(NotRunningError):
+        async with joined(broadcaster):
+            pass
+
+
+async def test_it_may_be_started_twice() -> None:
+    """By its lifespan and by its router: the last one to end stops it."""
+    broadcaster = Broadcaster()
+    async with broadcaster:
+        async with broadcaster:
+            pass
+        await broadcaster.publish("lobby", "x")
+    with pytest.raises(NotRunningError):
+        await broadcaster.publish("lobby", "x")
+
+
+async def test_a_burst_without_an_await_is_written_from_inside() -> None:
+    """The log never drops what ready clients have not been given, whatever the burst."""
+    async with (
+        Broadcaster(queue_messages=10, history_messages=1) as broadcaster,
+        joined(broadcaster) as (_, sink),
+    ):
+        await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+        for number in range(1000):
+            broadcaster.publish_nowait("lobby", f"{number:03}")
+        await checkpoint()
+        await checkpoint()
+        assert b"".join(sink.written) == b"".join(b"\x81\x03%03d" % number for number in range(1000))
+
+
+@pytest.mark.parametrize("burst", [101, 1000, 10_000])
+async def test_a_burst_through_publish_goes_at_the_pace_of_the_sweeps(burst: int) -> None:
+    """`publish` waits for the sweep, so less than a queue's worth is ever unswept."""
+    async with (
+        Broadcaster(queue_messages=100, history_messages=1) as broadcaster,
+        joined(broadcaster) as (_, sink),
+    ):
+        await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+        for number in range(burst):
+            await broadcaster.publish("lobby", f"{number:05}")
+        await until(lambda: broadcaster.statistics().clients[0].lag == 0)
+        assert b"".join(sink.written) == b"".join(b"\x81\x05%05d" % number for number in range(burst))
+        assert max(len(written) for written in sink.written) <= 50 * 7
+
+
+async def test_publishing_does_not_wait_for_a_paused_client() -> None:
+    """The others get everything meanwhile; the paused one is closed when it is too far behind, and no other."""
+    async with (
+        Broadcaster(queue_messages=10) as broadcaster,
+        joined(broadcaster) as (_, healthy),
+        joined(broadcaster) as (_, stuck),
+    ):
+        await until(lambda: broadcaster.statistics().channels[0].ready == 2)
+        stuck.pause()
+        for _ in range(100):
+            await broadcaster.publish("lobby", "x")
+        await until(lambda: len(b"".join(healthy.written)) == 300)
+        await until(lambda: bool(stuck.reasons))
+        assert stuck.reasons == [CloseReason.SLOW]
+        statistics = broadcaster.statistics()
+        assert len(statistics.clients) == 1
+        assert statistics.closed == {"slow": 1}
+
+
+async def test_other_threads_publish_too() -> None:
+    """The future gives the publication, or raises what `publish` raises."""
+    async with Broadcaster() as broadcaster, joined(broadcaster) as (_, sink):
+        offsets: list[int] = []
+
+        def publish() -> None:
+            offsets.extend(broadcaster.publish_threadsafe("lobby", "x").result(5).offset for _ in range(3))
+            with pytest.raises(ChannelNameError):
+                broadcaster.publish_threadsafe("no good", "x").result(5)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        await until(lambda: len(b"".join(sink.written)) == 9)
+        assert offsets == [1, 2, 3]
+
+
+async def test_there_are_only_so_many_places() -> None:
+    """One more is refused, and there is room again when somebody has left."""
+    async with Broadcaster(max_clients=1) as broadcaster:
+        async with joined(broadcaster):
+            with pytest.raises(FullError):
+                async with joined(broadcaster):
+                    pass
+        async with joined(broadcaster):
+            assert len(broadcaster.statistics().clients) == 1
+
+
+async def test_leaving_leaves_nothing_behind() -> None:
+    """No client, no channel, no writer task; whether the endpoint returns, raises or is cancelled."""
+    async with Broadcaster() as broadcaster:
+        tasks = len(asyncio.all_tasks())
+        async with joined(broadcaster) as (_, returned):
+            pass
+        with pytest.raises(ZeroDivisionError):
+            async with joined(broadcaster) as (_, raised):
+                raise ZeroDivisionError
+        entered = asyncio.Event()
+
+        async def endpoint() -> None:
+            async with joined(broadcaster):
+                entered.set()
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(endpoint())
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: len(asyncio.all_tasks()) == tasks)
+        statistics = broadcaster.statistics()
+        assert (statistics.clients, statistics.channels) == ((), ())
+        assert statistics.closed == {"normal": 2, "internal": 1}
+        assert (returned.reasons, raised.reasons) == ([CloseReason.NORMAL], [CloseReason.INTERNAL])
+
+
+async def test_stopping_closes_who_is_left() -> None:
+    """With a reason that says to come back."""
+    async with Broadcaster() as broadcaster:
+        context = joined(broadcaster)
+        _, sink = await context.__aenter__()
+    assert sink.reasons == [CloseReason.RESTART]
+    await context.__aexit__(None, None, None)
+
+
+async def test_a_writer_that_dies_takes_its_client_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once, and the client is not left unserved."""
+
+    class Faulty(FakeSink):
+        def write(self, data: bytes | memoryview) -> None:
+            raise ZeroDivisionError
+
+    async with Broadcaster() as broadcaster:
+        sink = Faulty()
+        inbox = Inbox(pause=lambda: None, resume=lambda: None)
+        async with broadcaster.client(sink, lambda: inbox, channel="lobby"):
+            sink.pause()
+            broadcaster.publish_nowait("lobby", "x")
+            await checkpoint()
+            await checkpoint()
+            sink.resume()
+            await until(lambda: sink.aborted)
+        assert broadcaster.statistics().closed == {"internal": 1}
+        assert [record.levelname for record in caplog.records if "writer" in record.message] == ["ERROR"]

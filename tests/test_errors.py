@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from server.errors import ChannelNameError, FanwiseError, FullError, MessageTooBigError, NotRunningError, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ChannelNameError("a b"), "'a b'"),
+        (ChannelNameError("x" * 300), "1 to 255 characters"),
+        (MessageTooBigError(size_bytes=11, limit_bytes=10), "11 bytes, 10 are allowed"),
+        (NotRunningError(), "lifespan"),
+        (FullError(limit_clients=3), "all 3 places"),
+        (SettingsError(["one", "two"]), "one\ntwo"),
+    ],
+)
+def test_each_error_names_what_is_wrong(error: FanwiseError, says: str) -> None:
+    """Each error is a FanwiseError whose sentence carries its data."""
+    assert says in str(error)
+
+
+def test_a_long_channel_name_is_shown_in_part() -> None:
+    """What a stranger chose does not fill our log."""
+    assert len(str(ChannelNameError("x" * 100_000))) < 200

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from server.errors import ChannelNameError
+from server.hub import Channel, Hub
+from server.publication import Publication
+
+
+def make_hub(*, queue_messages: int = 10, history_messages: int = 5, history_seconds: float = 60.0) -> Hub:
+    return Hub(
+        queue_messages=queue_messages,
+        queue_bytes=1000,
+        history_messages=history_messages,
+        history_bytes=500,
+        history_seconds=history_seconds,
+        cohort_clients=4,
+    )
+
+
+def publish(hub: Hub, channel: Channel, payload: bytes = b"x", *, time: float = 0.0) -> Publication:
+    return hub.publish(channel, payload, binary=False, time=time)
+
+
+def test_a_bad_name_opens_nothing() -> None:
+    """A refused name leaves no channel behind."""
+    hub = make_hub()
+    with pytest.raises(ChannelNameError):
+        hub.channel("no good", time=0.0)
+    assert len(hub) == 0
+
+
+def test_a_new_queue_begins_at_the_head() -> None:
+    """Who subscribes gets what comes, and nothing from before."""
+    hub = make_hub()
+    channel = hub.channel("lobby", time=0.0)
+    publish(hub, channel)
+    queue = hub.subscribe(channel)
+    assert queue.empty()
+    publish(hub, channel)
+    assert queue.qsize() == 1
+
+
+def test_a_log_retains_what_the_widest_queue_may_show() -> None:
+    """A history shorter than the queues would turn windows into gaps."""
+    channel = make_hub(queue_messages=10, history_messages=5).channel("lobby", time=0.0)
+    assert channel.log.max_messages == 10
+    assert channel.log.max_bytes == 1000
+
+
+def test_what_is_unswept_is_what_clients_still_need() -> None:
+    """It counts from the last sweep's end, in publications and in bytes; without clients nothing is owed."""
+    hub = make_hub()
+    channel = hub.channel("lobby", time=0.0)
+    publish(hub, channel)
+    assert channel.unswept == 0
+    hub.subscribe(channel)
+    publish(hub, channel, b"12345")
+    publish(hub, channel, b"12345")
+    assert channel.unswept == 2
+    assert channel.crowded(messages=2, size_bytes=99)
+    assert channel.crowded(messages=9, size_bytes=10)
+    assert not channel.crowded(messages=3, size_bytes=11)
+    channel.mark_swept(2)
+    assert channel.unswept == 1
+    channel.mark_swept(1)
+    assert channel.unswept == 1
+
+
+def test_a_channel_goes_with_its_last_client_if_it_retains_nothing() -> None:
+    """Clients that come and go on any number of channels leave nothing behind."""
+    hub = make_hub()
+    for number in range(100):
+        channel = hub.channel(f"channel-{number}", time=0.0)
+        queue = hub.subscribe(channel)
+        hub.unsubscribe(channel, queue, time=0.0)
+    assert len(hub) == 0
+    assert not hub._idle
+
+
+def test_a_channel_stays_for_its_history_seconds() -> None:
+    """What was published is kept for those who come soon, and then it goes; the oldest first."""
+    hub = make_hub(history_seconds=60.0)
+    for name, time in (("old", 0.0), ("fresh", 30.0), ("busy", 0.0)):
+        publish(hub, hub.channel(name, time=time), time=time)
+    hub.subscribe(hub.channel("busy", time=0.0))
+    hub.expire(59.0)
+    assert len(hub) == 3
+    hub.expire(60.0)
+    assert {channel.name for channel in hub} == {"fresh", "busy"}
+    hub.expire(1e9)
+    assert {channel.name for channel in hub} == {"busy"}
+
+
+def test_publishing_keeps_an_idle_channel() -> None:
+    """The newest publication counts, not the opening."""
+    hub = make_hub(history_seconds=60.0)
+    channel = hub.channel("lobby", time=0.0)
+    publish(hub, channel, time=0.0)
+    publish(hub, channel, time=50.0)
+    hub.expire(100.0)
+    assert len(hub) == 1
+
+
+def test_an_idle_channel_that_gets_a_client_does_not_expire() -> None:
+    """A client is reason enough to stay, and offsets go on where they were."""
+    hub = make_hub(history_seconds=60.0)
+    publish(hub, hub.channel("lobby", time=0.0))
+    channel = hub.channel("lobby", time=0.0)
+    queue = hub.subscribe(channel)
+    hub.expire(1e9)
+    assert publish(hub, channel).offset == 2
+    hub.unsubscribe(channel, queue, time=0.0)
+    assert hub.channel("lobby", time=0.0) is channel

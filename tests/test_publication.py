@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from server.errors import ChannelNameError
+from server.publication import Position, Publication, check_channel_name
+
+
+@pytest.mark.parametrize("name", ["a", "lobby", "A-Z/0:9._x", "x" * 255])
+def test_allowed_channel_names(name: str) -> None:
+    """1 to 255 characters of letters, digits and `._:/-`."""
+    assert check_channel_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a b", "a\n", "ä", "a?b", "a\x00", "a%20"])
+def test_refused_channel_names(name: str) -> None:
+    """Anything else is refused with the name in the error."""
+    with pytest.raises(ChannelNameError) as caught:
+        check_channel_name(name)
+    assert caught.value.name == name
+
+
+def test_bytes_are_made_once() -> None:
+    """An encoding is called once for a publication, whoever asks."""
+    made: list[int] = []
+
+    def encoding(publication: Publication) -> bytes:
+        made.append(publication.offset)
+        return b"frame"
+
+    publication = Publication("lobby", "e", 7, b"payload", binary=False, time=0.0)
+    first = publication.encoded(encoding)
+    assert publication.encoded(encoding) is first
+    assert made == [7]
+    assert publication.position == Position("e", 7)
+    assert repr(publication) == "<Publication lobby@e:7 text, 7 bytes>"
