@@ -27,4 +27,4 @@ def server_process() -> Iterator[Callable[..., ServerProcess]]:
 
     yield start
     for process in running:
-        process.stop()
+        process.close()

@@ -64,6 +64,11 @@ class ServerProcess:
                 raise
         return self._process.returncode
 
+    def close(self) -> None:
+        """Stops the process, if it runs, and forgets its log."""
+        self.stop()
+        self._log.close()
+
     def _wait_until_it_listens(self) -> None:
         while True:
             try:

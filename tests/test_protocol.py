@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from websockets.exceptions import ConnectionClosed
+
+from server import Broadcaster, CloseReason
+from server.client import Client, State
+from server.protocol import FanwiseProtocol, hide_query_string
+
+from .live import Live, running, until
+
+pytestmark = pytest.mark.anyio
+
+BIG = "x" * 60_000
+
+
+class App:
+    """An echo application whose clients the test can reach."""
+
+    def __init__(self, *, queue_bytes: int = 100_000_000) -> None:
+        self.broadcaster = Broadcaster(queue_messages=100_000, queue_bytes=queue_bytes)
+        self.asgi = FastAPI(lifespan=self.broadcaster.lifespan)
+        self.clients: list[Client] = []
+        self.returned = 0
+        self.asgi.add_api_websocket_route("/ws", self.endpoint)
+
+    async def endpoint(self, websocket: WebSocket) -> None:
+        try:
+            async with self.broadcaster.connect(websocket, channel="lobby") as client:
+                self.clients.append(client)
+                async for message in client:
+                    await self.broadcaster.publish("lobby", message)
+        finally:
+            self.returned += 1
+
+    async def ready(self, number: int) -> None:
+        await until(lambda: [client.state for client in self.clients].count(State.READY) == number)
+
+    def protocols(self, live: Live) -> list[FanwiseProtocol]:
+        return [one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol)]
+
+
+async def read_exactly(sock: socket.socket, size: int) -> bytes:
+    loop = asyncio.get_running_loop()
+    got = bytearray()
+    while len(got) < size:
+        part = await loop.sock_recv(sock, size - len(got))
+        assert part, f"the connection ended after {len(got)} of {size} bytes"
+        got += part
+    return bytes(got)
+
+
+async def test_a_client_is_served_over_its_descriptor() -> None:
+    """The connection is offered to the application, and an idle client is in the ready group with its descriptor."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as peer:
+        await app.ready(1)
+        assert isinstance(app.clients[0]._fd, int)
+        await app.broadcaster.publish("lobby", "hello")
+        assert await peer.recv() == "hello"
+
+
+async def test_a_client_whose_socket_is_full_leaves_the_group_and_comes_back() -> None:
+    """Its frames arrive whole and in order, however the kernel cut them; meanwhile others are served."""
+    app = App()
+    frame = b"\x81\x7e\xea\x60" + BIG.encode()
+    async with running(app.asgi) as live, await live.connect() as healthy:
+        slow = await live.raw(receive_buffer=4096)
+        await app.ready(2)
+        count = 0
+        while app.clients[1].state is State.READY:
+            await app.broadcaster.publish("lobby", BIG)
+            assert len(await healthy.recv()) == len(BIG)
+            count += 1
+        protocol = next(one for one in app.protocols(live) if one.sink._owner is app.clients[1])
+        assert protocol.transport.get_write_buffer_size() > 0
+        assert protocol.transport.get_write_buffer_size() <= 65_536 + len(frame)
+        for _ in range(20):
+            await app.broadcaster.publish("lobby", BIG)
+            assert len(await healthy.recv()) == len(BIG)
+            count += 1
+        assert protocol.transport.get_write_buffer_size() <= 65_536 + len(frame)
+        assert await read_exactly(slow, count * len(frame)) == frame * count
+        await app.ready(2)
+        await app.broadcaster.publish("lobby", "and on")
+        assert await read_exactly(slow, 8) == b"\x81\x06and on"
+        slow.close()
+
+
+async def test_uvicorns_own_bytes_do_not_mix_with_ours() -> None:
+    """A pong that the transport had to buffer takes the client out of the group until it is written."""
+    app = App()
+    async with running(app.asgi) as live:
+        slow = await live.raw(receive_buffer=4096)
+        await app.ready(1)
+        frame = b"\x81\x7e\xea\x60" + BIG.encode()
+        count = 0
+        while app.clients[0].state is State.READY:
+            await app.broadcaster.publish("lobby", BIG)
+            await asyncio.sleep(0)
+            count += 1
+        await asyncio.get_running_loop().sock_sendall(slow, b"\x89\x80\x00\x00\x00\x00")  # a ping
+        got = await read_exactly(slow, count * len(frame) + 2)
+        assert got.replace(frame, b"") == b"\x8a\x00"
+        slow.close()
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "vanish", "half-close"])
+async def test_a_client_that_leaves_is_gone(how: str) -> None:
+    """In whichever way: it is in no group, its endpoint returns, and the others do not notice."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as healthy:
+        peer = await live.raw()
+        await app.ready(2)
+        if how == "close":
+            await asyncio.get_running_loop().sock_sendall(peer, b"\x88\x82\x00\x00\x00\x00\x03\xe8")
+        elif how == "reset":
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+            peer.close()
+        elif how == "vanish":
+            peer.close()
+        else:
+            peer.shutdown(socket.SHUT_WR)
+        await until(lambda: app.returned == 1)
+        assert app.clients[1].reason is (CloseReason.NORMAL if how == "close" else CloseReason.LOST)
+        assert app.broadcaster.statistics().channels[0].ready == 1
+        await app.broadcaster.publish("lobby", "still here")
+        assert await healthy.recv() == "still here"
+        peer.close()
+
+
+async def test_we_can_abort_a_client_that_reads_nothing() -> None:
+    """Its connection ends although its buffers are full."""
+    app = App()
+    async with running(app.asgi) as live:
+        stuck = await live.raw(receive_buffer=4096)
+        await app.ready(1)
+        while app.clients[0].state is State.READY:
+            await app.broadcaster.publish("lobby", BIG)
+            await asyncio.sleep(0)
+        app.clients[0].sink.abort()
+        await until(lambda: app.returned == 1 and not app.protocols(live))
+        stuck.close()
+
+
+async def test_a_closed_client_is_told_why() -> None:
+    """Close code and text arrive, and the endpoint's iteration ends."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as peer:
+        await app.ready(1)
+        app.clients[0].close(CloseReason.SLOW)
+        with pytest.raises(ConnectionClosed) as caught:
+            await peer.recv()
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4008, "slow: the queue overflowed")
+        await until(lambda: app.returned == 1)
+
+
+async def test_a_closing_client_that_does_not_read_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The closing handshake is waited for `close_timeout` seconds; then the descriptor is free."""
+    monkeypatch.setattr("server.protocol.CLOSE_SECONDS", 0.05)
+    app = App()
+    async with running(app.asgi) as live:
+        stuck = await live.raw(receive_buffer=4096)
+        await app.ready(1)
+        while app.clients[0].state is State.READY:
+            await app.broadcaster.publish("lobby", BIG)
+            await asyncio.sleep(0)
+        app.clients[0].close(CloseReason.SLOW)
+        await until(lambda: not app.protocols(live))
+        stuck.close()
+
+
+async def test_a_peer_that_closes_and_reads_nothing_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own close frame does not keep the connection, whose buffer is never flushed, forever."""
+    monkeypatch.setattr("server.protocol.CLOSE_SECONDS", 0.05)
+    app = App()
+    async with running(app.asgi) as live:
+        stuck = await live.raw(receive_buffer=4096)
+        await app.ready(1)
+        while app.clients[0].state is State.READY:
+            await app.broadcaster.publish("lobby", BIG)
+            await asyncio.sleep(0)
+        await asyncio.get_running_loop().sock_sendall(stuck, b"\x88\x82\x00\x00\x00\x00\x03\xe8")
+        await until(lambda: not app.protocols(live))
+        stuck.close()
+
+
+async def test_what_a_client_sends_before_it_leaves_is_published() -> None:
+    """Messages and close in one packet: nothing of it is lost."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as other:
+        peer = await live.raw()
+        await app.ready(2)
+        three = b"".join(b"\x81\x81\x00\x00\x00\x00" + letter for letter in (b"a", b"b", b"c"))
+        await asyncio.get_running_loop().sock_sendall(peer, three + b"\x88\x82\x00\x00\x00\x00\x03\xe8")
+        assert [await other.recv() for _ in range(3)] == ["a", "b", "c"]
+        peer.close()
+
+
+async def test_fragments_make_one_message() -> None:
+    """In text and in binary."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as peer:
+        await app.ready(1)
+        await peer.send(["Hel", "lo"])
+        await peer.send([b"\x00", b"\xff"])
+        assert [await peer.recv(), await peer.recv()] == ["Hello", b"\x00\xff"]
+
+
+async def test_text_that_is_not_utf_8_closes_its_sender_and_nobody_else() -> None:
+    """With 1007 (RFC 6455 section 8.1)."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as other:
+        peer = await live.raw()
+        await app.ready(2)
+        await asyncio.get_running_loop().sock_sendall(peer, b"\x81\x81\x00\x00\x00\x00\xff")
+        assert (await read_exactly(peer, 4))[2:] == (1007).to_bytes(2)
+        await app.broadcaster.publish("lobby", "still here")
+        assert await other.recv() == "still here"
+        peer.close()
+
+
+async def test_a_sender_that_is_faster_than_its_endpoint_is_held_back() -> None:
+    """What it has sent waits in the kernel, not in our memory."""
+    broadcaster = Broadcaster()
+    asgi = FastAPI(lifespan=broadcaster.lifespan)
+    connected, go_on = asyncio.Event(), asyncio.Event()
+    got: list[int] = []
+
+    @asgi.websocket("/ws")
+    async def endpoint(websocket: WebSocket) -> None:
+        async with broadcaster.connect(websocket, channel="lobby") as client:
+            messages = aiter(client)
+            got.append(len(await anext(messages)))
+            connected.set()
+            await go_on.wait()
+            got.extend([len(message) async for message in messages])
+
+    async with running(asgi) as live, await live.connect() as peer:
+
+        async def send() -> None:
+            for _ in range(200):
+                await peer.send(BIG)
+            await peer.close()
+
+        task = asyncio.create_task(send())
+        await connected.wait()
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
+        await until(lambda: not protocol.transport.is_reading())
+        assert protocol._inbox is not None
+        assert protocol._inbox._bytes < 20 * len(BIG)
+        go_on.set()
+        await task
+        await until(lambda: len(got) == 200)
+        assert got == [len(BIG)] * 200
+
+
+async def test_an_endpoint_may_read_by_itself() -> None:
+    """`websocket.receive_text()` works beside the client's queue, as long as nobody iterates."""
+    broadcaster = Broadcaster()
+    asgi = FastAPI(lifespan=broadcaster.lifespan)
+
+    @asgi.websocket("/ws")
+    async def endpoint(websocket: WebSocket) -> None:
+        async with broadcaster.connect(websocket, channel="lobby"):
+            await broadcaster.publish("lobby", (await websocket.receive_text()).upper())
+            await websocket.receive()
+
+    async with running(asgi) as live, await live.connect() as peer:
+        await peer.send("hello")
+        assert await peer.recv() == "HELLO"
+
+
+async def test_pings_are_answered_and_unanswered_ones_end_the_connection() -> None:
+    """Uvicorn's keep-alive goes on working beside the sweeps, and takes its client out of the groups."""
+    app = App()
+    async with running(app.asgi) as live:
+        silent = await live.raw()
+        await app.ready(1)
+        (protocol,) = app.protocols(live)
+        protocol.send_keepalive_ping()
+        assert (await read_exactly(silent, 6))[0] == 0x89
+        assert app.clients[0].state is State.READY
+        protocol.keepalive_timeout()
+        assert app.broadcaster.statistics().clients == ()
+        silent.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "expected"),
+    [
+        ('%s - "WebSocket %s" [accepted]', ("1.2.3.4:5", "/ws?token=secret"), ("1.2.3.4:5", "/ws")),
+        ("other %s", ("/ws?token=secret",), ("/ws?token=secret",)),
+    ],
+)
+def test_query_strings_stay_out_of_the_log(message: str, args: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """A token in a URL does not reach it; other records are left alone."""
+    record = logging.LogRecord("uvicorn.error", logging.INFO, "", 0, message, args, None)
+    assert hide_query_string(record)
+    assert record.args == expected
