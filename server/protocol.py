@@ -168,9 +168,14 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._closing(clean=False)
 
     def shutdown(self) -> None:
-        """The server stops."""
+        """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
+        if self.config.timeout_graceful_shutdown is not None:
+            self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+            self._abort_timer = None
         super().shutdown()
-        self._look()
+        self._closing(clean=False)
 
     def keepalive_timeout(self) -> None:
         """The peer did not answer a ping."""
@@ -189,7 +194,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def _closing(self, *, clean: bool) -> None:
         """Closing waits for the buffer to be flushed and for the peer's answer, which may never come: then abort."""
         self.sink.ended(clean=clean)
-        if self._abort_timer is None:
+        if self._abort_timer is None and not self.disconnected:
             self._abort_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     # What the sink asks for.

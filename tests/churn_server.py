@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from server import Broadcaster
 from server.client import Client
-from server.protocol import FanwiseProtocol
+from server.protocol import FanwiseProtocol, SocketSink
 
 PAYLOADS = {"x": "x" * 100, "y": "y" * 130}  # {channel: what is published there, again and again}
 
@@ -29,8 +29,8 @@ class LateProtocol(FanwiseProtocol):
     """The planted fault."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        leave, self.sink.ended = self.sink.ended, lambda *, clean: None  # type: ignore[method-assign]
-        self.loop.call_soon(lambda: leave(clean=False))
+        sink, self.sink = self.sink, SocketSink(self)
+        self.loop.call_soon(lambda: sink.ended(clean=False))
         super().connection_lost(exc)
 
 
