@@ -7,8 +7,8 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     embedding           Broadcaster as FastAPI applications hold it
     routes              the ready-made routes
     websocket, asgi     a WebSocket becomes a client; the fallback over plain ASGI
-    protocol            the protocol class for uvicorn: the fast path
-    broadcaster         the service: hub + event loop; every task is created here
+    protocol            the protocol class for uvicorn, the fast path; connection: what it offers
+    broadcaster         the service: hub + event loop; every task is created here; roster: who is here
     sweep, client       asyncio and sockets; sink, inbox: what they talk to
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,11 +22,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from .encoding import join, plain_frame
+from .connection import SocketConnection
 from .inbox import Inbox
-from .publication import Publication
 from .reasons import CloseReason
-from .sink import EXTENSION, SinkOwner
+from .sink import EXTENSION
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -42,88 +40,13 @@ def hide_query_string(record: logging.LogRecord) -> bool:
     return True
 
 
-class SocketSink:
-    """What the application gets: the connection as a `sink.Connection`."""
-
-    __slots__ = ("_owner", "_paused", "_protocol", "fd")
-
-    def __init__(self, protocol: FanwiseProtocol) -> None:
-        self._protocol: FanwiseProtocol | None = protocol  # None when nothing can be written any more
-        self._owner: SinkOwner | None = None
-        self._paused = False
-        self.fd: int | None = None
-
-    @property
-    def writable(self) -> bool:
-        """Whether the transport is open and empty."""
-        return self._protocol is not None and not self._paused and not self._protocol.transport.get_write_buffer_size()
-
-    def attach(self, owner: SinkOwner) -> None:
-        """Makes `owner` hear about the connection."""
-        self._owner = owner
-        if self._protocol is None:
-            owner.sink_closed(clean=False)
-
-    def listen(self) -> Inbox:
-        """Takes over the messages that the peer sends, with those that nobody has read yet."""
-        if self._protocol is not None:
-            return self._protocol.listen()
-        inbox = Inbox(pause=_nothing, resume=_nothing)
-        inbox.end()
-        return inbox
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Gives `data` to the transport, unless the connection is closing."""
-        if self._protocol is not None:
-            self._protocol.transport.write(data)
-
-    async def send(self, batch: Sequence[Publication]) -> None:
-        """Writes the publications as plain frames."""
-        self.write(join(batch, plain_frame))
-
-    async def close(self, reason: CloseReason) -> None:
-        """Sends the close frame; the connection is aborted when the peer's answer takes too long."""
-        if self._protocol is not None:
-            self._protocol.start_close(reason)
-
-    def abort(self) -> None:
-        """Ends the connection at once."""
-        if self._protocol is not None:
-            self._protocol.transport.abort()
-
-    # What the protocol calls.
-
-    def paused(self) -> None:
-        """The transport has buffered something."""
-        self._paused = True
-        if self._owner is not None:
-            self._owner.sink_paused()
-
-    def resumed(self) -> None:
-        """The transport is empty again."""
-        self._paused = False
-        if self._owner is not None:
-            self._owner.sink_resumed()
-
-    def ended(self, *, clean: bool) -> None:
-        """Nothing may be written any more. Idempotent."""
-        if self._protocol is not None:
-            self._protocol = None
-            if self._owner is not None:
-                self._owner.sink_closed(clean=clean)
-
-
-def _nothing() -> None:
-    """An inbox without a connection has nobody to pause."""
-
-
 class FanwiseProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, with a sink that sweeps can write to."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_SECONDS
-        self.sink = SocketSink(self)
+        self.sink = SocketConnection(self)
         self._inbox: Inbox | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
@@ -133,10 +56,12 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Makes the transport report every buffered byte."""
         transport = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
-        transport.set_write_buffer_limits(high=0)
-        super().connection_made(transport)
         if transport.get_extra_info("sslcontext") is None:
+            transport.set_write_buffer_limits(high=0)
             self.sink.fd = transport.get_extra_info("socket").fileno()
+        else:
+            transport.set_write_buffer_limits(high=1, low=0)  # TLS pauses at this mark, plain transports above theirs
+        super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""

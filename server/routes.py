@@ -10,7 +10,8 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from .broadcaster import Broadcaster
-from .errors import ChannelNameError, FullError
+from .errors import ChannelNameError, FullError, MessageTooBigError
+from .reasons import CloseReason
 from .websocket import connect, refuse
 
 DEFAULT_CHANNEL = "lobby"
@@ -52,9 +53,11 @@ def build_router(
         try:
             async with connect(broadcaster, websocket, channel=channel) as client:
                 async for message in client:
-                    await broadcaster.publish(
-                        channel, f"{before}{message}{after}" if isinstance(message, str) else message
-                    )
+                    payload = f"{before}{message}{after}" if isinstance(message, str) else message
+                    try:
+                        await broadcaster.publish(channel, payload)
+                    except MessageTooBigError:
+                        client.close(CloseReason.TOO_BIG)
         except ChannelNameError as error:
             await refuse(websocket, 400, str(error))
         except FullError as error:

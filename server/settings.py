@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     history_messages: Positive = Field(1000, description="publications a channel's log retains, at least")
     history_bytes: Positive = Field(4_194_304, description="payload bytes a channel's log retains, at least")
     history_seconds: Seconds = Field(300.0, description="how long a channel without clients is kept")
-    max_message_bytes: Positive = Field(65_536, description="largest message that is taken in")
+    max_message_bytes: Positive = Field(65_536, description="largest message, in bytes, as it is published")
     max_clients: Positive = Field(100_000, description="clients that are taken in")
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
     sweep_seconds: Seconds = Field(0.003, le=1, description="how long a sweep may hold the event loop")
@@ -105,7 +105,7 @@ def _unknown_variables() -> list[str]:
     found = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE)) if name.upper().startswith(PREFIX)}
     problems = []
     for name in sorted(found - known):
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+        close = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
+        hint = f"did you mean {variable(close[0])}?" if close else f"known are {', '.join(sorted(known))}"
         problems.append(f"{name} is not a setting: {hint}")
     return problems

@@ -20,7 +20,8 @@ from fastapi import FastAPI
 
 from server import Broadcaster
 from server.client import Client
-from server.protocol import FanwiseProtocol, SocketSink
+from server.connection import SocketConnection
+from server.protocol import FanwiseProtocol
 
 PAYLOADS = {"x": "x" * 100, "y": "y" * 130}  # {channel: what is published there, again and again}
 
@@ -29,7 +30,7 @@ class LateProtocol(FanwiseProtocol):
     """The planted fault."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        sink, self.sink = self.sink, SocketSink(self)
+        sink, self.sink = self.sink, SocketConnection(self)
         self.loop.call_soon(lambda: sink.ended(clean=False))
         super().connection_lost(exc)
 

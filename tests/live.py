@@ -25,6 +25,14 @@ class Live:
         """A client that answers pings, with the library's own small buffers."""
         return await connect(f"ws://127.0.0.1:{self.port}{path}", compression=None, proxy=None)
 
+    async def get(self, path: str) -> bytes:
+        """The whole answer to a GET request."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        return answer
+
     async def raw(self, path: str = "/ws", *, receive_buffer: int | None = None) -> socket.socket:
         """A socket after its handshake, which does whatever the test does with it and nothing else."""
         peer = socket.socket()

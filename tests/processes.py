@@ -37,7 +37,11 @@ class ServerProcess:
         self._process = subprocess.Popen(
             argv, cwd=ROOT, env=clean_environ(**environ), stdout=self._log, stderr=self._log
         )
-        self._wait_until_it_listens()
+        try:
+            self._wait_until_it_listens()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -51,6 +55,15 @@ class ServerProcess:
 
     def url(self, path: str) -> str:
         return f"ws://127.0.0.1:{self.port}{path}"
+
+    def wait_for_log(self, text: str) -> None:
+        """Returns when `text` was printed; the test's own time limit ends a wait that is in vain."""
+        while text not in self.log:
+            try:
+                status = self._process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            raise RuntimeError(f"the server ended with {status}: {self.log}")
 
     def stop(self, *, within_seconds: float = 15) -> int:
         """Sends SIGTERM and returns the exit status; a process that does not end is killed, and the test fails."""

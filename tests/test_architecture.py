@@ -21,6 +21,7 @@ LAYERS = [
     {"routes"},
     {"websocket"},
     {"protocol", "asgi", "workers"},
+    {"connection"},
     {"broadcaster"},
     {"roster", "statistics", "sweep"},
     {"client"},

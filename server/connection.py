@@ -1,0 +1,101 @@
+"""The connection that our protocol class offers to the application: a WebSocket whose socket may be written to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from .encoding import join, plain_frame
+from .inbox import Inbox
+from .publication import Publication
+from .reasons import CloseReason
+from .sink import SinkOwner
+
+
+class SocketProtocol(Protocol):
+    """What a connection asks of the protocol class."""
+
+    transport: asyncio.Transport
+
+    def listen(self) -> Inbox:
+        """An inbox for all messages that the application has not read."""
+
+    def start_close(self, reason: CloseReason) -> None:
+        """Sends a close frame behind what is buffered, without waiting."""
+
+
+class SocketConnection:
+    """A `sink.Connection` over the transport of a protocol. Owns what is known of the transport's buffer."""
+
+    __slots__ = ("_owner", "_paused", "_protocol", "fd")
+
+    def __init__(self, protocol: SocketProtocol) -> None:
+        self._protocol: SocketProtocol | None = protocol  # None when nothing can be written any more
+        self._owner: SinkOwner | None = None
+        self._paused = False
+        self.fd: int | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether the transport is open and empty."""
+        protocol = self._protocol
+        return protocol is not None and not self._paused and not protocol.transport.get_write_buffer_size()
+
+    def attach(self, owner: SinkOwner) -> None:
+        """Makes `owner` hear about the connection."""
+        self._owner = owner
+        if self._protocol is None:
+            owner.sink_closed(clean=False)
+
+    def listen(self) -> Inbox:
+        """Takes over the messages that the peer sends, with those that nobody has read yet."""
+        if self._protocol is not None:
+            return self._protocol.listen()
+        inbox = Inbox(pause=_nothing, resume=_nothing)
+        inbox.end()
+        return inbox
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Gives `data` to the transport, unless the connection is closing."""
+        if self._protocol is not None:
+            self._protocol.transport.write(data)
+
+    async def send(self, batch: Sequence[Publication]) -> None:
+        """Writes the publications as plain frames."""
+        self.write(join(batch, plain_frame))
+
+    async def close(self, reason: CloseReason) -> None:
+        """Sends the close frame; the connection is aborted when the peer's answer takes too long."""
+        if self._protocol is not None:
+            self._protocol.start_close(reason)
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        if self._protocol is not None:
+            self._protocol.transport.abort()
+
+    # What the protocol calls.
+
+    def paused(self) -> None:
+        """The transport has buffered something."""
+        self._paused = True
+        if self._owner is not None:
+            self._owner.sink_paused()
+
+    def resumed(self) -> None:
+        """The transport is empty again."""
+        self._paused = False
+        if self._owner is not None:
+            self._owner.sink_resumed()
+
+    def ended(self, *, clean: bool) -> None:
+        """Nothing may be written any more. Idempotent."""
+        if self._protocol is not None:
+            self._protocol = None
+            if self._owner is not None:
+                self._owner.sink_closed(clean=clean)
+
+
+def _nothing() -> None:
+    """An inbox without a connection has nobody to pause."""

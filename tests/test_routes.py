@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+from fastapi import FastAPI
+from websockets.exceptions import InvalidStatus
+
+from server.broadcaster import Broadcaster
+from server.routes import build_router, split_template
+
+from .live import running, until
+
+pytestmark = pytest.mark.anyio
+
+FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])
+
+
+def make_app(broadcaster: Broadcaster, *, template: str = "Message: {text}") -> FastAPI:
+    app = FastAPI()
+    app.include_router(build_router(broadcaster, template=template))
+    return app
+
+
+@FAST
+async def test_the_story_of_a_b_and_c(fast: bool) -> None:
+    """The plain dialect step by step: who is there, and who gets what."""
+    broadcaster = Broadcaster()
+
+    def clients() -> int:
+        return len(broadcaster.statistics().clients)
+
+    async with running(make_app(broadcaster), fast=fast) as live:
+        a = await live.connect()
+        await until(lambda: clients() == 1)
+        b = await live.connect()
+        await until(lambda: clients() == 2)
+        await a.send("Hello")
+        assert [await a.recv(), await b.recv()] == ["Message: Hello"] * 2
+        await b.send("Hi")
+        assert [await a.recv(), await b.recv()] == ["Message: Hi"] * 2
+        await a.close()
+        await until(lambda: clients() == 1)
+        await b.send("Bye")
+        assert await b.recv() == "Message: Bye"
+        await b.close()
+        await until(lambda: clients() == 0)
+        c = await live.connect()
+        await c.send("Anybody?")
+        assert await c.recv() == "Message: Anybody?"
+        await c.close()
+
+
+@FAST
+async def test_binary_stays_binary(fast: bool) -> None:
+    """The template is for texts."""
+    async with running(make_app(Broadcaster()), fast=fast) as live, await live.connect() as peer:
+        await peer.send(b"\x00\xff")
+        assert await peer.recv() == b"\x00\xff"
+
+
+@FAST
+async def test_another_channel(fast: bool) -> None:
+    """`?channel=NAME` joins it, and hears only it."""
+    async with (
+        running(make_app(Broadcaster()), fast=fast) as live,
+        await live.connect("/ws?channel=one") as one,
+        await live.connect("/ws?channel=two/a:b") as two,
+    ):
+        await one.send("1")
+        await two.send("2")
+        assert [await one.recv(), await two.recv()] == ["Message: 1", "Message: 2"]
+
+
+@FAST
+@pytest.mark.parametrize("query", ["channel=", "channel=a%20b", "channel=" + "x" * 256, "channel=%C3%A4"])
+async def test_a_bad_channel_name_is_refused_before_the_handshake(fast: bool, query: str) -> None:
+    """With status 400 and a sentence that says what is allowed."""
+    broadcaster = Broadcaster()
+    async with running(make_app(broadcaster), fast=fast) as live:
+        with pytest.raises(InvalidStatus) as caught:
+            await live.connect(f"/ws?{query}")
+        assert caught.value.response.status_code == 400
+        assert b"1 to 255 characters of A-Z a-z 0-9 . _ : / -" in bytes(caught.value.response.body)
+        assert broadcaster.statistics().channels == ()
+
+
+async def test_a_full_server_says_so() -> None:
+    """With status 503, before the handshake; those who are there stay."""
+    async with running(make_app(Broadcaster(max_clients=1))) as live, await live.connect() as first:
+        with pytest.raises(InvalidStatus) as caught:
+            await live.connect()
+        assert caught.value.response.status_code == 503
+        await first.send("still here")
+        assert await first.recv() == "Message: still here"
+
+
+async def test_what_the_template_makes_too_long_ends_nothing() -> None:
+    """A message above the limit is not published; its sender is told and the others stay."""
+    broadcaster = Broadcaster(max_message_bytes=12)
+    async with (
+        running(make_app(broadcaster)) as live,
+        await live.connect() as sender,
+        await live.connect() as other,
+    ):
+        await until(lambda: len(broadcaster.statistics().clients) == 2)
+        await sender.send("too long")
+        await sender.wait_closed()
+        assert sender.close_code == 1009
+        await other.send("ok")
+        assert await other.recv() == "Message: ok"
+
+
+@pytest.mark.parametrize(("template", "parts"), [("Message: {text}", ("Message: ", "")), ("<{text}>", ("<", ">"))])
+def test_templates(template: str, parts: tuple[str, str]) -> None:
+    """What stands before the text, and what after it."""
+    assert split_template(template) == parts
+
+
+@pytest.mark.parametrize("template", ["", "text", "{text}{text}"])
+def test_a_template_without_its_text(template: str) -> None:
+    """Is an error that shows it."""
+    with pytest.raises(ValueError, match="exactly once"):
+        split_template(template)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.errors import SettingsError
+from server.settings import Settings, flag, load_settings, variable
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `.env` but the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flag, variable, .env, default: in this order."""
+    (tmp_path / ".env").write_text("FANWISE_PORT=1\nFANWISE_HOST=file\nFANWISE_LOG_LEVEL=debug\nOTHER=1\n")
+    monkeypatch.setenv("FANWISE_PORT", "2")
+    monkeypatch.setenv("FANWISE_HOST", "environment")
+    settings = load_settings(port="3", queue_bytes=None)
+    assert (settings.port, settings.host, settings.log_level) == (3, "environment", "debug")
+    assert settings.queue_bytes == Settings.model_fields["queue_bytes"].default
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("FANWISE_PORT", "99999", "65535"),
+        ("FANWISE_PORT", "http", "'http'"),
+        ("FANWISE_QUEUE_MESSAGES", "0", "greater than or equal to 1"),
+        ("FANWISE_OVERFLOW", "explode", "'disconnect'"),
+        ("FANWISE_DEFAULT_CHANNEL", "no good", "1 to 255 characters"),
+        ("FANWISE_TEMPLATE", "nothing", "{text}"),
+        ("FANWISE_SWEEP_SECONDS", "2", "less than or equal to 1"),
+    ],
+)
+def test_a_value_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    """With what is allowed."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    (problem,) = caught.value.problems
+    assert name in problem
+    assert says in problem
+
+
+def test_a_message_must_fit_into_a_queue() -> None:
+    """Two settings that contradict each other are both named."""
+    with pytest.raises(SettingsError, match="max_message_bytes=65536 does not fit into queue_bytes=1000"):
+        load_settings(queue_bytes="1000")
+
+
+def test_unknown_variables_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them, wherever it is set, with the one that was probably meant."""
+    (tmp_path / ".env").write_text("FANWISE_QUEUE_BYTE=5\n")
+    monkeypatch.setenv("FANWISE_XYZZY", "1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert len(caught.value.problems) == 2
+    assert "FANWISE_QUEUE_BYTE is not a setting: did you mean FANWISE_QUEUE_BYTES?" in caught.value.problems
+    assert any("FANWISE_XYZZY is not a setting: known are" in problem for problem in caught.value.problems)
+
+
+def test_names() -> None:
+    """One name in three spellings."""
+    assert (variable("queue_bytes"), flag("queue_bytes")) == ("FANWISE_QUEUE_BYTES", "--queue-bytes")
+
+
+def test_every_setting_is_described() -> None:
+    """The descriptions are the help."""
+    assert all(field.description for field in Settings.model_fields.values())
