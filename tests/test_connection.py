@@ -52,15 +52,17 @@ def make_connection() -> tuple[SocketConnection, Recorder]:
 async def test_it_is_writable_while_the_transport_is_open_and_empty() -> None:
     """A pause that nobody heard of, because it came before the first of our bytes, counts too."""
     connection, recorder = make_connection()
-    assert connection.writable
+    seen = [connection.writable]
     connection.paused()
-    assert not connection.writable
+    seen.append(connection.writable)
     connection.resumed()
+    seen.append(connection.writable)
     recorder.buffered = 1
-    assert not connection.writable
+    seen.append(connection.writable)
     recorder.buffered = 0
     connection.ended(clean=True)
-    assert not connection.writable
+    seen.append(connection.writable)
+    assert seen == [True, False, True, False, False]
 
 
 async def test_it_sends_plain_frames() -> None:

@@ -1,0 +1,59 @@
+"""Publishing: what it costs whoever publishes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from server.broadcaster import Broadcaster
+from server.encoding import plain_frame
+from server.publication import Publication
+
+from .scene import PAYLOAD, NoMember
+
+ROUNDS = 2000
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["ready", "paused"])
+@pytest.mark.parametrize("clients", [1, 10_000])
+def test_publish_nowait(
+    benchmark: BenchmarkFixture, descriptors: Callable[[int], list[int]], clients: int, paused: bool
+) -> None:
+    """Guards that publishing is O(1): the same to 1 and to 10,000 clients, and clients that are paused cost nothing."""
+    benchmark.group = "publish_nowait"
+    text = PAYLOAD.decode()
+    with asyncio.Runner() as runner:
+
+        async def start() -> Broadcaster:
+            broadcaster = await Broadcaster(queue_messages=100_000, queue_bytes=1 << 30).__aenter__()
+            place = broadcaster._hub.channel("lobby", time=0.0)
+            for fd in descriptors(clients):
+                queue = broadcaster._hub.subscribe(place)
+                if not paused:
+                    place.group(plain_frame).join(queue, NoMember(), fd=fd)
+            return broadcaster
+
+        broadcaster = runner.run(start())
+        place = broadcaster._hub.channel("lobby", time=0.0)
+        assert broadcaster._sweeper is not None
+
+        def sweep() -> None:
+            assert broadcaster._sweeper is not None
+            broadcaster._sweeper.flush(place)
+
+        benchmark.pedantic(
+            lambda: [broadcaster.publish_nowait("lobby", text) for _ in range(100)],
+            setup=sweep,
+            rounds=200 if benchmark.enabled else 1,
+        )
+        runner.run(broadcaster.__aexit__())
+
+
+def test_encode(benchmark: BenchmarkFixture) -> None:
+    """Guards the frame of a publication, which is made once for all clients."""
+    benchmark.group = "encode"
+    publication = Publication("lobby", "e", 1, PAYLOAD, binary=False, time=0.0)
+    benchmark(plain_frame, publication)
