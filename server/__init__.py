@@ -8,8 +8,10 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     routes              the ready-made routes
     websocket, asgi     a WebSocket becomes a client; the fallback over plain ASGI
     protocol            the protocol class for uvicorn, the fast path; connection: what it offers
-    broadcaster         the service: hub + event loop; every task is created here; roster: who is here
-    sweep, client       asyncio and sockets; sink, inbox: what they talk to
+    broadcaster         the service: hub + event loop; every task is created here
+    publisher, roster   its two halves: what is published, who is here and who has to go
+    drain               clients leave one after the other before the server stops
+    sweep, client       asyncio and sockets; sink, inbox: what they talk to; sockets: their options
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name
     group               a channel's ready clients, in cohorts that share a cursor

@@ -30,6 +30,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         slice_bytes=settings.slice_bytes,
         sweep_seconds=settings.sweep_seconds,
         close_seconds=settings.close_seconds,
+        overflow=settings.overflow,
+        stall_seconds=settings.stall_seconds,
+        memory_bytes=settings.memory_bytes,
     )
     app = FastAPI(title="Fanwise")
     app.state.broadcaster = broadcaster

@@ -45,13 +45,18 @@ class AsgiConnection:
         except (WebSocketDisconnect, RuntimeError, OSError):  # all that servers raise once the peer has left
             self._lost()
 
-    async def close(self, reason: CloseReason) -> None:
+    @property
+    def buffered_bytes(self) -> int:
+        """ASGI does not tell."""
+        return 0
+
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:  # noqa: ARG002 - see abort
         """Sends the close message unless the peer, or the endpoint, was first."""
         opened = self._open and self._websocket.application_state is WebSocketState.CONNECTED
         self._open = False
         if opened:
             try:
-                await self._websocket.close(reason.code, reason.text)
+                await self._websocket.close(reason.code, text)
             except (WebSocketDisconnect, RuntimeError, OSError):  # the peer has left meanwhile
                 return
 
@@ -87,4 +92,4 @@ class AsgiConnection:
     def _lost(self) -> None:
         self._open = False
         if self._owner is not None:
-            self._owner.sink_closed(clean=True)  # ASGI servers do not agree on how to tell a close from a loss
+            self._owner.sink_closed(CloseReason.NORMAL)  # ASGI servers do not agree on how to tell a close from a loss

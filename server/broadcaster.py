@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -11,22 +10,22 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from .client import Client, Subscription
+from .drain import drain
 from .encoding import plain_frame
-from .errors import FullError, MessageTooBigError, NotRunningError
-from .hub import Channel, Hub
-from .publication import Encoding, Publication
+from .errors import DrainingError, FullError, NotRunningError
+from .hub import Hub
+from .publication import Encoding
+from .publisher import Publisher
+from .queue import Overflow
 from .reasons import CloseReason
-from .roster import Roster
+from .roster import AUDIT_SECONDS, Roster
 from .sink import Sink, Source
 from .statistics import Statistics, describe_channel, describe_client
-from .sweep import Sweeper
 
 logger = logging.getLogger("fanwise")
 
-_AUDIT_SECONDS = 0.25  # how often clients that are behind are judged; a fraction of what an operator would notice
 
-
-class Broadcaster:
+class Broadcaster(Publisher):
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
 
     Args:
@@ -41,6 +40,9 @@ class Broadcaster:
         sweep_seconds: How long a sweep may hold the event loop before it gives it back.
         cohort_clients: How many clients a sweep writes to between two looks at the clock.
         close_seconds: How long a client may take over the closing handshake.
+        overflow: What becomes of a client that is further behind: "disconnect", "drop_oldest" or "latest".
+        stall_seconds: How long a client's connection may take nothing while something waits for it.
+        memory_bytes: What logs and transports may hold together before those furthest behind are closed; None: any.
     """
 
     def __init__(
@@ -57,25 +59,25 @@ class Broadcaster:
         sweep_seconds: float = 0.003,
         cohort_clients: int = 128,
         close_seconds: float = 5.0,
+        overflow: str = "disconnect",
+        stall_seconds: float = 10.0,
+        memory_bytes: int | None = None,
     ) -> None:
-        self._hub = Hub(
+        hub = Hub(
             queue_messages=queue_messages,
             queue_bytes=queue_bytes,
             history_messages=history_messages,
             history_bytes=history_bytes,
             history_seconds=history_seconds,
             cohort_clients=cohort_clients,
+            overflow=Overflow(overflow),
         )
-        self.max_message_bytes = max_message_bytes
+        super().__init__(hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds)
         self.max_clients = max_clients
-        self._slice_bytes = min(slice_bytes, queue_bytes)
-        self._pace_messages = (queue_messages + 1) // 2  # so many unswept, and `publish` waits for the sweep
-        self._sweep_seconds = sweep_seconds
         self._close_seconds = close_seconds
-        self._roster = Roster(leave=self._leave)
+        self._roster = Roster(leave=self._leave, stall_seconds=stall_seconds, memory_bytes=memory_bytes)
+        self.draining = False
         self._writers: set[asyncio.Task[None]] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._sweeper: Sweeper | None = None
         self._audit_task: asyncio.Task[None] | None = None
         self._starts = 0
 
@@ -85,9 +87,9 @@ class Broadcaster:
         """Starts on the running event loop. May be entered more than once: the last exit stops it."""
         self._starts += 1
         if self._starts == 1:
-            self._loop = asyncio.get_running_loop()
-            self._sweeper = Sweeper(self._loop, slice_bytes=self._slice_bytes, sweep_seconds=self._sweep_seconds)
-            self._audit_task = self._loop.create_task(self._audit(), name="fanwise audit")
+            self._open(asyncio.get_running_loop())
+            self._audit_task = asyncio.create_task(self._audit(), name="fanwise audit")
+            self._audit_task.add_done_callback(self._audit_done)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -96,68 +98,27 @@ class Broadcaster:
         if self._starts == 0:
             await self._stop()
 
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._roster)
+
+    async def drain(self, *, seconds: float) -> None:
+        """Takes nobody in any more, and closes the clients that are here with RESTART, spread over `seconds`.
+
+        A client that is behind is closed when it has caught up, or when the time is up; who has not left by then is
+        aborted. Each is told when to come back, all at different times (`drain.farewell`).
+        """
+        self.draining = True
+        await drain(list(self._roster), seconds=seconds)
+
     async def _stop(self) -> None:
         assert self._audit_task is not None
         self._audit_task.cancel()
         for client in list(self._roster):
             client.close(CloseReason.RESTART)
         await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
-        self._loop = self._sweeper = self._audit_task = None
-
-    # Publishing.
-
-    def publish_nowait(self, channel: str, payload: str | bytes) -> Publication:
-        """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
-
-        Text goes out as text, bytes as a binary message. Use it in synchronous code on the loop; code that publishes
-        much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth has piled up, it is
-        written out from inside this call.
-
-        Raises:
-            ChannelNameError: The channel's name is not allowed.
-            MessageTooBigError: The payload is above `max_message_bytes`.
-            NotRunningError: The broadcaster was not started.
-        """
-        return self._publish(channel, payload)[1]
-
-    async def publish(self, channel: str, payload: str | bytes) -> Publication:
-        """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
-
-        It never waits for a client. Raises what `publish_nowait` raises.
-        """
-        place, publication = self._publish(channel, payload)
-        if place.crowded(messages=self._pace_messages, size_bytes=self._slice_bytes):
-            assert self._sweeper is not None
-            await self._sweeper.swept(place)
-        return publication
-
-    def _publish(self, channel: str, payload: str | bytes) -> tuple[Channel, Publication]:
-        loop, sweeper, hub = self._loop, self._sweeper, self._hub
-        if loop is None or sweeper is None:
-            raise NotRunningError
-        binary = not isinstance(payload, str)
-        data = payload.encode() if isinstance(payload, str) else bytes(payload)
-        size = len(data)
-        if size > self.max_message_bytes:
-            raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        now = loop.time()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
-            sweeper.flush(place)
-        publication = hub.publish(place, data, binary=binary, time=now)
-        if place.queues:
-            sweeper.schedule(place)
-        return place, publication
-
-    def publish_threadsafe(self, channel: str, payload: str | bytes) -> concurrent.futures.Future[Publication]:
-        """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
-
-        Raises:
-            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
-        """
-        if self._loop is None:
-            raise NotRunningError
-        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload), self._loop)
+        self._audit_task = None
+        self._shut()
 
     # Clients.
 
@@ -165,11 +126,14 @@ class Broadcaster:
         """Returns the loop that the next client will live on.
 
         Raises:
+            DrainingError: The server is about to stop.
             FullError: There are `max_clients` already.
             NotRunningError: The broadcaster was not started.
         """
         if self._loop is None:
             raise NotRunningError
+        if self.draining:
+            raise DrainingError
         if len(self._roster) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
         return self._loop
@@ -234,11 +198,23 @@ class Broadcaster:
     async def _audit(self) -> None:
         """Judges the clients that are behind, now and then: publishing does not look at them. O(those)."""
         while True:
-            await asyncio.sleep(_AUDIT_SECONDS)
-            self._roster.audit()
-            self._hub.expire(asyncio.get_running_loop().time())
+            await asyncio.sleep(AUDIT_SECONDS)
+            now = asyncio.get_running_loop().time()
+            self._roster.audit(now, retained_bytes=2 * self._hub.retained_bytes)  # payloads, and their frames
+            self._hub.trim()
+            self._hub.expire(now)
+
+    def _audit_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            error = task.exception()
+            logger.error("the audit died, slow clients are not found any more: %r", error, exc_info=error)
 
     # Looking at it.
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients are taken in and looked after: false while draining, or when the audit has died."""
+        return not self.draining and self._audit_task is not None and not self._audit_task.done()
 
     def statistics(self) -> Statistics:
         """Who is here and how things stand. O(clients + channels)."""

@@ -12,12 +12,11 @@ import anyio
 from .encoding import join
 from .hub import Channel
 from .publication import Encoding, Publication
-from .queue import Queue
+from .queue import Overflow, Queue
 from .reasons import CloseReason
 from .sink import DirectSink, Sink, Source
 
-# How much payload the writer task takes from a queue at once: the most that waits in user space for a slow client,
-# unless a single message is larger.
+# What the writer task takes from a queue at once: the most payload that waits for it, unless one message is larger.
 CATCH_UP_BYTES = 65_536
 
 
@@ -44,6 +43,7 @@ class Client:
         id: Unique among the clients of the process.
         address: The peer, as "host:port"; empty where the server does not tell.
         reason: Why it was closed; None while it is open.
+        recoveries: How often it was within its bounds, or up to date, when its writer task looked.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Client:
         self.address = address
         self.state = State.BEHIND
         self.reason: CloseReason | None = None
+        self.recoveries = 0
         self.subscriptions: dict[str, Subscription] = {}  # {channel name: subscription}
         self.sink = sink
         self._direct = sink if isinstance(sink, DirectSink) else None
@@ -69,6 +70,7 @@ class Client:
         self._source: Source | None = None  # from the first message that is asked for
         self._encoding = encoding
         self._close_seconds = close_seconds
+        self._close_text = ""
         self._on_change = on_change
         self._wake = asyncio.Event()
         self._sending: anyio.CancelScope | None = None
@@ -86,9 +88,27 @@ class Client:
                 self._source.end()
         return aiter(self._source)
 
-    def close(self, reason: CloseReason = CloseReason.NORMAL) -> None:
-        """Marks the client to be closed by its writer task. Idempotent: the first reason wins."""
+    def close(
+        self, reason: CloseReason = CloseReason.NORMAL, *, text: str = "", within_seconds: float | None = None
+    ) -> None:
+        """Marks the client to be closed by its writer task. Idempotent: the first reason wins.
+
+        Args:
+            reason: What it is counted as, and told.
+            text: What it is told instead of the reason's own text; at most 123 bytes.
+            within_seconds: How long the closing handshake may take, if shorter than usual; then it is aborted.
+        """
+        if self.state in (State.BEHIND, State.READY):
+            self._close_text = text
+            if within_seconds is not None:
+                self._close_seconds = min(self._close_seconds, within_seconds)
         self._end(State.CLOSING, reason)
+
+    def abort(self, reason: CloseReason) -> None:
+        """Ends the connection at once, whatever is buffered. The only way that does not wait for the peer."""
+        self.reason = self.reason or reason
+        self.sink.abort()
+        self._end(State.CLOSED, reason)
 
     # What the broadcaster calls.
 
@@ -104,10 +124,10 @@ class Client:
         self.subscriptions[subscription.channel.name] = subscription
         self._wake.set()
 
-    def overflowed(self) -> bool:
-        """Whether the sink holds the client up and a queue is over its bounds. O(its queues)."""
-        held_up = not self.sink.writable or self._sending is not None
-        return held_up and any(queue.overflowed() for _, queue in self.subscriptions.values())
+    @property
+    def held_up(self) -> bool:
+        """Whether its own connection keeps it from being served."""
+        return not self.sink.writable or self._sending is not None
 
     async def run_writer(self) -> None:
         """The writer task: serves the client while it is behind, and closes it in the end."""
@@ -152,9 +172,9 @@ class Client:
         """The transport is empty."""
         self._wake.set()
 
-    def sink_closed(self, *, clean: bool) -> None:
+    def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""
-        self._end(State.CLOSED, CloseReason.NORMAL if clean else CloseReason.LOST)
+        self._end(State.CLOSED, reason)
 
     # The one way to change the state, and what keeps it true.
 
@@ -189,6 +209,7 @@ class Client:
             else:
                 channel.group(self._encoding).join(queue, self, fd=self._fd)
         self.state = State.READY
+        self.recoveries += 1
         self._on_change(self)
 
     # The writer task's steps.
@@ -197,14 +218,17 @@ class Client:
         """Sends one slice of each queue that is behind the last sweep; joins the ready groups if there was none."""
         sent = False
         for channel, queue in list(self.subscriptions.values()):
-            if queue.gap() is not None:
+            if queue.cursor >= channel.swept or not self.sink.writable or self.state is not State.BEHIND:
+                continue
+            batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES)
+            if batch.gaps and queue.overflow is Overflow.DISCONNECT:
                 self.close(CloseReason.SLOW)
                 return False
-            if queue.cursor < channel.swept and self.sink.writable and self.state is State.BEHIND:
-                sent = True
-                batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES)
-                channel.deliveries += len(batch)
-                await self._send(batch)
+            channel.skipped += sum(gap.last - gap.first + 1 for gap in batch.gaps)
+            channel.deliveries += len(batch.publications)
+            self.recoveries += not queue.overflowed()
+            sent = True
+            await self._send(batch.publications)
         if not sent and self.subscriptions and self.state is State.BEHIND:
             self._join()
         return sent
@@ -219,7 +243,8 @@ class Client:
 
     async def _finish(self) -> None:
         with anyio.move_on_after(self._close_seconds) as scope:
-            await self.sink.close(self.reason or CloseReason.NORMAL)
+            reason = self.reason or CloseReason.NORMAL
+            await self.sink.close(reason, self._close_text or reason.text, within_seconds=self._close_seconds)
         if scope.cancelled_caught:
             self.sink.abort()
         self._end(State.CLOSED, CloseReason.NORMAL)

@@ -21,7 +21,7 @@ class SocketProtocol(Protocol):
     def listen(self) -> Inbox:
         """An inbox for all messages that the application has not read."""
 
-    def start_close(self, reason: CloseReason) -> None:
+    def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Sends a close frame behind what is buffered, without waiting."""
 
 
@@ -42,11 +42,16 @@ class SocketConnection:
         protocol = self._protocol
         return protocol is not None and not self._paused and not protocol.transport.get_write_buffer_size()
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What the transport holds."""
+        return self._protocol.transport.get_write_buffer_size() if self._protocol is not None else 0
+
     def attach(self, owner: SinkOwner) -> None:
         """Makes `owner` hear about the connection."""
         self._owner = owner
         if self._protocol is None:
-            owner.sink_closed(clean=False)
+            owner.sink_closed(CloseReason.LOST)
 
     def listen(self) -> Inbox:
         """Takes over the messages that the peer sends, with those that nobody has read yet."""
@@ -65,10 +70,10 @@ class SocketConnection:
         """Writes the publications as plain frames."""
         self.write(join(batch, plain_frame))
 
-    async def close(self, reason: CloseReason) -> None:
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Sends the close frame; the connection is aborted when the peer's answer takes too long."""
         if self._protocol is not None:
-            self._protocol.start_close(reason)
+            self._protocol.start_close(reason, text, within_seconds=within_seconds)
 
     def abort(self) -> None:
         """Ends the connection at once."""
@@ -89,12 +94,12 @@ class SocketConnection:
         if self._owner is not None:
             self._owner.sink_resumed()
 
-    def ended(self, *, clean: bool) -> None:
+    def ended(self, reason: CloseReason) -> None:
         """Nothing may be written any more. Idempotent."""
         if self._protocol is not None:
             self._protocol = None
             if self._owner is not None:
-                self._owner.sink_closed(clean=clean)
+                self._owner.sink_closed(reason)
 
 
 def _nothing() -> None:

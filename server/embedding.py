@@ -48,6 +48,7 @@ class FastAPIBroadcaster(Broadcaster):
 
         Raises, before the WebSocket is accepted:
             ChannelNameError: The channel's name is not allowed.
+            DrainingError: The server is about to stop.
             FullError: There are `max_clients` already.
             AlreadyConnectedError: The WebSocket is a client already.
             NotRunningError: The broadcaster was not started.

@@ -62,6 +62,13 @@ class FullError(FanwiseError, RuntimeError):
         return f"all {self.limit_clients} places are taken"
 
 
+class DrainingError(FanwiseError, RuntimeError):
+    """The server is about to stop and takes nobody in."""
+
+    def __str__(self) -> str:
+        return "the server is restarting: come back in a moment"
+
+
 class SettingsError(FanwiseError, ValueError):
     """Settings that cannot be used: each problem names what is wrong and what is allowed."""
 

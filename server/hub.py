@@ -8,13 +8,29 @@ from collections.abc import Callable, Iterator
 from .group import ReadyGroup
 from .log import Log
 from .publication import Encoding, Publication, check_channel_name
-from .queue import Queue
+from .queue import Overflow, Queue
+
+# How many publications more than `history_messages` a log may retain between two audits, for clients that a burst has
+# put behind: they are judged by time, and a burst is over sooner. An empty one takes about half a kilobyte.
+BURST_MESSAGES = 16_384
 
 
 class Channel:
     """A named stream: its log, the queues onto it, and those of them that are ready."""
 
-    __slots__ = ("_cohort_clients", "_swept_end", "deliveries", "groups", "log", "name", "queues", "sleepers", "swept")
+    __slots__ = (
+        "_cohort_clients",
+        "_swept_end",
+        "audited",
+        "deliveries",
+        "groups",
+        "log",
+        "name",
+        "queues",
+        "skipped",
+        "sleepers",
+        "swept",
+    )
 
     def __init__(self, name: str, log: Log, *, cohort_clients: int) -> None:
         self.name = name
@@ -24,6 +40,8 @@ class Channel:
         self.sleepers: dict[Queue, Callable[[], None]] = {}  # {queue: wakes its client}, where a sweep cannot write
         self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
         self._swept_end = log.end
+        self.skipped = 0  # publications that clients did not get and were not closed for, once per client
+        self.audited = log.head  # the head at the last audit
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
         self._cohort_clients = cohort_clients
 
@@ -57,6 +75,7 @@ class Hub:
     Args:
         queue_messages: A queue's bound in publications.
         queue_bytes: A queue's bound in payload bytes.
+        overflow: What becomes of a client that is further behind.
         history_messages: A log's bound in publications; it is at least `queue_messages`, or windows would show less.
         history_bytes: A log's bound in payload bytes, at least `queue_bytes` likewise.
         history_seconds: How long a channel without clients stays after its newest publication.
@@ -72,7 +91,9 @@ class Hub:
         history_bytes: int,
         history_seconds: float,
         cohort_clients: int,
+        overflow: Overflow = Overflow.DISCONNECT,
     ) -> None:
+        self.overflow = overflow
         self.queue_messages = queue_messages
         self.queue_bytes = queue_bytes
         self.log_messages = max(history_messages, queue_messages)
@@ -81,6 +102,7 @@ class Hub:
         self.publications = 0
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
+        self._grown: dict[Channel, None] = {}  # channels that were published to, until their logs are within bounds
         self._idle: dict[Channel, float] = {}  # {channel without clients: since when}, the longest idle first
 
     def __iter__(self) -> Iterator[Channel]:
@@ -100,17 +122,20 @@ class Hub:
             log = Log(
                 check_channel_name(name),
                 epoch=secrets.token_hex(4),
-                max_messages=self.log_messages,
+                max_messages=self.log_messages + BURST_MESSAGES,
                 max_bytes=self.log_bytes,
             )
             channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
             self._idle[channel] = time
         return channel
 
-    def publish(self, channel: Channel, payload: bytes, *, binary: bool, time: float) -> Publication:
+    def publish(
+        self, channel: Channel, payload: bytes, *, binary: bool, time: float, key: str | None = None
+    ) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.publications += 1
-        publication = channel.log.append(payload, binary=binary, time=time)
+        publication = channel.log.append(payload, binary=binary, time=time, key=key)
+        self._grown[channel] = None
         if not channel.queues:
             channel.mark_swept(publication.offset)
             self._idle.pop(channel, None)
@@ -120,7 +145,11 @@ class Hub:
     def subscribe(self, channel: Channel) -> Queue:
         """A new queue that begins at the head: what is published from now on, and nothing from before. O(1)."""
         queue = Queue(
-            channel.log, cursor=channel.log.head, max_messages=self.queue_messages, max_bytes=self.queue_bytes
+            channel.log,
+            cursor=channel.log.head,
+            max_messages=self.queue_messages,
+            max_bytes=self.queue_bytes,
+            overflow=self.overflow,
         )
         channel.queues[queue] = None
         self._idle.pop(channel, None)
@@ -137,7 +166,21 @@ class Hub:
         if len(channel.log):
             self._idle[channel] = time
         else:
-            del self._channels[channel.name]
+            self._forget(channel)
+
+    def trim(self) -> None:
+        """Cuts logs to their bounds, but for what came since the last audit. O(channels published to since)."""
+        for channel in list(self._grown):
+            log = channel.log
+            log.trim(max_messages=self.log_messages + (log.head - channel.audited if channel.queues else 0))
+            channel.audited = log.head
+            if len(log) <= self.log_messages:
+                del self._grown[channel]
+
+    @property
+    def retained_bytes(self) -> int:
+        """Payload bytes that all logs retain. O(channels)."""
+        return sum(channel.log.retained_bytes for channel in self._channels.values())
 
     def expire(self, time: float) -> None:
         """Forgets channels that have been without clients for `history_seconds`. O(those forgotten)."""
@@ -146,4 +189,8 @@ class Hub:
             if time - since < self.history_seconds:
                 return
             del self._idle[channel]
-            del self._channels[channel.name]
+            self._forget(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        del self._channels[channel.name]
+        self._grown.pop(channel, None)

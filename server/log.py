@@ -68,15 +68,15 @@ class Log:
         """Payload bytes of the retained publications."""
         return self.end - self._dropped_end
 
-    def append(self, payload: bytes, *, binary: bool, time: float) -> Publication:
+    def append(self, payload: bytes, *, binary: bool, time: float, key: str | None = None) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(payload)
-        publication = Publication(self.channel, self.epoch, head, payload, binary, time)
+        publication = Publication(self.channel, self.epoch, head, payload, binary, time, key)
         self._publications.append(publication)
         self._ends.append(end)
         if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
-            self._trim()
+            self.trim(max_messages=self.max_messages)
         return publication
 
     def read(self, cursor: int, *, max_bytes: int, until: int | None = None) -> list[Publication]:
@@ -102,10 +102,11 @@ class Log:
         """What `end` was at a retained offset, or at the one before the first retained. O(1)."""
         return self._ends[offset - self._base - 1] if offset > self._base else self._base_end
 
-    def _trim(self) -> None:
+    def trim(self, *, max_messages: int) -> None:
+        """Drops the oldest until `max_messages` and `max_bytes` hold, but never the newest. O(what is dropped)."""
         place = self._dropped - self._base
         kept = len(self._publications) - place
-        while kept > 1 and (kept > self.max_messages or self.end - self._dropped_end > self.max_bytes):
+        while kept > 1 and (kept > max_messages or self.end - self._dropped_end > self.max_bytes):
             self._publications[place] = _DROPPED
             self._dropped_end = self._ends[place]
             place += 1

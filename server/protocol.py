@@ -19,13 +19,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from .connection import SocketConnection
+from .framing import BINARY, OTHER, TEXT, FrameCutter
 from .inbox import Inbox
 from .reasons import CloseReason
 from .sink import EXTENSION
+from .sockets import SocketOptions
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -43,11 +46,14 @@ def hide_query_string(record: logging.LogRecord) -> bool:
 class FanwiseProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, with a sink that sweeps can write to."""
 
+    socket_options = SocketOptions()
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_SECONDS
         self.sink = SocketConnection(self)
         self._inbox: Inbox | None = None
+        self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
 
@@ -56,16 +62,18 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Makes the transport report every buffered byte."""
         transport = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
+        sock = transport.get_extra_info("socket")
+        self.socket_options.apply(sock)
         if transport.get_extra_info("sslcontext") is None:
             transport.set_write_buffer_limits(high=0)
-            self.sink.fd = transport.get_extra_info("socket").fileno()
+            self.sink.fd = sock.fileno()
         else:
             transport.set_write_buffer_limits(high=1, low=0)  # TLS pauses at this mark, plain transports above theirs
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
-        self.sink.ended(clean=self.conn.close_rcvd is not None)
+        self.sink.ended(self._reason())
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         if self._inbox is not None:
@@ -83,29 +91,38 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self.sink.resumed()
 
     def data_received(self, data: bytes) -> None:
-        """Frames from the peer, the closing handshake among them."""
-        super().data_received(data)
-        self._look()
+        """The handshake, and then frames."""
+        if not self.handshake_initiated:
+            super().data_received(data)
+            return
+        for kind, piece in self._cutter.feed(data, raw=self._inbox is None or self.close_sent):
+            if kind == OTHER:
+                super().data_received(piece)
+            elif self._inbox is not None:
+                self._deliver(self._inbox, kind, piece)
+            self._look()
 
     def eof_received(self) -> None:
         """The peer will send no more: the transport closes itself."""
         super().eof_received()
-        self._closing(clean=False)
+        self._closing(CloseReason.LOST)
 
     def shutdown(self) -> None:
         """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
         if self.config.timeout_graceful_shutdown is not None:
             self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
-        if self._abort_timer is not None:
-            self._abort_timer.cancel()
-            self._abort_timer = None
         super().shutdown()
-        self._closing(clean=False)
+        self._closing(CloseReason.RESTART)
 
     def keepalive_timeout(self) -> None:
-        """The peer did not answer a ping."""
-        super().keepalive_timeout()
-        self._look()
+        """No pong has come in time. While data waits before the ping, the progress rule judges; else it is the end."""
+        self.pong_timer = None
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size():
+            self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
+            return
+        self.start_close(CloseReason.NO_PONG, CloseReason.NO_PONG.text, within_seconds=0)
 
     async def send(self, message: ASGISendEvent) -> None:
         """The application's own messages, its close among them."""
@@ -114,27 +131,41 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _look(self) -> None:
         if self.close_sent or self.transport.is_closing():
-            self._closing(clean=self.conn.close_rcvd is not None)
+            self._closing(self._reason())
 
-    def _closing(self, *, clean: bool) -> None:
+    def _reason(self) -> CloseReason:
+        """Why the connection ends, as far as the closing handshake tells."""
+        if self.conn.close_rcvd is not None:
+            return CloseReason.NORMAL
+        sent = self.conn.close_sent
+        return CloseReason.TOO_BIG if sent is not None and sent.code == CloseReason.TOO_BIG.code else CloseReason.LOST
+
+    def _closing(self, reason: CloseReason) -> None:
         """Closing waits for the buffer to be flushed and for the peer's answer, which may never come: then abort."""
-        self.sink.ended(clean=clean)
-        if self._abort_timer is None and not self.disconnected:
-            self._abort_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+        self.sink.ended(reason)
+        if self.disconnected:
+            return
+        end = self.loop.time() + self.close_timeout
+        if self._abort_timer is not None and self._abort_timer.when() <= end:
+            return
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        self._abort_timer = self.loop.call_at(end, self.transport.abort)
 
     # What the sink asks for.
 
-    def start_close(self, reason: CloseReason) -> None:
+    def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Sends a close frame behind what is buffered, without waiting for that or for the peer's answer."""
+        self.close_timeout = min(self.close_timeout, within_seconds)
         if self.conn.state is State.OPEN and not self.transport.is_closing():
             self.stop_keepalive()
-            self.conn.send_close(reason.code, reason.text)
+            self.conn.send_close(reason.code, text)
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.close_sent = True
             self.transport.resume_reading()  # whatever the peer still sends is dropped, up to its answer
             # While this timer is set, uvicorn does not close the transport when the endpoint returns.
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
-        self._closing(clean=True)
+        self._closing(reason)
 
     def listen(self) -> Inbox:
         """An inbox for all messages that the application has not read; it takes uvicorn's place."""
@@ -164,11 +195,15 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if self._inbox is None or self.close_sent:
             return super().send_receive_event_to_app()
         frames, self.frames = self.frames, []
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        if self.curr_msg_data_type == "bytes":
-            return self._inbox.put(bytes(data))
+        kind = TEXT if self.curr_msg_data_type == "text" else BINARY
+        return self._deliver(self._inbox, kind, b"".join(frames))
+
+    def _deliver(self, inbox: Inbox, kind: int, payload: bytes) -> None:
+        if kind == BINARY:
+            inbox.put(payload)
+            return
         try:
-            return self._inbox.put(str(data, "utf-8"))
+            inbox.put(str(payload, "utf-8"))
         except UnicodeDecodeError:
-            self.conn.send_close(1007)
+            self.conn.send_close(CloseCode.INVALID_DATA)
             self.handle_parser_exception()

@@ -37,18 +37,22 @@ class Publication:
         offset: 1 for the first publication of a log, then one more each.
         payload: The message, UTF-8 when it is text.
         binary: Whether clients get it as a binary message.
+        key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
         time: When it was appended, in seconds of the event loop's clock.
     """
 
-    __slots__ = ("_encoded", "binary", "channel", "epoch", "offset", "payload", "time")
+    __slots__ = ("_encoded", "binary", "channel", "epoch", "key", "offset", "payload", "time")
 
-    def __init__(self, channel: str, epoch: str, offset: int, payload: bytes, binary: bool, time: float) -> None:
+    def __init__(
+        self, channel: str, epoch: str, offset: int, payload: bytes, binary: bool, time: float, key: str | None = None
+    ) -> None:
         self.channel: Final = channel
         self.epoch: Final = epoch
         self.offset: Final = offset
         self.payload: Final = payload
         self.binary: Final = binary
         self.time: Final = time
+        self.key: Final = key
         self._encoded: Final[dict[Encoding, bytes]] = {}
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 from .log import Log
@@ -13,6 +15,21 @@ class Gap(NamedTuple):
 
     first: int
     last: int
+
+
+class Overflow(Enum):
+    """What becomes of a client that is further behind than its queue is wide. The last two are cursor moves."""
+
+    DISCONNECT = "disconnect"  # it is closed
+    DROP_OLDEST = "drop_oldest"  # it goes on with the newest that fit into its queue
+    LATEST = "latest"  # it goes on with the newest one, or the newest of each key
+
+
+class Batch(NamedTuple):
+    """What a queue hands out: publications in order, and the gaps before or between them, in order too."""
+
+    publications: list[Publication]
+    gaps: list[Gap]
 
 
 class SharedCursor:
@@ -28,22 +45,25 @@ class Queue:
     """What one client still has to get of one channel: everything in the log after its cursor.
 
     Reads like a bounded queue (`maxsize`, `qsize()`, `full()`, `empty()`, `get_nowait()`), costs one integer, and is
-    never filled by anybody: publishing moves the log's head away from the cursor. Owns the cursor. `max_bytes`
-    counts payload.
+    never filled by anybody: publishing moves the log's head away from the cursor. Owns the cursor: what it hands out
+    and what it skips tile the log, without a hole and without an overlap. `max_bytes` counts payload.
     """
 
-    __slots__ = ("_cursor", "log", "max_bytes", "maxsize", "shared")
+    __slots__ = ("_cursor", "log", "max_bytes", "maxsize", "overflow", "shared")
 
-    def __init__(self, log: Log, *, cursor: int, max_messages: int, max_bytes: int) -> None:
+    def __init__(
+        self, log: Log, *, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT
+    ) -> None:
         self.log = log
         self.maxsize = max_messages
         self.max_bytes = max_bytes
+        self.overflow = overflow
         self.shared: SharedCursor | None = None  # whose cursor counts, while the client is in a ready group
         self._cursor = cursor
 
     @property
     def cursor(self) -> int:
-        """Offset of the last publication that the client's sink was given."""
+        """Offset of the last publication that the client's sink was given, or that was skipped."""
         return self._cursor if self.shared is None else self.shared.cursor
 
     def follow(self, shared: SharedCursor) -> None:
@@ -79,21 +99,61 @@ class Queue:
         return self.qsize() >= self.maxsize or self.qsize_bytes() >= self.max_bytes
 
     def overflowed(self) -> bool:
-        """Whether the client is further behind than its window is wide, in messages or in bytes."""
-        return self.qsize() > self.maxsize or self.qsize_bytes() > self.max_bytes
+        """Whether the client is further behind than its window is wide, or than the log reaches back."""
+        return self.qsize() > self.maxsize or self.qsize_bytes() > self.max_bytes or self.log.first > self.cursor + 1
 
-    def gap(self) -> Gap | None:
-        """What the client did not get and the log does not retain any more, or None."""
-        cursor, first = self.cursor, self.log.first
-        return Gap(cursor + 1, first - 1) if first > cursor + 1 else None
-
-    def get_nowait(self, *, max_bytes: int) -> list[Publication]:
+    def get_nowait(self, *, max_bytes: int) -> Batch:
         """Takes the next publications, at least one and about `max_bytes` of payload; none when it is empty.
 
-        Must not be called while the queue follows a shared cursor, nor when the log has dropped what is next.
+        Under DISCONNECT a gap, which only what the log has dropped can be, comes alone: the client has to go. Else what
+        overflowed is skipped by the policy, and the gaps say what. Must not be called while it follows a shared cursor.
         """
         if self.shared is not None:
             raise AssertionError("a queue in a ready group is read by the sweep")
-        batch = self.log.read(self._cursor, max_bytes=max_bytes)
-        self._cursor += len(batch)
-        return batch
+        before = self._cursor
+        if self.overflow is Overflow.DISCONNECT:
+            self._cursor = max(before, self.log.first - 1)
+            return (
+                Batch([], _gaps(before, [], self._cursor)) if self._cursor > before else self._take(before, max_bytes)
+            )
+        if not self.overflowed():
+            return self._take(before, max_bytes)
+        if self.overflow is Overflow.DROP_OLDEST:
+            self._cursor = self._oldest_that_fits() - 1
+            return self._take(before, max_bytes)
+        return self._take_latest(max_bytes)
+
+    def _take(self, before: int, max_bytes: int) -> Batch:
+        publications = self.log.read(self._cursor, max_bytes=max_bytes)
+        self._cursor += len(publications)
+        return Batch(publications, _gaps(before, publications, self._cursor))
+
+    def _oldest_that_fits(self) -> int:
+        """Offset of the first publication of the widest window that is within the bounds; the newest always is."""
+        log = self.log
+        first = max(log.first, log.head - self.maxsize + 1)
+        while first < log.head and log.bytes_after(first - 1) > self.max_bytes:
+            first += 1
+        return first
+
+    def _take_latest(self, max_bytes: int) -> Batch:
+        log, before = self.log, self._cursor
+        window = log.read(max(before, log.first - 1), max_bytes=log.max_bytes)
+        newest = {publication.key: publication.offset for publication in window}  # later ones win
+        kept = [publication for publication in window if newest[publication.key] == publication.offset]
+        taken, size = [kept[0]], len(kept[0].payload)
+        for publication in kept[1:]:
+            size += len(publication.payload)
+            if size > max_bytes:
+                break
+            taken.append(publication)
+        self._cursor = taken[-1].offset
+        return Batch(taken, _gaps(before, taken, self._cursor))
+
+
+def _gaps(before: int, publications: list[Publication], after: int) -> list[Gap]:
+    """The offsets between the cursors `before` and `after` that are not among `publications`."""
+    if len(publications) == after - before:
+        return []
+    edges = [before, *(publication.offset for publication in publications), after + 1]
+    return [Gap(left + 1, right - 1) for left, right in pairwise(edges) if right - left > 1]

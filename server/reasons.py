@@ -19,6 +19,10 @@ class CloseReason(Enum):
     RESTART = (1012, "restart", True)
     FULL = (1013, "the server is full", True)
     SLOW = (4008, "slow: the queue overflowed", True)
+    STALLED = (4009, "stalled: no progress", True)
+    MEMORY = (4010, "memory: the server is short of it", True)
+    NO_PONG = (4012, "no pong", True)
+    OPERATOR = (4503, "closed by an operator", False)
 
     def __init__(self, code: int, text: str, reconnect: bool) -> None:
         self.code = code

@@ -1,4 +1,7 @@
-"""The roster: the clients of this process, and the judgement over those of them that are behind."""
+"""The roster: the clients of this process, and the judgement over those of them that are behind.
+
+Publishing does not look at clients: who is slow, stalled or too expensive is found out four times a second, by time.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,45 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from .client import Client, State
+from .queue import Overflow
 from .reasons import CloseReason
+
+AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
+
+
+def overflowed(client: Client) -> bool:
+    """Whether its connection holds it up and a queue that must not overflow has. O(its queues)."""
+    return client.held_up and any(
+        queue.overflow is Overflow.DISCONNECT and queue.overflowed() for _, queue in client.subscriptions.values()
+    )
+
+
+def cursors(client: Client) -> int:
+    """A number that grows with each publication that its sink is given. O(its queues)."""
+    return sum(queue.cursor for _, queue in client.subscriptions.values())
+
+
+def lag_bytes(client: Client) -> int:
+    """What it still has to get, in its queues and in its sink. O(its queues)."""
+    return client.sink.buffered_bytes + sum(queue.qsize_bytes() for _, queue in client.subscriptions.values())
+
+
+class Watch:
+    """What the last audit saw of a client that is behind."""
+
+    __slots__ = ("buffered_bytes", "cursors", "moved_at", "over_since")
+
+    def __init__(self, now: float) -> None:
+        self.cursors = -1
+        self.buffered_bytes = 0
+        self.moved_at = now  # when its connection last took something, as far as audits can see
+        self.over_since = -1  # its `recoveries` when it was first seen over its bounds; -1 while it is within
+
+    def moved(self, client: Client) -> bool:
+        """Whether the connection has taken something since the last look, or has nothing to take."""
+        before = self.cursors, self.buffered_bytes
+        self.cursors, self.buffered_bytes = cursors(client), client.sink.buffered_bytes
+        return not client.held_up or self.cursors != before[0] or self.buffered_bytes < before[1]
 
 
 class Roster:
@@ -14,12 +55,19 @@ class Roster:
 
     Args:
         leave: Called once for each client that goes, to let go of its queues.
+        stall_seconds: How long a connection may take nothing while something waits for it.
+        memory_bytes: What logs and transports may hold together, before those furthest behind go; None for no limit.
     """
 
-    def __init__(self, *, leave: Callable[[Client], None]) -> None:
+    def __init__(
+        self, *, leave: Callable[[Client], None], stall_seconds: float, memory_bytes: int | None = None
+    ) -> None:
         self._leave = leave
+        self._stall_seconds = stall_seconds
+        self._memory_bytes = memory_bytes
         self._clients: dict[str, Client] = {}  # {client id: client}
-        self._behind: dict[Client, None] = {}  # those that are not ready
+        self._behind: dict[Client, Watch | None] = {}  # {client that is not ready: what the last audit saw of it}
+        self._audited_at: float | None = None
         self.closed: Counter[CloseReason] = Counter()
 
     def __len__(self) -> int:
@@ -38,14 +86,48 @@ class Roster:
         if client.state is State.READY:
             self._behind.pop(client, None)
         elif client.state is State.BEHIND:
-            self._behind[client] = None
+            self._behind.setdefault(client, None)
         elif self._clients.pop(client.id, None) is not None:
             self._behind.pop(client, None)
             self.closed[client.reason or CloseReason.NORMAL] += 1
             self._leave(client)
 
-    def audit(self) -> None:
-        """Closes the clients that their own connection holds up for longer than their queues allow. O(behind)."""
-        for client in list(self._behind):
-            if client.overflowed():
-                client.close(CloseReason.SLOW)
+    def audit(self, now: float, *, retained_bytes: int) -> None:
+        """Ends the clients that are slow or stalled, and the most expensive ones when memory is short. O(behind).
+
+        When the loop itself was late, nobody could be served: all who are behind start afresh.
+        """
+        late = self._audited_at is not None and now - self._audited_at > 2 * AUDIT_SECONDS
+        self._audited_at = now
+        for client, watch in list(self._behind.items()):
+            if watch is None or late:
+                watch = self._behind[client] = Watch(now)  # noqa: PLW2901 - the watch of this client from now on
+                watch.moved(client)
+                watch.over_since = client.recoveries if overflowed(client) else -1
+            else:
+                self._judge(client, watch, now)
+        if self._memory_bytes is not None:
+            self._relieve(self._memory_bytes, retained_bytes)
+
+    def _judge(self, client: Client, watch: Watch, now: float) -> None:
+        if watch.moved(client):
+            watch.moved_at = now
+        elif now - watch.moved_at >= self._stall_seconds:
+            client.abort(CloseReason.STALLED)
+            return
+        if not overflowed(client):
+            watch.over_since = -1
+        elif watch.over_since == client.recoveries:
+            client.close(CloseReason.SLOW, within_seconds=self._stall_seconds)
+        else:
+            watch.over_since = client.recoveries
+
+    def _relieve(self, memory_bytes: int, retained_bytes: int) -> None:
+        """Aborts those who have most to get, until the rest fits."""
+        held = {client: client.sink.buffered_bytes for client in self._behind}
+        excess = retained_bytes + sum(held.values()) - memory_bytes
+        for client in sorted(held, key=lag_bytes, reverse=True):
+            if excess <= 0:
+                return
+            excess -= lag_bytes(client)
+            client.abort(CloseReason.MEMORY)

@@ -7,15 +7,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from .broadcaster import Broadcaster
-from .errors import ChannelNameError, FullError, MessageTooBigError
+from .errors import ChannelNameError, DrainingError, FullError, MessageTooBigError
 from .reasons import CloseReason
 from .websocket import connect, refuse
 
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
+COME_BACK = {"Retry-After": "5"}  # seconds: about what draining takes, and a start
 
 
 def split_template(template: str) -> tuple[str, str]:
@@ -60,14 +62,27 @@ def build_router(
                         client.close(CloseReason.TOO_BIG)
         except ChannelNameError as error:
             await refuse(websocket, 400, str(error))
-        except FullError as error:
-            await refuse(websocket, 503, str(error))
+        except (FullError, DrainingError) as error:
+            await refuse(websocket, 503, str(error), headers=COME_BACK)
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:
         async with broadcaster:
             yield
 
+    async def alive() -> dict[str, str]:
+        """Answers as long as the event loop turns."""
+        return {"status": "ok"}
+
+    async def ready(response: Response) -> dict[str, bool]:
+        """Whether new clients are taken in and looked after: 200 if so, else 503, as when the server is to stop."""
+        if not broadcaster.ready:
+            response.status_code = 503
+            response.headers.update(COME_BACK)
+        return {"ready": broadcaster.ready}
+
     router = APIRouter(lifespan=lifespan or run)
     router.add_websocket_route("/ws", plain)
+    router.add_api_route("/healthz", alive)
+    router.add_api_route("/readyz", ready, responses={503: {"description": "Not ready: about to stop, or broken."}})
     return router

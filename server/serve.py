@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import logging
@@ -9,14 +10,20 @@ import resource
 import socket
 import sys
 from importlib.metadata import version
+from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 
 from .app import create_app
+from .broadcaster import Broadcaster
 from .protocol import FanwiseProtocol
 from .settings import Settings
+from .sockets import SocketOptions
+
+logger = logging.getLogger("fanwise")
 
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
@@ -24,12 +31,42 @@ GC_THRESHOLDS = (50_000, 50, 1000)
 
 
 class FanwiseServer(uvicorn.Server):
-    """uvicorn's server, which after its start takes what will live forever out of the garbage collector's sight."""
+    """uvicorn's server, which drains before it stops, and keeps the garbage collector away from the sweeps."""
+
+    def __init__(self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._broadcaster = broadcaster
+        self._drain_seconds = drain_seconds
+        self._signals = 0
+        self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts, then tunes the collector of this process."""
         await super().startup(sockets=sockets)
         tune_gc()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """The first SIGTERM or SIGINT asks for draining, the second one stops at once. Both are a clean exit."""
+        self._signals += 1
+        if self._signals > 1:
+            self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether it is time to stop."""
+        if self._signals and self._draining is None:
+            logger.info("stopping: %d clients leave within %g s", len(self._broadcaster), self._drain_seconds)
+            self._draining = asyncio.create_task(self._broadcaster.drain(seconds=self._drain_seconds))
+        drained = self._draining is not None and self._draining.done()
+        return await super().on_tick(counter) or drained
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops, and aborts whatever connection is left: an event loop may wait for them forever when it is closed."""
+        await super().shutdown(sockets=sockets)
+        if self._draining is not None:
+            self._draining.cancel()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 def tune_gc() -> None:
@@ -47,16 +84,19 @@ def raise_fd_limit() -> int:
     return hard
 
 
-def build_config(settings: Settings) -> uvicorn.Config:
+def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """What we ask of uvicorn: our protocol class, uvloop where it is installed, no compression per client."""
     return uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         loop=settings.loop,
-        ws=FanwiseProtocol,
+        ws=type("Protocol", (FanwiseProtocol,), {"socket_options": socket_options(settings)}),
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,
+        ws_ping_interval=settings.ping_seconds,
+        ws_ping_timeout=settings.pong_seconds,
+        timeout_graceful_shutdown=1,  # draining comes before; this is for what does not take part in it
         log_config=_log_config(),
         log_level=settings.log_level,
         access_log=False,  # it would write each URL with its query string
@@ -75,6 +115,7 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"Fanwise {version('fanwise')} on {scheme}://{host}:{port}",
         f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
         f"  queue      {settings.queue_messages} messages or {settings.queue_bytes} bytes, then {settings.overflow}",
+        f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
         f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
         f"  message    at most {settings.max_message_bytes} bytes",
         f"  clients    at most {settings.max_clients}, file descriptors {fd_limit}",
@@ -85,16 +126,24 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
 def serve(settings: Settings) -> int:
     """Runs the server until it is told to stop; returns the exit status."""
     fd_limit = raise_fd_limit()
-    config = build_config(settings)
+    app = create_app(settings)
+    config = build_config(settings, app)
     listener = config.bind_socket()
+    socket_options(settings).apply(listener)  # accepted sockets inherit them
     lines = banner(settings, port=listener.getsockname()[1], fd_limit=fd_limit)
     sys.stderr.write("\n".join(lines) + "\n")
-    server = FanwiseServer(config)
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn raises the signal again once it has stopped
-        logging.getLogger("fanwise").info("stopped")
+    server = FanwiseServer(config, app.state.broadcaster, drain_seconds=settings.drain_seconds)
+    server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def socket_options(settings: Settings) -> SocketOptions:
+    """What the settings ask of each client's socket."""
+    return SocketOptions(
+        unsent_bytes=settings.socket_unsent_bytes,
+        send_buffer_bytes=settings.socket_send_buffer_bytes,
+        user_timeout_seconds=settings.stall_seconds,
+    )
 
 
 def _log_config() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .errors import SettingsError
 from .publication import check_channel_name
 from .routes import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .sockets import STALL_SECONDS, UNSENT_BYTES
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
@@ -32,7 +33,16 @@ class Settings(BaseSettings):
     template: str = Field(DEFAULT_TEMPLATE, description="what /ws makes of a text; contains {text} once")
     queue_messages: Positive = Field(1024, description="publications a client may be behind")
     queue_bytes: Positive = Field(1_048_576, description="payload bytes a client may be behind")
-    overflow: Literal["disconnect"] = Field("disconnect", description="what becomes of a client that is further behind")
+    overflow: Literal["disconnect", "drop_oldest", "latest"] = Field(
+        "disconnect", description="what becomes of a client that is further behind"
+    )
+    stall_seconds: Seconds = Field(STALL_SECONDS, description="how long a connection may take nothing of what waits")
+    ping_seconds: Seconds = Field(15.0, description="how often an idle connection is asked for a sign of life")
+    pong_seconds: Seconds = Field(8.0, description="how long the answer may take")
+    memory_bytes: Positive | None = Field(None, description="what logs and transports may hold together")
+    socket_unsent_bytes: Positive = Field(UNSENT_BYTES, description="TCP_NOTSENT_LOWAT: unsent bytes in the kernel")
+    socket_send_buffer_bytes: Positive | None = Field(None, description="SO_SNDBUF; by default the kernel's own")
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(5.0, description="how long stopping may take clients leaving")
     history_messages: Positive = Field(1000, description="publications a channel's log retains, at least")
     history_bytes: Positive = Field(4_194_304, description="payload bytes a channel's log retains, at least")
     history_seconds: Seconds = Field(300.0, description="how long a channel without clients is kept")

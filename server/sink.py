@@ -20,8 +20,8 @@ class SinkOwner(Protocol):
     def sink_resumed(self) -> None:
         """Nothing is buffered any more."""
 
-    def sink_closed(self, *, clean: bool) -> None:
-        """Nothing can be written any more. `clean`: the peer took part in the closing handshake."""
+    def sink_closed(self, reason: CloseReason) -> None:
+        """Nothing can be written any more, because of what the peer or the server did."""
 
 
 class Sink(Protocol):
@@ -34,11 +34,18 @@ class Sink(Protocol):
     def writable(self) -> bool:
         """Whether the connection is open and nothing is buffered."""
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What waits in user space for the peer to take it; 0 where the server does not tell."""
+
     async def send(self, batch: Sequence[Publication]) -> None:
         """Hands over `batch`, which is not empty; returns when the sink can be asked for `writable` again."""
 
-    async def close(self, reason: CloseReason) -> None:
-        """Starts the closing handshake. May take as long as the peer likes: bound it, then abort."""
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        """Starts the closing handshake behind what is buffered, and sees to an end `within_seconds` if it can.
+
+        May take as long as the peer likes: whoever calls bounds it too, and aborts.
+        """
 
     def abort(self) -> None:
         """Ends the connection now, whatever is buffered."""

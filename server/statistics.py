@@ -20,7 +20,11 @@ class ClientStatistics(NamedTuple):
 
 
 class ChannelStatistics(NamedTuple):
-    """One channel, as it was when asked."""
+    """One channel, as it was when asked.
+
+    `deliveries` counts publications given to clients, `skipped` those that an overflow policy kept from them, both once
+    per client.
+    """
 
     name: str
     clients: int
@@ -29,6 +33,7 @@ class ChannelStatistics(NamedTuple):
     retained: int
     retained_bytes: int
     deliveries: int
+    skipped: int
 
 
 class Statistics(NamedTuple):
@@ -63,4 +68,5 @@ def describe_channel(channel: Channel) -> ChannelStatistics:
         retained=len(channel.log),
         retained_bytes=channel.log.retained_bytes,
         deliveries=channel.deliveries,
+        skipped=channel.skipped,
     )

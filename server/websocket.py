@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 
@@ -36,6 +36,7 @@ async def connect(
 
     Raises:
         ChannelNameError: The channel's name is not allowed; the WebSocket was not accepted.
+        DrainingError: The server is about to stop; the WebSocket was not accepted.
         FullError: All places are taken; the WebSocket was not accepted.
         AlreadyConnectedError: The WebSocket is a client already.
         NotRunningError: The broadcaster was not started.
@@ -72,11 +73,11 @@ def _hint() -> None:
     logger.warning(FAST_PATH_HINT)
 
 
-async def refuse(websocket: WebSocket, status: int, text: str) -> None:
+async def refuse(websocket: WebSocket, status: int, text: str, *, headers: Mapping[str, str] | None = None) -> None:
     """Answers the handshake with an HTTP error (ASGI's denial response), or without one where the server cannot."""
     if websocket.application_state is not WebSocketState.CONNECTING:
         return
     if "websocket.http.response" in websocket.scope.get("extensions", {}):
-        await websocket.send_denial_response(PlainTextResponse(f"{text}\n", status))
+        await websocket.send_denial_response(PlainTextResponse(f"{text}\n", status, headers))
     else:
         await websocket.close()

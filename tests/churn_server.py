@@ -18,7 +18,7 @@ from typing import Literal
 import uvicorn
 from fastapi import FastAPI
 
-from server import Broadcaster
+from server import Broadcaster, CloseReason
 from server.client import Client
 from server.connection import SocketConnection
 from server.protocol import FanwiseProtocol
@@ -31,7 +31,7 @@ class LateProtocol(FanwiseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         sink, self.sink = self.sink, SocketConnection(self)
-        self.loop.call_soon(lambda: sink.ended(clean=False))
+        self.loop.call_soon(lambda: sink.ended(CloseReason.LOST))
         super().connection_lost(exc)
 
 

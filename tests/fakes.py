@@ -35,6 +35,8 @@ class FakeSink:
         self.owner: SinkOwner | None = None
         self.written: list[bytes] = []
         self.reasons: list[CloseReason] = []
+        self.texts: list[str] = []
+        self.buffered_bytes = 0
         self.aborted = False
         self.writable = True
 
@@ -47,25 +49,28 @@ class FakeSink:
     async def send(self, batch: Sequence[Publication]) -> None:
         raise AssertionError("a direct sink is written to")
 
-    async def close(self, reason: CloseReason) -> None:
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         self.reasons.append(reason)
-        self.end(clean=True)
+        self.texts.append(text)
+        self.end(CloseReason.NORMAL)
 
     def abort(self) -> None:
         self.aborted = True
-        self.end(clean=False)
+        self.end(CloseReason.LOST)
 
-    def pause(self) -> None:
+    def pause(self, *, buffered_bytes: int = 1) -> None:
         self.writable = False
+        self.buffered_bytes = buffered_bytes
         assert self.owner is not None
         self.owner.sink_paused()
 
     def resume(self) -> None:
         self.writable = True
+        self.buffered_bytes = 0
         assert self.owner is not None
         self.owner.sink_resumed()
 
-    def end(self, *, clean: bool) -> None:
+    def end(self, reason: CloseReason) -> None:
         self.writable = False
         assert self.owner is not None
-        self.owner.sink_closed(clean=clean)
+        self.owner.sink_closed(reason)

@@ -65,6 +65,20 @@ class ServerProcess:
                 continue
             raise RuntimeError(f"the server ended with {status}: {self.log}")
 
+    def get(self, path: str) -> bytes:
+        """The whole answer to a GET request."""
+        return self.exchange(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+
+    def exchange(self, request: bytes) -> bytes:
+        """The whole answer to a request after which the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port)) as sock:
+            sock.sendall(request)
+            return b"".join(iter(lambda: sock.recv(65_536), b""))
+
+    def wait(self) -> int:
+        """Returns the exit status when the process has ended; the test's own time limit ends a wait in vain."""
+        return self._process.wait()
+
     def stop(self, *, within_seconds: float = 15) -> int:
         """Sends SIGTERM and returns the exit status; a process that does not end is killed, and the test fails."""
         if self._process.poll() is None:

@@ -25,7 +25,7 @@ class Owner:
 
     def sink_resumed(self) -> None: ...
 
-    def sink_closed(self, *, clean: bool) -> None:
+    def sink_closed(self, reason: CloseReason) -> None:
         self.closed += 1
 
 
@@ -72,7 +72,7 @@ async def test_a_send_that_fails_ends_the_connection(error: Exception) -> None:
     await connection.send([PUBLICATION])
     assert owner.closed >= 1
     assert not connection.writable
-    await connection.close(CloseReason.SLOW)
+    await connection.close(CloseReason.SLOW, "slow", within_seconds=1)
 
 
 async def test_a_close_that_fails_is_a_close() -> None:
@@ -80,7 +80,7 @@ async def test_a_close_that_fails_is_a_close() -> None:
     server = Server()
     connection, _ = await server.accepted()
     server.error = OSError()
-    await connection.close(CloseReason.SLOW)
+    await connection.close(CloseReason.SLOW, "slow", within_seconds=1)
     assert not connection.writable
 
 
@@ -114,5 +114,5 @@ async def test_an_aborted_connection_is_not_used_any_more() -> None:
     server = Server()
     connection, _ = await server.accepted()
     connection.abort()
-    await connection.close(CloseReason.SLOW)
+    await connection.close(CloseReason.SLOW, "slow", within_seconds=1)
     assert [message["type"] for message in server.sent] == ["websocket.accept"]

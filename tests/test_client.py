@@ -12,6 +12,7 @@ from server.encoding import plain_frame
 from server.hub import Channel, Hub
 from server.inbox import Inbox
 from server.reasons import CloseReason
+from server.roster import overflowed
 from server.sweep import Sweeper
 
 from .fakes import FakeSink
@@ -148,17 +149,19 @@ async def test_overflow_counts_only_while_the_sink_holds_the_client_up() -> None
     async with scene() as setting:
         for _ in range(21):
             publish(setting.hub, setting.channels["a"])
-        assert not setting.client.overflowed()
+        assert not overflowed(setting.client)
         setting.sink.pause()
-        assert setting.client.overflowed()
+        assert overflowed(setting.client)
 
 
 async def test_a_client_that_the_log_has_left_behind_is_closed_as_slow() -> None:
     """What it did not get is gone: it is told so, and not left with a hole."""
     async with scene() as setting:
         setting.sink.pause()
+        setting.channels["a"].log.max_messages = 20
         for _ in range(25):
             setting.publish("a", b"x")
+        await setting.settle()
         setting.sink.resume()
         await setting.settle()
         assert setting.sink.reasons == [CloseReason.SLOW]
@@ -185,7 +188,7 @@ async def test_closing_is_idempotent_and_the_first_reason_wins() -> None:
 async def test_a_connection_that_ends_by_itself_closes_the_client() -> None:
     """Nothing is sent to it any more."""
     async with scene() as setting:
-        setting.sink.end(clean=False)
+        setting.sink.end(CloseReason.LOST)
         assert setting.state() is State.CLOSED
         assert setting.client.reason is CloseReason.LOST
         setting.publish("a", b"1")
@@ -198,7 +201,7 @@ async def test_a_sink_that_does_not_close_is_aborted() -> None:
     """The closing handshake is waited for, but not forever."""
 
     class Stubborn(FakeSink):
-        async def close(self, reason: CloseReason) -> None:
+        async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
             await asyncio.Event().wait()
 
     setting = Scene(Stubborn())

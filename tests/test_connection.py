@@ -40,7 +40,7 @@ class Recorder:
     def listen(self) -> Inbox:
         return Inbox(pause=lambda: None, resume=lambda: None)
 
-    def start_close(self, reason: CloseReason) -> None:
+    def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         self.calls.append(reason)
 
 
@@ -60,7 +60,7 @@ async def test_it_is_writable_while_the_transport_is_open_and_empty() -> None:
     recorder.buffered = 1
     seen.append(connection.writable)
     recorder.buffered = 0
-    connection.ended(clean=True)
+    connection.ended(CloseReason.NORMAL)
     seen.append(connection.writable)
     assert seen == [True, False, True, False, False]
 
@@ -77,11 +77,11 @@ async def test_after_its_end_nothing_is_done() -> None:
     connection, recorder = make_connection()
     owner = Owner()
     connection.attach(owner)
-    connection.ended(clean=False)
-    connection.ended(clean=True)
+    connection.ended(CloseReason.LOST)
+    connection.ended(CloseReason.NORMAL)
     connection.write(b"x")
     connection.abort()
-    await connection.close(CloseReason.SLOW)
+    await connection.close(CloseReason.SLOW, "slow", within_seconds=1)
     assert [message async for message in connection.listen()] == []
     assert recorder.calls == []
     assert owner.closed == 1
@@ -90,7 +90,7 @@ async def test_after_its_end_nothing_is_done() -> None:
 async def test_who_comes_after_the_end_is_told_at_once() -> None:
     """A connection that was lost during the handshake closes its client."""
     connection, _ = make_connection()
-    connection.ended(clean=False)
+    connection.ended(CloseReason.LOST)
     owner = Owner()
     connection.attach(owner)
     assert owner.closed == 1

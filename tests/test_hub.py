@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.errors import ChannelNameError
-from server.hub import Channel, Hub
+from server.hub import BURST_MESSAGES, Channel, Hub
 from server.publication import Publication
 
 
@@ -44,7 +44,7 @@ def test_a_new_queue_begins_at_the_head() -> None:
 def test_a_log_retains_what_the_widest_queue_may_show() -> None:
     """A history shorter than the queues would turn windows into gaps."""
     channel = make_hub(queue_messages=10, history_messages=5).channel("lobby", time=0.0)
-    assert channel.log.max_messages == 10
+    assert channel.log.max_messages == 10 + BURST_MESSAGES
     assert channel.log.max_bytes == 1000
 
 
@@ -112,3 +112,35 @@ def test_an_idle_channel_that_gets_a_client_does_not_expire() -> None:
     assert publish(hub, channel).offset == 2
     hub.unsubscribe(channel, queue, time=0.0)
     assert hub.channel("lobby", time=0.0) is channel
+
+
+def test_a_log_is_trimmed_one_audit_late() -> None:
+    """What came since the last audit stays: clients that a burst has put behind get it, and then it goes."""
+    hub = make_hub(queue_messages=10, history_messages=5)
+    channel = hub.channel("lobby", time=0.0)
+    hub.subscribe(channel)
+    for _ in range(100):
+        publish(hub, channel)
+    hub.trim()
+    assert len(channel.log) == 100
+    hub.trim()
+    assert len(channel.log) == 10
+    assert not hub._grown
+
+
+def test_a_log_without_clients_is_trimmed_at_once() -> None:
+    """There is nobody to be fair to."""
+    hub = make_hub(queue_messages=10, history_messages=5)
+    channel = hub.channel("lobby", time=0.0)
+    for _ in range(100):
+        publish(hub, channel)
+    hub.trim()
+    assert len(channel.log) == 10
+
+
+def test_retained_bytes_of_all_channels() -> None:
+    """The sum that the memory limit is held against."""
+    hub = make_hub()
+    for name in ("one", "two"):
+        publish(hub, hub.channel(name, time=0.0), b"12345")
+    assert hub.retained_bytes == 10

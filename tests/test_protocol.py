@@ -288,7 +288,9 @@ async def test_pings_are_answered_and_unanswered_ones_end_the_connection() -> No
         assert (await read_exactly(silent, 6))[0] == 0x89
         assert app.clients[0].state is State.READY
         protocol.keepalive_timeout()
-        assert app.broadcaster.statistics().clients == ()
+        assert app.broadcaster.statistics().closed == {"no_pong": 1}
+        assert await read_exactly(silent, 11) == b"\x88\x09" + (4012).to_bytes(2) + b"no pong"
+        await until(lambda: not app.protocols(live))
         silent.close()
 
 

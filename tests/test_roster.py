@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from server.client import Client
+from server.queue import Overflow
 from server.reasons import CloseReason
-from server.roster import Roster
+from server.roster import AUDIT_SECONDS, Roster
 
 from .fakes import FakeSink
 from .test_client import Scene
@@ -13,13 +14,26 @@ from .test_hub import publish
 pytestmark = pytest.mark.anyio
 
 
-def make_roster() -> tuple[Roster, Scene, list[Client]]:
+def make_roster(*, memory_bytes: int | None = None) -> tuple[Roster, Scene, list[Client]]:
     left: list[Client] = []
-    roster = Roster(leave=left.append)
+    roster = Roster(leave=left.append, stall_seconds=2.0, memory_bytes=memory_bytes)
     setting = Scene(FakeSink())
     setting.client._on_change = roster.changed
     roster.add(setting.client)
     return roster, setting, left
+
+
+class Audits:
+    """Audits at the usual pace, from second 0 on."""
+
+    def __init__(self, roster: Roster) -> None:
+        self.roster = roster
+        self.now = 0.0
+
+    def run(self, count: int = 1, *, every_seconds: float = AUDIT_SECONDS) -> None:
+        for _ in range(count):
+            self.roster.audit(self.now, retained_bytes=0)
+            self.now += every_seconds
 
 
 async def test_a_client_is_counted_once() -> None:
@@ -33,23 +47,110 @@ async def test_a_client_leaves_once() -> None:
     """Closing and closed are one departure, counted under the first reason."""
     roster, setting, left = make_roster()
     setting.client.close(CloseReason.SLOW)
-    setting.sink.end(clean=False)
+    setting.sink.end(CloseReason.LOST)
     assert left == [setting.client]
     assert len(roster) == 0
     assert dict(roster.closed) == {CloseReason.SLOW: 1}
 
 
-async def test_the_audit_closes_who_is_over_its_bounds_and_no_other() -> None:
-    """A paused client within its bounds stays; beyond them it goes, and it is told why."""
+async def test_slow_is_who_is_over_its_bounds_from_one_audit_to_the_next() -> None:
+    """A paused client within its bounds stays, one that is over them goes at the second look, and is told why."""
     roster, setting, left = make_roster()
+    audits = Audits(roster)
     setting.sink.pause()
     for _ in range(20):
         publish(setting.hub, setting.channels["a"])
-    roster.audit()
-    assert left == []
+    audits.run(3)
     publish(setting.hub, setting.channels["a"])
-    roster.audit()
+    audits.run()
+    assert left == []
+    audits.run()
+    assert left == [setting.client]
     assert setting.client.reason is CloseReason.SLOW
+
+
+async def test_who_recovers_between_two_audits_is_not_slow() -> None:
+    """However far behind it is whenever somebody looks: a burst is not its fault."""
+    roster, setting, left = make_roster()
+    audits = Audits(roster)
+    for _ in range(10):
+        setting.sink.pause()
+        for _ in range(30):
+            publish(setting.hub, setting.channels["a"])
+        audits.run()
+        setting.sink.resume()
+        setting.sweeper.flush(setting.channels["a"])
+        while not setting.client.subscriptions["a"].queue.empty():
+            await setting.client._advance()
+    assert left == []
+
+
+async def test_a_loop_that_was_late_drops_nobody() -> None:
+    """When the loop stood still, nobody could be served: the judgement begins afresh."""
+    roster, setting, left = make_roster()
+    audits = Audits(roster)
+    setting.sink.pause()
+    for _ in range(30):
+        publish(setting.hub, setting.channels["a"])
+    audits.run(10, every_seconds=3 * AUDIT_SECONDS)
+    assert left == []
+    audits.run()
+    audits.run()
+    assert setting.client.reason is CloseReason.SLOW
+
+
+async def test_stalled_is_who_takes_nothing() -> None:
+    """For `stall_seconds`, whatever its queue says; then it is aborted."""
+    roster, setting, left = make_roster()
+    audits = Audits(roster)
+    setting.sink.pause(buffered_bytes=1000)
+    audits.run(8)
+    assert left == []
+    audits.run(1)
+    assert setting.sink.aborted
+    assert setting.client.reason is CloseReason.STALLED
+
+
+async def test_a_slow_one_that_moves_lives() -> None:
+    """A byte now and then is progress; more that waits is none."""
+    roster, setting, left = make_roster()
+    audits = Audits(roster)
+    setting.sink.pause(buffered_bytes=1000)
+    for _ in range(5):
+        audits.run(7)
+        setting.sink.buffered_bytes -= 1
+    assert left == []
+    for _ in range(9):
+        setting.sink.buffered_bytes += 100
+        audits.run()
+    assert setting.client.reason is CloseReason.STALLED
+
+
+async def test_other_policies_drop_publications_and_not_clients() -> None:
+    """A client whose queue may overflow is not slow."""
+    roster, setting, left = make_roster()
+    audits = Audits(roster)
+    for _, queue in setting.client.subscriptions.values():
+        queue.overflow = Overflow.DROP_OLDEST
+    setting.sink.pause()
+    for _ in range(30):
+        publish(setting.hub, setting.channels["a"])
+    audits.run(5)
+    assert left == []
+
+
+async def test_short_memory_takes_who_is_furthest_behind() -> None:
+    """And nobody more than it takes."""
+    roster, setting, _ = make_roster(memory_bytes=1000)
+    other = Scene(FakeSink())
+    other.client._on_change = roster.changed
+    other.client.id = "2"
+    roster.add(other.client)
+    setting.sink.pause(buffered_bytes=600)
+    other.sink.pause(buffered_bytes=500)
+    roster.audit(0.0, retained_bytes=0)
+    assert setting.client.reason is CloseReason.MEMORY
+    assert other.client.reason is None
 
 
 async def test_who_is_ready_is_not_looked_at() -> None:

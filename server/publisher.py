@@ -1,0 +1,94 @@
+"""Publishing: into the log at once, and to the sockets at the pace of the sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+
+from .errors import MessageTooBigError, NotRunningError
+from .hub import Channel, Hub
+from .publication import Publication
+from .sweep import Sweeper
+
+
+class Publisher:
+    """Owns the invariant that less than a queue's worth is unswept: no log drops what ready clients have not got.
+
+    Args:
+        hub: Where the channels are.
+        max_message_bytes: The largest payload, in bytes of UTF-8 where it is text.
+        slice_bytes: About how much payload one write to a client carries.
+        sweep_seconds: How long a sweep may hold the event loop before it gives it back.
+    """
+
+    def __init__(self, hub: Hub, *, max_message_bytes: int, slice_bytes: int, sweep_seconds: float) -> None:
+        self.max_message_bytes = max_message_bytes
+        self._hub = hub
+        self._slice_bytes = min(slice_bytes, hub.queue_bytes)
+        self._pace_messages = (hub.queue_messages + 1) // 2  # so many unswept, and `publish` waits for the sweep
+        self._sweep_seconds = sweep_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweeper: Sweeper | None = None
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._sweeper = Sweeper(loop, slice_bytes=self._slice_bytes, sweep_seconds=self._sweep_seconds)
+
+    def _shut(self) -> None:
+        self._loop = self._sweeper = None
+
+    def publish_nowait(self, channel: str, payload: str | bytes, *, key: str | None = None) -> Publication:
+        """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
+
+        Text goes out as text, bytes as a binary message; `key` says what it is the newest state of, for queues whose
+        overflow policy keeps the newest of each key. Use it in synchronous code on the loop; code that publishes
+        much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth has piled up, it is
+        written out from inside this call.
+
+        Raises:
+            ChannelNameError: The channel's name is not allowed.
+            MessageTooBigError: The payload is above `max_message_bytes`.
+            NotRunningError: The broadcaster was not started.
+        """
+        return self._publish(channel, payload, key)[1]
+
+    async def publish(self, channel: str, payload: str | bytes, *, key: str | None = None) -> Publication:
+        """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
+
+        It never waits for a client. Raises what `publish_nowait` raises.
+        """
+        place, publication = self._publish(channel, payload, key)
+        if place.crowded(messages=self._pace_messages, size_bytes=self._slice_bytes):
+            assert self._sweeper is not None
+            await self._sweeper.swept(place)
+        return publication
+
+    def _publish(self, channel: str, payload: str | bytes, key: str | None) -> tuple[Channel, Publication]:
+        loop, sweeper, hub = self._loop, self._sweeper, self._hub
+        if loop is None or sweeper is None:
+            raise NotRunningError
+        binary = not isinstance(payload, str)
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        size = len(data)
+        if size > self.max_message_bytes:
+            raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
+        now = loop.time()
+        place = hub.channel(channel, time=now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            sweeper.flush(place)
+        publication = hub.publish(place, data, binary=binary, time=now, key=key)
+        if place.queues:
+            sweeper.schedule(place)
+        return place, publication
+
+    def publish_threadsafe(
+        self, channel: str, payload: str | bytes, *, key: str | None = None
+    ) -> concurrent.futures.Future[Publication]:
+        """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
+
+        Raises:
+            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
+        """
+        if self._loop is None:
+            raise NotRunningError
+        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), self._loop)
