@@ -103,7 +103,7 @@ class Broadcaster(Publisher):
         return len(self._roster)
 
     async def drain(self, *, seconds: float) -> None:
-        """Takes nobody in any more, and closes the clients that are here with RESTART, spread over `seconds`.
+        """Takes nobody in any more, and closes the clients that are here with SHUTDOWN, spread over `seconds`.
 
         A client that is behind is closed when it has caught up, or when the time is up; who has not left by then is
         aborted. Each is told when to come back, all at different times (`drain.farewell`).
@@ -115,7 +115,7 @@ class Broadcaster(Publisher):
         assert self._audit_task is not None
         self._audit_task.cancel()
         for client in list(self._roster):
-            client.close(CloseReason.RESTART)
+            client.close(CloseReason.SHUTDOWN)
         await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
         self._audit_task = None
         self._shut()

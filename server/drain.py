@@ -22,7 +22,7 @@ def farewell(place: int) -> str:
 
 
 async def drain(clients: Sequence[Client], *, seconds: float) -> None:
-    """Closes `clients` with RESTART within `seconds`: evenly spread, who is behind later, and the last by force."""
+    """Closes `clients` with SHUTDOWN within `seconds`: evenly spread, who is behind later, and the last by force."""
     clock = asyncio.get_running_loop().time
     start = clock()
     end, last_call = start + seconds, start + seconds * _LAST_CALL
@@ -35,15 +35,15 @@ async def drain(clients: Sequence[Client], *, seconds: float) -> None:
             if due < 1 or client.state is State.BEHIND:
                 behind.append(client)
             else:
-                client.close(CloseReason.RESTART, text=farewell(closed), within_seconds=end - clock())
+                client.close(CloseReason.SHUTDOWN, text=farewell(closed), within_seconds=end - clock())
                 closed += 1
                 due -= 1
         waiting = [client for client in behind if client.state in (State.BEHIND, State.READY)]
         await asyncio.sleep(_STEP_SECONDS)
     for client in waiting:
-        client.close(CloseReason.RESTART, text=farewell(closed), within_seconds=max(0.0, end - clock()))
+        client.close(CloseReason.SHUTDOWN, text=farewell(closed), within_seconds=max(0.0, end - clock()))
         closed += 1
     while clock() < end and any(client.state is State.CLOSING for client in clients):  # noqa: ASYNC110 - and the time
         await asyncio.sleep(_STEP_SECONDS)
     for client in clients:
-        client.abort(CloseReason.RESTART)
+        client.abort(CloseReason.SHUTDOWN)

@@ -112,7 +112,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if self.config.timeout_graceful_shutdown is not None:
             self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
         super().shutdown()
-        self._closing(CloseReason.RESTART)
+        self._closing(CloseReason.SHUTDOWN)
 
     def keepalive_timeout(self) -> None:
         """No pong has come in time. While data waits before the ping, the progress rule judges; else it is the end."""

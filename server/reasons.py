@@ -16,7 +16,7 @@ class CloseReason(Enum):
     LOST = (1006, "the connection was lost", True)
     TOO_BIG = (1009, "message too big", False)
     INTERNAL = (1011, "internal error", True)
-    RESTART = (1012, "restart", True)
+    SHUTDOWN = (1012, "restart", True)
     FULL = (1013, "the server is full", True)
     SLOW = (4008, "slow: the queue overflowed", True)
     STALLED = (4009, "stalled: no progress", True)

@@ -6,7 +6,9 @@ import contextlib
 import socket
 from typing import NamedTuple, Protocol
 
-UNSENT_BYTES = 65_536
+# Measured with 1,000 clients and 4 KiB messages flat out: 16, 32, 64 and 128 KiB cost the same CPU per delivery within
+# noise, while a reader that stops hides 146, 146, 160 and 252 KB in the kernel, and 4.3 MB without the option.
+UNSENT_BYTES = 16_384
 STALL_SECONDS = 10.0
 
 

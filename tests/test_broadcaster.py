@@ -141,7 +141,7 @@ async def test_stopping_closes_who_is_left() -> None:
     async with Broadcaster() as broadcaster:
         context = joined(broadcaster)
         _, sink = await context.__aenter__()
-    assert sink.reasons == [CloseReason.RESTART]
+    assert sink.reasons == [CloseReason.SHUTDOWN]
     await context.__aexit__(None, None, None)
 
 

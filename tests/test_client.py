@@ -174,7 +174,7 @@ async def test_closing_is_idempotent_and_the_first_reason_wins() -> None:
         reader = asyncio.ensure_future(anext(aiter(setting.client)))
         await checkpoint()
         setting.client.close(CloseReason.SLOW)
-        setting.client.close(CloseReason.RESTART)
+        setting.client.close(CloseReason.SHUTDOWN)
         assert setting.state() is State.CLOSING
         assert setting.ready(setting.channels["a"]) == 0
         with pytest.raises(StopAsyncIteration):

@@ -24,11 +24,11 @@ def test_farewells_are_all_different_and_fit() -> None:
 
 
 async def test_who_is_ready_is_told_to_come_back() -> None:
-    """With RESTART and a time."""
+    """With SHUTDOWN and a time."""
     async with scene() as setting:
         await drain([setting.client], seconds=0.2)
         await setting.settle()
-        assert setting.sink.reasons == [CloseReason.RESTART]
+        assert setting.sink.reasons == [CloseReason.SHUTDOWN]
         assert json.loads(setting.sink.texts[0])["reason"] == "restart"
 
 
@@ -43,7 +43,7 @@ async def test_who_is_behind_is_flushed_first() -> None:
         setting.sink.resume()
         await task
         assert setting.sink.written == [b"\x81\x011"]
-        assert setting.sink.reasons == [CloseReason.RESTART]
+        assert setting.sink.reasons == [CloseReason.SHUTDOWN]
 
 
 async def test_who_stays_behind_is_closed_when_the_time_is_up() -> None:
@@ -52,7 +52,7 @@ async def test_who_stays_behind_is_closed_when_the_time_is_up() -> None:
         setting.sink.pause()
         await drain([setting.client], seconds=0.1)
         await setting.settle()
-        assert setting.client.reason is CloseReason.RESTART
+        assert setting.client.reason is CloseReason.SHUTDOWN
 
 
 async def test_who_does_not_answer_the_close_is_aborted() -> None:

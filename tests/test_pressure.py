@@ -120,6 +120,27 @@ async def test_a_client_whose_queue_may_overflow_lives(overflow: str) -> None:
         assert channel.skipped + channel.deliveries == last.offset
 
 
+async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
+    """Before its queue or the clock would."""
+    broadcaster = Broadcaster(
+        queue_messages=1_000_000,
+        queue_bytes=1 << 30,
+        history_bytes=50_000_000,
+        stall_seconds=60,
+        memory_bytes=20_000_000,
+    )
+    async with (
+        running(make_app(broadcaster)) as live,
+        stalled_client(live),
+        ReadingClient.connected(live),
+    ):
+        await until(lambda: len(broadcaster) == 2)
+        while not closed(broadcaster):
+            await burst_publisher(broadcaster, "lobby", 10, size=10_000)
+            await asyncio.sleep(0.001)
+        assert closed(broadcaster) == {"memory": 1}
+
+
 async def test_everything_is_given_back() -> None:
     """After the stalled, the vanished and the aborted have left: clients, tasks, descriptors, channels, bytes."""
     broadcaster = Broadcaster(queue_messages=50, stall_seconds=0.5, history_seconds=0.01)
@@ -214,6 +235,25 @@ def test_a_stuck_client_does_not_keep_the_process(
         assert server.wait() == 0
         assert time.monotonic() - begin < 2.5
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--ws", "server.protocol:FanwiseProtocol"], ["--timeout-graceful-shutdown", "1"]],
+    ids=["protocol class", "plain ASGI with a timeout"],
+)
+def test_plain_uvicorn_ends_too(server_process: Callable[..., ServerProcess], flags: list[str]) -> None:
+    """With a stuck client: by our protocol class alone, or by uvicorn's own patience."""
+    server = server_process("-m", "uvicorn", "server.app:app", "--port", "{port}", *flags)
+    with socket.create_connection(("127.0.0.1", server.port)) as stuck, connect(server.url("/ws")) as publisher:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.sendall(handshake("/ws"))
+        assert stuck.recv(12) == b"HTTP/1.1 101"
+        for _ in range(120):
+            publisher.send("x" * 60_000)
+            publisher.recv()
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.wait() == -signal.SIGTERM  # uvicorn raises the signal again when it has stopped
 
 
 def test_a_draining_server_takes_nobody_in(server_process: Callable[..., ServerProcess]) -> None:
