@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -216,6 +216,18 @@ def test_sigterm_says_goodbye_to_everybody(server_process: Callable[..., ServerP
     assert "Traceback" not in server.log
 
 
+@contextmanager
+def stuck_client(server: ServerProcess) -> Iterator[None]:
+    """A client of another process that reads nothing, when more was published than the kernel takes for it."""
+    with socket.create_connection(("127.0.0.1", server.port)) as stuck, connect(server.url("/ws")) as publisher:
+        stuck.sendall(handshake("/ws"))
+        assert stuck.recv(12) == b"HTTP/1.1 101"
+        for _ in range(120):
+            publisher.send("x" * 60_000)
+            publisher.recv()
+        yield
+
+
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_stuck_client_does_not_keep_the_process(
@@ -223,13 +235,7 @@ def test_a_stuck_client_does_not_keep_the_process(
 ) -> None:
     """It ends within the drain and two seconds, with status 0."""
     server = server_process(*SERVE, "--drain-seconds", "0.5", "--loop", loop, "--stall-seconds", "60")
-    with socket.create_connection(("127.0.0.1", server.port)) as stuck, connect(server.url("/ws")) as publisher:
-        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stuck.sendall(handshake("/ws"))
-        assert stuck.recv(12) == b"HTTP/1.1 101"
-        for _ in range(60):
-            publisher.send("x" * 60_000)
-            publisher.recv()
+    with stuck_client(server):
         begin = time.monotonic()
         os.kill(server.pid, sign)
         assert server.wait() == 0
@@ -245,13 +251,7 @@ def test_a_stuck_client_does_not_keep_the_process(
 def test_plain_uvicorn_ends_too(server_process: Callable[..., ServerProcess], flags: list[str]) -> None:
     """With a stuck client: by our protocol class alone, or by uvicorn's own patience."""
     server = server_process("-m", "uvicorn", "server.app:app", "--port", "{port}", *flags)
-    with socket.create_connection(("127.0.0.1", server.port)) as stuck, connect(server.url("/ws")) as publisher:
-        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stuck.sendall(handshake("/ws"))
-        assert stuck.recv(12) == b"HTTP/1.1 101"
-        for _ in range(120):
-            publisher.send("x" * 60_000)
-            publisher.recv()
+    with stuck_client(server):
         os.kill(server.pid, signal.SIGTERM)
         assert server.wait() == -signal.SIGTERM  # uvicorn raises the signal again when it has stopped
 

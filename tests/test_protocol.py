@@ -41,6 +41,15 @@ class App:
     async def ready(self, number: int) -> None:
         await until(lambda: [client.state for client in self.clients].count(State.READY) == number)
 
+    async def stuck(self, live: Live) -> socket.socket:
+        """A client that reads nothing, the first and only one, when its socket is full."""
+        sock = await live.raw(receive_buffer=4096)
+        await self.ready(1)
+        while self.clients[0].state is State.READY:
+            await self.broadcaster.publish("lobby", BIG)
+            await asyncio.sleep(0)
+        return sock
+
     def protocols(self, live: Live) -> list[FanwiseProtocol]:
         return [one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol)]
 
@@ -138,11 +147,7 @@ async def test_we_can_abort_a_client_that_reads_nothing() -> None:
     """Its connection ends although its buffers are full."""
     app = App()
     async with running(app.asgi) as live:
-        stuck = await live.raw(receive_buffer=4096)
-        await app.ready(1)
-        while app.clients[0].state is State.READY:
-            await app.broadcaster.publish("lobby", BIG)
-            await asyncio.sleep(0)
+        stuck = await app.stuck(live)
         app.clients[0].sink.abort()
         await until(lambda: app.returned == 1 and not app.protocols(live))
         stuck.close()
@@ -166,11 +171,7 @@ async def test_a_closing_client_that_does_not_read_is_aborted(monkeypatch: pytes
     monkeypatch.setattr("server.protocol.CLOSE_SECONDS", 0.05)
     app = App()
     async with running(app.asgi) as live:
-        stuck = await live.raw(receive_buffer=4096)
-        await app.ready(1)
-        while app.clients[0].state is State.READY:
-            await app.broadcaster.publish("lobby", BIG)
-            await asyncio.sleep(0)
+        stuck = await app.stuck(live)
         app.clients[0].close(CloseReason.SLOW)
         await until(lambda: not app.protocols(live))
         stuck.close()
@@ -181,11 +182,7 @@ async def test_a_peer_that_closes_and_reads_nothing_is_aborted(monkeypatch: pyte
     monkeypatch.setattr("server.protocol.CLOSE_SECONDS", 0.05)
     app = App()
     async with running(app.asgi) as live:
-        stuck = await live.raw(receive_buffer=4096)
-        await app.ready(1)
-        while app.clients[0].state is State.READY:
-            await app.broadcaster.publish("lobby", BIG)
-            await asyncio.sleep(0)
+        stuck = await app.stuck(live)
         await asyncio.get_running_loop().sock_sendall(stuck, b"\x88\x82\x00\x00\x00\x00\x03\xe8")
         await until(lambda: not app.protocols(live))
         stuck.close()
