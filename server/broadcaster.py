@@ -63,6 +63,9 @@ class Broadcaster(Publisher):
         stall_seconds: float = 10.0,
         memory_bytes: int | None = None,
     ) -> None:
+        least = 2 * max(history_bytes, queue_bytes)
+        if memory_bytes is not None and memory_bytes < least:
+            raise ValueError(f"memory_bytes={memory_bytes} is less than the {least} that one channel may retain")
         hub = Hub(
             queue_messages=queue_messages,
             queue_bytes=queue_bytes,
@@ -77,6 +80,7 @@ class Broadcaster(Publisher):
         self._close_seconds = close_seconds
         self._roster = Roster(leave=self._leave, stall_seconds=stall_seconds, memory_bytes=memory_bytes)
         self.draining = False
+        self._memory_bytes = memory_bytes
         self._writers: set[asyncio.Task[None]] = set()
         self._audit_task: asyncio.Task[None] | None = None
         self._starts = 0
@@ -200,9 +204,14 @@ class Broadcaster(Publisher):
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
             now = asyncio.get_running_loop().time()
-            self._roster.audit(now, retained_bytes=2 * self._hub.retained_bytes)  # payloads, and their frames
             self._hub.trim()
             self._hub.expire(now)
+            retained = 2 * self._hub.retained_bytes  # payloads, and their frames
+            if self._memory_bytes is not None and retained > self._memory_bytes:
+                self._hub.relieve((retained - self._memory_bytes) // 2)
+                retained = 2 * self._hub.retained_bytes
+            self._roster.audit(now, retained_bytes=retained)
+            self._audit_ended()
 
     def _audit_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():

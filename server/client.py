@@ -16,8 +16,8 @@ from .queue import Overflow, Queue
 from .reasons import CloseReason
 from .sink import DirectSink, Sink, Source
 
-# What the writer task takes from a queue at once: the most payload that waits for it, unless one message is larger.
-CATCH_UP_BYTES = 65_536
+# What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
+CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
 
 
 class State(Enum):
@@ -155,7 +155,7 @@ class Client:
         assert self._direct is not None
         self._leave()
         queue.rewind(cursor)
-        self._direct.write(rest)
+        self._direct.write(bytes(rest))  # a copy of less than a frame, so that it does not keep the whole slice
 
     def broken(self) -> None:
         """Leaves the ready groups; the event loop is about to report the same error."""
@@ -220,7 +220,7 @@ class Client:
         for channel, queue in list(self.subscriptions.values()):
             if queue.cursor >= channel.swept or not self.sink.writable or self.state is not State.BEHIND:
                 continue
-            batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES)
+            batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES if self._direct else AWAITED_BYTES)
             if batch.gaps and queue.overflow is Overflow.DISCONNECT:
                 self.close(CloseReason.SLOW)
                 return False

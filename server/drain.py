@@ -43,6 +43,7 @@ async def drain(clients: Sequence[Client], *, seconds: float) -> None:
     for client in waiting:
         client.close(CloseReason.SHUTDOWN, text=farewell(closed), within_seconds=max(0.0, end - clock()))
         closed += 1
+    await asyncio.sleep(_STEP_SECONDS)  # also when there is no time at all: their writer tasks send the close frames
     while clock() < end and any(client.state is State.CLOSING for client in clients):  # noqa: ASYNC110 - and the time
         await asyncio.sleep(_STEP_SECONDS)
     for client in clients:

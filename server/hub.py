@@ -10,18 +10,20 @@ from .log import Log
 from .publication import Encoding, Publication, check_channel_name
 from .queue import Overflow, Queue
 
-# How many publications more than `history_messages` a log may retain between two audits, for clients that a burst has
-# put behind: they are judged by time, and a burst is over sooner. An empty one takes about half a kilobyte.
-BURST_MESSAGES = 16_384
+# What a log may retain beyond its bounds between two audits, for clients that a burst has put behind: they are judged
+# by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
+BURST_MESSAGES = 65_536
+BURST_BYTES = 16_777_216
 
 
 class Channel:
     """A named stream: its log, the queues onto it, and those of them that are ready."""
 
     __slots__ = (
+        "_audited",
+        "_audited_end",
         "_cohort_clients",
         "_swept_end",
-        "audited",
         "deliveries",
         "groups",
         "log",
@@ -41,7 +43,8 @@ class Channel:
         self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
         self._swept_end = log.end
         self.skipped = 0  # publications that clients did not get and were not closed for, once per client
-        self.audited = log.head  # the head at the last audit
+        self._audited = log.head  # the head at the last audit
+        self._audited_end = log.end
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
         self._cohort_clients = cohort_clients
 
@@ -62,6 +65,22 @@ class Channel:
     def unswept(self) -> int:
         """Publications that the next sweep has to write."""
         return self.log.head - self.swept
+
+    def bursting(self) -> bool:
+        """Whether a whole burst has come since the last audit, and somebody is behind who may not get all of it."""
+        log = self.log
+        if log.head - self._audited < BURST_MESSAGES and log.end - self._audited_end < BURST_BYTES:
+            return False
+        return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
+
+    def trim(self, *, max_messages: int, max_bytes: int) -> None:
+        """Cuts the log to its bounds, but for what came since the last audit while there are clients. This is one."""
+        log = self.log
+        if self.queues:
+            max_messages += log.head - self._audited
+            max_bytes += log.end - self._audited_end
+        log.trim(max_messages=max_messages, max_bytes=max_bytes)
+        self._audited, self._audited_end = log.head, log.end
 
     def crowded(self, *, messages: int, size_bytes: int) -> bool:
         """Whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
@@ -123,7 +142,7 @@ class Hub:
                 check_channel_name(name),
                 epoch=secrets.token_hex(4),
                 max_messages=self.log_messages + BURST_MESSAGES,
-                max_bytes=self.log_bytes,
+                max_bytes=self.log_bytes + BURST_BYTES,
             )
             channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
             self._idle[channel] = time
@@ -171,10 +190,8 @@ class Hub:
     def trim(self) -> None:
         """Cuts logs to their bounds, but for what came since the last audit. O(channels published to since)."""
         for channel in list(self._grown):
-            log = channel.log
-            log.trim(max_messages=self.log_messages + (log.head - channel.audited if channel.queues else 0))
-            channel.audited = log.head
-            if len(log) <= self.log_messages:
+            channel.trim(max_messages=self.log_messages, max_bytes=self.log_bytes)
+            if len(channel.log) <= self.log_messages and channel.log.retained_bytes <= self.log_bytes:
                 del self._grown[channel]
 
     @property
@@ -188,6 +205,14 @@ class Hub:
             channel, since = next(iter(self._idle.items()))
             if time - since < self.history_seconds:
                 return
+            del self._idle[channel]
+            self._forget(channel)
+
+    def relieve(self, excess_bytes: int) -> None:
+        """Forgets channels without clients, the longest idle first, until `excess_bytes` are free or none is left."""
+        while excess_bytes > 0 and self._idle:
+            channel = next(iter(self._idle))
+            excess_bytes -= channel.log.retained_bytes
             del self._idle[channel]
             self._forget(channel)
 

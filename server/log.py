@@ -76,7 +76,7 @@ class Log:
         self._publications.append(publication)
         self._ends.append(end)
         if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
-            self.trim(max_messages=self.max_messages)
+            self.trim(max_messages=self.max_messages, max_bytes=self.max_bytes)
         return publication
 
     def read(self, cursor: int, *, max_bytes: int, until: int | None = None) -> list[Publication]:
@@ -102,11 +102,11 @@ class Log:
         """What `end` was at a retained offset, or at the one before the first retained. O(1)."""
         return self._ends[offset - self._base - 1] if offset > self._base else self._base_end
 
-    def trim(self, *, max_messages: int) -> None:
-        """Drops the oldest until `max_messages` and `max_bytes` hold, but never the newest. O(what is dropped)."""
+    def trim(self, *, max_messages: int, max_bytes: int) -> None:
+        """Drops the oldest until both bounds hold, but never the newest. O(what is dropped)."""
         place = self._dropped - self._base
         kept = len(self._publications) - place
-        while kept > 1 and (kept > max_messages or self.end - self._dropped_end > self.max_bytes):
+        while kept > 1 and (kept > max_messages or self.end - self._dropped_end > max_bytes):
             self._publications[place] = _DROPPED
             self._dropped_end = self._ends[place]
             place += 1

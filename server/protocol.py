@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
+_PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
 def hide_query_string(record: logging.LogRecord) -> bool:
@@ -101,6 +102,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
             self._look()
+            if self.transport.is_closing():
+                return  # what comes after the end does not count
 
     def eof_received(self) -> None:
         """The peer will send no more: the transport closes itself."""
@@ -111,15 +114,20 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
         if self.config.timeout_graceful_shutdown is not None:
             self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
+        if self.handshake_complete and self.conn.state is not State.OPEN:
+            self.close_sent = True  # the peer was first: uvicorn must not send a close frame of its own
         super().shutdown()
         self._closing(CloseReason.SHUTDOWN)
 
     def keepalive_timeout(self) -> None:
-        """No pong has come in time. While data waits before the ping, the progress rule judges; else it is the end."""
+        """No pong has come in time: the end, unless it could not come.
+
+        While data waits before the ping, the progress rule judges; while we do not read, nobody can.
+        """
         self.pong_timer = None
         if self.close_sent or self.transport.is_closing():
             return
-        if self.transport.get_write_buffer_size():
+        if self.transport.get_write_buffer_size() or not self.transport.is_reading():
             self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
             return
         self.start_close(CloseReason.NO_PONG, CloseReason.NO_PONG.text, within_seconds=0)
@@ -135,9 +143,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _reason(self) -> CloseReason:
         """Why the connection ends, as far as the closing handshake tells."""
-        if self.conn.close_rcvd is not None:
-            return CloseReason.NORMAL
         sent = self.conn.close_sent
+        if self.conn.close_rcvd is not None or (sent is not None and sent.code == CloseReason.NORMAL.code):
+            return CloseReason.NORMAL
         return CloseReason.TOO_BIG if sent is not None and sent.code == CloseReason.TOO_BIG.code else CloseReason.LOST
 
     def _closing(self, reason: CloseReason) -> None:
@@ -169,6 +177,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def listen(self) -> Inbox:
         """An inbox for all messages that the application has not read; it takes uvicorn's place."""
+        if self.read_paused:  # uvicorn's own brake; the inbox has another
+            self.read_paused = False
+            self.transport.resume_reading()
         inbox = self._inbox = Inbox(pause=self.transport.pause_reading, resume=self.transport.resume_reading)
         while not self.queue.empty():
             event = self.queue.get_nowait()
@@ -177,9 +188,6 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
                 inbox.put(text if text is not None else data or b"")
             elif event["type"] == "websocket.disconnect":
                 inbox.end()
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
         return inbox
 
     # Incoming.
@@ -189,6 +197,18 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self.sink
+
+    def handle_ping(self) -> None:
+        """Answers, unless the peer lets the answers pile up (RFC 6455 section 5.5.3: the latest one is enough)."""
+        if self.transport.get_write_buffer_size() > _PONG_BACKLOG_BYTES:
+            self.conn.data_to_send()
+        else:
+            super().handle_ping()
+
+    def handle_cont(self, event: Frame) -> None:
+        """The next fragment of a message. Empty ones are legal and no reason to keep them."""
+        if event.data or event.fin:
+            super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
         """A whole message is here: straight to the inbox, where there is one."""

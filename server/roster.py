@@ -123,11 +123,11 @@ class Roster:
             watch.over_since = client.recoveries
 
     def _relieve(self, memory_bytes: int, retained_bytes: int) -> None:
-        """Aborts those who have most to get, until the rest fits."""
-        held = {client: client.sink.buffered_bytes for client in self._behind}
+        """Aborts those who are furthest behind of those whose leaving frees something, until the rest fits."""
+        held = {client: client.sink.buffered_bytes for client in self._behind if client.sink.buffered_bytes}
         excess = retained_bytes + sum(held.values()) - memory_bytes
         for client in sorted(held, key=lag_bytes, reverse=True):
             if excess <= 0:
                 return
-            excess -= lag_bytes(client)
+            excess -= held[client]
             client.abort(CloseReason.MEMORY)

@@ -61,12 +61,14 @@ class FanwiseServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stops, and aborts whatever connection is left: an event loop may wait for them forever when it is closed."""
-        await super().shutdown(sockets=sockets)
-        if self._draining is not None:
-            self._draining.cancel()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            if self._draining is not None:
+                self._draining.cancel()
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
 
 
 def tune_gc() -> None:

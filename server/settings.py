@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .errors import SettingsError
 from .publication import check_channel_name
 from .routes import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
-from .sockets import STALL_SECONDS, UNSENT_BYTES
+from .sockets import UNSENT_BYTES
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     overflow: Literal["disconnect", "drop_oldest", "latest"] = Field(
         "disconnect", description="what becomes of a client that is further behind"
     )
-    stall_seconds: Seconds = Field(STALL_SECONDS, description="how long a connection may take nothing of what waits")
+    stall_seconds: Seconds = Field(10.0, description="how long a connection may take nothing of what waits")
     ping_seconds: Seconds = Field(15.0, description="how often an idle connection is asked for a sign of life")
     pong_seconds: Seconds = Field(8.0, description="how long the answer may take")
     memory_bytes: Positive | None = Field(None, description="what logs and transports may hold together")
@@ -68,6 +68,16 @@ class Settings(BaseSettings):
     def _template_has_text(cls, template: str) -> str:
         split_template(template)
         return template
+
+    @model_validator(mode="after")
+    def _one_channel_fits(self) -> Settings:
+        least = 2 * max(self.history_bytes, self.queue_bytes)
+        if self.memory_bytes is not None and self.memory_bytes < least:
+            raise ValueError(
+                f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain: raise "
+                f"{variable('memory_bytes')} or lower {variable('history_bytes')} and {variable('queue_bytes')}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_message_fits(self) -> Settings:

@@ -89,7 +89,14 @@ class Sweeper:
     def _run(self) -> None:
         """One turn's work: the due channels one after the other, until all are swept or the time is up."""
         self._scheduled = False
-        deadline = self._clock() + self._sweep_seconds
+        try:
+            self._sweep_due(self._clock() + self._sweep_seconds)
+        finally:
+            if self._due:
+                self._scheduled = True
+                self._loop.call_soon(self._run)
+
+    def _sweep_due(self, deadline: float) -> None:
         for channel, begun in list(self._due.items()):
             until = begun or channel.log.head  # fixed while it lasts: all cohorts end at the same cursor
             del self._due[channel]
@@ -101,9 +108,6 @@ class Sweeper:
             waiter = self._waiters.pop(channel, None)
             if waiter is not None:
                 waiter.set_result(None)
-        if self._due:
-            self._scheduled = True
-            self._loop.call_soon(self._run)
 
     def _sweep(self, channel: Channel, until: int, deadline: float) -> bool:
         """Gives everybody who is ready the publications up to offset `until`; False if the time was up before."""

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from .asgi import AsgiConnection
 from .broadcaster import Broadcaster
 from .client import Client
-from .errors import AlreadyConnectedError, FullError
+from .errors import AlreadyConnectedError, DrainingError, FullError
 from .publication import check_channel_name
 from .reasons import CloseReason
 from .sink import EXTENSION, Connection, Sink, Source
@@ -53,8 +53,9 @@ async def connect(
     try:
         async with broadcaster.client(sink, listen, channel=channel, address=peer) as client:
             yield client
-    except FullError:  # others took the last places during the handshake
-        await websocket.close(CloseReason.FULL.code, CloseReason.FULL.text)
+    except (FullError, DrainingError) as error:  # it came to that during the handshake
+        reason = CloseReason.FULL if isinstance(error, FullError) else CloseReason.SHUTDOWN
+        await websocket.close(reason.code, reason.text)
         raise
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.errors import ChannelNameError
-from server.hub import BURST_MESSAGES, Channel, Hub
+from server.hub import BURST_BYTES, BURST_MESSAGES, Channel, Hub
 from server.publication import Publication
 
 
@@ -45,7 +45,7 @@ def test_a_log_retains_what_the_widest_queue_may_show() -> None:
     """A history shorter than the queues would turn windows into gaps."""
     channel = make_hub(queue_messages=10, history_messages=5).channel("lobby", time=0.0)
     assert channel.log.max_messages == 10 + BURST_MESSAGES
-    assert channel.log.max_bytes == 1000
+    assert channel.log.max_bytes == 1000 + BURST_BYTES
 
 
 def test_what_is_unswept_is_what_clients_still_need() -> None:
@@ -144,3 +144,44 @@ def test_retained_bytes_of_all_channels() -> None:
     for name in ("one", "two"):
         publish(hub, hub.channel(name, time=0.0), b"12345")
     assert hub.retained_bytes == 10
+
+
+def test_a_log_is_trimmed_in_bytes_too() -> None:
+    """By the same rule."""
+    hub = make_hub(queue_messages=1000)
+    channel = hub.channel("lobby", time=0.0)
+    hub.subscribe(channel)
+    for _ in range(30):
+        publish(hub, channel, bytes(100))
+    hub.trim()
+    assert channel.log.retained_bytes == 3000
+    hub.trim()
+    assert channel.log.retained_bytes == 1000
+
+
+def test_a_burst_is_noticed_when_somebody_is_behind() -> None:
+    """Until the next audit; without anybody behind there is nothing to wait for."""
+    hub = make_hub()
+    channel = hub.channel("lobby", time=0.0)
+    channel._audited -= BURST_MESSAGES
+    assert not channel.bursting()
+    queue = hub.subscribe(channel)
+    assert channel.bursting()
+    channel.sleepers[queue] = lambda: None
+    assert not channel.bursting()
+    del channel.sleepers[queue]
+    publish(hub, channel)
+    hub.trim()
+    assert not channel.bursting()
+
+
+def test_short_memory_forgets_idle_channels_first() -> None:
+    """The longest idle, and no more than it takes; those with clients stay."""
+    hub = make_hub()
+    for name in ("busy", "old", "fresh"):
+        publish(hub, hub.channel(name, time=0.0), bytes(10))
+    hub.subscribe(hub.channel("busy", time=0.0))
+    hub.relieve(5)
+    assert {channel.name for channel in hub} == {"busy", "fresh"}
+    hub.relieve(1000)
+    assert {channel.name for channel in hub} == {"busy"}

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from server.encoding import plain_frame
 from server.hub import Hub
+from server.log import Log
 from server.publication import Publication
 from server.queue import Gap, Overflow, Queue
 from server.sweep import Sweeper
@@ -17,6 +18,7 @@ from server.sweep import Sweeper
 HISTORY_MESSAGES = 12
 HISTORY_BYTES = 400
 BURST = 20
+BURST_BYTES = 500
 
 
 class ModelClient:
@@ -77,7 +79,7 @@ class Core(RuleBasedStateMachine):
             overflow=overflow,
         )
         self.channel = self.hub.channel("lobby", time=0.0)
-        self.channel.log.max_messages = self.hub.log_messages + BURST
+        self.bound(self.channel.log)
         self.loop = asyncio.new_event_loop()
         self.sweeper = Sweeper(self.loop, slice_bytes=slice_bytes, sweep_seconds=1.0)
         self.published: list[bytes] = []
@@ -86,6 +88,9 @@ class Core(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "loop"):
             self.loop.close()
+
+    def bound(self, log: Log) -> None:
+        log.max_messages, log.max_bytes = self.hub.log_messages + BURST, self.hub.log_bytes + BURST_BYTES
 
     def client(self, data: st.DataObject) -> ModelClient:
         return data.draw(st.sampled_from(self.clients))
@@ -152,6 +157,7 @@ class Core(RuleBasedStateMachine):
         self.hub.unsubscribe(self.channel, client.queue, time=0.0)
         if not others and not len(self.channel.log):
             self.channel = self.hub.channel("lobby", time=0.0)
+            self.bound(self.channel.log)
 
     def check(self, client: ModelClient) -> None:
         assert client.wrong == []
@@ -167,7 +173,7 @@ class Core(RuleBasedStateMachine):
         if hasattr(self, "channel"):
             log = self.channel.log
             assert len(log) <= self.hub.log_messages + BURST
-            assert log.retained_bytes <= self.hub.log_bytes or len(log) == 1
+            assert log.retained_bytes <= self.hub.log_bytes + BURST_BYTES or len(log) == 1
             assert self.channel.unswept <= max(self.hub.queue_messages, 1)
             assert len(self.channel.group(plain_frame)) <= len(self.channel.queues)
 

@@ -124,10 +124,10 @@ async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
     """Before its queue or the clock would."""
     broadcaster = Broadcaster(
         queue_messages=1_000_000,
-        queue_bytes=1 << 30,
-        history_bytes=50_000_000,
+        queue_bytes=4_000_000,
+        history_bytes=4_000_000,
         stall_seconds=60,
-        memory_bytes=20_000_000,
+        memory_bytes=8_000_000,
     )
     async with (
         running(make_app(broadcaster)) as live,
@@ -136,9 +136,21 @@ async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
     ):
         await until(lambda: len(broadcaster) == 2)
         while not closed(broadcaster):
-            await burst_publisher(broadcaster, "lobby", 10, size=10_000)
+            await burst_publisher(broadcaster, "lobby", 2, size=60_000)
             await asyncio.sleep(0.001)
         assert closed(broadcaster) == {"memory": 1}
+
+
+@pytest.mark.parametrize("size", [4_000, 60_000])
+async def test_a_burst_of_many_bytes_drops_nobody_who_reads(size: int) -> None:
+    """120 MB to a client whose queue takes one, as fast as `publish` lets it."""
+    broadcaster = Broadcaster()
+    async with running(make_app(broadcaster)) as live, ReadingClient.connected(live) as client:
+        await until(lambda: len(broadcaster) == 1)
+        expected = await burst_publisher(broadcaster, "lobby", 120_000_000 // size, size=size)
+        await until(lambda: len(client.received) >= len(expected))
+        assert client.received == expected
+        assert closed(broadcaster) == {}
 
 
 async def test_everything_is_given_back() -> None:

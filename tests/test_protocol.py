@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 
@@ -292,6 +293,123 @@ async def test_pings_are_answered_and_unanswered_ones_end_the_connection() -> No
         assert await read_exactly(silent, 11) == b"\x88\x09" + (4012).to_bytes(2) + b"no pong"
         await until(lambda: not app.protocols(live))
         silent.close()
+
+
+async def test_a_client_that_we_do_not_read_is_not_blamed_for_its_pong() -> None:
+    """While its endpoint is behind, the pong waits in the kernel: the deadline is set anew."""
+    app = App()
+    async with running(app.asgi) as live:
+        peer = await live.raw()
+        await app.ready(1)
+        (protocol,) = app.protocols(live)
+        protocol.transport.pause_reading()
+        protocol.keepalive_timeout()
+        assert protocol.pong_timer is not None
+        assert len(app.broadcaster) == 1
+        protocol.transport.resume_reading()
+        peer.close()
+
+
+async def test_a_flood_of_pings_is_not_answered_in_full() -> None:
+    """A peer that does not read its pongs cannot make us keep them."""
+    app = App()
+    async with running(app.asgi) as live:
+        peer = await live.raw(receive_buffer=4096)
+        await app.ready(1)
+        (protocol,) = app.protocols(live)
+        flood = (b"\x89\xfd\x00\x00\x00\x00" + bytes(125)) * 5000
+        loop, most = asyncio.get_running_loop(), 0
+        for _ in range(12):
+            await loop.sock_sendall(peer, flood)
+            most = max(most, protocol.transport.get_write_buffer_size())
+        assert 131_072 < most < 140_000
+        peer.close()
+
+
+async def test_empty_fragments_are_not_kept() -> None:
+    """They are legal, and endless ones cost nothing."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as other:
+        peer = await live.raw()
+        await app.ready(2)
+        (protocol,) = (one for one in app.protocols(live) if one.sink._owner is app.clients[1])
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(peer, b"\x01\x81\x00\x00\x00\x00a" + b"\x00\x80\x00\x00\x00\x00" * 1000)
+        await loop.sock_sendall(peer, b"\x00\x81\x00\x00\x00\x00b" + b"\x89\x80\x00\x00\x00\x00")
+        assert await read_exactly(peer, 2) == b"\x8a\x00"
+        assert len(protocol.frames) == 2
+        await loop.sock_sendall(peer, b"\x80\x80\x00\x00\x00\x00")
+        assert await other.recv() == "ab"
+        peer.close()
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [b"\x81\x81\x00\x00\x00\x00\xff" * 3, b"\x88\x82\x00\x00\x00\x00\x03\xe8" + b"\x81\x81\x00\x00\x00\x00\xff" * 3],
+    ids=["invalid text", "close and invalid text"],
+)
+async def test_what_comes_after_the_end_does_not_count(stream: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """However much of it is in the same packet; nothing is logged about it."""
+    app = App()
+    async with running(app.asgi) as live:
+        peer = await live.raw()
+        await app.ready(1)
+        await asyncio.get_running_loop().sock_sendall(peer, stream)
+        assert (await read_exactly(peer, 2))[0] == 0x88
+        await until(lambda: not app.protocols(live))
+        peer.close()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_messages_that_came_before_the_iteration_hold_their_sender_back() -> None:
+    """What uvicorn has queued goes into the inbox, whose own brake holds from then on."""
+    broadcaster = Broadcaster()
+    asgi = FastAPI(lifespan=broadcaster.lifespan)
+    go_on, iterate = asyncio.Event(), asyncio.Event()
+    got: list[str | bytes] = []
+
+    @asgi.websocket("/ws")
+    async def endpoint(websocket: WebSocket) -> None:
+        async with broadcaster.connect(websocket, channel="lobby") as client:
+            await iterate.wait()
+            messages = aiter(client)
+            got.append(await anext(messages))
+            await go_on.wait()
+            got.extend([message async for message in messages])
+
+    async with running(asgi) as live:
+        peer = await live.raw()
+        sending = asyncio.create_task(
+            asyncio.get_running_loop().sock_sendall(peer, (b"\x81\xfd\x00\x00\x00\x00" + b"x" * 125) * 40_000)
+        )
+        await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
+        await until(lambda: protocol.queue.qsize() > 256)
+        iterate.set()
+        await until(lambda: len(got) == 1)
+        assert protocol._inbox is not None
+        assert not protocol.transport.is_reading()
+        go_on.set()
+        await sending
+        await until(lambda: protocol._inbox is not None and not protocol._inbox._messages)
+        peer.close()
+
+
+async def test_the_server_stops_while_a_peer_that_closed_does_not_read() -> None:
+    """Uvicorn would send a second close frame, and fail over it for all the others."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as other:
+        await app.ready(1)
+        app.clients.clear()
+        stuck = await app.stuck(live)
+        await asyncio.get_running_loop().sock_sendall(stuck, b"\x88\x82\x00\x00\x00\x00\x03\xe8")
+        await until(lambda: app.clients[0].state is State.CLOSED)
+        live.server.should_exit = True
+        with contextlib.suppress(ConnectionClosed):
+            async for message in other:
+                assert message == BIG
+        assert other.close_code == 1012
+    stuck.close()
 
 
 @pytest.mark.parametrize(
