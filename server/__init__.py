@@ -33,6 +33,7 @@ from .embedding import FastAPIBroadcaster as Broadcaster
 from .errors import (
     AlreadyConnectedError,
     ChannelNameError,
+    DrainingError,
     FanwiseError,
     FullError,
     MessageTooBigError,
@@ -51,6 +52,7 @@ __all__ = [
     "Client",
     "ClientStatistics",
     "CloseReason",
+    "DrainingError",
     "FanwiseError",
     "FullError",
     "MessageTooBigError",

@@ -161,11 +161,18 @@ class Hub:
             self._idle[channel] = time
         return publication
 
-    def subscribe(self, channel: Channel) -> Queue:
-        """A new queue that begins at the head: what is published from now on, and nothing from before. O(1)."""
+    def subscribe(self, channel: Channel, *, since: int | None = None) -> Queue:
+        """A new queue that begins after offset `since`, by default at the head: nothing from before. O(1).
+
+        Raises:
+            IndexError: There is no such offset yet.
+        """
+        head = channel.log.head
+        if since is not None and not 0 <= since <= head:
+            raise IndexError(f"offset {since} of channel {channel.name} is outside 0..{head}")
         queue = Queue(
             channel.log,
-            cursor=channel.log.head,
+            cursor=head if since is None else since,
             max_messages=self.queue_messages,
             max_bytes=self.queue_bytes,
             overflow=self.overflow,

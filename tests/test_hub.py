@@ -41,6 +41,19 @@ def test_a_new_queue_begins_at_the_head() -> None:
     assert queue.qsize() == 1
 
 
+def test_a_queue_may_begin_in_the_past() -> None:
+    """After any offset that there is, and not in the future."""
+    hub = make_hub()
+    channel = hub.channel("lobby", time=0.0)
+    for _ in range(3):
+        publish(hub, channel)
+    assert hub.subscribe(channel, since=1).qsize() == 2
+    assert hub.subscribe(channel, since=3).empty()
+    for since in (-1, 4):
+        with pytest.raises(IndexError, match=r"outside 0\.\.3"):
+            hub.subscribe(channel, since=since)
+
+
 def test_a_log_retains_what_the_widest_queue_may_show() -> None:
     """A history shorter than the queues would turn windows into gaps."""
     channel = make_hub(queue_messages=10, history_messages=5).channel("lobby", time=0.0)

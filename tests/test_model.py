@@ -103,9 +103,10 @@ class Core(RuleBasedStateMachine):
         self.published.append(payload)
         self.hub.publish(self.channel, payload, binary=False, time=0.0, key=key)
 
-    @rule()
-    def subscribe(self) -> None:
-        self.clients.append(ModelClient(self.hub.subscribe(self.channel)))
+    @rule(back=st.none() | st.integers(0, 60))
+    def subscribe(self, back: int | None) -> None:
+        since = None if back is None else max(0, self.channel.log.head - back)
+        self.clients.append(ModelClient(self.hub.subscribe(self.channel, since=since)))
 
     @rule()
     def sweep(self) -> None:
