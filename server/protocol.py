@@ -135,6 +135,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """The application's own messages, its close among them."""
         await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # by an HTTP answer; uvicorn would log its absence as an error
         self._look()
 
     def _look(self) -> None:

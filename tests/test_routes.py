@@ -72,8 +72,10 @@ async def test_another_channel(fast: bool) -> None:
 
 @FAST
 @pytest.mark.parametrize("query", ["channel=", "channel=a%20b", "channel=" + "x" * 256, "channel=%C3%A4"])
-async def test_a_bad_channel_name_is_refused_before_the_handshake(fast: bool, query: str) -> None:
-    """With status 400 and a sentence that says what is allowed."""
+async def test_a_bad_channel_name_is_refused_before_the_handshake(
+    fast: bool, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With status 400 and a sentence that says what is allowed; under our protocol class it is no error of ours."""
     broadcaster = Broadcaster()
     async with running(make_app(broadcaster), fast=fast) as live:
         with pytest.raises(InvalidStatus) as caught:
@@ -81,6 +83,7 @@ async def test_a_bad_channel_name_is_refused_before_the_handshake(fast: bool, qu
         assert caught.value.response.status_code == 400
         assert b"1 to 255 characters of A-Z a-z 0-9 . _ : / -" in bytes(caught.value.response.body)
         assert broadcaster.statistics().channels == ()
+    assert not fast or [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_full_server_says_so() -> None:
