@@ -14,6 +14,7 @@ from .queue import Overflow, Queue
 # by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
 BURST_MESSAGES = 65_536
 BURST_BYTES = 16_777_216
+_SETTLE_EVERY = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
 
 
 class Channel:
@@ -71,12 +72,16 @@ class Channel:
         log = self.log
         if log.head - self._audited < BURST_MESSAGES and log.end - self._audited_end < BURST_BYTES:
             return False
+        return self.behind()
+
+    def behind(self) -> bool:
+        """Whether a client is neither in a ready group nor asleep. O(encodings)."""
         return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
 
     def trim(self, *, max_messages: int, max_bytes: int) -> None:
-        """Cuts the log to its bounds, but for what came since the last audit while there are clients. This is one."""
+        """Cuts the log to its bounds, but for what came since the last audit while somebody is behind. This is one."""
         log = self.log
-        if self.queues:
+        if self.behind():
             max_messages += log.head - self._audited
             max_bytes += log.end - self._audited_end
         log.trim(max_messages=max_messages, max_bytes=max_bytes)
@@ -155,6 +160,8 @@ class Hub:
         self.publications += 1
         publication = channel.log.append(payload, binary=binary, time=time, key=key)
         self._grown[channel] = None
+        if publication.offset % _SETTLE_EVERY == 0 and not channel.behind():
+            channel.trim(max_messages=self.log_messages, max_bytes=self.log_bytes)  # nobody needs more: no audit yet
         if not channel.queues:
             channel.mark_swept(publication.offset)
             self._idle.pop(channel, None)

@@ -141,6 +141,19 @@ def test_a_log_is_trimmed_one_audit_late() -> None:
     assert not hub._grown
 
 
+def test_a_log_that_nobody_is_behind_on_is_kept_short() -> None:
+    """Without waiting for an audit, give or take 64 publications."""
+    hub = make_hub(queue_messages=10, history_messages=5)
+    channel = hub.channel("lobby", time=0.0)
+    queue = hub.subscribe(channel)
+    channel.sleepers[queue] = lambda: None
+    for _ in range(1000):
+        publish(hub, channel)
+        channel.mark_swept(channel.log.head)
+        assert len(channel.log) < 10 + 64
+    assert not channel.bursting()
+
+
 def test_a_log_without_clients_is_trimmed_at_once() -> None:
     """There is nobody to be fair to."""
     hub = make_hub(queue_messages=10, history_messages=5)
