@@ -158,6 +158,7 @@ class Broadcaster(Publisher):
 
         Raises:
             ChannelNameError: The channel's name is not allowed.
+            DrainingError: The server is about to stop.
             FullError: There are `max_clients` already.
             NotRunningError: The broadcaster was not started.
         """
@@ -206,12 +207,15 @@ class Broadcaster(Publisher):
             now = asyncio.get_running_loop().time()
             self._hub.trim()
             self._hub.expire(now)
-            retained = 2 * self._hub.retained_bytes  # payloads, and their frames
-            if self._memory_bytes is not None and retained > self._memory_bytes:
-                self._hub.relieve((retained - self._memory_bytes) // 2)
-                retained = 2 * self._hub.retained_bytes
-            self._roster.audit(now, retained_bytes=retained)
+            self._roster.audit(now, retained_bytes=0 if self._memory_bytes is None else self._fit(self._memory_bytes))
             self._audit_ended()
+
+    def _fit(self, memory_bytes: int) -> int:
+        """Forgets idle channels until the logs fit into `memory_bytes`, if that helps; returns what they take."""
+        excess = 2 * self._hub.retained_bytes - memory_bytes  # payloads, and their frames
+        if excess > 0:
+            self._hub.relieve(excess // 2)
+        return 2 * self._hub.retained_bytes
 
     def _audit_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():

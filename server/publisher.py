@@ -10,6 +10,8 @@ from .hub import Channel, Hub
 from .publication import Publication
 from .sweep import Sweeper
 
+_PATIENCE_SECONDS = 1.0  # several audits: publishing goes on, should there be none any more
+
 
 class Publisher:
     """Owns the invariant that less than a queue's worth is unswept: no log drops what ready clients have not got.
@@ -29,9 +31,8 @@ class Publisher:
         self._sweep_seconds = sweep_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: Sweeper | None = None
-        self._audit_future: asyncio.Future[None] | None = (
-            None  # done at the end of the next audit, if somebody waits for it
-        )
+        # Done at the end of the next audit; None while nobody waits for it.
+        self._audit_future: asyncio.Future[None] | None = None
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -44,7 +45,7 @@ class Publisher:
     async def _audited(self) -> None:
         if self._audit_future is None:
             self._audit_future = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._audit_future)
+        await asyncio.wait({self._audit_future}, timeout=_PATIENCE_SECONDS)
 
     def _audit_ended(self) -> None:
         audit, self._audit_future = self._audit_future, None

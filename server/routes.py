@@ -70,6 +70,13 @@ def build_router(
         async with broadcaster:
             yield
 
+    router = APIRouter(lifespan=lifespan or run)
+    router.add_websocket_route("/ws", plain)
+    _add_probes(router, broadcaster)
+    return router
+
+
+def _add_probes(router: APIRouter, broadcaster: Broadcaster) -> None:
     async def alive() -> dict[str, str]:
         """Answers as long as the event loop turns."""
         return {"status": "ok"}
@@ -81,8 +88,5 @@ def build_router(
             response.headers.update(COME_BACK)
         return {"ready": broadcaster.ready}
 
-    router = APIRouter(lifespan=lifespan or run)
-    router.add_websocket_route("/ws", plain)
     router.add_api_route("/healthz", alive)
     router.add_api_route("/readyz", ready, responses={503: {"description": "Not ready: about to stop, or broken."}})
-    return router

@@ -39,7 +39,7 @@ class ServerProcess:
         )
         try:
             self._wait_until_it_listens()
-        except BaseException:
+        except BaseException:  # whatever it was, also a test's end: the process must not outlive it; raised again
             self.close()
             raise
 
