@@ -11,7 +11,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     broadcaster         the service: hub + event loop; every task is created here
     publisher, roster   its two halves: what is published, who is here and who has to go
     drain               clients leave one after the other before the server stops
-    sweep, client       asyncio and sockets; sink, inbox: what they talk to; sockets: their options
+    sweep, writer       asyncio and sockets; sink, inbox: what they talk to; sockets: their options
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name
     group               a channel's ready clients, in cohorts that share a cursor
@@ -28,7 +28,6 @@ serves it from the log at its own pace until it is up to date and joins the grou
 more than its queue allows is closed, with a reason.
 """
 
-from .client import Client
 from .embedding import FastAPIBroadcaster as Broadcaster
 from .errors import (
     AlreadyConnectedError,
@@ -43,6 +42,7 @@ from .errors import (
 from .publication import Position, Publication
 from .reasons import CloseReason
 from .statistics import ChannelStatistics, ClientStatistics, Statistics
+from .writer import Client
 
 __all__ = [
     "AlreadyConnectedError",

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
-from .client import Client, Subscription
 from .drain import drain
 from .encoding import plain_frame
 from .errors import DrainingError, FullError, NotRunningError
@@ -21,6 +20,7 @@ from .reasons import CloseReason
 from .roster import AUDIT_SECONDS, Roster
 from .sink import Sink, Source
 from .statistics import Statistics, describe_channel, describe_client
+from .writer import Client, Subscription
 
 logger = logging.getLogger("fanwise")
 

@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from .broadcaster import Broadcaster
-from .client import Client
 from .routes import build_router
 from .websocket import connect
 from .workers import warn_of_other_workers
+from .writer import Client
 
 
 class FastAPIBroadcaster(Broadcaster):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from .client import Client, State
 from .queue import Overflow
 from .reasons import CloseReason
+from .writer import Client, State
 
 AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .client import Client
 from .hub import Channel
+from .writer import Client
 
 
 class ClientStatistics(NamedTuple):

@@ -12,11 +12,11 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from .asgi import AsgiConnection
 from .broadcaster import Broadcaster
-from .client import Client
 from .errors import AlreadyConnectedError, DrainingError, FullError
 from .publication import check_channel_name
 from .reasons import CloseReason
 from .sink import EXTENSION, Connection, Sink, Source
+from .writer import Client
 
 logger = logging.getLogger("fanwise")
 

@@ -19,9 +19,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from server import Broadcaster, CloseReason
-from server.client import Client
 from server.connection import SocketConnection
 from server.protocol import FanwiseProtocol
+from server.writer import Client
 
 PAYLOADS = {"x": "x" * 100, "y": "y" * 130}  # {channel: what is published there, again and again}
 

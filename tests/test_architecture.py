@@ -25,7 +25,7 @@ LAYERS = [
     {"broadcaster"},
     {"drain", "publisher", "roster", "statistics"},
     {"sweep"},
-    {"client"},
+    {"writer"},
     {"inbox", "sink", "sockets"},
     # No asyncio, no I/O, no logging below.
     {"hub"},

@@ -8,10 +8,10 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from server.broadcaster import Broadcaster
-from server.client import Client
 from server.errors import FullError, NotRunningError
 from server.inbox import Inbox
 from server.reasons import CloseReason
+from server.writer import Client
 
 from .fakes import FakeSink
 from .live import until

@@ -10,9 +10,9 @@ from fastapi import FastAPI, WebSocket
 from websockets.exceptions import ConnectionClosed
 
 from server import Broadcaster, CloseReason
-from server.client import Client, State
 from server.protocol import FanwiseProtocol, hide_query_string
 from server.sockets import SocketOptions
+from server.writer import Client, State
 
 from .live import Live, running, until
 

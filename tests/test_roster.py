@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from server.client import Client
 from server.queue import Overflow
 from server.reasons import CloseReason
 from server.roster import AUDIT_SECONDS, Roster
+from server.writer import Client
 
 from .fakes import FakeSink
 from .test_client import Scene

@@ -10,8 +10,8 @@ from fastapi import FastAPI, WebSocket
 from websockets.exceptions import ConnectionClosed
 
 from server import Broadcaster, CloseReason
-from server.client import Client, State
 from server.sink import Connection, DirectSink
+from server.writer import Client, State
 
 from .live import Live, running, until
 

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio.lowlevel import checkpoint
 
-from server.client import CATCH_UP_BYTES, Client, State, Subscription
 from server.encoding import plain_frame
 from server.hub import Channel, Hub
 from server.inbox import Inbox
 from server.reasons import CloseReason
 from server.roster import overflowed
 from server.sweep import Sweeper
+from server.writer import CATCH_UP_BYTES, Client, State, Subscription
 
 from .fakes import FakeSink
 from .test_hub import make_hub, publish
