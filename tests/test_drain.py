@@ -9,7 +9,7 @@ from server.drain import drain, farewell
 from server.reasons import CloseReason
 
 from .fakes import FakeSink
-from .test_client import Scene, scene
+from .test_writer import Scene, scene
 
 pytestmark = pytest.mark.anyio
 

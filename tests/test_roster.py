@@ -8,8 +8,8 @@ from server.roster import AUDIT_SECONDS, Roster
 from server.writer import Client
 
 from .fakes import FakeSink
-from .test_client import Scene
 from .test_hub import publish
+from .test_writer import Scene
 
 pytestmark = pytest.mark.anyio
 
