@@ -10,8 +10,10 @@ from typing import Any
 from starlette.websockets import WebSocket
 from websockets.frames import Frame, Opcode
 
+from server.channel import Channel
 from server.encoding import join, plain_frame
-from server.hub import Channel, Hub
+from server.hub import Hub
+from server.publication import Kind
 from server.queue import Queue
 from server.sweep import Sweeper
 
@@ -49,11 +51,11 @@ class Scene:
         self.sweeper = Sweeper(self.loop, slice_bytes=262_144, sweep_seconds=sweep_seconds)
         group, member = self.channel.group(plain_frame), NoMember()
         for fd in fds:
-            group.join(self.hub.subscribe(self.channel), member, fd=fd)
+            group.join(self.hub.subscribe(self.channel).queue, member, fd=fd)
 
     def append(self, count: int) -> None:
         for _ in range(count):
-            self.hub.publish(self.channel, PAYLOAD, binary=False, time=0.0)
+            self.hub.publish(self.channel, PAYLOAD, kind=Kind.TEXT, time=0.0)
 
     def sweep(self) -> None:
         self.sweeper.flush(self.channel)

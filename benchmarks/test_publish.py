@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from server.broadcaster import Broadcaster
 from server.encoding import plain_frame
-from server.publication import Publication
+from server.publication import Kind, Publication
 
 from .scene import PAYLOAD, NoMember
 
@@ -28,10 +28,10 @@ def test_publish_nowait(
     with asyncio.Runner() as runner:
 
         async def start() -> Broadcaster:
-            broadcaster = await Broadcaster(queue_messages=100_000, queue_bytes=1 << 30).__aenter__()
+            broadcaster = await Broadcaster(queue_messages=100_000, queue_bytes=1 << 30, memory_bytes=None).__aenter__()
             place = broadcaster._hub.channel("lobby", time=0.0)
             for fd in descriptors(clients):
-                queue = broadcaster._hub.subscribe(place)
+                queue = broadcaster._hub.subscribe(place).queue
                 if not paused:
                     place.group(plain_frame).join(queue, NoMember(), fd=fd)
             return broadcaster
@@ -55,5 +55,5 @@ def test_publish_nowait(
 def test_encode(benchmark: BenchmarkFixture) -> None:
     """Guards the frame of a publication, which is made once for all clients."""
     benchmark.group = "encode"
-    publication = Publication("lobby", "e", 1, PAYLOAD, binary=False, time=0.0)
+    publication = Publication("lobby", "e", 1, PAYLOAD, kind=Kind.TEXT, time=0.0)
     benchmark(plain_frame, publication)

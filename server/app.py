@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from importlib.metadata import version
 
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from .access import Access
 from .embedding import FastAPIBroadcaster
 from .routes import build_router
 from .settings import Settings, load_settings
+
+DESCRIPTION = """A WebSocket fan-out server. WebSockets are described by [AsyncAPI](asyncapi.json)."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -27,6 +33,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         history_seconds=settings.history_seconds,
         max_message_bytes=settings.max_message_bytes,
         max_clients=settings.max_clients,
+        max_channels=settings.max_channels,
         slice_bytes=settings.slice_bytes,
         sweep_seconds=settings.sweep_seconds,
         close_seconds=settings.close_seconds,
@@ -34,13 +41,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         stall_seconds=settings.stall_seconds,
         memory_bytes=settings.memory_bytes,
     )
-    app = FastAPI(title="Fanwise")
+    app = FastAPI(title="Fanwise", version=version("fanwise"), description=DESCRIPTION)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    api_key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     app.state.broadcaster = broadcaster
     app.include_router(
         build_router(
             broadcaster,
             default_channel=settings.default_channel,
             template=settings.template,
+            max_subscriptions=settings.max_subscriptions,
+            heartbeat_seconds=settings.ping_seconds,
+            access=Access(api_key=api_key, allowed_origins=settings.allowed_origins),
             lifespan=broadcaster.lifespan,
         )
     )

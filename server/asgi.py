@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from .publication import Publication
 from .reasons import CloseReason
-from .sink import SinkOwner
+from .sink import Message, SinkOwner
 
 
 class AsgiConnection:
@@ -31,17 +30,17 @@ class AsgiConnection:
         """Whether the connection is open: ASGI does not tell more, `send` waits where need be."""
         return self._open
 
-    async def send(self, batch: Sequence[Publication]) -> None:
-        """Sends each publication as one message; waits while the server's write buffer is full."""
-        for publication in batch:
-            await self._send(publication)
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Sends one message after the other; waits while the server's write buffer is full."""
+        for message in messages:
+            await self._send(message)
 
-    async def _send(self, publication: Publication) -> None:
+    async def _send(self, message: Message) -> None:
         try:
-            if publication.binary:
-                await self._websocket.send_bytes(publication.payload)
+            if message.binary:
+                await self._websocket.send_bytes(message.payload)
             else:
-                await self._websocket.send_text(publication.payload.decode())
+                await self._websocket.send_text(message.payload.decode())
         except (WebSocketDisconnect, RuntimeError, OSError):  # all that servers raise once the peer has left
             self._lost()
 

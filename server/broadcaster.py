@@ -9,23 +9,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
+from .dialect import PLAIN, Dialect
 from .drain import drain
-from .encoding import plain_frame
-from .errors import DrainingError, FullError, NotRunningError
-from .hub import Hub
-from .publication import Encoding
+from .errors import DrainingError, FullError
+from .hub import Hub, Start
+from .outlet import Outlet
+from .publication import Position
 from .publisher import Publisher
 from .queue import Overflow
 from .reasons import CloseReason
 from .roster import AUDIT_SECONDS, Roster
 from .sink import Sink, Source
-from .statistics import Statistics, describe_channel, describe_client
-from .writer import Client, Subscription
+from .statistics import Inspected
+from .subscribing import subscribe, unsubscribe
+from .writer import Client
 
 logger = logging.getLogger("fanwise")
 
 
-class Broadcaster(Publisher):
+class Broadcaster(Publisher, Inspected):
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
 
     Args:
@@ -33,16 +35,18 @@ class Broadcaster(Publisher):
         queue_bytes: How many payload bytes a client may be behind.
         history_messages: How many publications a channel's log retains, at least.
         history_bytes: How many payload bytes a channel's log retains, at least.
-        history_seconds: How long a channel without clients is kept.
+        history_seconds: How long publications, and channels without clients, are kept.
         max_message_bytes: The largest payload, in bytes of UTF-8 where it is text.
         max_clients: How many clients there may be.
+        max_channels: How many channels there may be; those without clients make room.
         slice_bytes: About how much payload one write to a client carries.
         sweep_seconds: How long a sweep may hold the event loop before it gives it back.
         cohort_clients: How many clients a sweep writes to between two looks at the clock.
         close_seconds: How long a client may take over the closing handshake.
         overflow: What becomes of a client that is further behind: "disconnect", "drop_oldest" or "latest".
         stall_seconds: How long a client's connection may take nothing while something waits for it.
-        memory_bytes: What logs and transports may hold together before those furthest behind are closed; None: any.
+        memory_bytes: What logs and transports may hold together, about: beyond it history goes first, and then clients
+            that are furthest behind. None: any.
     """
 
     def __init__(
@@ -55,13 +59,14 @@ class Broadcaster(Publisher):
         history_seconds: float = 300.0,
         max_message_bytes: int = 65_536,
         max_clients: int = 100_000,
+        max_channels: int = 100_000,
         slice_bytes: int = 262_144,
         sweep_seconds: float = 0.003,
         cohort_clients: int = 128,
         close_seconds: float = 5.0,
         overflow: str = "disconnect",
         stall_seconds: float = 10.0,
-        memory_bytes: int | None = None,
+        memory_bytes: int | None = 1_073_741_824,
     ) -> None:
         least = 2 * max(history_bytes, queue_bytes)
         if memory_bytes is not None and memory_bytes < least:
@@ -72,6 +77,7 @@ class Broadcaster(Publisher):
             history_messages=history_messages,
             history_bytes=history_bytes,
             history_seconds=history_seconds,
+            max_channels=max_channels,
             cohort_clients=cohort_clients,
             overflow=Overflow(overflow),
         )
@@ -134,13 +140,12 @@ class Broadcaster(Publisher):
             FullError: There are `max_clients` already.
             NotRunningError: The broadcaster was not started.
         """
-        if self._loop is None:
-            raise NotRunningError
+        loop = self._running()
         if self.draining:
             raise DrainingError
         if len(self._roster) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
-        return self._loop
+        return loop
 
     @asynccontextmanager
     async def client(
@@ -148,32 +153,27 @@ class Broadcaster(Publisher):
         sink: Sink,
         listen: Callable[[], Source],
         *,
-        channel: str,
+        channel: str | None = None,
+        since: Position | None = None,
         address: str = "",
-        encoding: Encoding = plain_frame,
+        dialect: Dialect = PLAIN,
     ) -> AsyncIterator[Client]:
-        """A client on `channel` for as long as the context lasts, with its writer task.
+        """A client for as long as the context lasts, with its writer task; on `channel`, after `since`, if it is given.
 
-        `sink` takes what it is sent; `listen` is called when the first message from it is asked for.
-
-        Raises:
-            ChannelNameError: The channel's name is not allowed.
-            DrainingError: The server is about to stop.
-            FullError: There are `max_clients` already.
-            NotRunningError: The broadcaster was not started.
+        `sink` takes what it is sent; `listen` is called when the first message from it is asked for. Raises what
+        `check_room` and `subscribe` raise.
         """
         loop = self.check_room()
         client = Client(
             secrets.token_hex(8),
             address=address,
-            sink=sink,
+            outlet=Outlet(sink, dialect),
             listen=listen,
-            encoding=encoding,
             close_seconds=self._close_seconds,
             on_change=self._roster.changed,
         )
-        place = self._hub.channel(channel, time=loop.time())
-        client.subscribe(Subscription(place, self._hub.subscribe(place)))
+        if channel is not None:
+            self.subscribe(client, channel, since=since)
         self._roster.add(client)
         sink.attach(client)
         writer = loop.create_task(client.run_writer(), name=f"fanwise writer {client.id}")
@@ -188,6 +188,14 @@ class Broadcaster(Publisher):
         finally:
             client.close()
             await asyncio.wait({writer}, timeout=self._close_seconds)
+
+    def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """Puts `client` on `channel`, after `since` or at the head, and tells it so; see `subscribing.subscribe`."""
+        return subscribe(self._hub, client, channel, since=since, time=self._running().time())
+
+    def unsubscribe(self, client: Client, channel: str) -> None:
+        """Takes `client` off `channel`: nothing of it is sent any more. Raises KeyError if it is not on it."""
+        unsubscribe(self._hub, client, channel, time=self._running().time())
 
     def _leave(self, client: Client) -> None:
         now = asyncio.get_running_loop().time()
@@ -205,17 +213,12 @@ class Broadcaster(Publisher):
         while True:
             await asyncio.sleep(AUDIT_SECONDS)
             now = asyncio.get_running_loop().time()
-            self._hub.trim()
+            self._hub.trim(now)
             self._hub.expire(now)
-            self._roster.audit(now, retained_bytes=0 if self._memory_bytes is None else self._fit(self._memory_bytes))
+            if self._memory_bytes is not None:
+                self._hub.fit(self._memory_bytes)
+            self._roster.audit(now, retained_bytes=self._hub.charged_bytes)
             self._audit_ended()
-
-    def _fit(self, memory_bytes: int) -> int:
-        """Forgets idle channels until the logs fit into `memory_bytes`, if that helps; returns what they take."""
-        excess = 2 * self._hub.retained_bytes - memory_bytes  # payloads, and their frames
-        if excess > 0:
-            self._hub.relieve(excess // 2)
-        return 2 * self._hub.retained_bytes
 
     def _audit_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
@@ -228,12 +231,3 @@ class Broadcaster(Publisher):
     def ready(self) -> bool:
         """Whether new clients are taken in and looked after: false while draining, or when the audit has died."""
         return not self.draining and self._audit_task is not None and not self._audit_task.done()
-
-    def statistics(self) -> Statistics:
-        """Who is here and how things stand. O(clients + channels)."""
-        return Statistics(
-            clients=tuple(map(describe_client, self._roster)),
-            channels=tuple(map(describe_channel, self._hub)),
-            publications=self._hub.publications,
-            closed={reason.name.lower(): count for reason, count in self._roster.closed.items()},
-        )

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import click
 
 from .errors import SettingsError
+from .serve import check_exposure
 from .serve import serve as run_server
 from .settings import Settings, flag, load_settings, variable
 
@@ -16,7 +17,11 @@ from .settings import Settings, flag, load_settings, variable
 def setting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds a flag for each setting, with its description, default and environment variable as help."""
     for name, field in reversed(Settings.model_fields.items()):
-        default = "" if field.default is None else f"  [default: {field.default}]"
+        if field.annotation is bool:
+            text = f"{field.description}  [{variable(name)}]"
+            command = click.option(flag(name), name, is_flag=True, default=None, help=text)(command)
+            continue
+        default = "" if field.default in (None, ()) else f"  [default: {field.default}]"
         shown = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
         command = click.option(
             flag(name),
@@ -35,10 +40,11 @@ def main() -> None:
 
 @main.command()
 @setting_flags
-def serve(**flags: str | None) -> None:
+def serve(**flags: str | bool | None) -> None:
     """Run the server."""
     try:
         settings = load_settings(**flags)
+        check_exposure(settings)
     except SettingsError as error:
         for problem in error.problems:
             click.echo(f"fanwise: {problem}", err=True)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from .encoding import join, plain_frame
+from websockets.frames import Frame, Opcode
+
 from .inbox import Inbox
-from .publication import Publication
 from .reasons import CloseReason
-from .sink import SinkOwner
+from .sink import Message, SinkOwner
 
 
 class SocketProtocol(Protocol):
@@ -66,9 +66,10 @@ class SocketConnection:
         if self._protocol is not None:
             self._protocol.transport.write(data)
 
-    async def send(self, batch: Sequence[Publication]) -> None:
-        """Writes the publications as plain frames."""
-        self.write(join(batch, plain_frame))
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Writes each message as one frame."""
+        opcodes = {False: Opcode.TEXT, True: Opcode.BINARY}
+        self.write(b"".join([Frame(opcodes[binary], data).serialize(mask=False) for data, binary in messages]))
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Sends the close frame; the connection is aborted when the peer's answer takes too long."""

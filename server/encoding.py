@@ -5,19 +5,111 @@ They stay free of I/O: the `websockets` library serialises the frame, nothing he
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterable
 
+import orjson
 from websockets.frames import Frame, Opcode
 
-from .publication import Encoding, Publication
+from .publication import Encoding, Kind, Publication
 
-
-def plain_frame(publication: Publication) -> bytes:
-    """The payload as one unmasked, unfragmented, uncompressed WebSocket frame (RFC 6455 section 5.2)."""
-    opcode = Opcode.BINARY if publication.binary else Opcode.TEXT
-    return Frame(opcode, publication.payload).serialize(mask=False)
+_LINE_END = re.compile(rb"\r\n|\n|\r")  # what ends a line of an event stream (WHATWG HTML, section 9.2.5)
 
 
 def join(publications: Iterable[Publication], encoding: Encoding) -> bytes:
     """The bytes of `publications` one after the other: a slice that one write can carry. O(bytes)."""
     return b"".join([publication.encoded(encoding) for publication in publications])
+
+
+# How bytes go over the wire.
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unmasked, unfragmented, uncompressed WebSocket text frame (RFC 6455 section 5.2)."""
+    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked HTTP body (RFC 9112 section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+# The plain dialect: the payload as it is.
+
+
+def plain_payload(publication: Publication) -> bytes:
+    """The payload."""
+    return publication.payload
+
+
+def plain_frame(publication: Publication) -> bytes:
+    """The payload as one WebSocket frame: binary if it is binary, else text."""
+    opcode = Opcode.BINARY if publication.kind is Kind.BINARY else Opcode.TEXT
+    return Frame(opcode, publication.payload).serialize(mask=False)
+
+
+# The JSON dialect.
+
+
+def message_fields(publication: Publication) -> dict[str, object]:
+    """What JSON clients are told of a publication beside its channel: `offset`, `data`, and `key`, `encoding` if any.
+
+    Text is a JSON string, JSON is itself, and bytes are a string in base64 with `"encoding": "base64"`.
+    """
+    fields: dict[str, object] = {"offset": publication.offset}
+    if publication.kind is Kind.TEXT:
+        fields["data"] = publication.payload.decode()
+    elif publication.kind is Kind.JSON:
+        fields["data"] = orjson.Fragment(publication.payload)
+    else:
+        fields["data"] = base64.b64encode(publication.payload).decode()
+        fields["encoding"] = "base64"
+    if publication.key is not None:
+        fields["key"] = publication.key
+    return fields
+
+
+def json_message(publication: Publication) -> bytes:
+    """The `message` of the JSON dialect."""
+    return orjson.dumps({"op": "message", "channel": publication.channel, **message_fields(publication)})
+
+
+def json_frame(publication: Publication) -> bytes:
+    """The `message` of the JSON dialect as one WebSocket frame."""
+    return text_frame(json_message(publication))
+
+
+# Server-Sent Events (WHATWG HTML, section 9.2).
+
+
+def event(data: bytes, *, name: str = "", event_id: str = "", retry_ms: int | None = None) -> bytes:
+    """One event. Each line of `data` becomes a `data:` line, so that no payload can end the event or name a field."""
+    head = f"event: {name}\n" if name else ""
+    head += f"id: {event_id}\n" if event_id else ""
+    head += f"retry: {retry_ms}\n" if retry_ms is not None else ""
+    lines = b"".join([b"data: %b\n" % line for line in _LINE_END.split(data)])
+    return head.encode() + lines + b"\n"
+
+
+def sse_event(publication: Publication) -> bytes:
+    """The payload as an event; a binary one in base64, with `event: binary`."""
+    position = str(publication.position)
+    if publication.kind is Kind.BINARY:
+        return event(base64.b64encode(publication.payload), name="binary", event_id=position)
+    return event(publication.payload, event_id=position)
+
+
+def sse_chunk(publication: Publication) -> bytes:
+    """The payload as an event, as it goes over the wire."""
+    return chunk(sse_event(publication))
+
+
+def sse_json_event(publication: Publication) -> bytes:
+    """The `message` of the JSON dialect as an event."""
+    return event(json_message(publication), event_id=str(publication.position))
+
+
+def sse_json_chunk(publication: Publication) -> bytes:
+    """The `message` of the JSON dialect as an event, as it goes over the wire."""
+    return chunk(sse_json_event(publication))

@@ -7,7 +7,12 @@ class FanwiseError(Exception):
     """The root of the tree: catch this to catch everything that Fanwise raises on purpose."""
 
 
-_SHOWN_CHARACTERS = 64  # of what somebody else chose, in a sentence of ours
+_SHOWN_CHARACTERS = 64
+
+
+def shorten(text: str) -> str:
+    """What somebody else chose, quoted for a sentence of ours, and not longer than a line."""
+    return repr(text[:_SHOWN_CHARACTERS]) + ("..." if len(text) > _SHOWN_CHARACTERS else "")
 
 
 class ChannelNameError(FanwiseError, ValueError):
@@ -18,8 +23,43 @@ class ChannelNameError(FanwiseError, ValueError):
         self.name = name
 
     def __str__(self) -> str:
-        shown = repr(self.name[:_SHOWN_CHARACTERS]) + ("..." if len(self.name) > _SHOWN_CHARACTERS else "")
-        return f"channel name {shown} is not allowed: it takes 1 to 255 characters of A-Z a-z 0-9 . _ : / -"
+        return (
+            f"channel name {shorten(self.name)} is not allowed: it takes 1 to 255 characters of A-Z a-z 0-9 . _ : / -"
+        )
+
+
+class PositionError(FanwiseError, ValueError):
+    """A text that is not a position."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"position {shorten(self.text)} is not allowed: it looks like 'epoch:offset', as in '1f0c9a3e:42'"
+
+
+class PayloadError(FanwiseError, TypeError):
+    """A payload that is neither text nor bytes, and that JSON has no word for."""
+
+    def __init__(self, payload: object, problem: str) -> None:
+        super().__init__(payload, problem)
+        self.payload = payload
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"a payload of type {type(self.payload).__name__} cannot be published: {self.problem}"
+
+
+class ChannelLimitError(FanwiseError, RuntimeError):
+    """One more channel than there may be, and all of them have clients."""
+
+    def __init__(self, *, limit_channels: int) -> None:
+        super().__init__(limit_channels)
+        self.limit_channels = limit_channels
+
+    def __str__(self) -> str:
+        return f"all {self.limit_channels} channels are in use"
 
 
 class MessageTooBigError(FanwiseError, ValueError):

@@ -3,98 +3,31 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Final, NamedTuple
 
-from .group import ReadyGroup
+from .channel import BURST_BYTES, BURST_MESSAGES, Channel
+from .errors import ChannelLimitError
 from .log import Log
-from .publication import Encoding, Publication, check_channel_name
-from .queue import Overflow, Queue
+from .publication import Kind, Position, Publication, check_channel_name
+from .queue import Gap, GapReason, Overflow, Queue
 
-# What a log may retain beyond its bounds between two audits, for clients that a burst has put behind: they are judged
-# by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
-BURST_MESSAGES = 65_536
-BURST_BYTES = 16_777_216
-_SETTLE_EVERY = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
+_SETTLE_EVERY: Final = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
+_AGE_STEPS: Final = 8  # looks at a log's age per `history_seconds`: it is kept for an eighth longer at most
+_EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch of an old one once in 10**14 times
 
 
-class Channel:
-    """A named stream: its log, the queues onto it, and those of them that are ready."""
+class Start(NamedTuple):
+    """Where a new queue begins."""
 
-    __slots__ = (
-        "_audited",
-        "_audited_end",
-        "_cohort_clients",
-        "_swept_end",
-        "deliveries",
-        "groups",
-        "log",
-        "name",
-        "queues",
-        "skipped",
-        "sleepers",
-        "swept",
-    )
-
-    def __init__(self, name: str, log: Log, *, cohort_clients: int) -> None:
-        self.name = name
-        self.log = log
-        self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
-        self.groups: dict[Encoding, ReadyGroup] = {}
-        self.sleepers: dict[Queue, Callable[[], None]] = {}  # {queue: wakes its client}, where a sweep cannot write
-        self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
-        self._swept_end = log.end
-        self.skipped = 0  # publications that clients did not get and were not closed for, once per client
-        self._audited = log.head  # the head at the last audit
-        self._audited_end = log.end
-        self.deliveries = 0  # publications given to the sockets of ready clients, once per client
-        self._cohort_clients = cohort_clients
-
-    def group(self, encoding: Encoding) -> ReadyGroup:
-        """The ready group for `encoding`, made when it is first asked for."""
-        group = self.groups.get(encoding)
-        if group is None:
-            group = self.groups[encoding] = ReadyGroup(self.log, encoding, cohort_clients=self._cohort_clients)
-        return group
-
-    def mark_swept(self, offset: int) -> None:
-        """Moves `swept` on to `offset`, or leaves it where it is if it is there or further."""
-        if offset > self.swept:
-            self.swept = offset
-            self._swept_end = self.log.end_at(offset)
-
-    @property
-    def unswept(self) -> int:
-        """Publications that the next sweep has to write."""
-        return self.log.head - self.swept
-
-    def bursting(self) -> bool:
-        """Whether a whole burst has come since the last audit, and somebody is behind who may not get all of it."""
-        log = self.log
-        if log.head - self._audited < BURST_MESSAGES and log.end - self._audited_end < BURST_BYTES:
-            return False
-        return self.behind()
-
-    def behind(self) -> bool:
-        """Whether a client is neither in a ready group nor asleep. O(encodings)."""
-        return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
-
-    def trim(self, *, max_messages: int, max_bytes: int) -> None:
-        """Cuts the log to its bounds, but for what came since the last audit while somebody is behind. This is one."""
-        log = self.log
-        if self.behind():
-            max_messages += log.head - self._audited
-            max_bytes += log.end - self._audited_end
-        log.trim(max_messages=max_messages, max_bytes=max_bytes)
-        self._audited, self._audited_end = log.head, log.end
-
-    def crowded(self, *, messages: int, size_bytes: int) -> bool:
-        """Whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
-        log = self.log
-        return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes
+    queue: Queue
+    position: Position  # what a client is told: the next publication is the one after it, or after the gap
+    gap: Gap | None  # what is missing right after the position
 
 
 class Hub:
-    """The channels by name. Owns the invariant that a channel is here while it has a client or a fresh publication.
+    """The channels by name. Owns the invariant that a channel is here while it has a client, and a while longer.
 
     Args:
         queue_messages: A queue's bound in publications.
@@ -102,8 +35,13 @@ class Hub:
         overflow: What becomes of a client that is further behind.
         history_messages: A log's bound in publications; it is at least `queue_messages`, or windows would show less.
         history_bytes: A log's bound in payload bytes, at least `queue_bytes` likewise.
-        history_seconds: How long a channel without clients stays after its newest publication.
+        history_seconds: How long a channel stays after its last client and its newest publication, and a log retains
+            publications but the newest one; an eighth longer at most, and as long as it takes those who are behind.
+        max_channels: How many there may be; those without clients make room.
         cohort_clients: How many clients are written to in one go.
+
+    Attributes:
+        charged_bytes: What all channels took in memory at the last audit, about.
     """
 
     def __init__(
@@ -115,6 +53,7 @@ class Hub:
         history_bytes: int,
         history_seconds: float,
         cohort_clients: int,
+        max_channels: int = 100_000,
         overflow: Overflow = Overflow.DISCONNECT,
     ) -> None:
         self.overflow = overflow
@@ -123,11 +62,16 @@ class Hub:
         self.log_messages = max(history_messages, queue_messages)
         self.log_bytes = max(history_bytes, queue_bytes)
         self.history_seconds = history_seconds
+        self.max_channels = max_channels
         self.publications = 0
+        self.charged_bytes = 0
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
         self._grown: dict[Channel, None] = {}  # channels that were published to, until their logs are within bounds
         self._idle: dict[Channel, float] = {}  # {channel without clients: since when}, the longest idle first
+        self._aging: dict[
+            Channel, float
+        ] = {}  # {channel with a log: when its age was looked at}, the longest ago first
 
     def __iter__(self) -> Iterator[Channel]:
         return iter(self._channels.values())
@@ -140,25 +84,36 @@ class Hub:
 
         Raises:
             ChannelNameError: The name is not allowed.
+            ChannelLimitError: There are `max_channels`, and all of them have clients.
         """
-        channel = self._channels.get(name)
-        if channel is None:
-            log = Log(
-                check_channel_name(name),
-                epoch=secrets.token_hex(4),
-                max_messages=self.log_messages + BURST_MESSAGES,
-                max_bytes=self.log_bytes + BURST_BYTES,
-            )
-            channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
-            self._idle[channel] = time
+        return self._channels.get(name) or self._open(check_channel_name(name), time)
+
+    def find(self, name: str) -> Channel | None:
+        """The channel called `name`, if there is one. O(1)."""
+        return self._channels.get(name)
+
+    def _open(self, name: str, time: float) -> Channel:
+        if len(self._channels) >= self.max_channels:
+            if not self._idle:
+                raise ChannelLimitError(limit_channels=self.max_channels)
+            self._forget(next(iter(self._idle)))
+        log = Log(
+            name,
+            epoch=secrets.token_hex(_EPOCH_BYTES),
+            max_messages=self.log_messages + BURST_MESSAGES,
+            max_bytes=self.log_bytes + BURST_BYTES,
+        )
+        channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
+        self._idle[channel] = time
+        self._charge(channel)
         return channel
 
     def publish(
-        self, channel: Channel, payload: bytes, *, binary: bool, time: float, key: str | None = None
+        self, channel: Channel, payload: bytes, *, kind: Kind, time: float, key: str | None = None
     ) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.publications += 1
-        publication = channel.log.append(payload, binary=binary, time=time, key=key)
+        publication = channel.log.append(payload, kind=kind, time=time, key=key)
         self._grown[channel] = None
         if publication.offset % _SETTLE_EVERY == 0 and not channel.behind():
             channel.trim(max_messages=self.log_messages, max_bytes=self.log_bytes)  # nobody needs more: no audit yet
@@ -168,25 +123,24 @@ class Hub:
             self._idle[channel] = time
         return publication
 
-    def subscribe(self, channel: Channel, *, since: int | None = None) -> Queue:
-        """A new queue that begins after offset `since`, by default at the head: nothing from before. O(1).
+    def subscribe(self, channel: Channel, *, since: Position | None = None) -> Start:
+        """A new queue that begins after `since`, by default at the head: nothing from before. O(1).
 
-        Raises:
-            IndexError: There is no such offset yet.
+        What the log has let go of is one gap. Of another log than that of `since` it gets all that is retained. The
+        queue is as wide as what it begins with: coming back from far is no reason to be slow.
         """
-        head = channel.log.head
-        if since is not None and not 0 <= since <= head:
-            raise IndexError(f"offset {since} of channel {channel.name} is outside 0..{head}")
+        log = channel.log
+        begin, gap = log_begin(log, since)
         queue = Queue(
-            channel.log,
-            cursor=head if since is None else since,
-            max_messages=self.queue_messages,
-            max_bytes=self.queue_bytes,
+            log,
+            cursor=gap.last if gap else begin.offset,
+            max_messages=max(self.queue_messages, log.head - begin.offset),
+            max_bytes=max(self.queue_bytes, log.bytes_after(begin.offset)),
             overflow=self.overflow,
         )
         channel.queues[queue] = None
         self._idle.pop(channel, None)
-        return queue
+        return Start(queue, begin, gap)
 
     def unsubscribe(self, channel: Channel, queue: Queue, *, time: float) -> None:
         """Lets a queue go that has left its ready group. O(1)."""
@@ -196,40 +150,69 @@ class Hub:
             return
         channel.mark_swept(channel.log.head)
         channel.groups.clear()
-        if len(channel.log):
-            self._idle[channel] = time
-        else:
-            self._forget(channel)
+        self._idle[channel] = time  # also when nothing is retained: who comes back soon finds the same epoch
 
-    def trim(self) -> None:
+    def trim(self, time: float) -> None:
         """Cuts logs to their bounds, but for what came since the last audit. O(channels published to since)."""
         for channel in list(self._grown):
             channel.trim(max_messages=self.log_messages, max_bytes=self.log_bytes)
+            self._charge(channel)
+            self._aging.setdefault(channel, time)
             if len(channel.log) <= self.log_messages and channel.log.retained_bytes <= self.log_bytes:
                 del self._grown[channel]
 
-    @property
-    def retained_bytes(self) -> int:
-        """Payload bytes that all logs retain. O(channels)."""
-        return sum(channel.log.retained_bytes for channel in self._channels.values())
-
     def expire(self, time: float) -> None:
-        """Forgets channels that have been without clients for `history_seconds`. O(those forgotten)."""
+        """Forgets channels and publications that have been here for `history_seconds`. O(what is looked at)."""
         while self._idle:
             channel, since = next(iter(self._idle.items()))
             if time - since < self.history_seconds:
-                return
-            del self._idle[channel]
+                break
             self._forget(channel)
+        while self._aging:
+            channel, since = next(iter(self._aging.items()))
+            if time - since < self.history_seconds / _AGE_STEPS:
+                break
+            del self._aging[channel]
+            if not channel.behind():
+                channel.log.expire(time - self.history_seconds)
+                self._charge(channel)
+            if len(channel.log) > 1:
+                self._aging[channel] = time
 
-    def relieve(self, excess_bytes: int) -> None:
-        """Forgets channels without clients, the longest idle first, until `excess_bytes` are free or none is left."""
-        while excess_bytes > 0 and self._idle:
-            channel = next(iter(self._idle))
-            excess_bytes -= channel.log.retained_bytes
-            del self._idle[channel]
-            self._forget(channel)
+    def fit(self, budget_bytes: int) -> None:
+        """Lets go of history until the channels fit into `budget_bytes`, if that helps.
+
+        Channels without clients are forgotten, the longest idle first; then the costliest logs are halved, each once.
+        O(what goes), or O(channels) for the latter.
+        """
+        while self.charged_bytes > budget_bytes and self._idle:
+            self._forget(next(iter(self._idle)))
+        if self.charged_bytes <= budget_bytes:
+            return
+        for channel in sorted(self, key=attrgetter("charged_bytes"), reverse=True):
+            if self.charged_bytes <= budget_bytes:
+                return
+            channel.halve()
+            self._charge(channel)
+
+    def _charge(self, channel: Channel) -> None:
+        cost = channel.cost_bytes
+        self.charged_bytes += cost - channel.charged_bytes
+        channel.charged_bytes = cost
 
     def _forget(self, channel: Channel) -> None:
         del self._channels[channel.name]
-        self._grown.pop(channel, None)
+        self.charged_bytes -= channel.charged_bytes
+        for books in (self._grown, self._idle, self._aging):
+            books.pop(channel, None)
+
+
+def log_begin(log: Log, since: Position | None) -> tuple[Position, Gap | None]:
+    """Where a stream begins that is to go on after `since`, and what is missing right behind that."""
+    if since is None:
+        return Position(log.epoch, log.head), None
+    if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had
+        return Position(log.epoch, 0), Gap(1, log.first - 1, GapReason.EPOCH)
+    if since.offset + 1 < log.first:
+        return since, Gap(since.offset + 1, log.first - 1, GapReason.HISTORY)
+    return since, None

@@ -5,12 +5,15 @@ Cursors are offsets: a cursor at 7 means that 7 is the last publication its owne
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from operator import attrgetter
 from typing import Final
 
-from .publication import Publication
+from .publication import Kind, Publication
 
-_DROPPED: Final = Publication("", "", 0, b"", False, 0.0)  # stands where a publication was, so that its memory is free
+_DROPPED: Final = Publication(
+    "", "", 0, b"", Kind.BINARY, 0.0
+)  # stands where a publication was, so that its memory is free
 _COMPACT_MESSAGES: Final = 64  # dropped places that are carried along before the lists are cut; any small number does
 
 
@@ -68,11 +71,11 @@ class Log:
         """Payload bytes of the retained publications."""
         return self.end - self._dropped_end
 
-    def append(self, payload: bytes, *, binary: bool, time: float, key: str | None = None) -> Publication:
+    def append(self, payload: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(payload)
-        publication = Publication(self.channel, self.epoch, head, payload, binary, time, key)
+        publication = Publication(self.channel, self.epoch, head, payload, kind, time, key)
         self._publications.append(publication)
         self._ends.append(end)
         if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
@@ -101,6 +104,12 @@ class Log:
     def end_at(self, offset: int) -> int:
         """What `end` was at a retained offset, or at the one before the first retained. O(1)."""
         return self._ends[offset - self._base - 1] if offset > self._base else self._base_end
+
+    def expire(self, time: float) -> None:
+        """Drops what was appended before `time`, but never the newest. O(what is dropped)."""
+        place = self._dropped - self._base
+        fresh = bisect_left(self._publications, time, place, key=attrgetter("time"))
+        self.trim(max_messages=len(self._publications) - fresh, max_bytes=self.retained_bytes)
 
     def trim(self, *, max_messages: int, max_bytes: int) -> None:
         """Drops the oldest until both bounds hold, but never the newest. O(what is dropped)."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
-from .errors import ChannelNameError
+from .errors import ChannelNameError, PositionError
 
 Encoding: TypeAlias = "Callable[[Publication], bytes]"
 """How a publication becomes bytes for one kind of client. The function itself is the key under which they are kept."""
@@ -21,11 +22,37 @@ def check_channel_name(name: str) -> str:
     return name
 
 
+class Kind(Enum):
+    """What a payload is."""
+
+    TEXT = "text"  # UTF-8
+    JSON = "json"  # one JSON value (RFC 8259), UTF-8; a client that knows no JSON gets it as text
+    BINARY = "binary"
+
+
+_POSITION = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})", re.ASCII)
+
+
 class Position(NamedTuple):
     """A place in a channel's log: `offset` counts within the log that `epoch` names."""
 
     epoch: str
     offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The position that `str()` made "epoch:offset" of.
+
+        Raises:
+            PositionError: It looks different.
+        """
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            raise PositionError(text)
+        return cls(match[1], int(match[2]))
 
 
 class Publication:
@@ -35,22 +62,22 @@ class Publication:
         channel: The channel's name.
         epoch: Which log `offset` belongs to.
         offset: 1 for the first publication of a log, then one more each.
-        payload: The message, UTF-8 when it is text.
-        binary: Whether clients get it as a binary message.
+        payload: The message.
+        kind: What the payload is.
         key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
         time: When it was appended, in seconds of the event loop's clock.
     """
 
-    __slots__ = ("_encoded", "binary", "channel", "epoch", "key", "offset", "payload", "time")
+    __slots__ = ("_encoded", "channel", "epoch", "key", "kind", "offset", "payload", "time")
 
     def __init__(
-        self, channel: str, epoch: str, offset: int, payload: bytes, binary: bool, time: float, key: str | None = None
+        self, channel: str, epoch: str, offset: int, payload: bytes, kind: Kind, time: float, key: str | None = None
     ) -> None:
         self.channel: Final = channel
         self.epoch: Final = epoch
         self.offset: Final = offset
         self.payload: Final = payload
-        self.binary: Final = binary
+        self.kind: Final = kind
         self.time: Final = time
         self.key: Final = key
         self._encoded: Final[dict[Encoding, bytes]] = {}
@@ -68,5 +95,4 @@ class Publication:
         return encoded
 
     def __repr__(self) -> str:
-        kind = "binary" if self.binary else "text"
-        return f"<Publication {self.channel}@{self.epoch}:{self.offset} {kind}, {len(self.payload)} bytes>"
+        return f"<Publication {self.channel}@{self.epoch}:{self.offset} {self.kind.value}, {len(self.payload)} bytes>"

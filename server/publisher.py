@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from typing import Any, TypeAlias
 
-from .errors import MessageTooBigError, NotRunningError
-from .hub import Channel, Hub
-from .publication import Publication
+import orjson
+
+from .channel import Channel
+from .errors import MessageTooBigError, NotRunningError, PayloadError
+from .hub import Hub
+from .publication import Kind, Publication
 from .sweep import Sweeper
+
+Payload: TypeAlias = Any
+"""`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON, as far as orjson has a word for it."""
 
 _PATIENCE_SECONDS = 1.0  # several audits: publishing goes on, should there be none any more
 
@@ -42,6 +49,11 @@ class Publisher:
         self._audit_ended()
         self._loop = self._sweeper = None
 
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise NotRunningError
+        return self._loop
+
     async def _audited(self) -> None:
         if self._audit_future is None:
             self._audit_future = asyncio.get_running_loop().create_future()
@@ -52,22 +64,24 @@ class Publisher:
         if audit is not None:
             audit.set_result(None)
 
-    def publish_nowait(self, channel: str, payload: str | bytes, *, key: str | None = None) -> Publication:
+    def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
-        Text goes out as text, bytes as a binary message; `key` says what it is the newest state of, for queues whose
-        overflow policy keeps the newest of each key. Use it in synchronous code on the loop; code that publishes
-        much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth has piled up, it is
-        written out from inside this call.
+        Text goes out as text, bytes as a binary message, and everything else as JSON; `key` says what it is the newest
+        state of, for queues whose overflow policy keeps the newest of each key. Use it in synchronous code on the loop;
+        code that publishes much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth
+        has piled up, it is written out from inside this call.
 
         Raises:
+            ChannelLimitError: There is no room for another channel.
             ChannelNameError: The channel's name is not allowed.
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
+            PayloadError: JSON has no word for the payload.
         """
         return self._publish(channel, payload, key)[1]
 
-    async def publish(self, channel: str, payload: str | bytes, *, key: str | None = None) -> Publication:
+    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
         It never waits for a client; but when so much has come between two audits that one who reads may miss some of
@@ -81,12 +95,16 @@ class Publisher:
                 await self._audited()
         return publication
 
-    def _publish(self, channel: str, payload: str | bytes, key: str | None) -> tuple[Channel, Publication]:
+    def _publish(self, channel: str, payload: Payload, key: str | None) -> tuple[Channel, Publication]:
         loop, sweeper, hub = self._loop, self._sweeper, self._hub
         if loop is None or sweeper is None:
             raise NotRunningError
-        binary = not isinstance(payload, str)
-        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        if isinstance(payload, str):
+            kind, data = Kind.TEXT, payload.encode()
+        elif isinstance(payload, bytes):
+            kind, data = Kind.BINARY, payload
+        else:
+            kind, data = _serialise(payload)
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
@@ -94,19 +112,27 @@ class Publisher:
         place = hub.channel(channel, time=now)
         if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
             sweeper.flush(place)
-        publication = hub.publish(place, data, binary=binary, time=now, key=key)
+        publication = hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
             sweeper.schedule(place)
         return place, publication
 
     def publish_threadsafe(
-        self, channel: str, payload: str | bytes, *, key: str | None = None
+        self, channel: str, payload: Payload, *, key: str | None = None
     ) -> concurrent.futures.Future[Publication]:
         """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
 
         Raises:
             NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
         """
-        if self._loop is None:
-            raise NotRunningError
-        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), self._loop)
+        loop = self._running()
+        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
+
+
+def _serialise(payload: Payload) -> tuple[Kind, bytes]:
+    if isinstance(payload, (bytearray, memoryview)):
+        return Kind.BINARY, bytes(payload)
+    try:
+        return Kind.JSON, orjson.dumps(payload)
+    except orjson.JSONEncodeError as error:
+        raise PayloadError(payload, str(error)) from error

@@ -10,11 +10,23 @@ from .log import Log
 from .publication import Publication
 
 
+class GapReason(Enum):
+    """Why publications are missing."""
+
+    HISTORY = "history"  # the log does not reach back so far
+    EPOCH = "epoch"  # the log that the client's position belonged to is gone
+    SLOW = "slow"  # the client was further behind than its queue is wide
+
+
 class Gap(NamedTuple):
-    """Publications that a client will not get: the offsets `first` to `last`, both included."""
+    """Publications that a client will not get: the offsets `first` to `last`, both included.
+
+    With EPOCH they are none of the new log if `last` is 0: what is missing was in the old one.
+    """
 
     first: int
     last: int
+    reason: GapReason = GapReason.SLOW
 
 
 class Overflow(Enum):

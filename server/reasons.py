@@ -22,6 +22,7 @@ class CloseReason(Enum):
     STALLED = (4009, "stalled: no progress", True)
     MEMORY = (4010, "memory: the server is short of it", True)
     NO_PONG = (4012, "no pong", True)
+    UNAUTHORISED = (4501, "unauthorised: publishing asks for the server's key", False)
     OPERATOR = (4503, "closed by an operator", False)
 
     def __init__(self, code: int, text: str, reconnect: bool) -> None:

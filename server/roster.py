@@ -5,19 +5,22 @@ Publishing does not look at clients: who is slow, stalled or too expensive is fo
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from .queue import Overflow
 from .reasons import CloseReason
 from .writer import Client, State
 
+_FAREWELLS = 200  # how many of those who have gone are remembered: what fits on a page
 AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
 
 
 def overflowed(client: Client) -> bool:
     """Whether its connection holds it up and a queue that must not overflow has. O(its queues)."""
-    return client.held_up and any(
+    return client.outlet.held_up and any(
         queue.overflow is Overflow.DISCONNECT and queue.overflowed() for _, queue in client.subscriptions.values()
     )
 
@@ -32,12 +35,22 @@ def lag_bytes(client: Client) -> int:
     return client.sink.buffered_bytes + sum(queue.qsize_bytes() for _, queue in client.subscriptions.values())
 
 
+class Farewell(NamedTuple):
+    """A client that has gone."""
+
+    id: str
+    address: str
+    reason: CloseReason
+    unix_seconds: float  # when
+
+
 class Watch:
     """What the last audit saw of a client that is behind."""
 
-    __slots__ = ("buffered_bytes", "cursors", "moved_at", "over_since")
+    __slots__ = ("began_at", "buffered_bytes", "cursors", "moved_at", "over_since")
 
     def __init__(self, now: float) -> None:
+        self.began_at = now
         self.cursors = -1
         self.buffered_bytes = 0
         self.moved_at = now  # when its connection last took something, as far as audits can see
@@ -47,7 +60,7 @@ class Watch:
         """Whether the connection has taken something since the last look, or has nothing to take."""
         before = self.cursors, self.buffered_bytes
         self.cursors, self.buffered_bytes = cursors(client), client.sink.buffered_bytes
-        return not client.held_up or self.cursors != before[0] or self.buffered_bytes < before[1]
+        return not client.outlet.held_up or self.cursors != before[0] or self.buffered_bytes < before[1]
 
 
 class Roster:
@@ -69,12 +82,22 @@ class Roster:
         self._behind: dict[Client, Watch | None] = {}  # {client that is not ready: what the last audit saw of it}
         self._audited_at: float | None = None
         self.closed: Counter[CloseReason] = Counter()
+        self.farewells: deque[Farewell] = deque(maxlen=_FAREWELLS)  # the latest last
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def __iter__(self) -> Iterator[Client]:
         return iter(self._clients.values())
+
+    def find(self, client_id: str) -> Client | None:
+        """The client with that id, unless it is closing or closed. O(1)."""
+        return self._clients.get(client_id)
+
+    def behind_seconds(self, client: Client) -> float | None:
+        """For how long audits have found it behind; None if the last one has not. O(1)."""
+        watch = self._behind.get(client)
+        return None if watch is None or self._audited_at is None else self._audited_at - watch.began_at
 
     def add(self, client: Client) -> None:
         """Takes in a client, which is behind until it says otherwise."""
@@ -89,7 +112,9 @@ class Roster:
             self._behind.setdefault(client, None)
         elif self._clients.pop(client.id, None) is not None:
             self._behind.pop(client, None)
-            self.closed[client.reason or CloseReason.NORMAL] += 1
+            reason = client.reason or CloseReason.NORMAL
+            self.closed[reason] += 1
+            self.farewells.append(Farewell(client.id, client.address, reason, time.time()))
             self._leave(client)
 
     def audit(self, now: float, *, retained_bytes: int) -> None:

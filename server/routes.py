@@ -10,14 +10,21 @@ from fastapi import APIRouter
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from .access import Access
+from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED
 from .broadcaster import Broadcaster
-from .errors import ChannelNameError, DrainingError, FullError, MessageTooBigError
+from .conversation import Conversation
+from .dialect import JSON
+from .errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
+from .inspection import inspection_routes
+from .messages import SUBPROTOCOL
+from .publishing import publishing_routes
 from .reasons import CloseReason
+from .sse import sse_routes
 from .websocket import connect, refuse
 
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
-COME_BACK = {"Retry-After": "5"}  # seconds: about what draining takes, and a start
 
 
 def split_template(template: str) -> tuple[str, str]:
@@ -32,11 +39,75 @@ def split_template(template: str) -> tuple[str, str]:
     return before, after
 
 
+class Speaker:
+    """Serves `WS /ws`: in the JSON dialect if the client offers it, else in the plain one.
+
+    Args:
+        broadcaster: Whose clients they become.
+        access: Which pages may connect, and who may publish.
+        default_channel: Where the plain dialect publishes without `?channel=`.
+        template: What the plain dialect makes of each text; binary messages go out as they came in.
+        max_subscriptions: How many channels a client of the JSON dialect may be on.
+    """
+
+    def __init__(
+        self, broadcaster: Broadcaster, access: Access, *, default_channel: str, template: str, max_subscriptions: int
+    ) -> None:
+        self._broadcaster = broadcaster
+        self._access = access
+        self._default_channel = default_channel
+        self._before, self._after = split_template(template)
+        self._max_subscriptions = max_subscriptions
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One client, from its handshake to its end."""
+        holds_key = self._access.holds_key(websocket)
+        try:
+            if not self._access.allows_origin(websocket):
+                await refuse(websocket, 403, ORIGIN_REFUSED)
+            elif holds_key is False:
+                await refuse(websocket, 401, KEY_REFUSED)
+            elif SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
+                await self._json(websocket, may_publish=bool(holds_key))
+            else:
+                await self._plain(websocket, may_publish=bool(holds_key))
+        except ChannelNameError as error:
+            await refuse(websocket, 400, str(error))
+        except (ChannelLimitError, FullError, DrainingError) as error:
+            await refuse(websocket, 503, str(error), headers=COME_BACK)
+
+    async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
+        """What a client sends goes to all clients of its channel, itself included."""
+        channel = websocket.query_params.get("channel", self._default_channel)
+        async with connect(self._broadcaster, websocket, channel=channel) as client:
+            async for message in client:
+                payload = f"{self._before}{message}{self._after}" if isinstance(message, str) else message
+                if not may_publish:
+                    client.close(CloseReason.UNAUTHORISED)
+                    return
+                try:
+                    await self._broadcaster.publish(channel, payload)
+                except MessageTooBigError:
+                    client.close(CloseReason.TOO_BIG)
+
+    async def _json(self, websocket: WebSocket, *, may_publish: bool) -> None:
+        async with connect(self._broadcaster, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as client:
+            conversation = Conversation(
+                self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
+            )
+            conversation.welcome()
+            async for message in client:
+                await conversation.answer(message)
+
+
 def build_router(
     broadcaster: Broadcaster,
     *,
     default_channel: str = DEFAULT_CHANNEL,
     template: str = DEFAULT_TEMPLATE,
+    max_subscriptions: int = 100,
+    heartbeat_seconds: float = 15.0,
+    access: Access | None = None,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
 ) -> APIRouter:
     """The routes of one broadcaster, which runs while the application that includes them does.
@@ -44,26 +115,20 @@ def build_router(
     Args:
         broadcaster: Whose routes they are.
         default_channel: Where `WS /ws` publishes without `?channel=`.
-        template: What `WS /ws` makes of each text; binary messages go out as they came in.
+        template: What `WS /ws` makes of each text.
+        max_subscriptions: How many channels one connection may be on.
+        heartbeat_seconds: How often an event stream gets a comment.
+        access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
-    before, after = split_template(template)
-
-    async def plain(websocket: WebSocket) -> None:
-        """The plain dialect: what a client sends goes to all clients of its channel, itself included."""
-        channel = websocket.query_params.get("channel", default_channel)
-        try:
-            async with connect(broadcaster, websocket, channel=channel) as client:
-                async for message in client:
-                    payload = f"{before}{message}{after}" if isinstance(message, str) else message
-                    try:
-                        await broadcaster.publish(channel, payload)
-                    except MessageTooBigError:
-                        client.close(CloseReason.TOO_BIG)
-        except ChannelNameError as error:
-            await refuse(websocket, 400, str(error))
-        except (FullError, DrainingError) as error:
-            await refuse(websocket, 503, str(error), headers=COME_BACK)
+    access = access or Access()
+    speaker = Speaker(
+        broadcaster,
+        access,
+        default_channel=default_channel,
+        template=template,
+        max_subscriptions=max_subscriptions,
+    )
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:
@@ -71,7 +136,10 @@ def build_router(
             yield
 
     router = APIRouter(lifespan=lifespan or run)
-    router.add_websocket_route("/ws", plain)
+    router.add_websocket_route("/ws", speaker.serve)
+    router.include_router(publishing_routes(broadcaster, access))
+    router.include_router(sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds))
+    router.include_router(inspection_routes(broadcaster, access))
     _add_probes(router, broadcaster)
     return router
 
@@ -88,5 +156,7 @@ def _add_probes(router: APIRouter, broadcaster: Broadcaster) -> None:
             response.headers.update(COME_BACK)
         return {"ready": broadcaster.ready}
 
-    router.add_api_route("/healthz", alive)
-    router.add_api_route("/readyz", ready, responses={503: {"description": "Not ready: about to stop, or broken."}})
+    router.add_api_route("/healthz", alive, tags=["Probes"])
+    router.add_api_route(
+        "/readyz", ready, tags=["Probes"], responses={503: {"description": "Not ready: about to stop, or broken."}}
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import ipaddress
 import logging
 import resource
 import socket
@@ -19,15 +20,19 @@ from uvicorn.config import LOGGING_CONFIG
 
 from .app import create_app
 from .broadcaster import Broadcaster
+from .errors import SettingsError
 from .protocol import FanwiseProtocol
-from .settings import Settings
+from .settings import Settings, flag, variable
 from .sockets import SocketOptions
+from .streaming import FanwiseHttpProtocol
 
 logger = logging.getLogger("fanwise")
 
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
+# What the JSON dialect puts around a payload, of which the strings may be twice as long as what they stand for.
+_ENVELOPE_BYTES = 4_096
 
 
 class FanwiseServer(uvicorn.Server):
@@ -94,7 +99,8 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         port=settings.port,
         loop=settings.loop,
         ws=type("Protocol", (FanwiseProtocol,), {"socket_options": socket_options(settings)}),
-        ws_max_size=settings.max_message_bytes,
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), {"socket_options": socket_options(settings)}),
+        ws_max_size=2 * settings.max_message_bytes + _ENVELOPE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,
@@ -106,6 +112,28 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ssl_keyfile=settings.ssl_keyfile,
         workers=1,
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses to let everybody publish who can reach this machine.
+
+    Raises:
+        SettingsError: The address is not a loopback one, there is no key, and `open` was not asked for.
+    """
+    if not (is_loopback(settings.host) or settings.api_key or settings.open):
+        problem = (
+            f"{variable('host')} ({flag('host')}) is {settings.host!r}, which others can reach, and everybody could "
+            f"publish: set {variable('api_key')}, or say {flag('open')} if that is what you want"
+        )
+        raise SettingsError([problem])
 
 
 def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
@@ -120,6 +148,7 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
         f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
         f"  message    at most {settings.max_message_bytes} bytes",
+        f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
         f"  clients    at most {settings.max_clients}, file descriptors {fd_limit}",
         f"  fast path  {direct}",
     ]

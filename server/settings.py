@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 from .publication import check_channel_name
@@ -17,9 +18,18 @@ from .sockets import UNSENT_BYTES
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
+_KEY = re.compile(r"[!-~]{8,255}")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -39,15 +49,20 @@ class Settings(BaseSettings):
     stall_seconds: Seconds = Field(10.0, description="how long a connection may take nothing of what waits")
     ping_seconds: Seconds = Field(15.0, description="how often an idle connection is asked for a sign of life")
     pong_seconds: Seconds = Field(8.0, description="how long the answer may take")
-    memory_bytes: Positive | None = Field(None, description="what logs and transports may hold together")
+    memory_bytes: Positive = Field(1_073_741_824, description="what logs and transports may hold together, about")
     socket_unsent_bytes: Positive = Field(UNSENT_BYTES, description="TCP_NOTSENT_LOWAT: unsent bytes in the kernel")
     socket_send_buffer_bytes: Positive | None = Field(None, description="SO_SNDBUF; by default the kernel's own")
     drain_seconds: Annotated[float, Field(ge=0)] = Field(5.0, description="how long stopping may take clients leaving")
     history_messages: Positive = Field(1000, description="publications a channel's log retains, at least")
     history_bytes: Positive = Field(4_194_304, description="payload bytes a channel's log retains, at least")
-    history_seconds: Seconds = Field(300.0, description="how long a channel without clients is kept")
+    history_seconds: Seconds = Field(300.0, description="how long publications, and idle channels, are kept")
     max_message_bytes: Positive = Field(65_536, description="largest message, in bytes, as it is published")
     max_clients: Positive = Field(100_000, description="clients that are taken in")
+    max_channels: Positive = Field(100_000, description="channels that may be open; idle ones make room")
+    max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
+    api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
+    allowed_origins: Origins = Field((), description="origins of pages on other hosts that may connect, or *")
+    open: bool = Field(default=False, description="let everybody publish, also on an address that others can reach")
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
     sweep_seconds: Seconds = Field(0.003, le=1, description="how long a sweep may hold the event loop")
     close_seconds: Seconds = Field(5.0, description="how long a client may take over the closing handshake")
@@ -69,10 +84,25 @@ class Settings(BaseSettings):
         split_template(template)
         return template
 
+    @field_validator("api_key")
+    @classmethod
+    def _key_fits_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and _KEY.fullmatch(key.get_secret_value()) is None:
+            raise ValueError("a key takes 8 to 255 visible ASCII characters and no space")
+        return key
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"{origin!r} is not an origin: it looks like https://example.com, or is * for all")
+        return origins
+
     @model_validator(mode="after")
     def _one_channel_fits(self) -> Settings:
         least = 2 * max(self.history_bytes, self.queue_bytes)
-        if self.memory_bytes is not None and self.memory_bytes < least:
+        if self.memory_bytes < least:
             raise ValueError(
                 f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain: raise "
                 f"{variable('memory_bytes')} or lower {variable('history_bytes')} and {variable('queue_bytes')}"
@@ -112,7 +142,8 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as error:
         for detail in error.errors():
             field = str(detail["loc"][0]) if detail["loc"] else ""
-            named = f"{variable(field)} ({flag(field)}) is {detail['input']!r}: " if field else ""
+            shown = "not allowed" if field == "api_key" else repr(detail["input"])
+            named = f"{variable(field)} ({flag(field)}) is {shown}: " if field else ""
             problems.append(named + detail["msg"])
         raise SettingsError(problems) from error
     if problems:

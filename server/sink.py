@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from .publication import Publication
 from .reasons import CloseReason
 
 EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a `Connection`
+
+
+class Message(NamedTuple):
+    """What a sink sends as one message: bytes, or text in UTF-8."""
+
+    payload: bytes
+    binary: bool
 
 
 class SinkOwner(Protocol):
@@ -25,7 +31,7 @@ class SinkOwner(Protocol):
 
 
 class Sink(Protocol):
-    """Takes publications, one batch at a time, at the pace of the peer."""
+    """Takes messages, one batch at a time, at the pace of the peer."""
 
     def attach(self, owner: SinkOwner) -> None:
         """Makes `owner` hear what becomes of the connection, from now on or at once if it has ended. Called once."""
@@ -38,8 +44,8 @@ class Sink(Protocol):
     def buffered_bytes(self) -> int:
         """What waits in user space for the peer to take it; 0 where the server does not tell."""
 
-    async def send(self, batch: Sequence[Publication]) -> None:
-        """Hands over `batch`, which is not empty; returns when the sink can be asked for `writable` again."""
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Hands over `messages`, which are not none; returns when the sink can be asked for `writable` again."""
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Starts the closing handshake behind what is buffered, and sees to an end `within_seconds` if it can.

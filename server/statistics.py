@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from .hub import Channel
+from .channel import Channel
+from .hub import Hub, log_begin
+from .publication import Position, Publication
+from .queue import Gap
+from .reasons import CloseReason
+from .roster import Farewell, Roster
 from .writer import Client
 
 
 class ClientStatistics(NamedTuple):
-    """One client, as it was when asked: `lag` in publications and `lag_bytes` in payload bytes, over all channels."""
+    """One client, as it was when asked: `lag` in publications and `lag_bytes` in payload bytes, over all channels.
+
+    `buffered_bytes` wait in user space for its socket; `behind_seconds` is how long it has been behind, None if
+    it is not.
+    """
 
     id: str
     address: str
+    dialect: str
     state: str
     channels: tuple[str, ...]
     lag: int
     lag_bytes: int
+    buffered_bytes: int
+    behind_seconds: float | None
 
 
 class ChannelStatistics(NamedTuple):
@@ -27,6 +40,7 @@ class ChannelStatistics(NamedTuple):
     """
 
     name: str
+    epoch: str
     clients: int
     ready: int
     head: int
@@ -37,24 +51,40 @@ class ChannelStatistics(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What `Broadcaster.statistics()` tells. `closed` counts ended connections by the name of their reason."""
+    """What `Broadcaster.statistics()` tells. `closed` counts ended connections by the name of their reason.
+
+    `farewells` are the latest of them, at most 200, the newest last.
+    """
 
     clients: tuple[ClientStatistics, ...]
     channels: tuple[ChannelStatistics, ...]
     publications: int
+    farewells: tuple[Farewell, ...]
     closed: dict[str, int]
 
 
-def describe_client(client: Client) -> ClientStatistics:
+class History(NamedTuple):
+    """What `Broadcaster.history()` tells; `gap` is what was asked for and is not retained."""
+
+    epoch: str
+    head: int
+    publications: list[Publication]
+    gap: Gap | None
+
+
+def describe_client(client: Client, behind_seconds: float | None) -> ClientStatistics:
     """O(the client's queues)."""
     queues = [queue for _, queue in client.subscriptions.values()]
     return ClientStatistics(
         id=client.id,
         address=client.address,
+        dialect=client.outlet.dialect.name,
         state=client.state.value,
         channels=tuple(client.subscriptions),
         lag=sum(queue.qsize() for queue in queues),
         lag_bytes=sum(queue.qsize_bytes() for queue in queues),
+        buffered_bytes=client.sink.buffered_bytes,
+        behind_seconds=behind_seconds,
     )
 
 
@@ -62,6 +92,7 @@ def describe_channel(channel: Channel) -> ChannelStatistics:
     """O(1)."""
     return ChannelStatistics(
         name=channel.name,
+        epoch=channel.log.epoch,
         clients=len(channel.queues),
         ready=sum(len(group) for group in channel.groups.values()),
         head=channel.log.head,
@@ -70,3 +101,45 @@ def describe_channel(channel: Channel) -> ChannelStatistics:
         deliveries=channel.deliveries,
         skipped=channel.skipped,
     )
+
+
+class Inspected:
+    """The half of a broadcaster that can be asked how things stand."""
+
+    _hub: Hub
+    _roster: Roster
+
+    def statistics(self) -> Statistics:
+        """Who is here and how things stand. O(clients + channels)."""
+        return Statistics(
+            clients=tuple(describe_client(client, self._roster.behind_seconds(client)) for client in self._roster),
+            channels=tuple(self.channels()),
+            publications=self._hub.publications,
+            farewells=tuple(self._roster.farewells),
+            closed={reason.name.lower(): count for reason, count in self._roster.closed.items()},
+        )
+
+    def channels(self) -> Iterator[ChannelStatistics]:
+        """The open channels, in the order in which they were opened."""
+        return map(describe_channel, self._hub)
+
+    def history(self, channel: str, *, since: Position | None = None, limit: int = 100) -> History | None:
+        """What the log of `channel` retains after `since`, by default all; at most `limit` publications, oldest first.
+
+        None if there is no such channel. O(what is returned).
+        """
+        found = self._hub.find(channel)
+        if found is None:
+            return None
+        log = found.log
+        begin, gap = log_begin(log, since or Position(log.epoch, log.first - 1))
+        cursor = gap.last if gap else begin.offset
+        publications = log.read(cursor, max_bytes=log.max_bytes, until=min(log.head, cursor + limit))
+        return History(log.epoch, log.head, publications, gap)
+
+    def close_client(self, client_id: str) -> bool:
+        """Closes the client with that id as the operator wants it; False if there is none."""
+        client = self._roster.find(client_id)
+        if client is not None:
+            client.close(CloseReason.OPERATOR)
+        return client is not None

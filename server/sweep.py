@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from os import write as os_write
 
+from .channel import Channel
 from .group import Cohort, ReadyGroup
-from .hub import Channel
 
 BROKEN = -1  # stands for the number of bytes taken, where the socket answered with an error
 

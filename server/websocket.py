@@ -12,8 +12,9 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from .asgi import AsgiConnection
 from .broadcaster import Broadcaster
-from .errors import AlreadyConnectedError, DrainingError, FullError
-from .publication import check_channel_name
+from .dialect import PLAIN, Dialect
+from .errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
+from .publication import Position, check_channel_name
 from .reasons import CloseReason
 from .sink import EXTENSION, Connection, Sink, Source
 from .writer import Client
@@ -30,18 +31,28 @@ FAST_PATH_HINT = (
 
 @asynccontextmanager
 async def connect(
-    broadcaster: Broadcaster, websocket: WebSocket, *, channel: str, subprotocol: str | None = None
+    broadcaster: Broadcaster,
+    websocket: WebSocket,
+    *,
+    channel: str | None = None,
+    since: Position | None = None,
+    subprotocol: str | None = None,
+    dialect: Dialect = PLAIN,
 ) -> AsyncIterator[Client]:
-    """Accepts `websocket`, unless that was done, and makes it a client of `channel` while the context lasts.
+    """Accepts `websocket`, unless that was done, and makes it a client while the context lasts.
+
+    With a `channel` it is on that from the start, after `since` or at the head.
 
     Raises:
+        ChannelLimitError: There is no room for another channel.
         ChannelNameError: The channel's name is not allowed; the WebSocket was not accepted.
         DrainingError: The server is about to stop; the WebSocket was not accepted.
         FullError: All places are taken; the WebSocket was not accepted.
         AlreadyConnectedError: The WebSocket is a client already.
         NotRunningError: The broadcaster was not started.
     """
-    check_channel_name(channel)
+    if channel is not None:
+        check_channel_name(channel)
     broadcaster.check_room()
     if _CLIENT_KEY in websocket.scope:
         raise AlreadyConnectedError
@@ -51,10 +62,12 @@ async def connect(
     sink, listen = _open(websocket)
     peer = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else ""
     try:
-        async with broadcaster.client(sink, listen, channel=channel, address=peer) as client:
+        async with broadcaster.client(
+            sink, listen, channel=channel, since=since, address=peer, dialect=dialect
+        ) as client:
             yield client
-    except (FullError, DrainingError) as error:  # it came to that during the handshake
-        reason = CloseReason.FULL if isinstance(error, FullError) else CloseReason.SHUTDOWN
+    except (ChannelLimitError, FullError, DrainingError) as error:  # it came to that during the handshake
+        reason = CloseReason.SHUTDOWN if isinstance(error, DrainingError) else CloseReason.FULL
         await websocket.close(reason.code, reason.text)
         raise
 
@@ -63,13 +76,13 @@ def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
     connection = websocket.scope.get("extensions", {}).get(EXTENSION)
     if isinstance(connection, Connection):
         return connection, connection.listen
-    _hint()
+    hint_at_the_fast_path()
     fallback = AsgiConnection(websocket)
     return fallback, lambda: fallback
 
 
 @cache
-def _hint() -> None:
+def hint_at_the_fast_path() -> None:
     """Logs, at its first call, how to get the fast path."""
     logger.warning(FAST_PATH_HINT)
 

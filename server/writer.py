@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
-from typing import NamedTuple
 
 import anyio
 
-from .encoding import join
-from .hub import Channel
-from .publication import Encoding, Publication
+from .channel import Subscription
+from .outlet import Outlet
 from .queue import Overflow, Queue
 from .reasons import CloseReason
-from .sink import DirectSink, Sink, Source
+from .sink import Source
 
 # What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
 CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
@@ -27,13 +25,6 @@ class State(Enum):
     READY = "ready"  # it has everything and its sink is empty: sweeps serve it, or wake it
     CLOSING = "closing"  # its writer task is closing it
     CLOSED = "closed"
-
-
-class Subscription(NamedTuple):
-    """A client's place on one channel."""
-
-    channel: Channel
-    queue: Queue
 
 
 class Client:
@@ -51,9 +42,8 @@ class Client:
         client_id: str,
         *,
         address: str,
-        sink: Sink,
+        outlet: Outlet,
         listen: Callable[[], Source],
-        encoding: Encoding,
         close_seconds: float,
         on_change: Callable[[Client], None],
     ) -> None:
@@ -63,17 +53,14 @@ class Client:
         self.reason: CloseReason | None = None
         self.recoveries = 0
         self.subscriptions: dict[str, Subscription] = {}  # {channel name: subscription}
-        self.sink = sink
-        self._direct = sink if isinstance(sink, DirectSink) else None
-        self._fd = self._direct.fd if self._direct else None
+        self.outlet = outlet
+        self.sink = outlet.sink
         self._listen = listen
         self._source: Source | None = None  # from the first message that is asked for
-        self._encoding = encoding
         self._close_seconds = close_seconds
         self._close_text = ""
         self._on_change = on_change
         self._wake = asyncio.Event()
-        self._sending: anyio.CancelScope | None = None
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.address} {self.state.value}>"
@@ -87,6 +74,12 @@ class Client:
             if self.reason is not None:
                 self._source.end()
         return aiter(self._source)
+
+    def tell(self, payload: bytes) -> None:
+        """Sends a payload of the client's dialect that is no publication, in its order among them."""
+        if self.state in (State.BEHIND, State.READY):
+            self.outlet.tell(payload)
+            self._wake.set()
 
     def close(
         self, reason: CloseReason = CloseReason.NORMAL, *, text: str = "", within_seconds: float | None = None
@@ -124,10 +117,11 @@ class Client:
         self.subscriptions[subscription.channel.name] = subscription
         self._wake.set()
 
-    @property
-    def held_up(self) -> bool:
-        """Whether its own connection keeps it from being served."""
-        return not self.sink.writable or self._sending is not None
+    def unsubscribe(self, channel: str) -> Subscription:
+        """Takes a queue away: nothing of its channel is handed over any more. Raises KeyError if there is none."""
+        self._leave()
+        self._wake.set()
+        return self.subscriptions.pop(channel)
 
     async def run_writer(self) -> None:
         """The writer task: serves the client while it is behind, and closes it in the end."""
@@ -137,6 +131,9 @@ class Client:
             if self.state is State.CLOSED:
                 return None
             # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
+            if self.outlet.pending and self.sink.writable:
+                await self.outlet.flush()
+                continue
             if self.state is State.BEHIND and self.sink.writable and await self._advance():
                 await asyncio.sleep(0)  # one slice a turn: many who catch up do not delay those who are up to date
                 continue
@@ -147,15 +144,15 @@ class Client:
 
     def write(self, data: bytes) -> None:
         """Writes a slice through the transport."""
-        assert self._direct is not None
-        self._direct.write(data)
+        assert self.outlet.direct is not None
+        self.outlet.direct.write(data)
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
-        assert self._direct is not None
+        assert self.outlet.direct is not None
         self._leave()
         queue.rewind(cursor)
-        self._direct.write(bytes(rest))  # a copy of less than a frame, so that it does not keep the whole slice
+        self.outlet.direct.write(bytes(rest))  # a copy of less than a frame, so that it does not keep the whole slice
 
     def broken(self) -> None:
         """Leaves the ready groups; the event loop is about to report the same error."""
@@ -171,6 +168,7 @@ class Client:
     def sink_resumed(self) -> None:
         """The transport is empty."""
         self._wake.set()
+        self.outlet.settle()
 
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""
@@ -182,7 +180,7 @@ class Client:
         if self.state is State.READY:
             for channel, queue in self.subscriptions.values():
                 channel.sleepers.pop(queue, None)
-                channel.group(self._encoding).leave(queue, fd=self._fd)
+                channel.group(self.outlet.encoding).leave(queue, fd=self.outlet.fd)
         self.state = state
         self._wake.set()
         self._on_change(self)
@@ -198,16 +196,15 @@ class Client:
         self._enter(state)
         if self._source is not None:
             self._source.end()
-        if self._sending is not None:
-            self._sending.cancel()
+        self.outlet.end()
 
     def _join(self) -> None:
         """Enters the ready groups, or goes to sleep until a sweep: it has everything up to the last sweep's end."""
         for channel, queue in self.subscriptions.values():
-            if self._direct is None:
+            if self.outlet.direct is None:
                 channel.sleepers[queue] = self._leave
             else:
-                channel.group(self._encoding).join(queue, self, fd=self._fd)
+                channel.group(self.outlet.encoding).join(queue, self, fd=self.outlet.fd)
         self.state = State.READY
         self.recoveries += 1
         self._on_change(self)
@@ -220,7 +217,7 @@ class Client:
         for channel, queue in list(self.subscriptions.values()):
             if queue.cursor >= channel.swept or not self.sink.writable or self.state is not State.BEHIND:
                 continue
-            batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES if self._direct else AWAITED_BYTES)
+            batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES if self.outlet.direct else AWAITED_BYTES)
             if batch.gaps and queue.overflow is Overflow.DISCONNECT:
                 self.close(CloseReason.SLOW)
                 return False
@@ -228,18 +225,10 @@ class Client:
             channel.deliveries += len(batch.publications)
             self.recoveries += not queue.overflowed()
             sent = True
-            await self._send(batch.publications)
+            await self.outlet.hand_over(channel, batch)
         if not sent and self.subscriptions and self.state is State.BEHIND:
             self._join()
         return sent
-
-    async def _send(self, batch: list[Publication]) -> None:
-        if self._direct is not None:
-            self._direct.write(join(batch, self._encoding))
-            return
-        with anyio.CancelScope() as self._sending:
-            await self.sink.send(batch)
-        self._sending = None
 
     async def _finish(self) -> None:
         with anyio.move_on_after(self._close_seconds) as scope:

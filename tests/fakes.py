@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.publication import Publication
 from server.queue import Queue
 from server.reasons import CloseReason
-from server.sink import SinkOwner
+from server.sink import Message, SinkOwner
 
 
 class FakeMember:
@@ -46,7 +45,7 @@ class FakeSink:
     def write(self, data: bytes | memoryview) -> None:
         self.written.append(bytes(data))
 
-    async def send(self, batch: Sequence[Publication]) -> None:
+    async def send(self, messages: Sequence[Message]) -> None:
         raise AssertionError("a direct sink is written to")
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:

@@ -10,9 +10,8 @@ from anyio.lowlevel import checkpoint
 from starlette.websockets import WebSocket
 
 from server.asgi import AsgiConnection
-from server.publication import Publication
 from server.reasons import CloseReason
-from server.sink import DirectSink
+from server.sink import DirectSink, Message
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +53,7 @@ class Server:
         return connection, owner
 
 
-PUBLICATION = Publication("lobby", "e", 1, b"text", binary=False, time=0.0)
+MESSAGE = Message(b"text", binary=False)
 
 
 async def test_it_is_not_a_direct_sink() -> None:
@@ -69,7 +68,7 @@ async def test_a_send_that_fails_ends_the_connection(error: Exception) -> None:
     server = Server()
     connection, owner = await server.accepted()
     server.error = error
-    await connection.send([PUBLICATION])
+    await connection.send([MESSAGE])
     assert owner.closed >= 1
     assert not connection.writable
     await connection.close(CloseReason.SLOW, "slow", within_seconds=1)

@@ -9,8 +9,8 @@ import pytest
 
 from server.connection import SocketConnection, SocketProtocol
 from server.inbox import Inbox
-from server.publication import Publication
 from server.reasons import CloseReason
+from server.sink import Message
 
 from .test_asgi import Owner
 
@@ -68,8 +68,8 @@ async def test_it_is_writable_while_the_transport_is_open_and_empty() -> None:
 async def test_it_sends_plain_frames() -> None:
     """For whoever uses it as any other sink."""
     connection, recorder = make_connection()
-    await connection.send([Publication("lobby", "e", 1, b"a", binary=False, time=0.0)])
-    assert recorder.calls == [b"\x81\x01a"]
+    await connection.send([Message(b"a", binary=False), Message(b"b", binary=True)])
+    assert recorder.calls == [b"\x81\x01a\x82\x01b"]
 
 
 async def test_after_its_end_nothing_is_done() -> None:

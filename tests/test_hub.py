@@ -2,24 +2,29 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import ChannelNameError
-from server.hub import BURST_BYTES, BURST_MESSAGES, Channel, Hub
-from server.publication import Publication
+from server.channel import BURST_BYTES, BURST_MESSAGES, CHANNEL_BYTES, PUBLICATION_BYTES, Channel
+from server.errors import ChannelLimitError, ChannelNameError
+from server.hub import Hub
+from server.publication import Kind, Position, Publication
+from server.queue import Gap, GapReason
 
 
-def make_hub(*, queue_messages: int = 10, history_messages: int = 5, history_seconds: float = 60.0) -> Hub:
+def make_hub(
+    *, queue_messages: int = 10, history_messages: int = 5, history_seconds: float = 60.0, max_channels: int = 1000
+) -> Hub:
     return Hub(
         queue_messages=queue_messages,
         queue_bytes=1000,
         history_messages=history_messages,
         history_bytes=500,
         history_seconds=history_seconds,
+        max_channels=max_channels,
         cohort_clients=4,
     )
 
 
 def publish(hub: Hub, channel: Channel, payload: bytes = b"x", *, time: float = 0.0) -> Publication:
-    return hub.publish(channel, payload, binary=False, time=time)
+    return hub.publish(channel, payload, kind=Kind.TEXT, time=time)
 
 
 def test_a_bad_name_opens_nothing() -> None:
@@ -35,23 +40,60 @@ def test_a_new_queue_begins_at_the_head() -> None:
     hub = make_hub()
     channel = hub.channel("lobby", time=0.0)
     publish(hub, channel)
-    queue = hub.subscribe(channel)
+    queue = hub.subscribe(channel).queue
     assert queue.empty()
     publish(hub, channel)
     assert queue.qsize() == 1
 
 
-def test_a_queue_may_begin_in_the_past() -> None:
-    """After any offset that there is, and not in the future."""
-    hub = make_hub()
+def begun(hub: Hub, *, published: int, trimmed_to: int = 100) -> Channel:
+    """A channel with so many publications, of which the log retains the last `trimmed_to`."""
     channel = hub.channel("lobby", time=0.0)
-    for _ in range(3):
+    for _ in range(published):
         publish(hub, channel)
-    assert hub.subscribe(channel, since=1).qsize() == 2
-    assert hub.subscribe(channel, since=3).empty()
-    for since in (-1, 4):
-        with pytest.raises(IndexError, match=r"outside 0\.\.3"):
-            hub.subscribe(channel, since=since)
+    channel.log.trim(max_messages=trimmed_to, max_bytes=1 << 30)
+    return channel
+
+
+def test_a_queue_goes_on_after_a_position() -> None:
+    """It gets what came after it, and nothing is missing."""
+    hub = make_hub()
+    channel = begun(hub, published=3)
+    for offset, missed in ((0, 3), (1, 2), (3, 0)):
+        start = hub.subscribe(channel, since=Position(channel.log.epoch, offset))
+        assert (start.position.offset, start.gap, start.queue.qsize()) == (offset, None, missed)
+
+
+def test_what_the_log_has_let_go_of_is_one_gap() -> None:
+    """From the position to the first that is retained; the last position without a gap is right before that."""
+    hub = make_hub()
+    channel = begun(hub, published=9, trimmed_to=3)
+    start = hub.subscribe(channel, since=Position(channel.log.epoch, 2))
+    assert start.position.offset == 2
+    assert start.gap == Gap(3, 6, GapReason.HISTORY)
+    assert start.queue.cursor == 6
+    assert hub.subscribe(channel, since=Position(channel.log.epoch, 6)).gap is None
+
+
+@pytest.mark.parametrize("published", [0, 9])
+def test_a_position_of_another_log_is_a_gap_and_all_that_is_retained(published: int) -> None:
+    """So is a place that this log never had. A new log that has lost nothing has an empty gap to tell."""
+    hub = make_hub()
+    channel = begun(hub, published=published, trimmed_to=3)
+    for since in (Position("other", 5), Position(channel.log.epoch, published + 1)):
+        start = hub.subscribe(channel, since=since)
+        assert start.position == Position(channel.log.epoch, 0)
+        assert start.gap == Gap(1, max(0, published - 3), GapReason.EPOCH)
+        assert start.queue.qsize() == min(published, 3)
+
+
+def test_a_queue_is_as_wide_as_what_it_begins_with() -> None:
+    """Whoever comes back from far is not slow for that."""
+    hub = make_hub(queue_messages=3, history_messages=100)
+    channel = begun(hub, published=50)
+    queue = hub.subscribe(channel, since=Position(channel.log.epoch, 10)).queue
+    assert (queue.maxsize, queue.overflowed()) == (40, False)
+    assert hub.subscribe(channel).queue.maxsize == 3
 
 
 def test_a_log_retains_what_the_widest_queue_may_show() -> None:
@@ -80,15 +122,56 @@ def test_what_is_unswept_is_what_clients_still_need() -> None:
     assert channel.unswept == 1
 
 
-def test_a_channel_goes_with_its_last_client_if_it_retains_nothing() -> None:
-    """Clients that come and go on any number of channels leave nothing behind."""
-    hub = make_hub()
-    for number in range(100):
-        channel = hub.channel(f"channel-{number}", time=0.0)
-        queue = hub.subscribe(channel)
-        hub.unsubscribe(channel, queue, time=0.0)
+def test_a_channel_outlives_its_last_client_for_a_while() -> None:
+    """Who comes back soon to a channel on which nothing was published finds the epoch that it knows."""
+    hub = make_hub(history_seconds=60.0)
+    channel = hub.channel("lobby", time=0.0)
+    hub.unsubscribe(channel, hub.subscribe(channel).queue, time=10.0)
+    hub.expire(69.0)
+    assert hub.channel("lobby", time=69.0) is channel
+    hub.expire(70.0)
     assert len(hub) == 0
-    assert not hub._idle
+    assert hub.charged_bytes == 0
+
+
+def test_one_channel_more_takes_the_place_of_the_longest_idle() -> None:
+    """If all have clients there is no room, and nothing else is lost by asking."""
+    hub = make_hub(max_channels=2)
+    one = hub.channel("one", time=0.0)
+    hub.channel("two", time=1.0)
+    hub.subscribe(one)
+    hub.subscribe(hub.channel("three", time=2.0))
+    assert {channel.name for channel in hub} == {"one", "three"}
+    with pytest.raises(ChannelLimitError, match="all 2 channels"):
+        hub.channel("four", time=3.0)
+    assert hub.find("four") is None
+    assert hub.channel("one", time=3.0) is one
+
+
+def test_publications_leave_when_they_are_old() -> None:
+    """All but the newest, an eighth of the time late at most, and not while somebody is behind."""
+    hub = make_hub(queue_messages=100, history_messages=100, history_seconds=80.0)
+    channel = hub.channel("lobby", time=0.0)
+    queue = hub.subscribe(channel).queue
+    channel.sleepers[queue] = lambda: None
+    for time in range(10):
+        publish(hub, channel, time=float(time))
+    hub.trim(10.0)
+    hub.expire(85.0)
+    assert [publication.time for publication in channel.log.read(channel.log.first - 1, max_bytes=1 << 30)] == [
+        5,
+        6,
+        7,
+        8,
+        9,
+    ]
+    del channel.sleepers[queue]
+    hub.expire(96.0)
+    assert len(channel.log) == 5
+    channel.sleepers[queue] = lambda: None
+    hub.expire(106.0)
+    assert len(channel.log) == 1
+    assert not hub._aging
 
 
 def test_a_channel_stays_for_its_history_seconds() -> None:
@@ -120,7 +203,7 @@ def test_an_idle_channel_that_gets_a_client_does_not_expire() -> None:
     hub = make_hub(history_seconds=60.0)
     publish(hub, hub.channel("lobby", time=0.0))
     channel = hub.channel("lobby", time=0.0)
-    queue = hub.subscribe(channel)
+    queue = hub.subscribe(channel).queue
     hub.expire(1e9)
     assert publish(hub, channel).offset == 2
     hub.unsubscribe(channel, queue, time=0.0)
@@ -134,9 +217,9 @@ def test_a_log_is_trimmed_one_audit_late() -> None:
     hub.subscribe(channel)
     for _ in range(100):
         publish(hub, channel)
-    hub.trim()
+    hub.trim(0.0)
     assert len(channel.log) == 100
-    hub.trim()
+    hub.trim(0.0)
     assert len(channel.log) == 10
     assert not hub._grown
 
@@ -145,7 +228,7 @@ def test_a_log_that_nobody_is_behind_on_is_kept_short() -> None:
     """Without waiting for an audit, give or take 64 publications."""
     hub = make_hub(queue_messages=10, history_messages=5)
     channel = hub.channel("lobby", time=0.0)
-    queue = hub.subscribe(channel)
+    queue = hub.subscribe(channel).queue
     channel.sleepers[queue] = lambda: None
     for _ in range(1000):
         publish(hub, channel)
@@ -160,16 +243,19 @@ def test_a_log_without_clients_is_trimmed_at_once() -> None:
     channel = hub.channel("lobby", time=0.0)
     for _ in range(100):
         publish(hub, channel)
-    hub.trim()
+    hub.trim(0.0)
     assert len(channel.log) == 10
 
 
-def test_retained_bytes_of_all_channels() -> None:
-    """The sum that the memory limit is held against."""
+def test_what_all_channels_take_is_known() -> None:
+    """The sum that the memory limit is held against, without looking at each."""
     hub = make_hub()
     for name in ("one", "two"):
         publish(hub, hub.channel(name, time=0.0), b"12345")
-    assert hub.retained_bytes == 10
+    hub.trim(0.0)
+    assert hub.charged_bytes == 2 * (CHANNEL_BYTES + PUBLICATION_BYTES + 5)
+    hub.expire(1e9)
+    assert hub.charged_bytes == 0
 
 
 def test_a_log_is_trimmed_in_bytes_too() -> None:
@@ -179,9 +265,9 @@ def test_a_log_is_trimmed_in_bytes_too() -> None:
     hub.subscribe(channel)
     for _ in range(30):
         publish(hub, channel, bytes(100))
-    hub.trim()
+    hub.trim(0.0)
     assert channel.log.retained_bytes == 3000
-    hub.trim()
+    hub.trim(0.0)
     assert channel.log.retained_bytes == 1000
 
 
@@ -191,13 +277,13 @@ def test_a_burst_is_noticed_when_somebody_is_behind() -> None:
     channel = hub.channel("lobby", time=0.0)
     channel._audited -= BURST_MESSAGES
     assert not channel.bursting()
-    queue = hub.subscribe(channel)
+    queue = hub.subscribe(channel).queue
     assert channel.bursting()
     channel.sleepers[queue] = lambda: None
     assert not channel.bursting()
     del channel.sleepers[queue]
     publish(hub, channel)
-    hub.trim()
+    hub.trim(0.0)
     assert not channel.bursting()
 
 
@@ -207,7 +293,29 @@ def test_short_memory_forgets_idle_channels_first() -> None:
     for name in ("busy", "old", "fresh"):
         publish(hub, hub.channel(name, time=0.0), bytes(10))
     hub.subscribe(hub.channel("busy", time=0.0))
-    hub.relieve(5)
+    hub.trim(0.0)
+    hub.fit(hub.charged_bytes - 5)
     assert {channel.name for channel in hub} == {"busy", "fresh"}
-    hub.relieve(1000)
+    hub.fit(0)
     assert {channel.name for channel in hub} == {"busy"}
+
+
+def test_short_memory_halves_the_costliest_logs_next() -> None:
+    """But keeps what ready clients have not got yet."""
+    hub = make_hub(queue_messages=100, history_messages=100)
+    large, small = hub.channel("large", time=0.0), hub.channel("small", time=0.0)
+    for channel, count in ((large, 40), (small, 4)):
+        hub.subscribe(channel)
+        for _ in range(count):
+            publish(hub, channel)
+        channel.mark_swept(channel.log.head)
+    hub.trim(0.0)
+    hub.fit(hub.charged_bytes - 1)
+    assert (len(large.log), len(small.log)) == (20, 4)
+    for _ in range(15):
+        publish(hub, large)
+    hub.trim(0.0)
+    hub.fit(0)
+    assert (len(large.log), len(small.log)) == (17, 2)
+    hub.fit(0)
+    assert len(large.log) == 15

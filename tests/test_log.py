@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.log import Log
+from server.publication import Kind
 
 
 def make_log(*, max_messages: int = 1000, max_bytes: int = 1_000_000) -> Log:
@@ -13,7 +14,7 @@ def make_log(*, max_messages: int = 1000, max_bytes: int = 1_000_000) -> Log:
 
 def append(log: Log, *payloads: bytes) -> None:
     for payload in payloads:
-        log.append(payload, binary=False, time=0.0)
+        log.append(payload, kind=Kind.TEXT, time=0.0)
 
 
 def payloads_after(log: Log, cursor: int, *, max_bytes: int = 1 << 30, until: int | None = None) -> list[bytes]:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from server.encoding import plain_frame
 from server.hub import Hub
 from server.log import Log
-from server.publication import Publication
+from server.publication import Kind, Position, Publication
 from server.queue import Gap, Overflow, Queue
 from server.sweep import Sweeper
 
@@ -24,9 +24,9 @@ BURST_BYTES = 500
 class ModelClient:
     """A client that remembers, in order, each offset it got and each gap it was told; a `group.Member` while ready."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, *, begin: int) -> None:
         self.queue = queue
-        self.begin = queue.cursor
+        self.begin = begin
         self.story: list[int | Gap] = []
         self.wrong: list[str] = []
 
@@ -101,12 +101,16 @@ class Core(RuleBasedStateMachine):
         if self.channel.crowded(messages=self.hub.queue_messages, size_bytes=self.hub.queue_bytes - len(payload) + 1):
             self.sweeper.flush(self.channel)  # as the broadcaster does
         self.published.append(payload)
-        self.hub.publish(self.channel, payload, binary=False, time=0.0, key=key)
+        self.hub.publish(self.channel, payload, kind=Kind.TEXT, time=0.0, key=key)
 
     @rule(back=st.none() | st.integers(0, 60))
     def subscribe(self, back: int | None) -> None:
-        since = None if back is None else max(0, self.channel.log.head - back)
-        self.clients.append(ModelClient(self.hub.subscribe(self.channel, since=since)))
+        since = None if back is None else Position(self.channel.log.epoch, max(0, self.channel.log.head - back))
+        start = self.hub.subscribe(self.channel, since=since)
+        client = ModelClient(start.queue, begin=start.position.offset)
+        if start.gap is not None:
+            client.story.append(start.gap)
+        self.clients.append(client)
 
     @rule()
     def sweep(self) -> None:
@@ -114,7 +118,7 @@ class Core(RuleBasedStateMachine):
 
     @rule()
     def trim(self) -> None:
-        self.hub.trim()
+        self.hub.trim(0.0)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())

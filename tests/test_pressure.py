@@ -57,7 +57,7 @@ async def test_a_burst_drops_nobody_who_reads(burst: int) -> None:
 
 async def test_a_stalled_client_is_aborted_whatever_its_queue_says() -> None:
     """Within its bounds, but its connection takes nothing for `stall_seconds`; the others get each message."""
-    broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 30, stall_seconds=0.6)
+    broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, stall_seconds=0.6)
     async with (
         running(make_app(broadcaster)) as live,
         stalled_client(live),
@@ -75,7 +75,7 @@ async def test_a_stalled_client_is_aborted_whatever_its_queue_says() -> None:
 
 async def test_a_slow_client_that_moves_lives() -> None:
     """Longer than `stall_seconds`, as long as it takes something now and then and its queue is wide enough."""
-    broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 30, history_bytes=1 << 30, stall_seconds=0.6)
+    broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, history_bytes=1 << 28, stall_seconds=0.6)
     async with running(make_app(broadcaster)) as live, slow_client(live, bytes_per_second=100_000) as received:
         await until(lambda: len(broadcaster) == 1)
         expected = await burst_publisher(broadcaster, "lobby", 100, size=10_000)

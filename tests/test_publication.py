@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.errors import ChannelNameError
-from server.publication import Position, Publication, check_channel_name
+from server.publication import Kind, Position, Publication, check_channel_name
 
 
 @pytest.mark.parametrize("name", ["a", "lobby", "A-Z/0:9._x", "x" * 255])
@@ -28,7 +28,7 @@ def test_bytes_are_made_once() -> None:
         made.append(publication.offset)
         return b"frame"
 
-    publication = Publication("lobby", "e", 7, b"payload", binary=False, time=0.0)
+    publication = Publication("lobby", "e", 7, b"payload", kind=Kind.TEXT, time=0.0)
     first = publication.encoded(encoding)
     assert publication.encoded(encoding) is first
     assert made == [7]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.log import Log
+from server.publication import Kind
 from server.queue import Batch, Gap, Overflow, Queue, SharedCursor
 
 from .test_log import append, make_log
@@ -106,7 +107,7 @@ def test_latest_keeps_the_newest_of_each_key() -> None:
     log = make_log()
     queue = make_queue(log, overflow=Overflow.LATEST)
     for key in "aababcb":
-        log.append(key.encode(), binary=False, time=0.0, key=key)
+        log.append(key.encode(), kind=Kind.TEXT, time=0.0, key=key)
     batch = queue.get_nowait(max_bytes=99)
     assert [publication.offset for publication in batch.publications] == [4, 6, 7]
     assert batch.gaps == [Gap(1, 3), Gap(5, 5)]
@@ -118,7 +119,7 @@ def test_latest_of_many_keys_comes_in_slices() -> None:
     log = make_log()
     queue = make_queue(log, overflow=Overflow.LATEST)
     for key in "abcde":
-        log.append(b"xx", binary=False, time=0.0, key=key)
+        log.append(b"xx", kind=Kind.TEXT, time=0.0, key=key)
     sizes = []
     while not queue.empty():
         sizes.append(len(queue.get_nowait(max_bytes=4).publications))

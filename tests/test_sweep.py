@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from anyio.lowlevel import checkpoint
 
+from server.channel import Channel
 from server.encoding import plain_frame
-from server.hub import Channel, Hub
+from server.hub import Hub
 from server.queue import Queue
 from server.sweep import BROKEN, Sweeper, write_to_all
 
@@ -49,7 +50,7 @@ class Swept:
         return self._time
 
     def join(self, fd: int | None) -> tuple[Queue, FakeMember]:
-        queue, member = self.hub.subscribe(self.channel), FakeMember()
+        queue, member = self.hub.subscribe(self.channel).queue, FakeMember()
         self.channel.group(plain_frame).join(queue, member, fd=fd)
         return queue, member
 
@@ -165,7 +166,7 @@ async def test_long_sweeps_of_one_channel_do_not_starve_another() -> None:
     for _ in range(5):
         swept.join(None)
     other = swept.hub.channel("other", time=0.0)
-    queue, member = swept.hub.subscribe(other), FakeMember()
+    queue, member = swept.hub.subscribe(other).queue, FakeMember()
     other.group(plain_frame).join(queue, member, fd=None)
     swept.publish(b"a")
     publish(swept.hub, other, b"b")
@@ -215,7 +216,7 @@ async def test_swept_waits_for_the_end_of_the_sweep() -> None:
 async def test_sleepers_are_woken_once_for_a_sweep() -> None:
     """A client that a sweep cannot write to is woken, and sees to itself."""
     swept = Swept()
-    queue = swept.hub.subscribe(swept.channel)
+    queue = swept.hub.subscribe(swept.channel).queue
     woken: list[int] = []
 
     def wake() -> None:

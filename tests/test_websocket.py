@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI, WebSocket
 
 from server import AlreadyConnectedError, Broadcaster, ChannelNameError, FullError
-from server.websocket import _hint, refuse
+from server.websocket import hint_at_the_fast_path, refuse
 
 from .live import running
 
@@ -74,7 +74,7 @@ async def test_errors_come_before_the_handshake() -> None:
 
 async def test_the_hint_comes_once(caplog: pytest.LogCaptureFixture) -> None:
     """However many clients take the slow path."""
-    _hint.cache_clear()
+    hint_at_the_fast_path.cache_clear()
     broadcaster = Broadcaster()
     app = FastAPI(lifespan=broadcaster.lifespan)
     app.include_router(broadcaster.router)

@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio.lowlevel import checkpoint
 
+from server.channel import Channel, Subscription
+from server.dialect import PLAIN
 from server.encoding import plain_frame
-from server.hub import Channel, Hub
+from server.hub import Hub
 from server.inbox import Inbox
+from server.outlet import Outlet
 from server.reasons import CloseReason
 from server.roster import overflowed
 from server.sweep import Sweeper
-from server.writer import CATCH_UP_BYTES, Client, State, Subscription
+from server.writer import CATCH_UP_BYTES, Client, State
 
 from .fakes import FakeSink
 from .test_hub import make_hub, publish
@@ -33,15 +36,14 @@ class Scene:
         self.client = Client(
             "1",
             address="somewhere:1",
-            sink=sink,
+            outlet=Outlet(sink, PLAIN),
             listen=lambda: self.inbox,
-            encoding=plain_frame,
             close_seconds=1.0,
             on_change=lambda client: self.states.append(client.state),
         )
         self.channels = {name: self.hub.channel(name, time=0.0) for name in "ab"}
         for channel in self.channels.values():
-            self.client.subscribe(Subscription(channel, self.hub.subscribe(channel)))
+            self.client.subscribe(Subscription(channel, self.hub.subscribe(channel).queue))
         sink.attach(self.client)
 
     def publish(self, name: str, payload: bytes) -> None:

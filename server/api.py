@@ -1,0 +1,130 @@
+"""What all HTTP routes share: errors with a code, and what a request has to bring along."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request, params
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+from .access import Access
+from .errors import ChannelLimitError, ChannelNameError, DrainingError, FanwiseError, FullError, MessageTooBigError
+
+COME_BACK: Final = {"Retry-After": "5"}  # seconds: about what draining takes, and a start
+
+
+class Problem(BaseModel):
+    """What is wrong, and what is allowed."""
+
+    code: Annotated[str, Field(description="stable", examples=["bad_channel"])]
+    message: Annotated[str, Field(description="for people")]
+
+
+class ErrorBody(BaseModel):
+    """The body of every answer that is an error."""
+
+    error: Problem
+
+
+class ApiError(FanwiseError):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, code: str, problem: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, code, problem)
+        self.status = status
+        self.code = code
+        self.problem = problem
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return self.problem
+
+    def response(self) -> Response:
+        """The answer itself."""
+        body = ErrorBody(error=Problem(code=self.code, message=self.problem))
+        return JSONResponse(body.model_dump(), self.status, self.headers)
+
+
+def translate(error: FanwiseError) -> ApiError:
+    """The answer to a request that ended in one of our own errors; `error` again if there is no better answer."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ChannelNameError):
+        return ApiError(400, "bad_channel", str(error))
+    if isinstance(error, MessageTooBigError):
+        return ApiError(413, "too_big", str(error), {"Connection": "close"})
+    if isinstance(error, ChannelLimitError):
+        return ApiError(503, "too_many_channels", str(error), COME_BACK)
+    if isinstance(error, DrainingError | FullError):
+        return ApiError(503, "draining" if isinstance(error, DrainingError) else "full", str(error), COME_BACK)
+    raise error
+
+
+class FanwiseRoute(APIRoute):
+    """A route whose errors look like ours, whatever application it was included into."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wraps FastAPI's own handler."""
+        handler: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except FanwiseError as error:
+                return translate(error).response()
+            except RequestValidationError as error:
+                problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+                return ApiError(400, "bad_request", "; ".join(problems)).response()
+
+        return handle
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the answers with these statuses."""
+    texts = {
+        400: "Something about the request is wrong; the message says what is allowed.",
+        401: "The key is missing or another one.",
+        403: "The page that the request comes from is of another host.",
+        404: "There is no such thing.",
+        413: "Too big; the rest was not read.",
+        422: "The Idempotency-Key was used for another request.",
+        503: "Not now: come back after `Retry-After` seconds.",
+    }
+    return {status: {"model": ErrorBody, "description": texts[status]} for status in statuses}
+
+
+def make_router() -> APIRouter:
+    """A router whose errors look like ours."""
+    return APIRouter(route_class=FanwiseRoute, tags=["Fanwise"])
+
+
+ORIGIN_REFUSED: Final = "pages of this origin may not connect: the server's FANWISE_ALLOWED_ORIGINS says which may"
+KEY_REFUSED: Final = "this asks for the server's key: Authorization: Bearer KEY, or X-API-Key: KEY"
+# What OpenAPI is told of the key; `Access` is who looks for it.
+_KEY_SCHEMES: Final = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
+
+
+def origin_guard(access: Access) -> params.Depends:
+    """A dependency: pages of other hosts are refused."""
+
+    def check(request: Request) -> None:
+        if not access.allows_origin(request):
+            raise ApiError(403, "bad_origin", ORIGIN_REFUSED)
+
+    return params.Depends(check)
+
+
+def key_guards(access: Access) -> list[params.Depends]:
+    """Dependencies: the page is of this host, and the request brings the key, if there is one."""
+
+    def check(request: Request) -> None:
+        if not access.holds_key(request):
+            raise ApiError(401, "unauthorised", KEY_REFUSED, {"WWW-Authenticate": "Bearer"})
+
+    schemes = [params.Security(scheme) for scheme in _KEY_SCHEMES]
+    return [origin_guard(access), params.Depends(check), *schemes]

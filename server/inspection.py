@@ -1,0 +1,182 @@
+"""Looking at channels and clients over HTTP, and closing a client."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from .access import Access
+from .api import ApiError, errors, key_guards, make_router, origin_guard
+from .broadcaster import Broadcaster
+from .encoding import message_fields
+from .messages import Base64, Channel, Data, Epoch, Key, Offset
+from .publication import Position, check_channel_name
+from .publishing import ChannelPath
+from .statistics import ChannelStatistics, ClientStatistics
+
+MAX_LISTED = 10_000
+
+
+class ChannelInfo(BaseModel):
+    """A channel, as it was when asked."""
+
+    name: Channel
+    epoch: Epoch
+    head: Annotated[int, Field(description="offset of the newest publication; 0 before the first")]
+    clients: Annotated[int, Field(description="who is on it")]
+    retained: Annotated[int, Field(description="publications in the log")]
+    retained_bytes: Annotated[int, Field(description="and their payload bytes")]
+
+
+class Channels(BaseModel):
+    """The channels, in the order of their names."""
+
+    channels: list[ChannelInfo]
+    total: Annotated[int, Field(description="how many there are, also beyond `limit`")]
+
+
+class HistoryMessage(BaseModel):
+    """A publication."""
+
+    offset: Offset
+    data: Data
+    key: Key | None = None
+    encoding: Base64 | None = None
+
+
+class Missing(BaseModel):
+    """Publications that were asked for and are not retained: offsets, both included."""
+
+    first: Annotated[int, Field(alias="from")]
+    last: Annotated[int, Field(alias="to", description="0: none of this log")]
+    reason: Literal["history", "epoch"]
+
+
+class History(BaseModel):
+    """What a channel's log retains."""
+
+    channel: Channel
+    epoch: Epoch
+    head: Offset
+    messages: list[HistoryMessage]
+    gap: Missing | None
+
+
+class ClientInfo(BaseModel):
+    """A client, as it was when asked."""
+
+    id: str
+    address: Annotated[str, Field(examples=["127.0.0.1:50312"])]
+    dialect: Annotated[str, Field(examples=["fanwise.v1"])]
+    state: Annotated[Literal["ready", "behind"], Field(description="ready: it has everything")]
+    channels: list[str]
+    lag: Annotated[int, Field(description="publications that it still has to get")]
+    lag_bytes: Annotated[int, Field(description="and their payload bytes")]
+    buffered_bytes: Annotated[int, Field(description="what waits in user space for its socket")]
+    behind_seconds: Annotated[float | None, Field(description="for how long it has been behind, to a quarter second")]
+
+
+class ClosedInfo(BaseModel):
+    """A client that has gone."""
+
+    id: str
+    address: str
+    reason: Annotated[str, Field(examples=["slow"])]
+    code: Annotated[int, Field(examples=[4008])]
+    at: Annotated[float, Field(description="when, in seconds since 1970")]
+
+
+class Clients(BaseModel):
+    """The clients, those furthest behind first, and the latest that have gone."""
+
+    clients: list[ClientInfo]
+    total: Annotated[int, Field(description="how many there are, also beyond `limit`")]
+    closed: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
+
+
+def _channel_info(channel: ChannelStatistics) -> dict[str, Any]:
+    return {name: getattr(channel, name) for name in ChannelInfo.model_fields}
+
+
+def _lag(client: ClientStatistics) -> tuple[int, int]:
+    return (-client.lag_bytes - client.buffered_bytes, -client.lag)
+
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.")]
+
+
+def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+    """`GET /channels`, `GET /channels/{channel}/history`, `GET /clients` and `DELETE /clients/{id}`."""
+    router = make_router()
+    origin, keys = origin_guard(access), key_guards(access)
+
+    async def channels(
+        prefix: Annotated[str, Query(description="Only names that begin so.")] = "", limit: Limit = 1000
+    ) -> Response:
+        """The open channels: those with clients, and those that have had some, or a publication, a short while ago."""
+        found = sorted(channel for channel in broadcaster.channels() if channel.name.startswith(prefix))
+        listed = [_channel_info(channel) for channel in found[:limit]]
+        return _json({"channels": listed, "total": len(found)})
+
+    async def history(
+        channel: ChannelPath,
+        since: Annotated[int | None, Query(ge=0, description="Only what came after this offset.")] = None,
+        epoch: Annotated[str | None, Query(description="The log that `since` counts in; by default this one.")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="How many publications at most.")] = 100,
+    ) -> Response:
+        """What a channel's log retains, the oldest first. Ask again after the last offset for what follows."""
+        here = broadcaster.history(check_channel_name(channel), limit=0)
+        position = Position(epoch or (here.epoch if here else ""), since or 0)
+        found = broadcaster.history(channel, since=None if since is None and epoch is None else position, limit=limit)
+        if found is None:
+            raise ApiError(404, "no_channel", f"there is no channel {channel!r}: nothing was published to it lately")
+        gap = found.gap and {"from": found.gap.first, "to": found.gap.last, "reason": found.gap.reason.value}
+        messages = [message_fields(publication) for publication in found.publications]
+        log = {"channel": channel, "epoch": found.epoch, "head": found.head}
+        return _json({**log, "messages": messages, "gap": gap})
+
+    async def clients(limit: Limit = 1000) -> Response:
+        """Who is here and how far behind, and who has gone lately and why."""
+        statistics = broadcaster.statistics()
+        listed = [client._asdict() for client in sorted(statistics.clients, key=_lag)[:limit]]
+        closed = [
+            {"id": gone.id, "address": gone.address, "reason": gone.reason.name.lower(), "code": gone.reason.code}
+            | {"at": gone.unix_seconds}
+            for gone in reversed(statistics.farewells)
+        ]
+        return _json({"clients": listed, "total": len(statistics.clients), "closed": closed})
+
+    async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
+        """Closes a client with 4503: it is asked not to come back."""
+        if not broadcaster.close_client(client_id):
+            raise ApiError(404, "no_client", f"there is no client {client_id[:64]!r}")
+
+    router.add_api_route(
+        "/channels", channels, dependencies=[origin], responses={200: {"model": Channels}, **errors(400, 403)}
+    )
+    router.add_api_route(
+        "/channels/{channel:path}/history",
+        history,
+        dependencies=[origin],
+        responses={200: {"model": History}, **errors(400, 403, 404)},
+    )
+    router.add_api_route(
+        "/clients", clients, dependencies=keys, responses={200: {"model": Clients}, **errors(400, 401, 403)}
+    )
+    router.add_api_route(
+        "/clients/{id}",
+        close,
+        methods=["DELETE"],
+        status_code=204,
+        dependencies=keys,
+        responses=errors(401, 403, 404),
+    )
+    return router
+
+
+def _json(body: object) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")  # the models describe it, tests hold it to them

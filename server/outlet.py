@@ -1,0 +1,124 @@
+"""The outlet: how a client's bytes get to its sink, in its dialect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+import anyio
+
+from .channel import Channel
+from .dialect import Dialect
+from .publication import Encoding, Kind, Publication
+from .queue import Batch, Gap
+from .sink import DirectSink, Message, Sink
+
+# What a client may leave unread of what it asked for, before nothing more is read from it.
+UNREAD_BYTES = 65_536
+
+
+class Outlet:
+    """Owns the order of what a client is told: what was told before a publication was handed over, comes before it.
+
+    A direct sink takes everything at once. For the others what is told waits here, and the writer task sends it.
+
+    Attributes:
+        fd: The socket's file descriptor, where sweeps may write to it.
+        direct: The sink, if it takes bytes synchronously.
+    """
+
+    def __init__(self, sink: Sink, dialect: Dialect) -> None:
+        self.sink = sink
+        self.dialect = dialect
+        self.direct = sink if isinstance(sink, DirectSink) else None
+        self.fd = self.direct.fd if self.direct else None
+        self._told: deque[bytes] = deque()
+        self._told_bytes = 0
+        self._sending: anyio.CancelScope | None = None
+        self._settled = asyncio.Event()
+
+    @property
+    def encoding(self) -> Encoding:
+        """How sweeps encode for this client."""
+        return self.dialect.encode
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the connection keeps the client from being served."""
+        return not self.sink.writable or self._sending is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was told that the writer task has to send."""
+        return bool(self._told)
+
+    def tell(self, payload: bytes) -> None:
+        """Sends a payload of the dialect that is no publication, before everything that is handed over later."""
+        if self.direct is not None:
+            self.direct.write(self.dialect.frame(payload))
+        else:
+            self._told.append(payload)
+            self._told_bytes += len(payload)
+
+    async def flush(self) -> None:
+        """Sends what was told."""
+        told = [Message(payload, binary=False) for payload in self._told]
+        self._told.clear()
+        self._told_bytes = 0
+        await self._send(told)
+        self.settle()
+
+    async def settled(self) -> None:
+        """Waits while the client leaves unread what it is told, so that nobody goes on asking without listening."""
+        if self._clogged:
+            self._settled.clear()
+            await self._settled.wait()
+
+    def settle(self) -> None:
+        """Hears that the sink has taken something."""
+        if not self._clogged:
+            self._settled.set()
+
+    async def hand_over(self, channel: Channel, batch: Batch) -> None:
+        """Sends a batch, with its gaps where they belong if the dialect has a word for them."""
+        parts: Iterable[Publication | Gap] = batch.publications
+        if batch.gaps and self.dialect.gap is not None:
+            parts = sorted([*batch.gaps, *batch.publications], key=_offset)
+        if self.direct is not None:
+            self.direct.write(b"".join([self._wire(channel, part) for part in parts]))
+        else:
+            await self._send([self._message(channel, part) for part in parts])
+
+    def end(self) -> None:
+        """Gives up whatever waits for the peer."""
+        self._settled.set()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    @property
+    def _clogged(self) -> bool:
+        return self._told_bytes + self.sink.buffered_bytes > UNREAD_BYTES
+
+    async def _send(self, messages: list[Message]) -> None:
+        with anyio.CancelScope() as self._sending:
+            await self.sink.send(messages)
+        self._sending = None
+
+    def _wire(self, channel: Channel, part: Publication | Gap) -> bytes:
+        if isinstance(part, Publication):
+            return part.encoded(self.dialect.encode)
+        return self.dialect.frame(self._gap(channel, part))
+
+    def _message(self, channel: Channel, part: Publication | Gap) -> Message:
+        if isinstance(part, Publication):
+            return Message(part.encoded(self.dialect.payload), binary=part.kind is Kind.BINARY)
+        return Message(self._gap(channel, part), binary=False)
+
+    def _gap(self, channel: Channel, gap: Gap) -> bytes:
+        assert self.dialect.gap is not None
+        return self.dialect.gap(channel.name, channel.log.epoch, gap)
+
+
+def _offset(part: Publication | Gap) -> int:
+    return part.first if isinstance(part, Gap) else part.offset
