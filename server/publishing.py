@@ -60,6 +60,9 @@ IdempotencyKey = Annotated[
         examples=["5f1c6e0a"],
     ),
 ]
+KeyQuery = Annotated[
+    str | None, Query(description="What the payload is the newest state of.", max_length=MAX_CHARACTERS)
+]
 ChannelPath = Annotated[str, Path(description="1 to 255 characters of A-Z a-z 0-9 . _ : / -", examples=["lobby"])]
 _ENTRIES: TypeAdapter[list[Any]] = TypeAdapter(Annotated[list[Any], Field(max_length=MAX_ENTRIES)])
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -193,9 +196,6 @@ def publishing_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
     router, desk = make_router(), Desk(broadcaster)
     guards = key_guards(access)
-    KeyQuery = Annotated[  # noqa: N806 - a type
-        str | None, Query(description="What the payload is the newest state of.", max_length=MAX_CHARACTERS)
-    ]
 
     async def publish(
         request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None

@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 
 from .access import Access
 from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED
+from .asyncapi import asyncapi_routes
 from .broadcaster import Broadcaster
 from .conversation import Conversation
 from .dialect import JSON
@@ -140,6 +141,7 @@ def build_router(
     router.include_router(publishing_routes(broadcaster, access))
     router.include_router(sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds))
     router.include_router(inspection_routes(broadcaster, access))
+    router.include_router(asyncapi_routes(default_channel=default_channel, template=template))
     _add_probes(router, broadcaster)
     return router
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"__init__"},
     {"embedding"},
     {"routes"},
-    {"sse", "inspection"},
+    {"asyncapi", "sse", "inspection"},
     {"publishing"},
     {"conversation", "websocket"},
     {"api"},
