@@ -95,7 +95,9 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         422: "The Idempotency-Key was used for another request.",
         503: "Not now: come back after `Retry-After` seconds.",
     }
-    named = {status: {"model": ErrorBody, "description": texts[status]} for status in statuses}
+    named: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorBody, "description": texts[status]} for status in statuses
+    }
     return {**named, "4XX": {"model": ErrorBody, "description": "Any other mistake of the request."}}
 
 

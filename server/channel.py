@@ -16,7 +16,7 @@ BURST_MESSAGES = 65_536
 BURST_BYTES = 16_777_216
 # What objects take beside the payloads, measured over many of them with CPython 3.11 (`tests/test_channel.py`).
 CHANNEL_BYTES = 2_048
-PUBLICATION_BYTES = 512
+PUBLICATION_BYTES = 640
 
 
 class Channel:

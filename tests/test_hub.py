@@ -72,6 +72,7 @@ def test_what_the_log_has_let_go_of_is_one_gap() -> None:
     assert start.position.offset == 2
     assert start.gap == Gap(3, 6, GapReason.HISTORY)
     assert start.queue.cursor == 6
+    assert hub.subscribe(channel, since=Position(channel.log.epoch, 5)).gap == Gap(6, 6, GapReason.HISTORY)
     assert hub.subscribe(channel, since=Position(channel.log.epoch, 6)).gap is None
 
 

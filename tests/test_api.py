@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+from fastapi import FastAPI
+
+from server import errors
+from server.api import ApiError, ErrorBody, translate
+from server.broadcaster import Broadcaster
+from server.routes import build_router
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (errors.ChannelNameError("no good"), 400, "bad_channel"),
+        (errors.MessageTooBigError(size_bytes=2, limit_bytes=1), 413, "too_big"),
+        (errors.ChannelLimitError(limit_channels=1), 503, "too_many_channels"),
+        (errors.FullError(limit_clients=1), 503, "full"),
+        (errors.DrainingError(), 503, "draining"),
+        (ApiError(404, "nothing", "there is nothing"), 404, "nothing"),
+    ],
+)
+def test_our_errors_have_an_answer(error: errors.FanwiseError, status: int, code: str) -> None:
+    """With a status, a stable code and the error's own sentence; what is not ready says when to come back."""
+    response = translate(error).response()
+    body = ErrorBody.model_validate_json(bytes(response.body))
+    assert (response.status_code, body.error.code, body.error.message) == (status, code, str(error))
+    assert ("retry-after" in response.headers) == (status == 503)
+
+
+def test_what_has_no_answer_stays_an_error() -> None:
+    """A broadcaster that was not started is the operator's mistake: it must not look like the request's."""
+    with pytest.raises(errors.NotRunningError):
+        translate(errors.NotRunningError())
+
+
+def test_openapi_describes_every_route_with_its_errors() -> None:
+    """A summary, a description, our error model and nothing of FastAPI's own."""
+    app = FastAPI()
+    app.include_router(build_router(Broadcaster()))
+    document = app.openapi()
+    assert not {name for name in document["components"]["schemas"] if "Validation" in name}
+    assert set(document["paths"]) == {
+        "/channels",
+        "/channels/{channel}/history",
+        "/clients",
+        "/clients/{id}",
+        "/healthz",
+        "/publish",
+        "/publish/{channel}",
+        "/readyz",
+        "/sse/{channel}",
+    }
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert operation["description"]
+            if operation["tags"] == ["Fanwise"]:
+                refused = operation["responses"]["403"]["content"]["application/json"]["schema"]
+                assert refused == {"$ref": "#/components/schemas/ErrorBody"}
+            secured = path.startswith(("/publish", "/clients"))
+            assert ("security" in operation) == secured
+    body = document["paths"]["/publish/{channel}"]["post"]["requestBody"]["content"]
+    assert set(body) == {"text/plain", "application/json", "application/octet-stream"}

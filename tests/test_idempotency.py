@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from server.idempotency import Idempotency, IdempotencyError
+
+pytestmark = pytest.mark.anyio
+
+
+class Counter:
+    """Something that must not be done twice."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.release = asyncio.Event()
+        self.release.set()
+
+    async def __call__(self) -> int:
+        self.done += 1
+        await self.release.wait()
+        return self.done
+
+
+async def test_the_same_request_is_done_once() -> None:
+    """And gets the same answer as often as it is sent."""
+    idempotency, act = Idempotency[int](), Counter()
+    assert [await idempotency.once("k", b"request", act) for _ in range(3)] == [1, 1, 1]
+    assert await idempotency.once("other", b"request", act) == 2
+
+
+async def test_a_key_for_another_request_is_refused() -> None:
+    """Rather than answered with what was never asked."""
+    idempotency, act = Idempotency[int](), Counter()
+    await idempotency.once("k", b"request", act)
+    with pytest.raises(IdempotencyError, match="take a new one"):
+        await idempotency.once("k", b"another", act)
+    assert act.done == 1
+
+
+async def test_a_request_that_is_being_done_is_waited_for() -> None:
+    """Also if whoever sent it first has given up."""
+    idempotency, act = Idempotency[int](), Counter()
+    act.release.clear()
+    first = asyncio.create_task(idempotency.once("k", b"request", act))
+    await checkpoint()
+    await checkpoint()
+    second = asyncio.create_task(idempotency.once("k", b"request", act))
+    await checkpoint()
+    first.cancel()
+    await asyncio.wait({first})
+    assert first.cancelled()
+    act.release.set()
+    assert await second == 1
+
+
+async def test_what_failed_may_be_sent_again() -> None:
+    """Nothing was done, so nothing is remembered."""
+    idempotency, act = Idempotency[int](), Counter()
+
+    async def fail() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await idempotency.once("k", b"request", fail)
+    assert len(idempotency) == 0
+    assert await idempotency.once("k", b"another", act) == 1
+
+
+async def test_answers_are_forgotten_by_age_and_by_number() -> None:
+    """What is remembered is bounded."""
+    act = Counter()
+    brief = Idempotency[int](seconds=0.0)
+    assert [await brief.once("k", b"request", act) for _ in range(2)] == [1, 2]
+    few = Idempotency[int](max_answers=3)
+    for key in "abcde":
+        await few.once(key, b"request", act)
+    assert len(few) == 3
+    done = act.done
+    await few.once("e", b"request", act)
+    assert act.done == done
+    await few.once("a", b"request", act)
+    assert act.done == done + 1

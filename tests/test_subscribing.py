@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from server.dialect import JSON, PLAIN, Dialect
+from server.errors import ChannelNameError
+from server.inbox import Inbox
+from server.outlet import Outlet
+from server.publication import Position
+from server.subscribing import subscribe, unsubscribe
+from server.writer import Client
+
+from .fakes import FakeSink
+from .live import until
+from .test_hub import begun, make_hub, publish
+
+pytestmark = pytest.mark.anyio
+
+
+def make_client(dialect: Dialect) -> tuple[Client, FakeSink]:
+    sink = FakeSink()
+    client = Client(
+        "1",
+        address="",
+        outlet=Outlet(sink, dialect),
+        listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
+        close_seconds=1.0,
+        on_change=lambda _: None,
+    )
+    sink.attach(client)
+    return client, sink
+
+
+def heard(sink: FakeSink) -> list[str]:
+    return [json.loads(frame[frame.index(b"{") :])["op"] for frame in sink.written]
+
+
+async def test_a_json_client_is_told_where_its_stream_begins() -> None:
+    """And what is missing, before anything of the channel."""
+    hub = make_hub()
+    channel = begun(hub, published=9, trimmed_to=3)
+    client, sink = make_client(JSON)
+    start = subscribe(hub, client, "lobby", since=Position(channel.log.epoch, 2), time=0.0)
+    assert heard(sink) == ["subscribed", "gap"]
+    assert client.subscriptions["lobby"].queue is start.queue
+    assert channel.skipped == 4
+    writer = asyncio.create_task(client.run_writer())
+    await until(lambda: start.queue.shared is not None)
+    assert b"".join(sink.written).count(b'"op":"message"') == 3
+    client.close()
+    await writer
+
+
+async def test_a_plain_client_is_told_nothing() -> None:
+    """Its dialect has no words for it; what it misses is counted all the same."""
+    hub = make_hub()
+    channel = begun(hub, published=9, trimmed_to=3)
+    client, sink = make_client(PLAIN)
+    subscribe(hub, client, "lobby", since=Position("other", 2), time=0.0)
+    assert sink.written == []
+    assert channel.skipped == 6
+
+
+async def test_a_bad_name_changes_nothing() -> None:
+    """Neither for the client nor in the hub."""
+    hub = make_hub()
+    client, sink = make_client(JSON)
+    with pytest.raises(ChannelNameError):
+        subscribe(hub, client, "no good", since=None, time=0.0)
+    assert (client.subscriptions, sink.written, len(hub)) == ({}, [], 0)
+
+
+async def test_leaving_a_channel_lets_go_of_its_queue() -> None:
+    """And of nothing else; who is not on it is told so."""
+    hub = make_hub()
+    client, _ = make_client(JSON)
+    for name in "ab":
+        subscribe(hub, client, name, since=None, time=0.0)
+    unsubscribe(hub, client, "a", time=0.0)
+    assert list(client.subscriptions) == ["b"]
+    assert [len(channel.queues) for channel in hub] == [0, 1]
+    with pytest.raises(KeyError):
+        unsubscribe(hub, client, "a", time=0.0)
+    publish(hub, hub.channel("a", time=0.0))
