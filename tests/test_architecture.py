@@ -13,6 +13,7 @@ SERVER = ROOT / "server"
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"commands"},
     {"serve"},
     {"app"},
     {"settings"},  # stands here so that only app, serve and cli can read it
@@ -33,6 +34,12 @@ LAYERS = [
     {"writer"},
     {"outlet"},
     {"inbox", "sink", "sockets"},
+    # The Python client: it needs nothing of the server's side.
+    {"client"},
+    {"uplink", "downlink"},
+    {"link"},
+    {"tracking"},
+    {"wire", "backoff"},
     # No asyncio, no I/O, no logging below.
     {"hub"},
     {"channel", "dialect"},
