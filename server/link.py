@@ -113,6 +113,7 @@ class Link:
 
     async def close(self) -> None:
         """Closes the connection with 1000 and does not come back. The listener has to go on taking until then."""
+        self._end(ClosedError(code=1000, reason="closed by this client"))
         try:
             if self._connection is not None:
                 await self._connection.close()
@@ -120,12 +121,13 @@ class Link:
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait([self._task])
-            self._end(ClosedError(code=1000, reason="closed by this client"))
 
     async def _run(self) -> None:
         try:
             while True:
                 seconds = await self._attempt()
+                if self._error is not None:  # closed meanwhile
+                    return
                 self.state = State.WAITING
                 logger.warning("%s: trying again in %.2f seconds", self.last_failure, seconds)
                 await self._sleep(seconds)

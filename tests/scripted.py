@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
+from ssl import SSLContext
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -98,13 +99,14 @@ async def listening(
     judge: Callable[[ServerConnection, Request], Response | None] = lambda _connection, _request: None,
     *,
     subprotocols: tuple[str, ...] = ("fanwise.v1",),
-    port: int = 0,
+    ssl: SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """A WebSocket server on a free port."""
     async with serve(
         handle,
         "127.0.0.1",
-        port,
+        0,
+        ssl=ssl,
         process_request=judge,
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         compression=None,
@@ -206,16 +208,17 @@ class Unreliable:
         channel = request["channel"]
         log, epoch = self.log(channel), self.epochs[channel]
         if request["op"] == "subscribe":
-            since, head, low = request.get("since"), len(log), self.forgotten[channel]
-            begin = head if since is None else since["offset"] if since["epoch"] == epoch else 0
-            gap = since is not None and (since["epoch"] != epoch or begin < low)
+            since: dict[str, Any] = request.get("since", {"epoch": epoch, "offset": len(log)})
+            low = self.forgotten[channel]
+            begin = since["offset"] if since["epoch"] == epoch else 0
+            gap = since["epoch"] != epoch or begin < low
             await self._say(
                 connection,
                 op="subscribed",
                 channel=channel,
                 epoch=epoch,
                 offset=begin,
-                recovered=since is not None and not gap,
+                recovered=not gap,
             )
             if gap:
                 reason = "history" if since["epoch"] == epoch else "epoch"
