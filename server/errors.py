@@ -120,6 +120,10 @@ class SettingsError(FanwiseError, ValueError):
         return "\n".join(self.problems)
 
 
+class InputError(FanwiseError, ValueError):
+    """What a command was given to publish is no text, or no JSON."""
+
+
 class ClientError(FanwiseError):
     """The root of what the Python client raises."""
 
@@ -191,33 +195,16 @@ class UnconfirmedError(ClientError):
         return f"the message to channel {self.channel} may or may not have been published: {self.why}"
 
 
-class PublishError(ClientError):
-    """A message was not published: the server, or the client on its behalf, refused it.
+class AnswerError(ClientError):
+    """What was asked for a channel was refused.
 
     Attributes:
-        channel: Where it should have gone.
+        channel: Which one; "" when the server did not say.
         code: One of the dialect's error codes, such as "bad_channel" or "too_big".
         message: The sentence that came with it.
     """
 
-    def __init__(self, *, channel: str, code: str, message: str) -> None:
-        super().__init__(channel, code, message)
-        self.channel = channel
-        self.code = code
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"not published to channel {self.channel}: {self.message} ({self.code})"
-
-
-class SubscribeError(ClientError):
-    """A subscription was refused, or could not be renewed after a reconnect: the channel is not subscribed.
-
-    Attributes:
-        channel: Which one; "" when the server did not say.
-        code: One of the dialect's error codes, such as "bad_channel" or "too_many_subscriptions".
-        message: The sentence that came with it.
-    """
+    failed = "refused for channel"
 
     def __init__(self, *, channel: str, code: str, message: str) -> None:
         super().__init__(channel, code, message)
@@ -226,7 +213,19 @@ class SubscribeError(ClientError):
         self.message = message
 
     def __str__(self) -> str:
-        return f"not subscribed to channel {self.channel}: {self.message} ({self.code})"
+        return f"{self.failed} {shorten(self.channel)}: {self.message} ({self.code})"
+
+
+class PublishError(AnswerError):
+    """A message was not published: the server, or the client on its behalf, refused it."""
+
+    failed = "not published to channel"
+
+
+class SubscribeError(AnswerError):
+    """A subscription was refused, or could not be renewed after a reconnect: the channel is not subscribed."""
+
+    failed = "not subscribed to channel"
 
 
 class DialectError(ClientError, ValueError):

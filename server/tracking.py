@@ -17,6 +17,8 @@ Item: TypeAlias = "Message | Gap"
 # finds the log it came from. More than a handful of logs of one channel live nowhere at once.
 _EPOCHS = 8
 
+_NOWHERE = Position("", 0)
+
 _MAX_OFFSET = 2**63 - 1  # what fits into an integer of 64 bits, as JSON readers have them
 
 
@@ -67,9 +69,10 @@ class Track:
             self._advance(position)
             self.handed = position
         elif self.received.epoch == position.epoch and position.offset < self.received.offset and not self._verified:
-            logger.warning("%s has no offset %d yet: it goes on after %s", self.channel, self.received.offset, position)
-            self._advance(position)
-            self.handed = position
+            # The program's position never was in this log. As good as none: what comes now is a turn to another log.
+            logger.warning("%s has no offset %d: it goes on after %s", self.channel, self.received.offset, position)
+            self.received = _NOWHERE
+            self._offsets.clear()
         self._verified = True
 
     def arrive(self, arrival: Arrival) -> list[Item]:

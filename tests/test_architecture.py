@@ -33,7 +33,7 @@ LAYERS = [
     {"sweep"},
     {"writer"},
     {"outlet"},
-    {"inbox", "sink", "sockets"},
+    {"inbox", "sink", "sockets", "pipes"},
     # The Python client: it needs nothing of the server's side.
     {"client"},
     {"uplink", "downlink"},

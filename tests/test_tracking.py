@@ -110,10 +110,11 @@ def test_logs_that_are_remembered_are_few() -> None:
 
 
 def test_a_position_in_the_future_is_the_programs_mistake() -> None:
-    """The server's word counts, so nothing that is published from then on is taken for a duplicate."""
+    """It is a gap, as the server says, and nothing that is published from then on is taken for a duplicate."""
     track = Track("a", Position("e", 50))
-    track.begin(Position("e", 5))
-    assert shape(track.arrive(arrival(6))) == [6]
+    track.begin(Position("e", 0))
+    assert shape(track.skip(Gap("a", "e", 1, 0, "epoch"))) == [(1, 0, "epoch")]
+    assert shape([item for offset in (1, 2) for item in track.arrive(arrival(offset))]) == [1, 2]
 
 
 def test_but_what_was_seen_was_seen() -> None:
