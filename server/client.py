@@ -40,7 +40,7 @@ _DIRECTIONS = 2  # links of one client
 
 def log_gap(gap: Gap) -> None:
     """What a client does about a gap unless it is told otherwise: a warning in the log."""
-    logger.warning("%s lacks %d to %d of log %s (%s)", gap.channel, gap.first, gap.last, gap.epoch, gap.reason)
+    logger.warning("%s", gap)
 
 
 class FanwiseClient:
@@ -181,9 +181,9 @@ class FanwiseClient:
             ChannelNameError: The name is not allowed.
             PublishError: The server refused the message, or it cannot be sent.
             UnconfirmedError: It was sent, but no answer came: it may or may not have been published.
-            NotConnectedError: There was no connection in time. Not published.
-            RefusedError: The server refused the connection. Not published.
-            ClosedError: The client is closed. Not published.
+            NotConnectedError: There was no connection in time. Not published, as with the next two.
+            RefusedError: The server refused the connection.
+            ClosedError: The client is closed.
         """
         check_channel_name(channel)
         self._up.start()

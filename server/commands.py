@@ -49,6 +49,7 @@ def publish(
     """
     if text is None and sys.stdin.isatty():
         raise click.UsageError("give a TEXT, or - to read lines from the terminal")
+    _log_to_stderr(logging.WARNING)
     client = _client(channel, **where, acknowledge_seconds=wait_seconds)
     source = lines(sys.stdin.fileno()) if text in (None, "-") else single(text or "")
     _run(_publish(client, channel, messages(source, as_json=as_json), key=key, quiet=quiet))
@@ -128,28 +129,26 @@ class _Publishing:
         self._places = asyncio.Semaphore(_IN_FLIGHT)
         self._news = asyncio.Event()
         self._reported = 0
-        self._failed = 0  # the last of them, with the same sentence
-        self._sentence = ""
+        self._failed = 0
 
     async def run(self, messages: AsyncIterator[Any]) -> int:
         """Returns the exit status."""
         feeding = asyncio.create_task(self._feed(messages))
         feeding.add_done_callback(lambda _: self._news.set())
         try:
-            failed = await self._report_all(feeding)
-            if feeding.cancelled():
-                return FAILED
-            feeding.result()  # raises what was wrong with the input
+            await self._report_all(feeding)
+            if not feeding.cancelled():
+                feeding.result()  # raises what was wrong with the input
         finally:
             feeding.cancel()
             for publication in self._sent:
                 publication.cancel()
             await asyncio.wait([feeding, *self._sent])
-            self._reported += 1
-            self._tell_failure("")
             if self._sent:  # interrupted
-                _say(f"{len(self._sent)} messages may or may not have been published")
-        return FAILED if failed else 0
+                _say(f"{len(self._sent)} messages more may or may not have been published")
+        if self._failed > 1:
+            _say(f"{self._failed - 1} of the messages sent meanwhile were not published, or not confirmed")
+        return FAILED if self._failed else 0
 
     async def _feed(self, messages: AsyncIterator[Any]) -> None:
         async for data in messages:
@@ -157,44 +156,33 @@ class _Publishing:
             self._sent.append(asyncio.create_task(self._client.publish(self._channel, data, key=self._key)))
             self._news.set()
 
-    async def _report_all(self, feeding: asyncio.Task[None]) -> bool:
-        failed = False
+    async def _report_all(self, feeding: asyncio.Task[None]) -> None:
         while self._sent or not feeding.done():
-            if not self._sent:
+            if self._sent:
+                await self._report(self._sent[0])
+            else:
                 self._news.clear()
                 await self._news.wait()
-            elif not await self._report(self._sent[0]):
-                failed = True
+            if self._failed:
                 feeding.cancel()
-        return failed
 
-    async def _report(self, publication: asyncio.Task[Position]) -> bool:
+    async def _report(self, publication: asyncio.Task[Position]) -> None:
         await asyncio.wait([publication])
         self._sent.popleft()
         self._places.release()
         self._reported += 1
         error = publication.exception()
         if isinstance(error, FanwiseError):
-            self._tell_failure(str(error))
-            return False
-        self._tell_failure("")
+            self._failed += 1
+            if self._failed == 1:
+                _say(f"message {self._reported}: {error}")
+            return
         position = publication.result()
         if not self._quiet:
             try:
                 await write(sys.stdout.fileno(), f"{position}\n".encode())
             except BrokenPipeError:  # nobody wants to know; what is to be published is still to be published
                 self._quiet = True
-        return True
-
-    def _tell_failure(self, sentence: str) -> None:
-        """Tells a run of failures once, when it is over: "" ends it."""
-        if sentence != self._sentence and self._failed:
-            last = self._reported - 1
-            which = f"message {last}" if self._failed == 1 else f"messages {last - self._failed + 1} to {last}"
-            _say(f"{which}: {self._sentence}")
-            self._failed = 0
-        self._sentence = sentence
-        self._failed += bool(sentence)
 
 
 async def _publish(
@@ -207,9 +195,12 @@ async def _publish(
 async def _follow(
     client: FanwiseClient, channels: dict[str, Position | None], *, count: int | None, as_json: bool
 ) -> int:
+    async def ask(channel: str, since: Position | None) -> None:
+        _say(f"{channel}: after {await client.subscribe(channel, since=since)}")
+
     async with client:
         # Beside each other: a channel that floods must not keep the next one from its answer.
-        asking = asyncio.gather(*(client.subscribe(channel, since=since) for channel, since in channels.items()))
+        asking = asyncio.gather(*(ask(channel, since) for channel, since in channels.items()))
         printing = asyncio.create_task(_print(client, count=count, as_json=as_json))
         try:
             both: list[asyncio.Future[Any]] = [asking, printing]

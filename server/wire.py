@@ -61,6 +61,11 @@ class Gap:
     last: int
     reason: str
 
+    def __str__(self) -> str:
+        what = f"{self.first} to {self.last} are missing" if self.first <= self.last else "nothing is missing"
+        change = "another log has taken its place; " if self.reason == "epoch" else ""
+        return f"{self.channel}: {change}{what} of log {self.epoch} ({self.reason})"
+
 
 @dataclass(frozen=True, slots=True)
 class Welcome:

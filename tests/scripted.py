@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from server.client import FanwiseClient
+from server.client import FanwiseClient, Position
 
 WELCOME = {"op": "welcome", "client": "c1", "version": "0.1.0", "max_message_bytes": 65536, "max_subscriptions": 1000}
 
@@ -142,6 +142,45 @@ def client_for(url: str, **options: Any) -> FanwiseClient:
     """A client that does not wait between attempts, and draws half of what backoff allows."""
     defaults: dict[str, Any] = {"sleep": Naps(), "random": lambda: 0.5, "proxy": None, "close_seconds": 1.0}
     return FanwiseClient(url, **{**defaults, **options})
+
+
+@asynccontextmanager
+async def talking(**options: Any) -> AsyncIterator[tuple[Scripted, FanwiseClient, Peer]]:
+    """A client subscribed to the lobby at e:5, and the server's end of it."""
+    async with scripted() as server, client_for(server.url, **options) as client:
+        yield server, client, await subscribed(server, client)
+
+
+async def subscribed(server: Scripted, client: FanwiseClient, channel: str = "lobby") -> Peer:
+    asking = asyncio.create_task(client.subscribe(channel))
+    peer = await server.accept()
+    assert await peer.hear() == {"op": "subscribe", "channel": channel}
+    await peer.subscribed(channel, "e", 5)
+    assert await asking == Position("e", 5)
+    return peer
+
+
+async def again(server: Scripted, since: int, *, epoch: str = "e") -> Peer:
+    """The next connection, on which the client asks for what comes after `since`, and gets it."""
+    peer = await server.accept()
+    assert await peer.hear() == {"op": "subscribe", "channel": "lobby", "since": {"epoch": epoch, "offset": since}}
+    await peer.subscribed("lobby", epoch, since, recovered=True)
+    return peer
+
+
+async def offsets(client: FanwiseClient, number: int) -> list[int]:
+    return [(await anext(client)).offset for _ in range(number)]
+
+
+async def publishing(server: Scripted, client: FanwiseClient, data: Any = "x") -> tuple[asyncio.Task[Position], Peer]:
+    """A first publish under way, and the server's end of its connection."""
+    task = asyncio.create_task(client.publish("lobby", data))
+    return task, await server.accept()
+
+
+async def flood(peer: Peer, first: int, last: int, characters: int = 1000) -> None:
+    for offset in range(first, last + 1):
+        await peer.message("lobby", offset, "x" * characters)
 
 
 class Unreliable:

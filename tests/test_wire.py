@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 
+from server import messages
 from server.errors import DialectError, PublishError
+from server.messages import parse_op
 from server.publication import Position
 from server.wire import (
+    SUBPROTOCOL,
     Arrival,
     Event,
     Failure,
@@ -84,7 +88,7 @@ def test_a_later_version_may_say_more() -> None:
 )
 def test_what_is_not_the_dialect(frame: str | bytes, says: str) -> None:
     """The error names what is wrong and shows the frame."""
-    with pytest.raises(DialectError, match="fanwise.v1") as caught:
+    with pytest.raises(DialectError, match=r"fanwise\.v1") as caught:
         decode(frame)
     assert says in str(caught.value)
 
@@ -135,6 +139,29 @@ def test_what_is_no_json_is_not_published(data: Any) -> None:
     """It is refused before anything is sent."""
     with pytest.raises(PublishError, match="not JSON"):
         encode_publish("a", data, key=None, request=1)
+
+
+def test_a_gap_as_a_sentence() -> None:
+    """For the log."""
+    assert str(Gap("a", "e", 1, 7, "slow")) == "a: 1 to 7 are missing of log e (slow)"
+    assert "another log has taken its place; nothing is missing of log e" in str(Gap("a", "e", 1, 0, "epoch"))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        encode_subscribe("a", None),
+        encode_subscribe("a", Position("e", 7)),
+        encode_unsubscribe("a"),
+        encode_publish("a", "text", key=None, request=1)[0],
+        encode_publish("a", {"b": [None]}, key="k", request=1)[0],
+        encode_publish("a", b"\x00", key=None, request=1)[0],
+    ],
+)
+def test_the_server_understands(frame: str) -> None:
+    """What the client writes is what the server's models take, under the same name."""
+    assert orjson.loads(frame)["op"] == parse_op(frame).op
+    assert messages.SUBPROTOCOL == SUBPROTOCOL
 
 
 def test_a_message_knows_its_position() -> None:
