@@ -3,6 +3,7 @@
 One log per channel, one cursor per client. The map, from the top; imports only point down:
 
     cli, serve          the command line; uvicorn set up for fan-out
+    commands, pipes     publish and subscribe on the command line
     app                 create_app(settings) puts everything together (settings: read here and above, nowhere else)
     embedding           Broadcaster as FastAPI applications hold it
     routes              the ready-made routes
@@ -12,6 +13,9 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     publisher, roster   its two halves: what is published, who is here and who has to go
     drain               clients leave one after the other before the server stops
     sweep, writer       asyncio and sockets; sink, inbox: what they talk to; sockets: their options
+    client              FanwiseClient, for other programs: needs nothing of the above, only publication and errors
+    uplink, downlink    its two halves; link: a connection that is kept up; tracking: what came, what is missing
+    wire, backoff       the dialect as a client speaks it; when a client comes back
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name
     group               a channel's ready clients, in cohorts that share a cursor

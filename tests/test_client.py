@@ -142,6 +142,18 @@ async def test_closing_ends_the_iteration_quietly() -> None:
         await client.close()
 
 
+async def test_closing_hands_out_no_more() -> None:
+    """What waits is not lost either: the positions say that the program does not have it."""
+    async with talking() as (_, client, peer):
+        await peer.message("lobby", 6)
+        await peer.message("lobby", 7)
+        await until(lambda: len(client._mailbox) == 2)
+        assert await offsets(client, 1) == [6]
+        await client.close()
+        assert [message async for message in client] == []
+        assert client.positions == {"lobby": Position("e", 6)}
+
+
 async def test_closing_what_was_never_used() -> None:
     """No connection is opened that nobody needs."""
     async with scripted() as server:

@@ -159,6 +159,19 @@ async def test_subscribing_again_at_once() -> None:
         assert gaps == []
 
 
+async def test_subscribing_again_on_another_connection() -> None:
+    """The answer that the old one still owed is not waited for."""
+    async with talking() as (server, client, first):
+        await client.unsubscribe("lobby")
+        assert (await first.hear())["op"] == "unsubscribe"
+        await first.cut()
+        asking = asyncio.create_task(client.subscribe("lobby"))
+        peer = await server.accept()
+        assert await peer.hear() == {"op": "subscribe", "channel": "lobby"}
+        await peer.subscribed("lobby", "e", 9)
+        assert await asking == Position("e", 9)
+
+
 async def test_giving_up_before_the_answer() -> None:
     """Whoever waits hears of it, and a refusal that comes later is not taken for news."""
     async with talking() as (_, client, peer):
