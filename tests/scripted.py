@@ -264,7 +264,8 @@ class Unreliable:
                 fields = {"from": begin + 1, "to": max(begin, low), "reason": reason}
                 await self._say(connection, op="gap", channel=channel, epoch=epoch, **fields)
             if self.epochs[channel] == epoch:
-                self._cursors[connection][channel] = max(begin, low)
+                repeated = self.random.randint(0, 2)  # and now and then something comes twice
+                self._cursors[connection][channel] = max(begin - repeated, low)
         elif request["op"] == "publish":
             log.append(request["data"])
             if self.random.random() < 0.05 and not self.reliable:
