@@ -46,9 +46,18 @@ def test_help_names_every_setting() -> None:
     for name, field in Settings.model_fields.items():
         assert flag(name) in shown
         assert f"[{variable(name)}]" in shown
-        assert str(field.default or "") in shown
+        assert isinstance(field.default, bool | tuple) or str(field.default or "") in shown
 
 
 def test_the_version() -> None:
     """`python -m server` is `fanwise`."""
     assert run("--version").stdout.startswith("fanwise, version 0.")
+
+
+def test_serving_others_without_a_key_has_to_be_meant() -> None:
+    """The command refuses, with the two ways out."""
+    done = run("serve", "--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 2
+    assert "--open" in done.stderr
+    assert "FANWISE_API_KEY" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from server.errors import (
+    ChannelLimitError,
     ChannelNameError,
     ClientError,
     ClosedError,
@@ -12,6 +13,8 @@ from server.errors import (
     MessageTooBigError,
     NotConnectedError,
     NotRunningError,
+    PayloadError,
+    PositionError,
     PublishError,
     RefusedError,
     SettingsError,
@@ -28,6 +31,9 @@ from server.errors import (
         (MessageTooBigError(size_bytes=11, limit_bytes=10), "11 bytes, 10 are allowed"),
         (NotRunningError(), "lifespan"),
         (FullError(limit_clients=3), "all 3 places"),
+        (ChannelLimitError(limit_channels=3), "all 3 channels"),
+        (PositionError("x" * 300), "'epoch:offset'"),
+        (PayloadError({1, 2}, "not serializable"), "type set"),
         (SettingsError(["one", "two"]), "one\ntwo"),
     ],
 )

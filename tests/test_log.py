@@ -94,3 +94,16 @@ def test_against_a_plain_list(sizes: list[int], max_messages: int, max_bytes: in
         assert taken <= read_bytes or len(got) == 1
         if len(got) < len(rest):
             assert not got or taken + len(rest[len(got)][1]) > read_bytes
+
+
+def test_what_is_old_is_dropped_but_for_the_newest() -> None:
+    """By the time at which it was appended."""
+    log = make_log(max_messages=100, max_bytes=1000)
+    for time in range(10):
+        log.append(b"x", kind=Kind.TEXT, time=float(time))
+    log.expire(4.0)
+    assert (log.first, len(log)) == (5, 6)
+    log.expire(4.0)
+    assert len(log) == 6
+    log.expire(1e9)
+    assert (log.first, len(log), log.retained_bytes) == (10, 1, 1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import ChannelNameError
+from server.errors import ChannelNameError, PositionError
 from server.publication import Kind, Position, Publication, check_channel_name
 
 
@@ -34,3 +34,18 @@ def test_bytes_are_made_once() -> None:
     assert made == [7]
     assert publication.position == Position("e", 7)
     assert repr(publication) == "<Publication lobby@e:7 text, 7 bytes>"
+
+
+@pytest.mark.parametrize("position", [Position("e", 0), Position("9f2c01ab77e4", 42), Position("A-_z", 10**18 - 1)])
+def test_positions_as_text(position: Position) -> None:
+    """What is written is what is read."""
+    assert Position.parse(str(position)) == position
+
+
+@pytest.mark.parametrize(
+    "text", ["", "e", "e:", ":1", "e:x", "e:-1", "e: 1", "e:1:2", "e:" + "1" * 19, "ä:1", "e:१", "e:1\n"]
+)
+def test_what_is_no_position(text: str) -> None:
+    """Is an error that shows it."""
+    with pytest.raises(PositionError, match="epoch:offset"):
+        Position.parse(text)

@@ -160,3 +160,27 @@ async def test_who_is_ready_is_not_looked_at() -> None:
     assert not roster._behind
     setting.sink.pause()
     assert list(roster._behind) == [setting.client]
+
+
+async def test_it_knows_for_how_long_somebody_is_behind() -> None:
+    """As far as audits have seen; who is ready is not."""
+    roster, setting, _ = make_roster()
+    assert roster.find(setting.client.id) is setting.client
+    setting.client._join()
+    roster.audit(0.0, retained_bytes=0)
+    assert roster.behind_seconds(setting.client) is None
+    setting.sink.pause()
+    roster.audit(1.0, retained_bytes=0)
+    roster.audit(1.25, retained_bytes=0)
+    assert roster.behind_seconds(setting.client) == 0.25
+
+
+async def test_it_remembers_the_latest_who_have_gone() -> None:
+    """With their reason; not more than fit on a page."""
+    roster, setting, _ = make_roster()
+    setting.client.close(CloseReason.OPERATOR)
+    assert roster.find(setting.client.id) is None
+    (gone,) = roster.farewells
+    assert (gone.id, gone.address, gone.reason) == ("1", "somewhere:1", CloseReason.OPERATOR)
+    assert gone.unix_seconds > 1e9
+    assert roster.farewells.maxlen == 200

@@ -4,6 +4,7 @@ import pytest
 from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 
+from server.access import Access
 from server.broadcaster import Broadcaster
 from server.routes import build_router, split_template
 
@@ -123,3 +124,48 @@ def test_a_template_without_its_text(template: str) -> None:
     """Is an error that shows it."""
     with pytest.raises(ValueError, match="exactly once"):
         split_template(template)
+
+
+@FAST
+@pytest.mark.parametrize("subprotocols", [None, ["fanwise.v1"]])
+async def test_pages_of_other_hosts_are_refused_before_the_handshake(
+    fast: bool, subprotocols: list[str] | None
+) -> None:
+    """They get 403 before the handshake; those of this host, and those that are named, may."""
+    app = FastAPI()
+    broadcaster = Broadcaster()
+    app.include_router(build_router(broadcaster, access=Access(allowed_origins=["https://friend.org"])))
+    async with running(app, fast=fast) as live:
+        for origin, allowed in (
+            ("http://evil.com", False),
+            ("null", False),
+            (f"http://127.0.0.1:{live.port + 1}", False),
+            (f"http://127.0.0.1:{live.port}", True),
+            ("https://friend.org", True),
+        ):
+            if allowed:
+                await (await live.connect(origin=origin, subprotocols=subprotocols)).close()
+                continue
+            with pytest.raises(InvalidStatus) as caught:
+                await live.connect(origin=origin, subprotocols=subprotocols)
+            assert caught.value.response.status_code == 403
+            assert b"FANWISE_ALLOWED_ORIGINS" in bytes(caught.value.response.body)
+        assert broadcaster.statistics().closed.get("lost") is None
+
+
+@FAST
+async def test_plain_clients_need_the_key_to_publish(fast: bool) -> None:
+    """They may listen without; who sends something is closed with 4501, and nothing of it is published."""
+    app = FastAPI()
+    broadcaster = Broadcaster()
+    app.include_router(build_router(broadcaster, access=Access(api_key="correct-horse")))
+    async with running(app, fast=fast) as live, await live.connect() as listener, await live.connect() as stranger:
+        await stranger.send("spam")
+        await stranger.wait_closed()
+        assert stranger.close_code == 4501
+        async with await live.connect(additional_headers={"X-API-Key": "correct-horse"}) as friend:
+            await friend.send("news")
+            assert await listener.recv() == "Message: news"
+            with pytest.raises(InvalidStatus) as caught:
+                await live.connect(additional_headers={"X-API-Key": "wrong"})
+            assert caught.value.response.status_code == 401

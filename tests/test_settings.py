@@ -34,6 +34,8 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, m
         ("FANWISE_DEFAULT_CHANNEL", "no good", "1 to 255 characters"),
         ("FANWISE_TEMPLATE", "nothing", "{text}"),
         ("FANWISE_SWEEP_SECONDS", "2", "less than or equal to 1"),
+        ("FANWISE_ALLOWED_ORIGINS", "https://a.example,b.example", "'b.example' is not an origin"),
+        ("FANWISE_OPEN", "perhaps", "boolean"),
     ],
 )
 def test_a_value_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -71,3 +73,22 @@ def test_names() -> None:
 def test_every_setting_is_described() -> None:
     """The descriptions are the help."""
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As people write lists in variables; each is an origin, or all are allowed."""
+    monkeypatch.setenv("FANWISE_ALLOWED_ORIGINS", "https://a.example, http://b.example:8080")
+    assert load_settings().allowed_origins == ("https://a.example", "http://b.example:8080")
+    assert load_settings(allowed_origins="*").allowed_origins == ("*",)
+
+
+def test_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the error about it nor when settings are printed."""
+    monkeypatch.setenv("FANWISE_API_KEY", "sh rt secret")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "FANWISE_API_KEY" in str(caught.value)
+    assert "8 to 255 visible" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("FANWISE_API_KEY", "long-enough-secret")
+    assert "long-enough-secret" not in repr(load_settings())
