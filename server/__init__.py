@@ -6,18 +6,24 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     commands, pipes     publish and subscribe on the command line
     app                 create_app(settings) puts everything together (settings: read here and above, nowhere else)
     embedding           Broadcaster as FastAPI applications hold it
-    routes              the ready-made routes
+    routes              the ready-made routes, put together from the next three lines
+    publishing, sse     publishing over HTTP, with idempotency; channels as event streams
+    inspection          channels and clients over HTTP; asyncapi: WebSockets described for machines
+    conversation        answers a client of the JSON dialect; messages: the models of what is said
+    api, access         what HTTP routes share; keys and origins
     websocket, asgi     a WebSocket becomes a client; the fallback over plain ASGI
-    protocol            the protocol class for uvicorn, the fast path; connection: what it offers
+    protocol, streaming the protocol classes for uvicorn, the fast path; connection: what they offer
     broadcaster         the service: hub + event loop; every task is created here
     publisher, roster   its two halves: what is published, who is here and who has to go
+    statistics          its third: how things stand; subscribing: a client is put onto a channel
     drain               clients leave one after the other before the server stops
-    sweep, writer       asyncio and sockets; sink, inbox: what they talk to; sockets: their options
+    sweep, writer       asyncio and sockets; outlet, sink, inbox: what they talk to; sockets: their options
     client              FanwiseClient, for other programs: needs nothing of the above, only publication and errors
     uplink, downlink    its two halves; link: a connection that is kept up; tracking: what came, what is missing
     wire, backoff       the dialect as a client speaks it; when a client comes back
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name
+    channel, dialect    a log with the queues onto it; what a kind of client is told, in which words
     group               a channel's ready clients, in cohorts that share a cursor
     queue               a client's window onto a log
     log                 a channel's retained publications
@@ -32,25 +38,35 @@ serves it from the log at its own pace until it is up to date and joins the grou
 more than its queue allows is closed, with a reason.
 """
 
-from .embedding import FastAPIBroadcaster as Broadcaster
-from .errors import (
-    AlreadyConnectedError,
-    ChannelNameError,
-    DrainingError,
-    FanwiseError,
-    FullError,
-    MessageTooBigError,
-    NotRunningError,
-    SettingsError,
-)
-from .publication import Position, Publication
-from .reasons import CloseReason
-from .statistics import ChannelStatistics, ClientStatistics, Statistics
-from .writer import Client
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .embedding import FastAPIBroadcaster as Broadcaster
+    from .errors import (
+        AlreadyConnectedError,
+        ChannelLimitError,
+        ChannelNameError,
+        DrainingError,
+        FanwiseError,
+        FullError,
+        MessageTooBigError,
+        NotRunningError,
+        PayloadError,
+        PositionError,
+        SettingsError,
+    )
+    from .publication import Position, Publication
+    from .reasons import CloseReason
+    from .statistics import ChannelStatistics, ClientStatistics, Statistics
+    from .writer import Client
 
 __all__ = [
     "AlreadyConnectedError",
     "Broadcaster",
+    "ChannelLimitError",
     "ChannelNameError",
     "ChannelStatistics",
     "Client",
@@ -61,8 +77,31 @@ __all__ = [
     "FullError",
     "MessageTooBigError",
     "NotRunningError",
+    "PayloadError",
     "Position",
+    "PositionError",
     "Publication",
     "SettingsError",
     "Statistics",
 ]
+
+# {name: module that it comes from}; everything else comes from `errors`.
+_HOMES = {
+    "Broadcaster": "embedding",
+    "ChannelStatistics": "statistics",
+    "Client": "writer",
+    "ClientStatistics": "statistics",
+    "CloseReason": "reasons",
+    "Position": "publication",
+    "Publication": "publication",
+    "Statistics": "statistics",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports what is asked for when it is asked for (PEP 562): a program that is only a client needs no FastAPI."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f".{_HOMES.get(name, 'errors')}", __name__)
+    found = globals()[name] = getattr(home, "FastAPIBroadcaster" if name == "Broadcaster" else name)
+    return found

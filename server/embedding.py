@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from .broadcaster import Broadcaster
+from .publication import Position
 from .routes import build_router
 from .websocket import connect
 from .workers import warn_of_other_workers
@@ -39,21 +40,24 @@ class FastAPIBroadcaster(Broadcaster):
             yield
 
     def connect(
-        self, websocket: WebSocket, *, channel: str, subprotocol: str | None = None
+        self, websocket: WebSocket, *, channel: str, since: Position | None = None, subprotocol: str | None = None
     ) -> AbstractAsyncContextManager[Client]:
         """Accepts `websocket`, unless that was done, and makes it a client of `channel` while the context lasts.
+
+        It begins after `since`, by default at the channel's head. Which origins may connect is the endpoint's decision.
 
         Iterating over the client gives what it sends, text as str and binary as bytes, and ends when it has left or
         was closed. What is published to the channel reaches it by itself.
 
         Raises, before the WebSocket is accepted:
+            ChannelLimitError: There is no room for another channel.
             ChannelNameError: The channel's name is not allowed.
             DrainingError: The server is about to stop.
             FullError: There are `max_clients` already.
             AlreadyConnectedError: The WebSocket is a client already.
             NotRunningError: The broadcaster was not started.
         """
-        return connect(self, websocket, channel=channel, subprotocol=subprotocol)
+        return connect(self, websocket, channel=channel, since=since, subprotocol=subprotocol)
 
     @cached_property
     def router(self) -> APIRouter:
