@@ -19,6 +19,7 @@ from .publisher import Publisher
 from .queue import Overflow
 from .reasons import CloseReason
 from .roster import AUDIT_SECONDS, Roster
+from .rota import Rota
 from .sink import Sink, Source
 from .statistics import Inspected
 from .subscribing import subscribe, unsubscribe
@@ -89,6 +90,7 @@ class Broadcaster(Publisher, Inspected):
         self._memory_bytes = memory_bytes
         self._writers: set[asyncio.Task[None]] = set()
         self._audit_task: asyncio.Task[None] | None = None
+        self._rota: Rota | None = None
         self._starts = 0
 
     # Lifespan.
@@ -97,7 +99,9 @@ class Broadcaster(Publisher, Inspected):
         """Starts on the running event loop. May be entered more than once: the last exit stops it."""
         self._starts += 1
         if self._starts == 1:
-            self._open(asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._open(loop)
+            self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
             self._audit_task = asyncio.create_task(self._audit(), name="fanwise audit")
             self._audit_task.add_done_callback(self._audit_done)
         return self
@@ -164,6 +168,7 @@ class Broadcaster(Publisher, Inspected):
         `check_room` and `subscribe` raise.
         """
         loop = self.check_room()
+        assert self._rota is not None  # it comes with the loop
         client = Client(
             secrets.token_hex(8),
             address=address,
@@ -171,6 +176,7 @@ class Broadcaster(Publisher, Inspected):
             listen=listen,
             close_seconds=self._close_seconds,
             on_change=self._roster.changed,
+            enlist=self._rota.enlist,
         )
         if channel is not None:
             self.subscribe(client, channel, since=since)
@@ -192,6 +198,12 @@ class Broadcaster(Publisher, Inspected):
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and tells it so; see `subscribing.subscribe`."""
         return subscribe(self._hub, client, channel, since=since, time=self._running().time())
+
+    async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """The same when it is its turn: a thousand who come back at once do not delay those who are here."""
+        self._running()
+        assert self._rota is not None  # it comes with the loop
+        return await self._rota.in_turn(lambda: self.subscribe(client, channel, since=since))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of it is sent any more. Raises KeyError if it is not on it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .group import ReadyGroup
+from .group import Member, ReadyGroup
 from .log import Log
 from .publication import Encoding
-from .queue import Queue
+from .queue import Batch, Queue
 
 # What a log may retain beyond its bounds between two audits, for clients that a burst has put behind: they are judged
 # by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
@@ -82,6 +82,11 @@ class Channel:
         """Whether a client is neither in a ready group nor asleep. O(encodings)."""
         return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
 
+    def count(self, batch: Batch) -> None:
+        """Adds up what a client is handed, and what it is not."""
+        self.deliveries += len(batch.publications)
+        self.skipped += sum(gap.last - gap.first + 1 for gap in batch.gaps)
+
     @property
     def cost_bytes(self) -> int:
         """What the channel takes in memory, about. O(1)."""
@@ -112,3 +117,34 @@ class Subscription(NamedTuple):
 
     channel: Channel
     queue: Queue
+
+
+class Subscriptions(dict[str, Subscription]):
+    """A client's places, by the name of the channel."""
+
+    def join(self, member: Member, *, encoding: Encoding, fd: int | None) -> None:
+        """Takes `member` into the ready groups of its channels. O(channels)."""
+        for channel, queue in self.values():
+            channel.group(encoding).join(queue, member, fd=fd)
+
+    def sleep(self, wake: Callable[[], None]) -> None:
+        """Has sweeps of its channels call `wake`. O(channels)."""
+        for channel, queue in self.values():
+            channel.sleepers[queue] = wake
+
+    def leave(self, *, encoding: Encoding, fd: int | None) -> None:
+        """The way back from both. O(channels)."""
+        for channel, queue in self.values():
+            channel.sleepers.pop(queue, None)
+            channel.group(encoding).leave(queue, fd=fd)
+
+    def take(self, *, max_bytes: int) -> tuple[Subscription, Batch] | None:
+        """The next publications, about `max_bytes` of payload, of a channel on which the client is behind.
+
+        None if it is up to date with the last sweeps. Its channels take turns. O(channels).
+        """
+        for name, place in self.items():
+            if place.queue.cursor < place.channel.swept:
+                self[name] = self.pop(name)  # to the end of the round; the loop ends here
+                return place, place.queue.get_nowait(max_bytes=max_bytes)
+        return None

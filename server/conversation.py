@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import orjson
 
 from .broadcaster import Broadcaster
-from .errors import ChannelLimitError, ChannelNameError, MessageTooBigError, PayloadError
+from .errors import ChannelLimitError, ChannelNameError, GoneError, MessageTooBigError, PayloadError
 from .messages import ErrorCode, OpError, Publish, Subscribe, Unsubscribe, parse_op
 from .publication import Position
 from .writer import Client
@@ -73,6 +73,8 @@ class Conversation:
             await self._do(message)
         except OpError as error:
             self._tell(op="error", code=error.code, message=str(error), **error.about)
+        except GoneError:
+            return  # with messages of it still here, which nobody answers
         await self._client.outlet.settled()
 
     async def _do(self, message: str | bytes) -> None:
@@ -82,7 +84,7 @@ class Conversation:
             about["id"] = op.id
         try:
             if isinstance(op, Subscribe):
-                self._subscribe(op)
+                await self._subscribe(op)
             elif isinstance(op, Unsubscribe):
                 self._unsubscribe(op)
             elif isinstance(op, Publish):
@@ -96,7 +98,7 @@ class Conversation:
                 about.pop("channel")  # it may be as long as a message
             raise OpError(CODES[type(error)], str(error), about) from error
 
-    def _subscribe(self, op: Subscribe) -> None:
+    async def _subscribe(self, op: Subscribe) -> None:
         subscriptions = self._client.subscriptions
         if op.channel in subscriptions:
             raise OpError("already_subscribed", f"this connection is on channel {op.channel!r} already")
@@ -105,7 +107,7 @@ class Conversation:
                 "too_many_subscriptions", f"a connection may be on {self._max_subscriptions} channels at most"
             )
         since = Position(op.since.epoch, op.since.offset) if op.since is not None else None
-        self._broadcaster.subscribe(self._client, op.channel, since=since)
+        await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=since)
 
     def _unsubscribe(self, op: Unsubscribe) -> None:
         if op.channel not in self._client.subscriptions:

@@ -33,7 +33,8 @@ class Dialect(NamedTuple):
         payload: A publication's bytes for a server that frames them itself.
         frame: The bytes on the wire of any other payload.
         gap: The payload that tells a gap of the log (channel, epoch); None where the dialect has no word for it.
-        subscribed: The payload that tells where a stream begins (channel, position, whether nothing is missing).
+        subscribed: The payload that tells where a stream begins (channel, position, and whether it is what was asked
+            for with nothing missing: None when nothing was asked for).
     """
 
     name: str
@@ -41,7 +42,7 @@ class Dialect(NamedTuple):
     payload: Encoding
     frame: Callable[[bytes], bytes]
     gap: Callable[[str, str, Gap], bytes] | None = None
-    subscribed: Callable[[str, Position, bool], bytes] | None = None
+    subscribed: Callable[[str, Position, bool | None], bytes] | None = None
 
 
 def json_gap(channel: str, epoch: str, gap: Gap) -> bytes:
@@ -50,9 +51,9 @@ def json_gap(channel: str, epoch: str, gap: Gap) -> bytes:
     return orjson.dumps({"op": "gap", "channel": channel, "epoch": epoch, **fields})
 
 
-def json_subscribed(channel: str, position: Position, recovered: bool) -> bytes:
+def json_subscribed(channel: str, position: Position, recovered: bool | None) -> bytes:
     """The `subscribed` of the JSON dialect."""
-    return orjson.dumps({"op": "subscribed", "channel": channel, **position._asdict(), "recovered": recovered})
+    return orjson.dumps({"op": "subscribed", "channel": channel, **position._asdict(), "recovered": bool(recovered)})
 
 
 def sse_gap(channel: str, epoch: str, gap: Gap) -> bytes:
@@ -60,9 +61,14 @@ def sse_gap(channel: str, epoch: str, gap: Gap) -> bytes:
     return event(json_gap(channel, epoch, gap), name="gap", event_id=str(Position(epoch, gap.last)))
 
 
-def sse_subscribed(channel: str, position: Position, recovered: bool) -> bytes:
-    """The same as an event, whose id is the position."""
-    return event(json_subscribed(channel, position, recovered), name="subscribed", event_id=str(position))
+def sse_subscribed(channel: str, position: Position, recovered: bool | None) -> bytes:
+    """The same as an event, whose id is the position.
+
+    When a gap follows there is no id: a browser whose stream breaks in between still asks for what it asked for, and is
+    told the gap then.
+    """
+    event_id = "" if recovered is False else str(position)
+    return event(json_subscribed(channel, position, recovered), name="subscribed", event_id=event_id)
 
 
 PLAIN: Final = Dialect("plain", plain_frame, plain_payload, text_frame)

@@ -102,6 +102,13 @@ class FullError(FanwiseError, RuntimeError):
         return f"all {self.limit_clients} places are taken"
 
 
+class GoneError(FanwiseError, RuntimeError):
+    """The client has gone, or is going."""
+
+    def __str__(self) -> str:
+        return "this client is closed: it cannot be put onto a channel any more"
+
+
 class DrainingError(FanwiseError, RuntimeError):
     """The server is about to stop and takes nobody in."""
 

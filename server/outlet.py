@@ -80,15 +80,23 @@ class Outlet:
         if not self._clogged:
             self._settled.set()
 
-    async def hand_over(self, channel: Channel, batch: Batch) -> None:
-        """Sends a batch, with its gaps where they belong if the dialect has a word for them."""
-        parts: Iterable[Publication | Gap] = batch.publications
-        if batch.gaps and self.dialect.gap is not None:
-            parts = sorted([*batch.gaps, *batch.publications], key=_offset)
-        if self.direct is not None:
-            self.direct.write(b"".join([self._wire(channel, part) for part in parts]))
-        else:
-            await self._send([self._message(channel, part) for part in parts])
+    def write(self, channel: Channel, batch: Batch) -> None:
+        """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
+        self.write_bytes(b"".join([self._wire(channel, part) for part in self._parts(batch)]))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Gives bytes as they are to a direct sink."""
+        assert self.direct is not None
+        self.direct.write(data)
+
+    async def send(self, channel: Channel, batch: Batch) -> None:
+        """The same for a sink that is not direct; waits for the peer."""
+        await self._send([self._message(channel, part) for part in self._parts(batch)])
+
+    def _parts(self, batch: Batch) -> Iterable[Publication | Gap]:
+        if not batch.gaps or self.dialect.gap is None:
+            return batch.publications
+        return sorted([*batch.gaps, *batch.publications], key=_offset)
 
     def end(self) -> None:
         """Gives up whatever waits for the peer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .channel import Subscription
+from .errors import GoneError
 from .hub import Hub, Start
 from .publication import Position
 from .writer import Client
@@ -17,12 +18,15 @@ def subscribe(hub: Hub, client: Client, name: str, *, since: Position | None, ti
     Raises:
         ChannelLimitError: There is no room for another channel.
         ChannelNameError: The channel's name is not allowed.
+        GoneError: The client is closed; nobody would take it off the channel again.
     """
+    if client.reason is not None:
+        raise GoneError
     channel = hub.channel(name, time=time)
     start = hub.subscribe(channel, since=since)
     dialect = client.outlet.dialect
     if dialect.subscribed is not None:
-        client.tell(dialect.subscribed(name, start.position, since is not None and start.gap is None))
+        client.tell(dialect.subscribed(name, start.position, None if since is None else start.gap is None))
     if start.gap is not None:
         channel.skipped += start.gap.last - start.gap.first + 1
         if dialect.gap is not None:

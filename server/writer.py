@@ -8,9 +8,9 @@ from enum import Enum
 
 import anyio
 
-from .channel import Subscription
+from .channel import Channel, Subscription, Subscriptions
 from .outlet import Outlet
-from .queue import Overflow, Queue
+from .queue import Batch, Overflow, Queue
 from .reasons import CloseReason
 from .sink import Source
 
@@ -46,13 +46,14 @@ class Client:
         listen: Callable[[], Source],
         close_seconds: float,
         on_change: Callable[[Client], None],
+        enlist: Callable[[Callable[[], bool]], None],
     ) -> None:
         self.id = client_id
         self.address = address
         self.state = State.BEHIND
         self.reason: CloseReason | None = None
         self.recoveries = 0
-        self.subscriptions: dict[str, Subscription] = {}  # {channel name: subscription}
+        self.subscriptions = Subscriptions()
         self.outlet = outlet
         self.sink = outlet.sink
         self._listen = listen
@@ -60,6 +61,8 @@ class Client:
         self._close_seconds = close_seconds
         self._close_text = ""
         self._on_change = on_change
+        self._enlist = enlist  # on the rota of those who catch up
+        self._failure: Exception | None = None  # what broke when it was its turn
         self._wake = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -108,8 +111,7 @@ class Client:
     def abandon(self) -> None:
         """Ends the client without its writer task, which has ended: at once if that was before its time. Idempotent."""
         if self.state is not State.CLOSED:
-            self._end(State.CLOSED, CloseReason.INTERNAL)
-            self.sink.abort()
+            self.abort(CloseReason.INTERNAL)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Adds a queue, which must be one of its channel. The writer task sees to it at its next step."""
@@ -134,25 +136,29 @@ class Client:
             if self.outlet.pending and self.sink.writable:
                 await self.outlet.flush()
                 continue
-            if self.state is State.BEHIND and self.sink.writable and await self._advance():
-                await asyncio.sleep(0)  # one slice a turn: many who catch up do not delay those who are up to date
-                continue
+            if self._failure is not None:
+                raise self._failure
+            if self.state is State.BEHIND and self.sink.writable:
+                if self.outlet.direct is not None:
+                    self._enlist(self._take_turn)
+                elif (taken := self._next(AWAITED_BYTES)) is not None:
+                    await self.outlet.send(*taken)
+                    await asyncio.sleep(0)  # one slice a turn, so that they take turns here too
+                    continue
             await self._wake.wait()
             self._wake.clear()
 
-    # What a sweep calls (`group.Member`) while the client is READY.
+    # What a sweep calls (`group.Member`) while the client is READY. Such a client's sink is a direct one.
 
     def write(self, data: bytes) -> None:
         """Writes a slice through the transport."""
-        assert self.outlet.direct is not None
-        self.outlet.direct.write(data)
+        self.outlet.write_bytes(data)
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
-        assert self.outlet.direct is not None
         self._leave()
         queue.rewind(cursor)
-        self.outlet.direct.write(bytes(rest))  # a copy of less than a frame, so that it does not keep the whole slice
+        self.outlet.write_bytes(bytes(rest))  # a copy of less than a frame, so that it does not keep the whole slice
 
     def broken(self) -> None:
         """Leaves the ready groups; the event loop is about to report the same error."""
@@ -178,9 +184,7 @@ class Client:
 
     def _enter(self, state: State) -> None:
         if self.state is State.READY:
-            for channel, queue in self.subscriptions.values():
-                channel.sleepers.pop(queue, None)
-                channel.group(self.outlet.encoding).leave(queue, fd=self.outlet.fd)
+            self.subscriptions.leave(encoding=self.outlet.encoding, fd=self.outlet.fd)
         self.state = state
         self._wake.set()
         self._on_change(self)
@@ -200,35 +204,42 @@ class Client:
 
     def _join(self) -> None:
         """Enters the ready groups, or goes to sleep until a sweep: it has everything up to the last sweep's end."""
-        for channel, queue in self.subscriptions.values():
-            if self.outlet.direct is None:
-                channel.sleepers[queue] = self._leave
-            else:
-                channel.group(self.outlet.encoding).join(queue, self, fd=self.outlet.fd)
+        if self.outlet.direct is None:
+            self.subscriptions.sleep(self._leave)
+        else:
+            self.subscriptions.join(self, encoding=self.outlet.encoding, fd=self.outlet.fd)
         self.state = State.READY
         self.recoveries += 1
         self._on_change(self)
 
-    # The writer task's steps.
+    def _take_turn(self) -> bool:
+        """Writes one slice, on the rota of those who catch up; True if it is to get another turn."""
+        if self.state is not State.BEHIND or not self.sink.writable:
+            return False
+        try:
+            taken = self._next(CATCH_UP_BYTES)
+            if taken is not None:
+                self.outlet.write(*taken)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this client's task and not the others' turns
+            self._failure = error
+            self._wake.set()
+            return False
+        return taken is not None
 
-    async def _advance(self) -> bool:
-        """Sends one slice of each queue that is behind the last sweep; joins the ready groups if there was none."""
-        sent = False
-        for channel, queue in list(self.subscriptions.values()):
-            if queue.cursor >= channel.swept or not self.sink.writable or self.state is not State.BEHIND:
-                continue
-            batch = queue.get_nowait(max_bytes=CATCH_UP_BYTES if self.outlet.direct else AWAITED_BYTES)
-            if batch.gaps and queue.overflow is Overflow.DISCONNECT:
-                self.close(CloseReason.SLOW)
-                return False
-            channel.skipped += sum(gap.last - gap.first + 1 for gap in batch.gaps)
-            channel.deliveries += len(batch.publications)
-            self.recoveries += not queue.overflowed()
-            sent = True
-            await self.outlet.hand_over(channel, batch)
-        if not sent and self.subscriptions and self.state is State.BEHIND:
-            self._join()
-        return sent
+    def _next(self, max_bytes: int) -> tuple[Channel, Batch] | None:
+        """What is to be sent next; None if it has joined the ready groups, or has to go for what it has missed."""
+        taken = self.subscriptions.take(max_bytes=max_bytes)
+        if taken is None:
+            if self.subscriptions:
+                self._join()
+            return None
+        (channel, queue), batch = taken
+        if batch.gaps and queue.overflow is Overflow.DISCONNECT:
+            self.close(CloseReason.SLOW)
+            return None
+        channel.count(batch)
+        self.recoveries += not queue.overflowed()
+        return channel, batch
 
     async def _finish(self) -> None:
         with anyio.move_on_after(self._close_seconds) as scope:

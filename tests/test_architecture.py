@@ -30,7 +30,7 @@ LAYERS = [
     {"broadcaster"},
     {"statistics"},
     {"drain", "publisher", "roster", "subscribing"},
-    {"sweep"},
+    {"rota", "sweep"},
     {"writer"},
     {"outlet"},
     {"inbox", "sink", "sockets", "pipes"},

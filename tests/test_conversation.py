@@ -264,3 +264,19 @@ async def test_closing_says_why() -> None:
             await talk.hear()
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 4503
+
+
+@FAST
+async def test_what_is_asked_before_leaving_leaves_nothing_behind(fast: bool) -> None:
+    """Subscriptions that are still in the inbox when the client has gone."""
+    broadcaster = Broadcaster()
+    async with serving(broadcaster, fast=fast) as live:
+        for _ in range(20):
+            talk = await live.talk()
+            for number in range(50):
+                await talk.say(op="subscribe", channel=f"channel-{number}", since={"epoch": "e", "offset": 1})
+            talk.websocket.transport.abort()
+        await until(lambda: len(broadcaster) == 0)
+        await until(lambda: not live.server.server_state.connections)
+        await until(lambda: not broadcaster._writers)
+        assert {channel.clients for channel in broadcaster.channels()} <= {0}

@@ -22,6 +22,7 @@ def told(dialect: Dialect) -> list[bytes]:
         dialect.gap("lobby", "e", Gap(1, 0, GapReason.EPOCH)),
         dialect.gap("lobby", "e", Gap(3, 5)),
         dialect.subscribed("lobby", Position("e", 5), True),
+        dialect.subscribed("lobby", Position("e", 5), None),
     ]
 
 
@@ -37,7 +38,7 @@ def test_what_json_clients_are_told_is_what_the_models_say() -> None:
 @pytest.mark.parametrize("dialect", [SSE, SSE_JSON])
 def test_event_streams_are_told_the_same_with_the_position_as_id(dialect: Dialect) -> None:
     """So that a browser that comes back after it says where it stands."""
-    for event, payload, position in zip(told(dialect), told(JSON), ["e:0", "e:5", "e:5"], strict=True):
+    for event, payload, position in zip(told(dialect), told(JSON), ["e:0", "e:5", "e:5", "e:5"], strict=True):
         name = json.loads(payload)["op"]
         assert event == f"event: {name}\nid: {position}\ndata: {payload.decode()}\n\n".encode()
 
@@ -55,3 +56,9 @@ def test_the_plain_dialect_has_no_word_for_gaps() -> None:
     assert PLAIN.subscribed is None
     publication = Publication("lobby", "e", 1, b"\xff", Kind.BINARY, 0.0)
     assert PLAIN.encode(publication) == Frame(Opcode.BINARY, b"\xff").serialize(mask=False)
+
+
+def test_a_position_with_a_gap_behind_it_is_no_id() -> None:
+    """A browser whose stream breaks between the two comes back to where it was, and is told the gap then."""
+    assert SSE.subscribed is not None
+    assert b"id:" not in SSE.subscribed("lobby", Position("e", 0), False)

@@ -54,8 +54,8 @@ async def test_gaps_stand_where_they_belong() -> None:
     part = batch(channel, Gap(1, 2), Gap(4, 4), Gap(6, 6))
     direct, slow = FakeSink(), SlowSink()
     slow.open.set()
-    await Outlet(direct, JSON).hand_over(channel, part)
-    await Outlet(slow, JSON).hand_over(channel, part)
+    Outlet(direct, JSON).write(channel, part)
+    await Outlet(slow, JSON).send(channel, part)
     payloads = [message.payload for message in slow.sent]
     assert [b'"op":"gap"' in payload for payload in payloads] == [True, False, True, False, True]
     assert direct.written == [b"".join(map(text_frame, payloads))]
@@ -64,7 +64,7 @@ async def test_gaps_stand_where_they_belong() -> None:
 async def test_a_dialect_without_gaps_is_told_none() -> None:
     """Only the publications."""
     channel, sink = channel_with(b"1", b"2", b"3"), FakeSink()
-    await Outlet(sink, PLAIN).hand_over(channel, batch(channel, Gap(2, 2)))
+    Outlet(sink, PLAIN).write(channel, batch(channel, Gap(2, 2)))
     assert sink.written == [text_frame(b"1") + text_frame(b"3")]
 
 

@@ -17,6 +17,7 @@ from server.outlet import Outlet
 from server.publication import Kind, Position
 from server.queue import Overflow
 from server.reasons import CloseReason
+from server.rota import Rota
 from server.subscribing import subscribe
 from server.sweep import Sweeper
 from server.writer import Client, State
@@ -65,6 +66,7 @@ class Consumer:
             listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
             close_seconds=1.0,
             on_change=self.world.changed,
+            enlist=self.world.rota.enlist,
         )
         subscribe(self.world.hub, self.client, "lobby", since=self.position, time=self.world.time)
         self.line.attach(self.client)
@@ -131,6 +133,7 @@ class World(RuleBasedStateMachine):
         )
         self.time = 0.0
         self.loop = asyncio.new_event_loop()
+        self.rota = Rota(self.loop, turn_seconds=1.0)
         self.sweeper = Sweeper(self.loop, slice_bytes=50, sweep_seconds=1.0)
         self.published: dict[str, list[str]] = {}  # {epoch: payloads}
         self.consumers = [Consumer(self) for _ in range(3)]

@@ -81,7 +81,7 @@ async def test_who_recovers_between_two_audits_is_not_slow() -> None:
         setting.sink.resume()
         setting.sweeper.flush(setting.channels["a"])
         while not setting.client.subscriptions["a"].queue.empty():
-            await setting.client._advance()
+            setting.client._take_turn()
     assert left == []
 
 

@@ -6,10 +6,11 @@ import json
 import pytest
 
 from server.dialect import JSON, PLAIN, Dialect
-from server.errors import ChannelNameError
+from server.errors import ChannelNameError, GoneError
 from server.inbox import Inbox
 from server.outlet import Outlet
 from server.publication import Position
+from server.rota import Rota
 from server.subscribing import subscribe, unsubscribe
 from server.writer import Client
 
@@ -29,6 +30,7 @@ def make_client(dialect: Dialect) -> tuple[Client, FakeSink]:
         listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
         close_seconds=1.0,
         on_change=lambda _: None,
+        enlist=Rota(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
     )
     sink.attach(client)
     return client, sink
@@ -71,6 +73,16 @@ async def test_a_bad_name_changes_nothing() -> None:
     with pytest.raises(ChannelNameError):
         subscribe(hub, client, "no good", since=None, time=0.0)
     assert (client.subscriptions, sink.written, len(hub)) == ({}, [], 0)
+
+
+async def test_who_has_gone_is_not_put_onto_a_channel() -> None:
+    """Nobody would let go of its queue again."""
+    hub = make_hub()
+    client, _ = make_client(JSON)
+    client.close()
+    with pytest.raises(GoneError):
+        subscribe(hub, client, "lobby", since=None, time=0.0)
+    assert len(hub) == 0
 
 
 async def test_leaving_a_channel_lets_go_of_its_queue() -> None:

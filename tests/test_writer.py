@@ -15,6 +15,7 @@ from server.inbox import Inbox
 from server.outlet import Outlet
 from server.reasons import CloseReason
 from server.roster import overflowed
+from server.rota import Rota
 from server.sweep import Sweeper
 from server.writer import CATCH_UP_BYTES, Client, State
 
@@ -40,6 +41,7 @@ class Scene:
             listen=lambda: self.inbox,
             close_seconds=1.0,
             on_change=lambda client: self.states.append(client.state),
+            enlist=Rota(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
         )
         self.channels = {name: self.hub.channel(name, time=0.0) for name in "ab"}
         for channel in self.channels.values():

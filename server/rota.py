@@ -1,0 +1,78 @@
+"""The rota: whose turn it is to come back and to catch up.
+
+Clients that are behind take slices from their queues, one after the other. Together they hold the loop for a few
+milliseconds a turn, however many they are: a thousand who come back at once do not delay those who are up to date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Done = TypeVar("Done")
+
+
+class Rota:
+    """Owns the invariant that who is enlisted gets a turn, and that a turn of the loop is not held much longer.
+
+    Args:
+        loop: Whose turns they are.
+        turn_seconds: For how long steps are taken in one; it is exceeded by at most one step.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        turn_seconds: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._loop = loop
+        self._turn_seconds = turn_seconds
+        self._clock = clock
+        self._steps: dict[Callable[[], bool], None] = {}  # in the order of their turns
+        self._scheduled = False
+
+    def enlist(self, step: Callable[[], bool]) -> None:
+        """Has `step` called once it is its turn, and again as long as it returns True. O(1); once is enough.
+
+        It must not raise.
+        """
+        self._steps.setdefault(step, None)
+        self._schedule()
+
+    async def in_turn(self, act: Callable[[], Done]) -> Done:
+        """What `act` returns, or raises, when it is its turn."""
+        future: asyncio.Future[Done] = self._loop.create_future()
+
+        def step() -> bool:
+            if not future.done():  # whoever waited may have been cancelled
+                try:
+                    future.set_result(act())
+                except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+                    future.set_exception(error)
+            return False
+
+        self.enlist(step)
+        return await future
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        deadline = self._clock() + self._turn_seconds
+        while self._steps:
+            step = next(iter(self._steps))
+            del self._steps[step]
+            if step():
+                self._steps.setdefault(step, None)
+            if self._clock() >= deadline:
+                break
+        if self._steps:
+            self._schedule()
