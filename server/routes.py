@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 
 from .access import Access
 from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED
+from .assets import add_static
 from .asyncapi import asyncapi_routes
 from .broadcaster import Broadcaster
 from .conversation import Conversation
@@ -143,6 +144,7 @@ def build_router(
     router.include_router(inspection_routes(broadcaster, access))
     router.include_router(asyncapi_routes(default_channel=default_channel, template=template))
     _add_probes(router, broadcaster)
+    add_static(router)
     return router
 
 

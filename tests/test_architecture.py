@@ -22,7 +22,7 @@ LAYERS = [
     {"routes"},
     {"asyncapi", "sse", "inspection"},
     {"publishing"},
-    {"conversation", "websocket"},
+    {"conversation", "websocket", "assets"},
     {"api"},
     {"access", "idempotency", "messages"},
     {"protocol", "streaming", "asgi", "workers"},
