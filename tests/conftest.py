@@ -21,8 +21,8 @@ def server_process() -> Iterator[Callable[..., ServerProcess]]:
     """Starts server processes that end with the test: `server_process(["-m", "server", "serve", ...])`."""
     running: list[ServerProcess] = []
 
-    def start(*args: str, **environ: str) -> ServerProcess:
-        running.append(ServerProcess(*args, **environ))
+    def start(*args: str, port: int | None = None, **environ: str) -> ServerProcess:
+        running.append(ServerProcess(*args, port=port, **environ))
         return running[-1]
 
     yield start

@@ -30,8 +30,8 @@ def clean_environ(**extra: str) -> dict[str, str]:
 class ServerProcess:
     """`python ARGS` with `{port}` filled in, listening when the constructor returns."""
 
-    def __init__(self, *args: str, **environ: str) -> None:
-        self.port = free_port()
+    def __init__(self, *args: str, port: int | None = None, **environ: str) -> None:
+        self.port = free_port() if port is None else port
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         argv = [sys.executable, *(arg.format(port=self.port) for arg in args)]
         self._process = subprocess.Popen(
@@ -90,6 +90,11 @@ class ServerProcess:
                 self._process.wait()
                 raise
         return self._process.returncode
+
+    def kill(self) -> None:
+        """Sends SIGKILL, and returns when the process is gone."""
+        self._process.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """Stops the process, if it runs, and forgets its log."""
