@@ -15,6 +15,7 @@ from .queue import Gap, GapReason, Overflow, Queue
 
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
 _AGE_STEPS: Final = 8  # looks at a log's age per `history_seconds`: it is kept for an eighth longer at most
+_FEW_CHANNELS: Final = 1000  # whose tables are not worth a thought
 _EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch of an old one once in 10**14 times
 
 
@@ -67,6 +68,7 @@ class Hub:
         self.charged_bytes = 0
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
+        self._peak = 0  # how many channels there were since the tables were last made
         self._grown: dict[Channel, None] = {}  # channels that were published to, until their logs are within bounds
         self._idle: dict[Channel, float] = {}  # {channel without clients: since when}, the longest idle first
         self._aging: dict[
@@ -104,6 +106,7 @@ class Hub:
             max_bytes=self.log_bytes + BURST_BYTES,
         )
         channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
+        self._peak = max(self._peak, len(self._channels))
         self._idle[channel] = time
         self._charge(channel)
         return channel
@@ -178,6 +181,7 @@ class Hub:
                 self._charge(channel)
             if len(channel.log) > 1:
                 self._aging[channel] = time
+        self._shrink()
 
     def fit(self, budget_bytes: int) -> None:
         """Lets go of history until the channels fit into `budget_bytes`, if that helps.
@@ -194,6 +198,13 @@ class Hub:
                 return
             channel.halve()
             self._charge(channel)
+
+    def _shrink(self) -> None:
+        """Lets go of the tables that many channels needed who have gone: a dict never shrinks by itself."""
+        if self._peak > _FEW_CHANNELS and len(self._channels) < self._peak // 8:
+            self._peak = len(self._channels)
+            self._channels, self._grown = dict(self._channels), dict(self._grown)
+            self._idle, self._aging = dict(self._idle), dict(self._aging)
 
     def _charge(self, channel: Channel) -> None:
         cost = channel.cost_bytes

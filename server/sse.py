@@ -160,7 +160,7 @@ class EventStreamResponse(Response):
 
 def _open(scope: Scope, receive: Receive, send: Send) -> tuple[Sink, Callable[[], Source]]:
     offer = scope.get("extensions", {}).get(EXTENSION)
-    connection = offer(lambda reason, text: chunk(farewell(reason, text))) if callable(offer) else None
+    connection = offer(scope, lambda reason, text: chunk(farewell(reason, text))) if callable(offer) else None
     if connection is not None:
         return connection, connection.listen
     hint_at_the_fast_path()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .connection import SocketConnection
@@ -73,13 +73,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Offers the application an event stream in place of its response."""
         super().on_headers_complete()
         if self.cycle is not None:  # None for a WebSocket's handshake, which is not ours
-            cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: partial(self._open_stream, self.cycle)}
+            cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         if self._stream is not None:
             self._stream.lost()
         super().connection_lost(exc)
+        if self.scope is not None:
+            self.scope.pop("extensions", None)  # it leads back here: what has ended is to be freed at once
 
     def pause_writing(self) -> None:
         """The transport has buffered something."""
@@ -102,10 +104,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self._stream.start_close(CloseReason.SHUTDOWN, CloseReason.SHUTDOWN.text, within_seconds=seconds)
         super().shutdown()
 
-    def _open_stream(self, cycle: Any, farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection | None:
-        """A connection over the response of `cycle`, or None where it cannot be one."""
+    def _open_stream(self, scope: Scope, farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection | None:
+        """A connection over the response to the request of `scope`, or None where it cannot be one."""
+        cycle = self.cycle
         transport = self.transport
-        if cycle is not self.cycle or not cycle.chunked_encoding or cycle.disconnected or transport.is_closing():
+        if cycle.scope is not scope or not cycle.chunked_encoding or cycle.disconnected or transport.is_closing():
             return None
         cycle.keep_alive = False  # nothing may come on this connection after the stream
         sock = transport.get_extra_info("socket")

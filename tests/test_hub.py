@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from server.channel import BURST_BYTES, BURST_MESSAGES, CHANNEL_BYTES, PUBLICATION_BYTES, Channel
@@ -320,3 +322,28 @@ def test_short_memory_halves_the_costliest_logs_next() -> None:
     assert (len(large.log), len(small.log)) == (17, 2)
     hub.fit(0)
     assert len(large.log) == 15
+
+
+def test_memory_is_where_it_started_after_100_000_channels() -> None:
+    """That came, had a publication and a client each, and went; measured from the second wave on."""
+    hub = make_hub(history_seconds=60.0, max_channels=200_000)
+
+    def wave(time: float) -> None:
+        for number in range(100_000):
+            channel = hub.channel(f"channel-{number}", time=time)
+            publish(hub, channel, b"x" * 50, time=time)
+            hub.unsubscribe(channel, hub.subscribe(channel).queue, time=time)
+        hub.trim(time)
+        assert len(hub) == 100_000
+        hub.expire(time + 60.0)
+
+    wave(0.0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    wave(100.0)
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(hub) == 0
+    assert hub.charged_bytes == 0
+    assert peak > 50_000_000
+    assert after - before < 50_000
