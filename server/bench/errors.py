@@ -1,0 +1,16 @@
+"""What `fanwise bench` raises."""
+
+from __future__ import annotations
+
+from ..errors import FanwiseError
+
+
+class BenchFailedError(FanwiseError, RuntimeError):
+    """A run came to nothing: clients that did not connect, a server that did not start, a process that ended."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason

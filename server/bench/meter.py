@@ -1,0 +1,86 @@
+"""CPU and memory of processes, as the kernel counts them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSample:
+    """CPU seconds of a process and its children so far.
+
+    Attributes:
+        ticks_seconds: From the kernel's clock ticks, 10 ms each; includes threads that have ended.
+        exact_seconds: From the scheduler, in nanoseconds; of the threads in `threads` only.
+    """
+
+    ticks_seconds: float
+    exact_seconds: float
+    threads: frozenset[int]
+
+
+class Watched:
+    """A process and the children that it has now: looking for them takes milliseconds, asking them does not.
+
+    Raises:
+        psutil.NoSuchProcess: There is no such process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        parent = psutil.Process(pid)
+        self._processes = [parent, *parent.children(recursive=True)]
+
+    def cpu(self) -> CpuSample:
+        """Their CPU so far; one that has ended counts nothing."""
+        ticks_seconds, exact_ns, threads = 0.0, 0, set()
+        for process in self._processes:
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
+                continue
+            ticks_seconds += times.user + times.system
+            for task in _PROC.glob(f"{process.pid}/task/*"):
+                threads.add(int(task.name))
+                exact_ns += _schedule(task)[0]
+        return CpuSample(ticks_seconds, exact_ns / 1e9, frozenset(threads))
+
+    def rss_bytes(self) -> int:
+        """Their memory; one that has ended has none."""
+        total = 0
+        for process in self._processes:
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        return total
+
+
+def cpu_between(before: CpuSample, after: CpuSample) -> float:
+    """CPU seconds from one sample to the other; exact when no thread came or went in between."""
+    ticks, exact = after.ticks_seconds - before.ticks_seconds, after.exact_seconds - before.exact_seconds
+    return exact if exact > 0 and before.threads == after.threads else ticks
+
+
+def waited_seconds() -> float:
+    """How long this process has stood in line for a CPU, as far as the kernel tells."""
+    return _schedule(_PROC / "self")[1] / 1e9
+
+
+def cpus() -> list[int]:
+    """The CPUs that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def _schedule(task: Path) -> tuple[int, int]:
+    """(ns on a CPU, ns in line for one) of a task."""
+    try:
+        ran, waited, *_ = (task / "schedstat").read_text().split()
+    except (OSError, ValueError):  # a kernel without it, or the task has just ended
+        return 0, 0
+    return int(ran), int(waited)

@@ -1,0 +1,104 @@
+"""What a run does: the numbers that all its processes agree on."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import SplitResult, quote, urlsplit
+
+from .payload import TOKEN_BYTES
+
+CHANNEL_FIELD = "{channel}"
+_TOKEN_LETTERS = string.ascii_lowercase + string.digits
+
+
+class Kind(StrEnum):
+    """How a client behaves."""
+
+    HEALTHY = "healthy"  # reads whatever comes
+    SLOW = "slow"  # reads so many bytes a second
+    STALLED = "stalled"  # reads nothing after the handshake
+    FLAPPING = "flapping"  # goes and comes back, again and again
+    PUBLISHER = "publisher"  # one per channel; with the plain dialect it receives too
+
+
+def new_token() -> str:
+    """A name for one channel of one run, which no other has."""
+    return "".join(secrets.choice(_TOKEN_LETTERS) for _ in range(TOKEN_BYTES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run. Clients are numbered; number i listens to channel i modulo channels.
+
+    Attributes:
+        rate: Messages a second over all channels, at fixed times; None saturates.
+        window_messages: When saturating, what is published and not yet at the last healthy client, per channel.
+        drain_seconds: What the last messages may take; also the longest standstill.
+        flap_seconds: What a flapping client's connection lasts, at least and at most.
+        server_pid: The server's process; its children count as well. None where nobody knows it.
+    """
+
+    url: str
+    dialect: str = "plain"
+    channels: int = 1
+    clients: int = 1000
+    slow: int = 0
+    stalled: int = 0
+    flapping: int = 0
+    size_bytes: int = 128
+    rate: float | None = None
+    window_messages: int = 64
+    duration_seconds: float = 5.0
+    warmup_messages: int = 5
+    drain_seconds: float = 5.0
+    slow_bytes_per_second: int = 4096
+    flap_seconds: tuple[float, float] = (0.2, 1.0)
+    workers: int = 1
+    server_pid: int | None = None
+    worker_cpus: tuple[int, ...] = ()
+    token: str = field(default_factory=new_token)
+
+    @property
+    def measured_from(self) -> int:
+        """The first sequence that counts."""
+        return self.warmup_messages + 1
+
+    def channel(self, index: int) -> str:
+        """The name of a channel."""
+        return f"bench-{index}"
+
+    def channel_token(self, index: int) -> str:
+        """What marks the messages of a channel: the run's token, of which the end counts the channels."""
+        number = int(self.token, 36) + index
+        digits = []
+        for _ in range(TOKEN_BYTES):
+            number, digit = divmod(number, 36)
+            digits.append((string.digits + string.ascii_lowercase)[digit])
+        return "".join(reversed(digits))
+
+    def channel_url(self, index: int) -> SplitResult:
+        """Where the clients of a channel connect."""
+        return urlsplit(self.url.replace(CHANNEL_FIELD, quote(self.channel(index), safe="")))
+
+    def kinds(self) -> list[Kind]:
+        """The kind of each client, those that are not healthy spread evenly."""
+        odd = [Kind.SLOW] * self.slow + [Kind.STALLED] * self.stalled + [Kind.FLAPPING] * self.flapping
+        kinds = [Kind.HEALTHY] * self.clients
+        for place, kind in enumerate(odd):
+            kinds[(2 * place + 1) * self.clients // (2 * len(odd))] = kind
+        return kinds
+
+    def share(self, worker: int) -> list[tuple[int, Kind]]:
+        """[(channel, kind)] of the clients of one worker: whole rounds of the channels go to the workers in turn."""
+        return [
+            (number % self.channels, kind)
+            for number, kind in enumerate(self.kinds())
+            if number // self.channels % self.workers == worker
+        ]
+
+    def publishes(self, worker: int) -> list[int]:
+        """[channel] of those whose publisher one worker runs."""
+        return [channel for channel in range(self.channels) if channel % self.workers == worker]
