@@ -7,6 +7,7 @@ from typing import get_args
 
 import click
 
+from .bench.command import bench
 from .commands import publish, subscribe
 from .errors import SettingsError
 
@@ -46,6 +47,7 @@ def main() -> None:
 
 main.add_command(publish)
 main.add_command(subscribe)
+main.add_command(bench)
 
 
 @main.command(cls=SettingsCommand)

@@ -24,7 +24,7 @@ class Board:
 
     def post(self, worker: int, channel: int, lowest: int | None) -> None:
         """What the last healthy client of a worker waits for."""
-        self.cells[worker * self.channels + channel] = NOBODY if lowest is None else lowest  # type: ignore[call-overload]
+        self.cells[worker * self.channels + channel] = NOBODY if lowest is None else lowest
 
     def lowest(self, channel: int) -> int:
         """What the last healthy client of all waits for; 0 when there is none."""
@@ -34,8 +34,8 @@ class Board:
     def sent(self, channel: int, sequence: int, *, finished: bool) -> None:
         """What a channel's publisher has sent, and whether it is through."""
         row = self.workers * self.channels
-        self.cells[row + channel] = sequence  # type: ignore[call-overload]
-        self.cells[row + self.channels + channel] = int(finished)  # type: ignore[call-overload]
+        self.cells[row + channel] = sequence
+        self.cells[row + self.channels + channel] = int(finished)
 
     def all_sent(self) -> list[int]:
         """[last sequence] by channel."""

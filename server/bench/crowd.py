@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import select
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
@@ -49,7 +48,7 @@ class Crowd:
         ]
         self._lanes: dict[tuple[int, Kind], Lane] = {}  # {(channel, kind): lane}
         self._handshakes = [
-            Handshake(plan.channel_url(channel), subprotocol=self.dialect.subprotocol)
+            Handshake(plan.channel_url(channel), subprotocol=self.dialect.subprotocol, headers=plan.headers)
             for channel in range(plan.channels)
         ]
         self._address = resolve(plan.channel_url(0))
@@ -224,6 +223,6 @@ class Crowd:
         if answer.meaning is Meaning.READY:
             self.ready += connection.kind is Kind.HEALTHY
         elif answer.meaning is Meaning.GAP:
-            receiver.lane.tally.gaps_told += answer.count
+            receiver.lane.tally.gaps_told += answer.skipped
         elif answer.meaning is Meaning.REFUSED:
             self.notes[answer.text[:_TEXT_CHARACTERS]] += 1

@@ -18,10 +18,10 @@ class Meaning(Enum):
 
 
 class Answer(NamedTuple):
-    """What a server says beside the messages; `count` is messages skipped, `text` its own words."""
+    """What a server says beside the messages; `text` its own words."""
 
     meaning: Meaning
-    count: int = 0
+    skipped: int = 0
     text: str = ""
 
 
@@ -81,7 +81,7 @@ class FanwiseV1:
                 case "subscribed":
                     return Answer(Meaning.READY)
                 case "gap":
-                    return Answer(Meaning.GAP, count=message["to"] - message["from"] + 1)
+                    return Answer(Meaning.GAP, skipped=message["to"] - message["from"] + 1)
                 case "error":
                     return Answer(Meaning.REFUSED, text=f"{message['code']}: {message['message']}")
         except (orjson.JSONDecodeError, KeyError, TypeError):

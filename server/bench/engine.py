@@ -71,7 +71,7 @@ class Engine:
 
     def turn(self, timeout_seconds: float) -> None:
         """Waits for at most so long, then reads whatever can be read, once."""
-        if 0 < timeout_seconds:
+        if timeout_seconds > 0:
             select.select([self._epoll], [], [], timeout_seconds)  # to the microsecond; epoll counts in milliseconds
             timeout_seconds = 0
         events = self._epoll.poll(timeout_seconds, _EVENTS)
@@ -135,7 +135,7 @@ class Engine:
             self._on_controls(fd, controls)
 
     def read_some(self, fd: int, receiver: Receiver, limit_bytes: int) -> bool:
-        """Reads a client that the loop does not read, at most so much; False when nothing was there (or all is over)."""
+        """Reads a client that the loop does not read, at most so much; False when there was nothing, or all is over."""
         try:
             size = receiver.recv_into(self._view[:limit_bytes])
         except OSError as error:

@@ -14,3 +14,16 @@ class BenchFailedError(FanwiseError, RuntimeError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class OptionError(FanwiseError, ValueError):
+    """An option whose value cannot be used; says what is allowed."""
+
+    def __init__(self, option: str, value: object, allowed: str) -> None:
+        super().__init__(option, value, allowed)
+        self.option = option
+        self.value = value
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.option} is {self.value!r}: it takes {self.allowed}"

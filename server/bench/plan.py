@@ -38,6 +38,8 @@ class Plan:
         window_messages: When saturating, what is published and not yet at the last healthy client, per channel.
         drain_seconds: What the last messages may take; also the longest standstill.
         flap_seconds: What a flapping client's connection lasts, at least and at most.
+        worker_cpus: Where worker 0, 1, ... is pinned, in turn; empty for nowhere.
+        headers: Of each handshake, each "Name: value".
         server_pid: The server's process; its children count as well. None where nobody knows it.
     """
 
@@ -59,6 +61,7 @@ class Plan:
     workers: int = 1
     server_pid: int | None = None
     worker_cpus: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
     token: str = field(default_factory=new_token)
 
     @property

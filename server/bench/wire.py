@@ -73,16 +73,22 @@ def close_code(payload: bytes) -> int:
 
 
 class Handshake:
-    """The opening of all connections to one URL: one random key serves them all (RFC 6455 section 4.1)."""
+    """The opening of all connections to one URL: one random key serves them all (RFC 6455 section 4.1).
 
-    def __init__(self, url: SplitResult, *, subprotocol: str | None = None) -> None:
+    Args:
+        headers: More lines for the request, each "Name: value".
+    """
+
+    def __init__(self, url: SplitResult, *, subprotocol: str | None, headers: tuple[str, ...] = ()) -> None:
         key = base64.b64encode(os.urandom(16))
         self._accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
         wanted = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+        more = "".join(f"{header}\r\n" for header in headers)
         self.request = (
             f"GET {target} HTTP/1.1\r\nHost: {url.netloc.rpartition('@')[2]}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n{wanted}\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key.decode()}\r\nSec-WebSocket-Version: 13\r\n"
+            f"{wanted}{more}\r\n"
         ).encode()
 
     def refusal(self, answer: bytes) -> str | None:
