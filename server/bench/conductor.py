@@ -17,7 +17,7 @@ from .meter import CpuSample, Watched, cpu_between
 from .plan import Plan
 from .report import Phase, Snapshot
 from .score import Score
-from .worker import CONNECT_SECONDS, REPORT_NS, WARM_SECONDS, run_worker
+from .worker import CONNECT_SECONDS, REPORT_NS, run_worker
 
 _START_NS = 100_000_000  # from the order to measure until it begins: all workers have heard it by then
 _SPARE_SECONDS = 30.0  # what a phase may take beyond its own bound before the run is given up
@@ -50,7 +50,7 @@ class Conductor:
             self._phase("connected", CONNECT_SECONDS)
             self._look()
             self._order(0)
-            self._phase("warm", WARM_SECONDS)
+            self._phase("warm", plan.warmup_seconds)
             score.start_ns = monotonic_ns() + _START_NS
             self._order(score.start_ns)
             self._phase("drained", plan.duration_seconds + plan.drain_seconds)

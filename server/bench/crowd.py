@@ -21,6 +21,7 @@ from .wire import CLOSE, PING, PONG, TEXT, Handshake, close_code
 
 _OPENING_AT_ONCE = 128  # more only queue up in the server's backlog
 _SLOW_TICK_NS = 100_000_000
+_NORMAL = (1000).to_bytes(2, "big")  # the close code of a goodbye
 _TEXT_CHARACTERS = 80  # of what a server says, in a cause or a note
 
 
@@ -54,7 +55,7 @@ class Crowd:
         self._address = resolve(plan.channel_url(0))
         self._open: dict[int, tuple[Connection, Receiver]] = {}  # {fd: client}
         self._waiting = deque([*plan.share(worker), *((channel, Kind.PUBLISHER) for channel in plan.publishes(worker))])
-        self._opening = 0
+        self._opening: set[Connection] = set()
         self._slow: dict[int, Receiver] = {}  # {fd: slow client}
         self._next_slow_ns = 0
         self._flapping: list[tuple[int, int, Connection]] = []  # heap of (when, fd, client that goes then)
@@ -79,7 +80,7 @@ class Crowd:
 
     def tick(self, now_ns: int) -> None:
         """Opens those who wait to be, reads for the slow, and sends the flapping away."""
-        while self._waiting and self._opening < _OPENING_AT_ONCE:
+        while self._waiting and len(self._opening) < _OPENING_AT_ONCE:
             self._begin(*self._waiting.popleft())
         if self._slow and now_ns >= self._next_slow_ns:
             self._next_slow_ns = now_ns + _SLOW_TICK_NS
@@ -102,13 +103,16 @@ class Crowd:
         """Closes all sockets."""
         self.ending = True
         for connection, _ in self._open.values():
-            connection.close(abort=True)
+            connection.send(CLOSE, _NORMAL)
+            connection.close()
+        for connection in self._opening:
+            connection.close()
         self._open.clear()
+        self._opening.clear()
         self.engine.close()
 
     def _begin(self, channel: int, kind: Kind) -> None:
-        self._opening += 1
-        Connection(
+        connection = Connection(
             self.engine,
             handshake=self._handshakes[channel],
             address=self._address,
@@ -117,6 +121,7 @@ class Crowd:
             on_open=self._opened,
             on_fail=self._failed,
         )
+        self._opening.add(connection)
 
     def _lane(self, channel: int, kind: Kind) -> Lane:
         if (channel, kind) not in self._lanes:
@@ -132,7 +137,7 @@ class Crowd:
         fd, kind = connection.fd, connection.kind
         receiver = Receiver(self._lane(connection.channel, kind), connection.socket.recv_into)
         self._open[fd] = (connection, receiver)
-        self._opening -= 1
+        self._opening.discard(connection)
         if kind is Kind.PUBLISHER:
             self.publishers[connection.channel] = connection
         if kind in (Kind.SLOW, Kind.STALLED):
@@ -157,7 +162,7 @@ class Crowd:
         self.ready += connection.kind is not Kind.HEALTHY  # of the others nobody waits for the answer
 
     def _failed(self, connection: Connection, reason: str) -> None:
-        self._opening -= 1
+        self._opening.discard(connection)
         if connection.kind is Kind.FLAPPING and self.start_ns and not self.ending:
             self.notes[f"a flapping client could not come back: {reason}"] += 1
             self._waiting.append((connection.channel, connection.kind))
@@ -169,7 +174,7 @@ class Crowd:
         """Half of them say goodbye, half of them vanish."""
         self.flaps += 1
         if self.flaps % 2:
-            connection.send(CLOSE, b"\x03\xe8")
+            connection.send(CLOSE, _NORMAL)
         self._leave(fd).close(abort=not self.flaps % 2)
         if not self.ending:
             self._waiting.append((connection.channel, Kind.FLAPPING))

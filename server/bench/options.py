@@ -92,6 +92,7 @@ def check_plan(plan: Plan) -> Plan:
     most = hard - _SPARE_FILES - plan.channels
     odd = plan.slow + plan.stalled + plan.flapping
     rules: list[tuple[bool, str, object, str]] = [
+        (1 <= plan.workers <= plan.clients, "--workers", plan.workers, f"1 to the {plan.clients} clients"),
         (1 <= plan.channels <= plan.clients, "--channels", plan.channels, f"1 to the {plan.clients} clients"),
         (
             1 <= plan.clients <= most * plan.workers,
@@ -113,7 +114,6 @@ def check_plan(plan: Plan) -> Plan:
         ),
         (plan.rate is None or 0 < plan.rate <= 1e6, "--rate", plan.rate, "messages a second, up to 1,000,000"),  # noqa: PLR2004
         (1 <= plan.window_messages <= 1 << 16, "--window", plan.window_messages, f"1 to {1 << 16} messages"),
-        (1 <= plan.workers <= plan.clients, "--workers", plan.workers, f"1 to the {plan.clients} clients"),
         (plan.slow_bytes_per_second >= 10, "--slow-bytes", plan.slow_bytes_per_second, "10 bytes a second or more"),  # noqa: PLR2004
         (plan.dialect in DIALECTS, "--dialect", plan.dialect, " or ".join(DIALECTS)),
         (plan.server_pid is None or plan.server_pid > 0, "--server-pid", plan.server_pid, "the number of a process"),

@@ -36,6 +36,7 @@ class Plan:
     Attributes:
         rate: Messages a second over all channels, at fixed times; None saturates.
         window_messages: When saturating, what is published and not yet at the last healthy client, per channel.
+        warmup_seconds: What the messages of the warm-up may take to be everywhere.
         drain_seconds: What the last messages may take; also the longest standstill.
         flap_seconds: What a flapping client's connection lasts, at least and at most.
         worker_cpus: Where worker 0, 1, ... is pinned, in turn; empty for nowhere.
@@ -55,6 +56,7 @@ class Plan:
     window_messages: int = 64
     duration_seconds: float = 5.0
     warmup_messages: int = 5
+    warmup_seconds: float = 10.0
     drain_seconds: float = 5.0
     slow_bytes_per_second: int = 4096
     flap_seconds: tuple[float, float] = (0.2, 1.0)

@@ -17,7 +17,7 @@ class Publisher:
     """The sending half of a publishing connection. Sequences begin at 1.
 
     Args:
-        done: The sequence that the last healthy client waits for, as far as known.
+        done: The sequence that the last healthy client waits for, as far as known; 0 when there is none.
     """
 
     def __init__(
@@ -92,7 +92,8 @@ class Publisher:
         self.blocked = bool(self._outgoing)
 
     def _fill_window(self, now_ns: int) -> None:
-        room = self._done() + self._window - 1 - self.sequence
+        done = self._done()
+        room = done + self._window - 1 - self.sequence if done else 0  # with nobody there, nothing frees the window
         while room > 0 and len(self._outgoing) < _OUTGOING_BYTES:
             self.publish(now_ns)
             room -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
@@ -63,7 +64,8 @@ async def _write(websocket: WebSocket, queue: asyncio.Queue[str]) -> None:
         while True:
             await websocket.send_text(await queue.get())
     except asyncio.CancelledError:
-        await websocket.close(4008, "slow: the queue overflowed")
+        with suppress(WebSocketDisconnect, RuntimeError):  # of one that left by itself nothing is there to close
+            await websocket.close(4008, "slow: the queue overflowed")
         raise
     except WebSocketDisconnect:
         return

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from . import record
 from .capacity import Capacity, find_capacity
 from .conductor import Conductor
 from .display import make_display
@@ -19,6 +18,7 @@ from .meter import cpus
 from .options import Options
 from .page import page
 from .plan import Plan, new_token
+from .record import of_capacity, of_everything, of_run
 from .score import Score
 from .text import capacity_lines, factor_lines, lines, load
 from .versus import Factors, compare
@@ -106,10 +106,10 @@ class Session:
         if not options.json_file and not options.html_file:
             return
         factors = {"rival": options.against, **self._factors.record()} if self._factors else None
-        whole = record.of_everything(
-            [record.of_run(name, score) for name, score in self._runs],
+        whole = of_everything(
+            [of_run(name, score) for name, score in self._runs],
             factors=factors,
-            capacity=record.of_capacity(self._capacity) if self._capacity else None,
+            capacity=of_capacity(self._capacity) if self._capacity else None,
         )
         if options.json_file:
             Path(options.json_file).write_text(json.dumps(whole, indent=1) + "\n")

@@ -12,11 +12,14 @@ from .score import Score
 class Factors:
     """How many times better Fanwise was; below 1 it was worse. None where it cannot be told.
 
+    Where the generator limited Fanwise, factors are told as lower bounds; where it limited the rival, not at all.
+
     Attributes:
         limited: Why the figures of one of them are the generator's: {server: reason}.
         stopped: The rival delivered nothing at all, or not everything.
     """
 
+    rival: str
     throughput: float | None
     p99: float | None
     cpu: float | None
@@ -25,19 +28,17 @@ class Factors:
 
     def sentences(self) -> list[str]:
         """What to tell."""
-        told = [
-            f"{sentence.format(factor)}"
-            for sentence, factor in (
-                ("{:.1f} times the deliveries per second", self.throughput),
-                ("{:.1f} times less latency (p99)", self.p99),
-                ("{:.1f} times less CPU for each delivery", self.cpu),
-            )
-            if factor is not None
-        ]
-        if self.stopped:
-            told.append(self.stopped)
-        told += [f"no verdict on {name}: {reason}" for name, reason in self.limited.items()]
-        return told or ["nothing can be compared"]
+        told = [f"no verdict on {name}: {reason}" for name, reason in self.limited.items()]
+        if self.rival in self.limited:
+            return told
+        least = "at least " if self.limited else ""
+        named = (
+            ("times the deliveries per second", self.throughput),
+            ("times less latency (p99)", self.p99),
+            ("times less CPU for each delivery", self.cpu),
+        )
+        factors = [f"{least}{factor:.1f} {name}" for name, factor in named if factor is not None]
+        return [*factors, *([self.stopped] if self.stopped else []), *told] or ["nothing can be compared"]
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
@@ -55,6 +56,7 @@ def compare(ours: Score, theirs: Score, *, rival: str) -> Factors:
     """The factors; those of throughput only when saturated: at a fixed rate both deliver what they are given."""
     saturated = ours.plan.rate is None
     return Factors(
+        rival=rival,
         throughput=_ratio(ours.deliveries_per_second, theirs.deliveries_per_second) if saturated else None,
         p99=_ratio(theirs.quantile_ms("p99"), ours.quantile_ms("p99")),
         cpu=_ratio(theirs.cpu_per_delivery_ns, ours.cpu_per_delivery_ns),

@@ -25,7 +25,6 @@ from .report import Phase, Snapshot
 
 REPORT_NS = 250_000_000
 CONNECT_SECONDS = 60.0
-WARM_SECONDS = 10.0
 _WARMUP_RATE = 50.0  # messages a second: one is there before the next one comes
 _OTHERS_SECONDS = 0.001  # how often to look whether the clients of other workers have made room
 
@@ -75,7 +74,7 @@ class Worker:
         now_ns, count = monotonic_ns(), self._plan.warmup_messages
         for publisher in self._publishers.values():
             publisher.at_rate(_WARMUP_RATE, start_ns=now_ns, stop_ns=now_ns + int((count - 0.5) / _WARMUP_RATE * 1e9))
-        self._until(self._is_warm, WARM_SECONDS)
+        self._until(self._is_warm, self._plan.warmup_seconds)
         gc.collect()
         gc.freeze()
         gc.disable()  # nothing here refers to itself in a circle
