@@ -16,7 +16,7 @@ from .wire import ProtocolViolation
 
 BUFFER_BYTES = 1 << 18
 _EVENTS = 256  # in one turn: between two turns the publisher has its say
-_FINE_SECONDS = 0.002  # epoll counts in whole milliseconds; below, select waits for it
+_FINE_SECONDS = 0.002  # the last of a wait is left to select, which counts in microseconds
 
 GONE = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 
@@ -71,8 +71,10 @@ class Engine:
 
     def turn(self, timeout_seconds: float) -> None:
         """Waits for at most so long, then reads whatever can be read, once."""
-        if timeout_seconds > 0:
-            select.select([self._epoll], [], [], timeout_seconds)  # to the microsecond; epoll counts in milliseconds
+        if timeout_seconds >= _FINE_SECONDS:
+            timeout_seconds -= 0.001  # epoll counts in milliseconds, and rounds up
+        elif timeout_seconds > 0:
+            select.select([self._epoll], [], [], timeout_seconds)
             timeout_seconds = 0
         events = self._epoll.poll(timeout_seconds, _EVENTS)
         if events:
