@@ -7,6 +7,7 @@ from math import log2
 
 Point = tuple[float, float]
 
+BAR_FACTOR = 2 ** (1 / 8)  # where a bar of a distribution ends, as a multiple of where it begins
 _WIDTH, _HEIGHT = 760, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 56, 10, 24
 _INNER_WIDTH = _WIDTH - _LEFT - _RIGHT
@@ -18,13 +19,13 @@ def bars(points: list[Point]) -> str:
     """A distribution: x (above 0, logarithmic) is where a bar begins, y is its share."""
     if not points:
         return "<p class=soft>nothing to show</p>"
-    low, high = log2(points[0][0]), log2(points[-1][0]) + 0.25
+    low, high = log2(points[0][0]), log2(points[-1][0] * BAR_FACTOR)
     top = max(share for _, share in points)
     drawn = []
     for index, (start, share) in enumerate(points):
-        following = points[index + 1][0] if index + 1 < len(points) else start * 1.125
+        following = points[index + 1][0] if index + 1 < len(points) else start * BAR_FACTOR
         left = _across(log2(start), low, high)
-        width = max(_across(log2(min(following, start * 1.125)), low, high) - left - 0.5, 1.0)
+        width = max(_across(log2(min(following, start * BAR_FACTOR)), low, high) - left - 0.5, 1.0)
         height = share / top * _INNER_HEIGHT
         base = _TOP + _INNER_HEIGHT - height
         drawn.append(

@@ -55,10 +55,12 @@ class Conductor:
             self._order(score.start_ns)
             self._phase("drained", plan.duration_seconds + plan.drain_seconds)
             score.stopped_ns = monotonic_ns()
+            score.mark()
             self._look()
             self._order(0)
             self._phase("finished", _FINISH_SECONDS)
-            score.mark(monotonic_ns())
+            if score.has_more:
+                score.mark()
         return score
 
     @contextmanager
@@ -122,7 +124,7 @@ class Conductor:
     def _progress(self, name: str, now_ns: int) -> None:
         self._look()
         if name == "drained" and now_ns > self._score.start_ns:
-            self._score.mark(now_ns)
+            self._score.mark()
         self._on_progress(name, self._score)
 
     def _look(self) -> None:

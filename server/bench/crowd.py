@@ -21,6 +21,7 @@ from .wire import CLOSE, PING, PONG, TEXT, Handshake, close_code
 
 _OPENING_AT_ONCE = 128  # more only queue up in the server's backlog
 _SLOW_TICK_NS = 100_000_000
+_UNREAD = (Kind.SLOW, Kind.STALLED)  # not read as soon as something is there
 _NORMAL = (1000).to_bytes(2, "big")  # the close code of a goodbye
 _TEXT_CHARACTERS = 80  # of what a server says, in a cause or a note
 
@@ -92,12 +93,14 @@ class Crowd:
             if fd in self._open and self._open[fd][0] is connection:
                 self._flap(fd, connection)
 
-    def fates(self) -> None:
-        """At the end: reads what slow and stalled clients have left lying, to learn how it ended for them."""
+    def fates(self) -> bool:
+        """At the end: reads what slow and stalled clients have left lying, to learn how it ended for them.
+
+        Returns whether anything was there: then there may be more, and a close frame behind it.
+        """
         self.ending = True
-        for fd, (connection, receiver) in list(self._open.items()):
-            if connection.kind in (Kind.SLOW, Kind.STALLED):
-                self._drain(fd, receiver)
+        late = [(fd, receiver) for fd, (connection, receiver) in self._open.items() if connection.kind in _UNREAD]
+        return any([self._drain(fd, receiver) for fd, receiver in late])  # noqa: C419 - all of them, not up to one
 
     def close(self) -> None:
         """Closes all sockets."""
@@ -140,7 +143,7 @@ class Crowd:
         self._opening.discard(connection)
         if kind is Kind.PUBLISHER:
             self.publishers[connection.channel] = connection
-        if kind in (Kind.SLOW, Kind.STALLED):
+        if kind in _UNREAD:
             self.engine.watch(fd, GONE, partial(self._hung_up, fd, receiver))
             if kind is Kind.SLOW:
                 self._slow[fd] = receiver
@@ -189,9 +192,11 @@ class Crowd:
         """The server has ended a connection that is not read (or is read slowly): what is left says why."""
         self._drain(fd, receiver)
 
-    def _drain(self, fd: int, receiver: Receiver) -> None:
+    def _drain(self, fd: int, receiver: Receiver) -> bool:
+        some = False
         while fd in self._open and self.engine.read_some(fd, receiver, BUFFER_BYTES):
-            pass
+            some = True
+        return some
 
     def _lost(self, fd: int, cause: str) -> None:
         if fd not in self._open:
@@ -200,7 +205,7 @@ class Crowd:
         connection.close()
         if connection.kind is Kind.PUBLISHER:
             self.publisher_gone(connection.channel)
-        if self.ending and connection.kind not in (Kind.SLOW, Kind.STALLED):
+        if self.ending and connection.kind not in _UNREAD:
             return
         self.drop_counts[connection.kind, cause] += 1
         if sum(self.drop_counts.values()) <= MAX_DROPS:

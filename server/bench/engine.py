@@ -1,7 +1,8 @@
 """The receiving loop: epoll, one `recv` per readable client, one comparison of memory per `recv`.
 
-Measured on the saturated case of 1,000 clients and 128 bytes: 0.6 us of Python per `recv` of 64 messages, beside the
-4 us that the kernel takes to copy them; a C program that parses each frame gets no more out of the same server.
+Measured with 1,000 clients, 128 bytes, saturated: 4.7 us per `recv` of 64 messages, kernel included: 73 ns of the
+generator's CPU per delivery. A C program that parses each frame gets no more out of the same server (11 to 12.5 million
+deliveries a second, both). A callback for each frame from a WebSocket library in Cython takes 2,000 ns per delivery.
 """
 
 from __future__ import annotations

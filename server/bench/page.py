@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from html import escape
+from math import floor, log
 from typing import Any
 
-from .charts import Point, bars, curve, marks
+from .charts import BAR_FACTOR, Point, bars, curve, marks
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #667085; --line: #d5dae1; --paper: #fff; --accent: #2563eb;
@@ -147,16 +148,10 @@ def _distribution(histogram: list[dict[str, Any]]) -> list[Point]:
     total = sum(entry["deliveries"] for entry in histogram)
     grouped: dict[float, int] = {}
     for entry in histogram:
-        step = _octave_step(max(entry["from_ms"], 1e-3))
+        middle_ms = (entry["from_ms"] + entry["to_ms"]) / 2
+        step = BAR_FACTOR ** floor(log(max(middle_ms, 1e-3), BAR_FACTOR))
         grouped[step] = grouped.get(step, 0) + entry["deliveries"]
     return [(step, count / total) for step, count in sorted(grouped.items())]
-
-
-def _octave_step(milliseconds: float, steps: int = 8) -> float:
-    low = 1e-3
-    while low * 2 <= milliseconds:
-        low *= 2
-    return float(low * (1 + int((milliseconds / low - 1) * steps) / steps))
 
 
 def _throughput(timeline: list[dict[str, Any]]) -> list[Point]:

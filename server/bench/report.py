@@ -13,7 +13,10 @@ MAX_DROPS = 10_000  # that are told one by one; beyond, they are only counted
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A connection that the server (or the network) ended: seconds since the measurement began, and the cause."""
+    """A connection that the server (or the network) ended: when, in seconds of the measurement, and the cause.
+
+    Of a client that does not read, the cause comes to light when its connection is cut, or else at the end.
+    """
 
     at_seconds: float
     kind: Kind

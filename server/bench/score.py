@@ -68,15 +68,22 @@ class Score:
         if snapshot.server_cpu_seconds is not None:
             self.server.cpu_seconds = snapshot.server_cpu_seconds
 
-    def mark(self, now_ns: int) -> None:
-        """Ends a piece of the timeline."""
+    def mark(self) -> None:
+        """Ends a piece of the timeline at the newest snapshot; without one since the last time, nothing does."""
+        at_seconds = (max((last.at_ns for last in self._last.values()), default=0) - self.start_ns) / 1e9
+        if at_seconds <= (self.moments[-1].at_seconds if self.moments else 0.0):
+            return
         recent, self._recent = self._recent, Histogram()
-        at_seconds = (now_ns - self.start_ns) / 1e9
         before = sum(moment.dropped for moment in self.moments)
         p50_ms, p99_ms = recent.quantile_ns(0.5) / 1e6, recent.quantile_ns(0.99) / 1e6
         self.moments.append(Moment(at_seconds, recent.total, p50_ms, p99_ms, self.dropped() - before))
         if len(self.moments) > MAX_MOMENTS:
             self.moments = [_joined(*self.moments[i : i + 2]) for i in range(0, len(self.moments), 2)]
+
+    @property
+    def has_more(self) -> bool:
+        """Something came, or somebody was dropped, since the timeline's last piece."""
+        return bool(self._recent.total) or self.dropped() > sum(moment.dropped for moment in self.moments)
 
     def count(self, name: str, *kinds: Kind) -> int:
         """The sum of a counter of `Tally` over all workers, for the kinds given."""

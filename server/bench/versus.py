@@ -28,7 +28,7 @@ class Factors:
 
     def sentences(self) -> list[str]:
         """What to tell."""
-        told = [f"no verdict on {name}: {reason}" for name, reason in self.limited.items()]
+        told = [*([self.stopped] if self.stopped else []), *self._unknown()]
         if self.rival in self.limited:
             return told
         least = "at least " if self.limited else ""
@@ -38,7 +38,10 @@ class Factors:
             ("times less CPU for each delivery", self.cpu),
         )
         factors = [f"{least}{factor:.1f} {name}" for name, factor in named if factor is not None]
-        return [*factors, *([self.stopped] if self.stopped else []), *told] or ["nothing can be compared"]
+        return [*factors, *told] or ["nothing can be compared"]
+
+    def _unknown(self) -> list[str]:
+        return [f"no verdict on {name}: {reason}" for name, reason in self.limited.items()]
 
     def record(self) -> dict[str, Any]:
         """As plain data."""

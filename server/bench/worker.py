@@ -25,6 +25,8 @@ from .report import Phase, Snapshot
 
 REPORT_NS = 250_000_000
 CONNECT_SECONDS = 60.0
+_FATES_NS = 2_000_000_000  # for the rest of what stalled clients were sent
+_QUIET_NS = 200_000_000  # and then nothing more is to be expected
 _WARMUP_RATE = 50.0  # messages a second: one is there before the next one comes
 _OTHERS_SECONDS = 0.001  # how often to look whether the clients of other workers have made room
 
@@ -62,7 +64,7 @@ class Worker:
         self._measure(start_ns)
         self._answer("drained")
         self._order()
-        crowd.fates()
+        self._learn_fates()
         self._report()
         self._answer("finished")
 
@@ -104,6 +106,14 @@ class Worker:
         self._undelivered = self._crowd.behind(self._board.all_sent())
         if server and server_began:
             self._server_cpu_seconds = cpu_between(server_began, server.cpu())
+        self._report()
+
+    def _learn_fates(self) -> None:
+        moved_ns, limit_ns = monotonic_ns(), monotonic_ns() + _FATES_NS
+        while monotonic_ns() - moved_ns < _QUIET_NS and monotonic_ns() < limit_ns:
+            if self._crowd.fates():
+                moved_ns = monotonic_ns()
+            self._step()
 
     def _is_drained(self) -> bool:
         return self._board.all_finished() and not self._crowd.behind(self._board.all_sent())

@@ -44,7 +44,7 @@ def snapshot(worker: int = 0, **changes: Any) -> Snapshot:
     """Of a worker that has seen nothing, but for `changes`."""
     values: dict[str, Any] = {
         "worker": worker,
-        "at_ns": START_NS,
+        "at_ns": START_NS + 1_000_000_000,
         "tallies": {kind: Tally() for kind in Kind},
         "published": {},
         "open_clients": {},
@@ -86,7 +86,7 @@ def score(
         **changes,
     }
     made.add(snapshot(**values))
-    made.mark(START_NS + 1_000_000_000)
+    made.mark()
     return made
 
 

@@ -42,8 +42,9 @@ def test_the_timeline_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_MOMENTS", 10)
     long = Score(Plan(url="ws://h/"), start_ns=START_NS)
     for second in range(100):
-        long.add(snapshot(tallies=delivered(second, MILLISECOND)))
-        long.mark(START_NS + second * 1_000_000_000)
+        long.add(snapshot(tallies=delivered(second, MILLISECOND), at_ns=START_NS + second * 1_000_000_000))
+        long.mark()
+        long.mark()
         assert len(long.moments) <= 10
     assert sum(moment.deliveries for moment in long.moments) == sum(range(100))
     assert long.moments[-1].at_seconds == 99
