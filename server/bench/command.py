@@ -10,7 +10,7 @@ import click
 from .capacity import Bound
 from .dialects import DIALECTS
 from .errors import BenchFailedError, OptionError
-from .options import Options, check_plan, check_url, parse_seconds, parse_share
+from .options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
 from .plan import Plan
 
 _RIVALS = ("tutorial", "queue")
@@ -70,8 +70,8 @@ def read_options(given: dict[str, Any]) -> Options:
         plan=check_plan(plan),
         capacity=capacity,
         against=given["against"],
-        json_file=given["json_file"],
-        html_file=given["html_file"],
+        json_file=check_file("--json", given["json_file"]),
+        html_file=check_file("--html", given["html_file"]),
         pin=given["pin"] if given["pin"] is not None else given["url"] is None,
     )
 

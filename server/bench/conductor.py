@@ -113,7 +113,7 @@ class Conductor:
                 self._score.add(said)
             elif isinstance(said, Phase):
                 if said.name == "failed":
-                    raise BenchFailedError(f"process {worker} of the generator failed:\n{said.problem}")
+                    raise BenchFailedError(f"process {worker} of the generator failed: {said.problem}")
                 problems += [said.problem] if said.problem else []
                 del waiting[worker]
 

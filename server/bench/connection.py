@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult
 
 from .engine import GONE, Engine
+from .errors import BenchFailedError
 from .plan import Kind
 from .wire import Handshake, client_frame
 
@@ -106,8 +107,11 @@ def resolve(url: SplitResult) -> tuple[int, tuple[str, int]]:
     """(family, address) of a `ws://` URL.
 
     Raises:
-        OSError: The name is not known.
+        BenchFailedError: The name is not known.
     """
-    found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise BenchFailedError(f"{url.hostname} is no host that can be reached: {error.strerror}") from error
     family, _, _, _, address = found[0]
     return family, (str(address[0]), int(address[1]))

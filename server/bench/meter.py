@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from .errors import BenchFailedError
+
 _PROC = Path("/proc")
 
 
@@ -29,11 +31,14 @@ class Watched:
     """A process and the children that it has now: looking for them takes milliseconds, asking them does not.
 
     Raises:
-        psutil.NoSuchProcess: There is no such process.
+        BenchFailedError: There is no such process.
     """
 
     def __init__(self, pid: int) -> None:
-        parent = psutil.Process(pid)
+        try:
+            parent = psutil.Process(pid)
+        except psutil.NoSuchProcess as error:
+            raise BenchFailedError(f"there is no process {pid}") from error
         self._processes = [parent, *parent.children(recursive=True)]
 
     def cpu(self) -> CpuSample:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from .capacity import Bound
@@ -80,6 +82,17 @@ def check_url(url: str, channels: int) -> str:
     if channels > 1 and CHANNEL_FIELD not in url:
         raise OptionError("--url", url, f"a URL with {CHANNEL_FIELD} in it, since there are {channels} channels")
     return url
+
+
+def check_file(option: str, path: str | None) -> str | None:
+    """The path, if a file can be written there: better told before the run than after it.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    if path is not None and (Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK)):
+        raise OptionError(option, path, "a file in a directory that exists and can be written to")
+    return path
 
 
 def check_plan(plan: Plan) -> Plan:

@@ -14,6 +14,7 @@ from ctypes import Array, c_uint64
 from multiprocessing.connection import Connection as Pipe
 from time import monotonic_ns
 
+from ..errors import FanwiseError
 from .board import Board
 from .crowd import Crowd
 from .histogram import Histogram
@@ -225,5 +226,7 @@ def run_worker(plan: Plan, index: int, cells: Array[c_uint64], pipe: Pipe) -> No
             worker.close()
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return  # whoever started us is gone, or wants us to be
+    except FanwiseError as error:
+        pipe.send(Phase(index, "failed", str(error)))
     except Exception:  # noqa: BLE001 - the process ends with it; the one who started us tells the user
         pipe.send(Phase(index, "failed", traceback.format_exc()))

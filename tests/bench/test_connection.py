@@ -10,6 +10,7 @@ from websockets.utils import accept_key
 
 from server.bench.connection import Connection, resolve
 from server.bench.engine import Engine
+from server.bench.errors import BenchFailedError
 from server.bench.plan import Kind
 from server.bench.wire import Handshake
 
@@ -86,6 +87,12 @@ def test_a_refusal_is_told(opening: Opening, answer: bytes, says: str) -> None:
         peer.shutdown(socket.SHUT_WR)
         opening.until(lambda: opening.failed)
     assert says in opening.failed[0]
+
+
+def test_a_host_that_is_none() -> None:
+    """Is named."""
+    with pytest.raises(BenchFailedError, match=r"nowhere\.invalid is no host"):
+        resolve(urlsplit("ws://nowhere.invalid/"))
 
 
 def test_nobody_listens(opening: Opening) -> None:

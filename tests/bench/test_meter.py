@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 
+from server.bench.errors import BenchFailedError
 from server.bench.meter import CpuSample, Watched, cpu_between, cpus, waited_seconds
 
 
@@ -36,7 +37,7 @@ def test_one_that_has_ended() -> None:
     child.communicate(b"\n")
     assert watched.rss_bytes() == 0
     assert watched.cpu().ticks_seconds == 0
-    with pytest.raises(psutil.NoSuchProcess):
+    with pytest.raises(BenchFailedError, match=f"there is no process {child.pid}"):
         Watched(child.pid)
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from server.bench.errors import OptionError
-from server.bench.options import check_plan, check_url, parse_seconds, parse_share
+from server.bench.options import check_file, check_plan, check_url, parse_seconds, parse_share
 from server.bench.plan import Plan
 
 
@@ -78,6 +79,15 @@ def test_bad_plans(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError) as caught:
         check_plan(Plan(**{"url": "ws://h/", **changes}))
     assert says in str(caught.value)
+
+
+def test_files_are_checked_before_the_run(tmp_path: Path) -> None:
+    """A run takes minutes at times, and its figures should not be lost for a typing error."""
+    assert check_file("--json", None) is None
+    assert check_file("--json", str(tmp_path / "run.json"))
+    for path in (tmp_path, tmp_path / "nowhere" / "run.json"):
+        with pytest.raises(OptionError, match=r"--json is .*: it takes a file in a directory that exists"):
+            check_file("--json", str(path))
 
 
 def test_a_good_plan() -> None:
