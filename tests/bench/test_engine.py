@@ -99,6 +99,34 @@ def test_a_member_on_the_stream_that_skips(room: Room) -> None:
     assert all(receiver.position == room.lane.stream.end for receiver in room.receivers)
 
 
+def test_a_ping_in_the_middle_of_a_turn(room: Room) -> None:
+    """Those before and after it, who get the same, all count."""
+    for _ in range(4):
+        room.join()
+    room.send(frame(1))
+    room.engine.turn(1)
+    for number, peer in enumerate(room.peers):
+        peer.sendall((server_frame(b"", opcode=PING) if number == 2 else b"") + frame(2))
+    room.engine.turn(1)
+    assert (room.tally.deliveries, room.progress.lowest) == (8, 3)
+
+
+def test_a_stream_that_starts_anew_in_the_middle_of_a_turn(room: Room) -> None:
+    """What others received of the old one, in the same turn, is accounted for before it is forgotten."""
+    for _ in range(3):
+        room.join()
+    room.send(frame(1))
+    room.engine.turn(1)
+    room.peers[0].sendall(frame(2))
+    room.peers[1].sendall(frame(2))
+    room.peers[2].sendall(frame(1000))
+    room.engine.turn(1)
+    assert (room.tally.deliveries, room.tally.lost, room.progress.lowest) == (6, 998, 3)
+    room.peers[0].sendall(frame(3))
+    room.engine.turn(1)
+    assert room.receivers[0].expected == 4
+
+
 def test_ends_and_controls_are_handed_out(room: Room) -> None:
     """A ping, a violation, an end; and the others are read in the same turn."""
     for _ in range(4):
