@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +73,34 @@ def cpu_between(before: CpuSample, after: CpuSample) -> float:
     return exact if exact > 0 and before.threads == after.threads else ticks
 
 
-def waited_seconds() -> float:
-    """How long this process has stood in line for a CPU, as far as the kernel tells."""
-    return _schedule(_PROC / "self")[1] / 1e9
+@dataclass(frozen=True, slots=True)
+class OwnSample:
+    """What this process and the CPUs that it may use have done so far, in seconds."""
+
+    at_seconds: float
+    cpu_seconds: float
+    waited_seconds: float
+    idle_seconds: dict[int, float]  # {CPU: idle}
+
+
+def sample_self() -> OwnSample:
+    """This process, now."""
+    times = psutil.cpu_times(percpu=True)
+    idle_seconds = {cpu: times[cpu].idle + times[cpu].iowait for cpu in cpus() if cpu < len(times)}
+    waited = _schedule(_PROC / "self")[1] / 1e9
+    return OwnSample(time.monotonic(), time.process_time(), waited, idle_seconds)
+
+
+def contended_seconds(before: OwnSample, after: OwnSample) -> float:
+    """How long this process stood in line for a CPU that somebody else used, at most.
+
+    The kernel also calls it waiting while an idle CPU wakes up for us: long, on virtual machines. But what is
+    not idle, and not ours, was somebody else's: no CPU that we may use was taken for longer than the least of them.
+    """
+    wall, own = after.at_seconds - before.at_seconds, after.cpu_seconds - before.cpu_seconds
+    taken = [wall - (after.idle_seconds[cpu] - idle) for cpu, idle in before.idle_seconds.items()]
+    others = max(min(taken, default=wall) - own, 0.0)
+    return min(after.waited_seconds - before.waited_seconds, others)
 
 
 def cpus() -> list[int]:

@@ -29,7 +29,7 @@ class Snapshot:
 
     Attributes:
         undelivered: At the end: messages that healthy clients still waited for, summed over them.
-        waited_seconds: How long this process stood in line for a CPU, as the kernel says; 0 where it does not.
+        waited_seconds: At the end: how long this process stood in line for a CPU that others used; 0 if nobody knows.
         notes: What the server refused or the connecting met: {sentence: times}.
     """
 

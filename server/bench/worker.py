@@ -18,7 +18,7 @@ from ..errors import FanwiseError
 from .board import Board
 from .crowd import Crowd
 from .histogram import Histogram
-from .meter import Watched, cpu_between, waited_seconds
+from .meter import Watched, contended_seconds, cpu_between, sample_self
 from .payload import Payloads
 from .plan import Kind, Plan
 from .publisher import Publisher
@@ -44,7 +44,7 @@ class Worker:
         self._crowd.publisher_gone = self._publisher_gone
         self._publishers: dict[int, Publisher] = {}  # {channel: its publisher}
         self._next_report_ns = 0
-        self._cpu_began = self._waited_began = 0.0
+        self._cpu_began = 0.0
         self._server_cpu_seconds: float | None = None
         self._idle_seconds = 0.02 if plan.workers == 1 else _OTHERS_SECONDS
         self._undelivered = 0
@@ -99,11 +99,13 @@ class Worker:
             else:
                 shift_ns = int(channel / plan.rate * 1e9)  # channels take turns
                 publisher.at_rate(plan.rate / plan.channels, start_ns=start_ns + shift_ns, stop_ns=stop_ns)
-        self._cpu_began, self._waited_began = time.process_time(), waited_seconds()
+        began = sample_self()
+        self._cpu_began = began.cpu_seconds
         self._until(lambda: monotonic_ns() >= stop_ns, plan.duration_seconds)
         self._until(self._is_drained, plan.drain_seconds)
-        self._cpu_seconds = time.process_time() - self._cpu_began
-        self._waited_seconds = waited_seconds() - self._waited_began
+        ended = sample_self()
+        self._cpu_seconds = ended.cpu_seconds - began.cpu_seconds
+        self._waited_seconds = contended_seconds(began, ended)
         self._undelivered = self._crowd.behind(self._board.all_sent())
         if server and server_began:
             self._server_cpu_seconds = cpu_between(server_began, server.cpu())
@@ -202,7 +204,7 @@ class Worker:
             lag=lag,
             late=late,
             cpu_seconds=self._cpu_seconds or time.process_time() - self._cpu_began,
-            waited_seconds=self._waited_seconds or waited_seconds() - self._waited_began,
+            waited_seconds=self._waited_seconds,
             undelivered=self._undelivered,
             flaps=crowd.flaps,
             notes=dict(crowd.notes),

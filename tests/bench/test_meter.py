@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from server.bench.errors import BenchFailedError
-from server.bench.meter import CpuSample, Watched, cpu_between, cpus, waited_seconds
+from server.bench.meter import CpuSample, OwnSample, Watched, contended_seconds, cpu_between, cpus, sample_self
 
 
 def test_this_process_uses_cpu_and_memory() -> None:
@@ -49,6 +49,25 @@ def test_threads_that_come_and_go() -> None:
 
 
 def test_where_we_are() -> None:
-    """At least one CPU, and no negative waiting."""
+    """At least one CPU, and no negative waiting for it."""
     assert cpus()
-    assert waited_seconds() >= 0
+    now = sample_self()
+    assert set(now.idle_seconds) == set(cpus())
+    assert 0 <= contended_seconds(now, sample_self()) < 60
+
+
+@pytest.mark.parametrize(
+    ("idle", "waited", "contended"),
+    [
+        ({1: 4.0}, 3.9, 0.0),  # the CPU was ours or idle: it only took long to wake up
+        ({1: 1.0}, 3.9, 3.0),  # somebody else had it for three seconds
+        ({1: 1.0}, 2.0, 2.0),
+        ({0: 4.5, 1: 1.0}, 3.9, 0.0),  # there was another one
+        ({0: 0.5, 1: 1.0}, 3.9, 3.0),
+        ({}, 2.0, 2.0),
+    ],
+)
+def test_standing_in_line(idle: dict[int, float], waited: float, contended: float) -> None:
+    """Of ten seconds, six of them ours."""
+    before = OwnSample(0.0, 0.0, 0.0, dict.fromkeys(idle, 0.0))
+    assert contended_seconds(before, OwnSample(10.0, 6.0, waited, idle)) == pytest.approx(contended)
