@@ -38,10 +38,10 @@ class Payloads:
     def read(self, data: bytes | bytearray, start: int, stop: int) -> tuple[int, int] | None:
         """(sequence, sent_ns) of the message whose marker begins at `start`, or None if any byte of it is wrong."""
         digits = start + TOKEN_BYTES + 2
-        try:
-            sequence, sent_ns = int(data[digits : digits + 10]), int(data[digits + 11 : digits + 30])
-        except ValueError:
+        sequence_digits, sent_digits = data[digits : digits + 10], data[digits + 11 : digits + 30]
+        if not (sequence_digits.isdigit() and sent_digits.isdigit()):  # int() would also take spaces, + and _
             return None
+        sequence, sent_ns = int(sequence_digits), int(sent_digits)
         marker_end = start + MARKER_BYTES
         intact = (
             start + self.size_bytes <= stop

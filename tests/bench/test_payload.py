@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.bench.payload import MIN_BYTES, Payloads
@@ -20,6 +20,7 @@ def test_what_is_built_is_read(sequence: int, sent_ns: int, size_bytes: int) -> 
 
 
 @given(st.integers(0, 127), st.integers(1, 255))
+@example(10, 16)  # a leading zero becomes a space
 def test_any_wrong_byte_is_seen(index: int, change: int) -> None:
     """In the token, the sequence, the time or the filler."""
     built = bytearray(PAYLOADS.build(1234, 987_654_321))
