@@ -30,7 +30,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     queue               a client's window onto a log
     log                 a channel's retained publications
     encoding            how a publication becomes bytes
-    publication, reasons, errors
+    publication, reasons, errors; client_errors: what the Python client raises
 
 The life of a publication: `Broadcaster.publish` appends it to its channel's log and schedules a sweep, and that is all
 that publishing costs. In the next turn of the event loop the `Sweeper` joins what is new into one slice and writes the
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .embedding import FastAPIBroadcaster as Broadcaster
     from .errors import (
         AlreadyConnectedError,
+        AlreadySubscribedError,
         ChannelLimitError,
         ChannelNameError,
         DrainingError,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyConnectedError",
+    "AlreadySubscribedError",
     "Broadcaster",
     "ChannelLimitError",
     "ChannelNameError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -51,7 +50,10 @@ class Access:
         origin = connection.headers.get("origin")
         if origin is None or self._any_origin or origin.lower() in self._origins:
             return True
-        parts = urlsplit(origin.lower())
+        try:
+            parts = urlsplit(origin.lower())
+        except ValueError:  # no URL at all
+            return False
         return bool(parts.netloc) and _same_host(parts.netloc, connection.headers.get("host", "").lower(), parts.scheme)
 
 
@@ -76,5 +78,5 @@ def _given_key(connection: HTTPConnection) -> bytes | None:
 def _decode(text: str) -> bytes:
     try:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except binascii.Error:
+    except ValueError:  # also binascii.Error
         return b""

@@ -213,6 +213,7 @@ class Broadcaster(Publisher, Inspected):
         now = asyncio.get_running_loop().time()
         for channel, queue in client.subscriptions.values():
             self._hub.unsubscribe(channel, queue, time=now)
+        client.subscriptions.clear()
 
     def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

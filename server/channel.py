@@ -90,8 +90,8 @@ class Channel:
     @property
     def cost_bytes(self) -> int:
         """What the channel takes in memory, about. O(1)."""
-        copies = 1 + len(self.groups)  # each encoding in use keeps its own
-        return CHANNEL_BYTES + len(self.log) * PUBLICATION_BYTES + copies * self.log.retained_bytes
+        log = self.log
+        return CHANNEL_BYTES + len(log) * PUBLICATION_BYTES + log.retained_bytes + log.extra_bytes
 
     def halve(self) -> None:
         """Lets go of the older half of the log, but of nothing that ready clients have not got yet."""

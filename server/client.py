@@ -23,15 +23,15 @@ from websockets.datastructures import Headers, HeadersLike
 from websockets.typing import Subprotocol
 
 from .backoff import Backoff
+from .client_errors import ClientError, ClosedError, SubscribeError
 from .downlink import Downlink, Mailbox
-from .errors import ClosedError, SubscribeError
 from .link import Link, Listener, State
 from .publication import Position, check_channel_name
 from .tracking import Track
 from .uplink import Uplink
 from .wire import SUBPROTOCOL, Gap, Message
 
-__all__ = ["FanwiseClient", "Gap", "Message", "Position", "State"]
+__all__ = ["ClientError", "FanwiseClient", "Gap", "Message", "Position", "State"]
 
 logger = logging.getLogger("fanwise.client")
 

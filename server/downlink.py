@@ -12,7 +12,7 @@ from typing import TypeAlias
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from .errors import NotConnectedError, SubscribeError
+from .client_errors import NotConnectedError, SubscribeError
 from .link import Link
 from .publication import Position
 from .tracking import Item, Track

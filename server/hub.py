@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict  # a dict whose first entry is found at once, also when many before it have gone
 from collections.abc import Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -16,6 +18,7 @@ from .queue import Gap, GapReason, Overflow, Queue
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
 _AGE_STEPS: Final = 8  # looks at a log's age per `history_seconds`: it is kept for an eighth longer at most
 _FEW_CHANNELS: Final = 1000  # whose tables are not worth a thought
+_AT_ONCE: Final = 2_000  # channels that are forgotten in one go: some milliseconds of work
 _EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch of an old one once in 10**14 times
 
 
@@ -70,10 +73,12 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._peak = 0  # how many channels there were since the tables were last made
         self._grown: dict[Channel, None] = {}  # channels that were published to, until their logs are within bounds
-        self._idle: dict[Channel, float] = {}  # {channel without clients: since when}, the longest idle first
-        self._aging: dict[
-            Channel, float
-        ] = {}  # {channel with a log: when its age was looked at}, the longest ago first
+        # {channel without clients: since when}, the longest idle first; those that never had a publication apart: they
+        # go first.
+        self._idle: OrderedDict[Channel, float] = OrderedDict()
+        self._empty: OrderedDict[Channel, float] = OrderedDict()
+        # {channel with a log: when its age was looked at}, the longest ago first
+        self._aging: OrderedDict[Channel, float] = OrderedDict()
 
     def __iter__(self) -> Iterator[Channel]:
         return iter(self._channels.values())
@@ -96,9 +101,9 @@ class Hub:
 
     def _open(self, name: str, time: float) -> Channel:
         if len(self._channels) >= self.max_channels:
-            if not self._idle:
+            if not (self._empty or self._idle):
                 raise ChannelLimitError(limit_channels=self.max_channels)
-            self._forget(next(iter(self._idle)))
+            self._forget(next(iter(self._empty or self._idle)))
         log = Log(
             name,
             epoch=secrets.token_hex(_EPOCH_BYTES),
@@ -107,7 +112,7 @@ class Hub:
         )
         channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
         self._peak = max(self._peak, len(self._channels))
-        self._idle[channel] = time
+        self._rest(channel, time)
         self._charge(channel)
         return channel
 
@@ -122,8 +127,7 @@ class Hub:
             channel.trim(max_messages=self.log_messages, max_bytes=self.log_bytes)  # nobody needs more: no audit yet
         if not channel.queues:
             channel.mark_swept(publication.offset)
-            self._idle.pop(channel, None)
-            self._idle[channel] = time
+            self._rest(channel, time)
         return publication
 
     def subscribe(self, channel: Channel, *, since: Position | None = None) -> Start:
@@ -134,26 +138,29 @@ class Hub:
         """
         log = channel.log
         begin, gap = log_begin(log, since)
+        cursor = gap.last if gap else begin.offset
         queue = Queue(
             log,
-            cursor=gap.last if gap else begin.offset,
-            max_messages=max(self.queue_messages, log.head - begin.offset),
-            max_bytes=max(self.queue_bytes, log.bytes_after(begin.offset)),
+            cursor=cursor,
+            max_messages=max(self.queue_messages, log.head - cursor),
+            max_bytes=max(self.queue_bytes, log.bytes_after(cursor)),
             overflow=self.overflow,
         )
         channel.queues[queue] = None
         self._idle.pop(channel, None)
+        self._empty.pop(channel, None)
         return Start(queue, begin, gap)
 
     def unsubscribe(self, channel: Channel, queue: Queue, *, time: float) -> None:
         """Lets a queue go that has left its ready group. O(1)."""
-        channel.queues.pop(queue, None)
+        if channel.queues.pop(queue, channel) is channel:  # it has left before; the channel may be gone by now
+            return
         channel.sleepers.pop(queue, None)
         if channel.queues:
             return
         channel.mark_swept(channel.log.head)
         channel.groups.clear()
-        self._idle[channel] = time  # also when nothing is retained: who comes back soon finds the same epoch
+        self._rest(channel, time)
 
     def trim(self, time: float) -> None:
         """Cuts logs to their bounds, but for what came since the last audit. O(channels published to since)."""
@@ -165,14 +172,13 @@ class Hub:
                 del self._grown[channel]
 
     def expire(self, time: float) -> None:
-        """Forgets channels and publications that have been here for `history_seconds`. O(what is looked at)."""
-        while self._idle:
-            channel, since = next(iter(self._idle.items()))
-            if time - since < self.history_seconds:
-                break
-            self._forget(channel)
-        while self._aging:
-            channel, since = next(iter(self._aging.items()))
+        """Forgets channels and publications that have been here for `history_seconds`, some thousands at a time."""
+        for book in (self._empty, self._idle):
+            for channel, since in list(islice(book.items(), _AT_ONCE)):
+                if time - since < self.history_seconds:
+                    break
+                self._forget(channel)
+        for channel, since in list(islice(self._aging.items(), _AT_ONCE)):
             if time - since < self.history_seconds / _AGE_STEPS:
                 break
             del self._aging[channel]
@@ -189,8 +195,8 @@ class Hub:
         Channels without clients are forgotten, the longest idle first; then the costliest logs are halved, each once.
         O(what goes), or O(channels) for the latter.
         """
-        while self.charged_bytes > budget_bytes and self._idle:
-            self._forget(next(iter(self._idle)))
+        while self.charged_bytes > budget_bytes and (self._empty or self._idle):
+            self._forget(next(iter(self._empty or self._idle)))
         if self.charged_bytes <= budget_bytes:
             return
         for channel in sorted(self, key=attrgetter("charged_bytes"), reverse=True):
@@ -204,7 +210,14 @@ class Hub:
         if self._peak > _FEW_CHANNELS and len(self._channels) < self._peak // 8:
             self._peak = len(self._channels)
             self._channels, self._grown = dict(self._channels), dict(self._grown)
-            self._idle, self._aging = dict(self._idle), dict(self._aging)
+            self._empty, self._idle, self._aging = map(OrderedDict, (self._empty, self._idle, self._aging))
+
+    def _rest(self, channel: Channel, time: float) -> None:
+        """Notes that a channel has no clients. It stays for a while: who comes back soon finds the same epoch."""
+        self._empty.pop(channel, None)
+        book = self._idle if channel.log.head else self._empty
+        book.pop(channel, None)  # to the end
+        book[channel] = time
 
     def _charge(self, channel: Channel) -> None:
         cost = channel.cost_bytes
@@ -214,7 +227,7 @@ class Hub:
     def _forget(self, channel: Channel) -> None:
         del self._channels[channel.name]
         self.charged_bytes -= channel.charged_bytes
-        for books in (self._grown, self._idle, self._aging):
+        for books in (self._grown, self._empty, self._idle, self._aging):
             books.pop(channel, None)
 
 

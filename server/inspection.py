@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -10,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from .access import Access
-from .api import ApiError, errors, key_guards, make_router, origin_guard
+from .api import ApiError, errors, json_response, key_guards, make_router, origin_guard
 from .broadcaster import Broadcaster
 from .encoding import message_fields
 from .messages import Base64, Channel, Data, Epoch, Key, Offset
@@ -118,9 +119,9 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
         prefix: Annotated[str, Query(description="Only names that begin so.")] = "", limit: Limit = 1000
     ) -> Response:
         """The open channels: those with clients, and those that have had some, or a publication, a short while ago."""
-        found = sorted(channel for channel in broadcaster.channels() if channel.name.startswith(prefix))
-        listed = [_channel_info(channel) for channel in found[:limit]]
-        return _json({"channels": listed, "total": len(found)})
+        found = [name for name in broadcaster.channel_names() if name.startswith(prefix)]
+        listed = map(broadcaster.channel, nsmallest(limit, found))
+        return _json({"channels": [_channel_info(one) for one in listed if one], "total": len(found)})
 
     async def history(
         channel: ChannelPath,
@@ -141,14 +142,14 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
 
     async def clients(limit: Limit = 1000) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
-        statistics = broadcaster.statistics()
-        listed = [client._asdict() for client in sorted(statistics.clients, key=_lag)[:limit]]
+        here = list(broadcaster.clients())
         closed = [
             {"id": gone.id, "address": gone.address, "reason": gone.reason.name.lower(), "code": gone.reason.code}
             | {"at": gone.unix_seconds}
-            for gone in reversed(statistics.farewells)
+            for gone in reversed(broadcaster.farewells())
         ]
-        return _json({"clients": listed, "total": len(statistics.clients), "closed": closed})
+        listed = [client._asdict() for client in nsmallest(limit, here, key=_lag)]
+        return _json({"clients": listed, "total": len(here), "closed": closed})
 
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
         """Closes a client with 4503: it is asked not to come back."""
@@ -179,4 +180,4 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
 
 
 def _json(body: object) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")  # the models describe it, tests hold it to them
+    return json_response(orjson.dumps(body))

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus, ProxyError, WebSocketException
 
 from .backoff import LOST_CODE, Backoff, may_reconnect, restart_hint_seconds, retry_after_seconds
-from .errors import ClosedError, DialectError, RefusedError
+from .client_errors import ClosedError, DialectError, RefusedError
 from .wire import SUBPROTOCOL, Event, Welcome, decode
 
 logger = logging.getLogger("fanwise.client")

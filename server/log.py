@@ -33,6 +33,7 @@ class Log:
         "_dropped",
         "_dropped_end",
         "_ends",
+        "_ledger",
         "_publications",
         "channel",
         "end",
@@ -57,6 +58,7 @@ class Log:
         self._ends: list[int] = []
         self._base = 0
         self._base_end = 0
+        self._ledger = [0]  # of all retained publications; a list, so that they can add to it without knowing the log
 
     def __len__(self) -> int:
         return self.head - self._dropped
@@ -71,11 +73,18 @@ class Log:
         """Payload bytes of the retained publications."""
         return self.end - self._dropped_end
 
+    @property
+    def extra_bytes(self) -> int:
+        """What the retained publications keep beside their payloads: encodings and keys."""
+        return self._ledger[0]
+
     def append(self, payload: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(payload)
-        publication = Publication(self.channel, self.epoch, head, payload, kind, time, key)
+        publication = Publication(self.channel, self.epoch, head, payload, kind, time, key, self._ledger)
+        if key:
+            self._ledger[0] += publication.extra_bytes
         self._publications.append(publication)
         self._ends.append(end)
         if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
@@ -116,6 +125,7 @@ class Log:
         place = self._dropped - self._base
         kept = len(self._publications) - place
         while kept > 1 and (kept > max_messages or self.end - self._dropped_end > max_bytes):
+            self._ledger[0] -= self._publications[place].extra_bytes
             self._publications[place] = _DROPPED
             self._dropped_end = self._ends[place]
             place += 1

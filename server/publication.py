@@ -30,6 +30,7 @@ class Kind(Enum):
     BINARY = "binary"
 
 
+_CHARACTER_BYTES: Final = 4  # at most, in CPython
 _POSITION = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})", re.ASCII)
 
 
@@ -66,12 +67,21 @@ class Publication:
         kind: What the payload is.
         key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
         time: When it was appended, in seconds of the event loop's clock.
+        ledger: Whose first place counts the bytes of all encodings that are made, for the log that it is in.
     """
 
-    __slots__ = ("_encoded", "channel", "epoch", "key", "kind", "offset", "payload", "time")
+    __slots__ = ("_encoded", "_ledger", "channel", "epoch", "key", "kind", "offset", "payload", "time")
 
     def __init__(
-        self, channel: str, epoch: str, offset: int, payload: bytes, kind: Kind, time: float, key: str | None = None
+        self,
+        channel: str,
+        epoch: str,
+        offset: int,
+        payload: bytes,
+        kind: Kind,
+        time: float,
+        key: str | None = None,
+        ledger: list[int] | None = None,
     ) -> None:
         self.channel: Final = channel
         self.epoch: Final = epoch
@@ -81,6 +91,7 @@ class Publication:
         self.time: Final = time
         self.key: Final = key
         self._encoded: Final[dict[Encoding, bytes]] = {}
+        self._ledger: Final = [0] if ledger is None else ledger
 
     @property
     def position(self) -> Position:
@@ -92,7 +103,13 @@ class Publication:
         encoded = self._encoded.get(encoding)
         if encoded is None:
             encoded = self._encoded[encoding] = encoding(self)
+            self._ledger[0] += len(encoded)
         return encoded
+
+    @property
+    def extra_bytes(self) -> int:
+        """What is kept beside the payload: its encodings, and its key."""
+        return sum(map(len, self._encoded.values())) + (len(self.key) * _CHARACTER_BYTES if self.key else 0)
 
     def __repr__(self) -> str:
         return f"<Publication {self.channel}@{self.epoch}:{self.offset} {self.kind.value}, {len(self.payload)} bytes>"

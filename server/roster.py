@@ -151,6 +151,8 @@ class Roster:
         """Aborts those who are furthest behind of those whose leaving frees something, until the rest fits."""
         held = {client: client.sink.buffered_bytes for client in self._behind if client.sink.buffered_bytes}
         excess = retained_bytes + sum(held.values()) - memory_bytes
+        if excess <= 0:
+            return
         for client in sorted(held, key=lag_bytes, reverse=True):
             if excess <= 0:
                 return

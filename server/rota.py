@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ class Rota:
         self._loop = loop
         self._turn_seconds = turn_seconds
         self._clock = clock
-        self._steps: dict[Callable[[], bool], None] = {}  # in the order of their turns
+        self._steps: OrderedDict[Callable[[], bool], None] = OrderedDict()  # in the order of their turns
         self._scheduled = False
 
     def enlist(self, step: Callable[[], bool]) -> None:
@@ -68,8 +69,7 @@ class Rota:
         self._scheduled = False
         deadline = self._clock() + self._turn_seconds
         while self._steps:
-            step = next(iter(self._steps))
-            del self._steps[step]
+            step, _ = self._steps.popitem(last=False)
             if step():
                 self._steps.setdefault(step, None)
             if self._clock() >= deadline:

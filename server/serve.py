@@ -31,8 +31,8 @@ logger = logging.getLogger("fanwise")
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
-# What the JSON dialect puts around a payload, of which the strings may be twice as long as what they stand for.
-_ENVELOPE_BYTES = 4_096
+# A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
+_ESCAPED, _ENVELOPE_BYTES = 6, 4_096
 
 
 class FanwiseServer(uvicorn.Server):
@@ -100,7 +100,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         loop=settings.loop,
         ws=type("Protocol", (FanwiseProtocol,), {"socket_options": socket_options(settings)}),
         http=type("HttpProtocol", (FanwiseHttpProtocol,), {"socket_options": socket_options(settings)}),
-        ws_max_size=2 * settings.max_message_bytes + _ENVELOPE_BYTES,
+        ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,

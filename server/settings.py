@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         for origin in origins:
             if origin != "*" and _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin!r} is not an origin: it looks like https://example.com, or is * for all")
-        return origins
+        return tuple(origin.lower() for origin in origins)  # as browsers send them
 
     @model_validator(mode="after")
     def _one_channel_fits(self) -> Settings:

@@ -62,7 +62,7 @@ class AsgiStream:
         body = b"".join([message.payload for message in messages])
         try:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        except OSError:  # what servers raise once the peer has left (ASGI 2.4)
+        except (OSError, RuntimeError):  # what servers raise once the peer has left
             self._lost()
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:  # noqa: ARG002 - see abort

@@ -112,12 +112,29 @@ class Inspected:
     def statistics(self) -> Statistics:
         """Who is here and how things stand. O(clients + channels)."""
         return Statistics(
-            clients=tuple(describe_client(client, self._roster.behind_seconds(client)) for client in self._roster),
+            clients=tuple(self.clients()),
             channels=tuple(self.channels()),
             publications=self._hub.publications,
-            farewells=tuple(self._roster.farewells),
+            farewells=self.farewells(),
             closed={reason.name.lower(): count for reason, count in self._roster.closed.items()},
         )
+
+    def clients(self) -> Iterator[ClientStatistics]:
+        """Who is here, in the order in which they came."""
+        return (describe_client(client, self._roster.behind_seconds(client)) for client in self._roster)
+
+    def farewells(self) -> tuple[Farewell, ...]:
+        """The latest who have gone, the newest last."""
+        return tuple(self._roster.farewells)
+
+    def channel_names(self) -> list[str]:
+        """The names of the open channels, in the order in which they were opened."""
+        return [channel.name for channel in self._hub]
+
+    def channel(self, name: str) -> ChannelStatistics | None:
+        """One open channel, if it is. O(1)."""
+        found = self._hub.find(name)
+        return None if found is None else describe_channel(found)
 
     def channels(self) -> Iterator[ChannelStatistics]:
         """The open channels, in the order in which they were opened."""

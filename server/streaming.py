@@ -7,11 +7,12 @@ a connection that sweeps can write to, chunk by chunk, as `protocol` does for We
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .connection import SocketConnection
 from .inbox import Inbox
@@ -68,20 +69,27 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stream: EventStream | None = None
+        self._cycles: deque[RequestResponseCycle] = deque()  # of requests, from the oldest that was not answered
 
     def on_headers_complete(self) -> None:
         """Offers the application an event stream in place of its response."""
         super().on_headers_complete()
-        if self.cycle is not None:  # None for a WebSocket's handshake, which is not ours
+        if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
+            while self._cycles and self._cycles[0].response_complete:
+                self._cycles.popleft()
+            self._cycles.append(self.cycle)
             cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         if self._stream is not None:
             self._stream.lost()
+        for cycle in self._cycles:  # uvicorn tells the latest only
+            if not cycle.response_complete:
+                cycle.disconnected = True
+            cycle.message_event.set()
+            cast("dict[str, Any]", cycle.scope).pop("extensions", None)  # it leads back here: to be freed at once
         super().connection_lost(exc)
-        if self.scope is not None:
-            self.scope.pop("extensions", None)  # it leads back here: what has ended is to be freed at once
 
     def pause_writing(self) -> None:
         """The transport has buffered something."""
@@ -106,9 +114,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _open_stream(self, scope: Scope, farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection | None:
         """A connection over the response to the request of `scope`, or None where it cannot be one."""
-        cycle = self.cycle
         transport = self.transport
-        if cycle.scope is not scope or not cycle.chunked_encoding or cycle.disconnected or transport.is_closing():
+        cycle = next((cycle for cycle in self._cycles if cycle.scope is scope), None)
+        if cycle is None or not cycle.chunked_encoding or cycle.disconnected or transport.is_closing():
             return None
         cycle.keep_alive = False  # nothing may come on this connection after the stream
         sock = transport.get_extra_info("socket")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .channel import Subscription
-from .errors import GoneError
+from .errors import AlreadySubscribedError, GoneError
 from .hub import Hub, Start
 from .publication import Position
 from .writer import Client
@@ -18,10 +18,13 @@ def subscribe(hub: Hub, client: Client, name: str, *, since: Position | None, ti
     Raises:
         ChannelLimitError: There is no room for another channel.
         ChannelNameError: The channel's name is not allowed.
+        AlreadySubscribedError: It is on that channel.
         GoneError: The client is closed; nobody would take it off the channel again.
     """
     if client.reason is not None:
         raise GoneError
+    if name in client.subscriptions:
+        raise AlreadySubscribedError(name)
     channel = hub.channel(name, time=time)
     start = hub.subscribe(channel, since=since)
     dialect = client.outlet.dialect

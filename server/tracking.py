@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TypeAlias
 
-from .errors import SubscribeError
+from .client_errors import SubscribeError
 from .publication import Position
 from .wire import Arrival, Gap, Message
 

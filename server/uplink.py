@@ -10,7 +10,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from .errors import NotConnectedError, PublishError, UnconfirmedError
+from .client_errors import NotConnectedError, PublishError, UnconfirmedError
 from .link import Link
 from .publication import Position
 from .wire import Event, Failure, Published, Welcome, encode_publish

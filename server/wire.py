@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from .errors import DialectError, PublishError
+from .client_errors import DialectError, PublishError
 from .publication import Position
 
 SUBPROTOCOL = "fanwise.v1"

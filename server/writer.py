@@ -134,6 +134,7 @@ class Client:
                 return None
             # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
             if self.outlet.pending and self.sink.writable:
+                self._leave()  # so that audits look at it while it takes its time
                 await self.outlet.flush()
                 continue
             if self._failure is not None:
@@ -230,8 +231,7 @@ class Client:
         """What is to be sent next; None if it has joined the ready groups, or has to go for what it has missed."""
         taken = self.subscriptions.take(max_bytes=max_bytes)
         if taken is None:
-            if self.subscriptions:
-                self._join()
+            self._join()
             return None
         (channel, queue), batch = taken
         if batch.gaps and queue.overflow is Overflow.DISCONNECT:

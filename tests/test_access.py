@@ -28,6 +28,7 @@ def connection(*subprotocols: str, **headers: str) -> HTTPConnection:
         (connection("fanwise.v1", "fanwise.key." + base64.urlsafe_b64encode(KEY.encode()).decode().rstrip("=")), True),
         (connection("fanwise.key.AAAA"), False),
         (connection("fanwise.key.A"), False),
+        (connection("fanwise.key.\xe9"), False),
     ],
 )
 def test_a_key_is_looked_for_in_headers_and_subprotocols(brought: HTTPConnection, holds: bool | None) -> None:
@@ -55,6 +56,7 @@ def test_without_a_key_everybody_holds_it() -> None:
         ("http://evil.com/example.com", "example.com", False),
         ("http://user@example.com", "example.com", False),
         ("null", "example.com", False),
+        ("http://[", "example.com", False),
         ("", "", False),
         ("https://friend.org", "example.com", True),
         ("https://FRIEND.org", "example.com", True),

@@ -58,6 +58,7 @@ LAYERS = [
     {"queue"},
     {"log", "encoding"},
     {"publication", "reasons"},
+    {"client_errors"},
     {"errors"},
 ]
 LEVEL = {module: level for level, modules in enumerate(reversed(LAYERS)) for module in modules}

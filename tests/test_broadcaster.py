@@ -11,7 +11,7 @@ from server.broadcaster import Broadcaster
 from server.errors import FullError, NotRunningError
 from server.inbox import Inbox
 from server.reasons import CloseReason
-from server.writer import Client
+from server.writer import Client, State
 
 from .fakes import FakeSink
 from .live import until
@@ -178,3 +178,24 @@ async def test_an_audit_that_dies_is_not_silent(
         await until(lambda: not broadcaster.ready)
         await checkpoint()
     assert ["audit died" in record.message for record in caplog.records] == [True]
+
+
+async def test_a_client_without_channels_is_not_behind() -> None:
+    """It has everything: audits do not look at it, and it leaves with the first when the server stops."""
+    async with Broadcaster() as broadcaster:
+        sink = FakeSink()
+        inbox = Inbox(pause=lambda: None, resume=lambda: None)
+        async with broadcaster.client(sink, lambda: inbox) as client:
+            await until(lambda: client.state is State.READY)
+            assert not broadcaster._roster._behind
+            broadcaster.subscribe(client, "lobby")
+            await broadcaster.publish("lobby", "x")
+            await until(lambda: sink.written == [b"\x81\x01x"])
+            broadcaster.unsubscribe(client, "lobby")
+            with pytest.raises(KeyError):
+                broadcaster.unsubscribe(client, "lobby")
+            await broadcaster.publish("lobby", "y")
+            await until(lambda: client.state is State.READY)
+            assert len(sink.written) == 1
+        with pytest.raises(KeyError):
+            broadcaster.unsubscribe(client, "lobby")

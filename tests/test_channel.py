@@ -3,8 +3,9 @@ from __future__ import annotations
 import tracemalloc
 
 from server.channel import CHANNEL_BYTES, PUBLICATION_BYTES
-from server.encoding import json_frame, plain_frame
+from server.encoding import json_frame, plain_frame, sse_chunk
 from server.hub import Hub
+from server.publication import Kind
 
 from .test_hub import make_hub, publish
 
@@ -62,15 +63,19 @@ def test_what_a_channel_and_a_publication_take_is_not_more_than_the_hub_thinks()
     assert PUBLICATION_BYTES / 4 < measure(Publications, 20_000) <= PUBLICATION_BYTES
 
 
-def test_what_a_channel_costs_grows_with_what_it_retains_and_in_how_many_encodings() -> None:
-    """Each encoding in use keeps its own bytes."""
+def test_what_a_channel_costs_is_what_it_retains_in_each_encoding() -> None:
+    """As long as they are: line feeds are seven times as long in an event. What is dropped is not paid for."""
     hub = make_hub()
     channel = hub.channel("lobby", time=0.0)
-    publish(hub, channel, bytes(100))
+    publication = publish(hub, channel, b"\n" * 100)
     assert channel.cost_bytes == CHANNEL_BYTES + PUBLICATION_BYTES + 100
-    for encoding in (plain_frame, json_frame):
-        channel.group(encoding)
-    assert channel.cost_bytes == CHANNEL_BYTES + PUBLICATION_BYTES + 300
+    made = [publication.encoded(encoding) for encoding in (plain_frame, json_frame, sse_chunk)]
+    assert len(made[2]) > 700
+    assert channel.cost_bytes == CHANNEL_BYTES + PUBLICATION_BYTES + 100 + sum(map(len, made))
+    hub.publish(channel, b"", kind=Kind.TEXT, time=0.0, key="k" * 10)
+    channel.log.trim(max_messages=1, max_bytes=1000)
+    assert channel.cost_bytes == CHANNEL_BYTES + PUBLICATION_BYTES + 40
+    assert channel.log.extra_bytes == 40
 
 
 def test_halving_keeps_the_newest_and_what_is_unswept() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from server.app import create_app
 from server.client import FanwiseClient, Gap, Message, Position, State
-from server.errors import ClosedError, PublishError, RefusedError, SubscribeError, UnconfirmedError
+from server.client_errors import ClosedError, PublishError, RefusedError, SubscribeError, UnconfirmedError
 from server.settings import load_settings
 
 from .cutting import cutting

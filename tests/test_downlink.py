@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from server.client import Gap, Position
+from server.client_errors import NotConnectedError, SubscribeError
 from server.downlink import _STRETCH
-from server.errors import ChannelNameError, NotConnectedError, SubscribeError
+from server.errors import ChannelNameError
 
 from .live import until
 from .scripted import again, client_for, flood, offsets, publishing, scripted, talking

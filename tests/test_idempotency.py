@@ -18,22 +18,22 @@ class Counter:
         self.release = asyncio.Event()
         self.release.set()
 
-    async def __call__(self) -> int:
+    async def __call__(self) -> bytes:
         self.done += 1
         await self.release.wait()
-        return self.done
+        return b"%d" % self.done
 
 
 async def test_the_same_request_is_done_once() -> None:
     """And gets the same answer as often as it is sent."""
-    idempotency, act = Idempotency[int](), Counter()
-    assert [await idempotency.once("k", b"request", act) for _ in range(3)] == [1, 1, 1]
-    assert await idempotency.once("other", b"request", act) == 2
+    idempotency, act = Idempotency(), Counter()
+    assert [await idempotency.once("k", b"request", act) for _ in range(3)] == [b"1", b"1", b"1"]
+    assert await idempotency.once("other", b"request", act) == b"2"
 
 
 async def test_a_key_for_another_request_is_refused() -> None:
     """Rather than answered with what was never asked."""
-    idempotency, act = Idempotency[int](), Counter()
+    idempotency, act = Idempotency(), Counter()
     await idempotency.once("k", b"request", act)
     with pytest.raises(IdempotencyError, match="take a new one"):
         await idempotency.once("k", b"another", act)
@@ -42,7 +42,7 @@ async def test_a_key_for_another_request_is_refused() -> None:
 
 async def test_a_request_that_is_being_done_is_waited_for() -> None:
     """Also if whoever sent it first has given up."""
-    idempotency, act = Idempotency[int](), Counter()
+    idempotency, act = Idempotency(), Counter()
     act.release.clear()
     first = asyncio.create_task(idempotency.once("k", b"request", act))
     await checkpoint()
@@ -53,28 +53,28 @@ async def test_a_request_that_is_being_done_is_waited_for() -> None:
     await asyncio.wait({first})
     assert first.cancelled()
     act.release.set()
-    assert await second == 1
+    assert await second == b"1"
 
 
 async def test_what_failed_may_be_sent_again() -> None:
     """Nothing was done, so nothing is remembered."""
-    idempotency, act = Idempotency[int](), Counter()
+    idempotency, act = Idempotency(), Counter()
 
-    async def fail() -> int:
+    async def fail() -> bytes:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await idempotency.once("k", b"request", fail)
     assert len(idempotency) == 0
-    assert await idempotency.once("k", b"another", act) == 1
+    assert await idempotency.once("k", b"another", act) == b"1"
 
 
 async def test_answers_are_forgotten_by_age_and_by_number() -> None:
     """What is remembered is bounded."""
     act = Counter()
-    brief = Idempotency[int](seconds=0.0)
-    assert [await brief.once("k", b"request", act) for _ in range(2)] == [1, 2]
-    few = Idempotency[int](max_answers=3)
+    brief = Idempotency(seconds=0.0)
+    assert [await brief.once("k", b"request", act) for _ in range(2)] == [b"1", b"2"]
+    few = Idempotency(max_answers=3)
     for key in "abcde":
         await few.once(key, b"request", act)
     assert len(few) == 3
@@ -83,3 +83,16 @@ async def test_answers_are_forgotten_by_age_and_by_number() -> None:
     assert act.done == done
     await few.once("a", b"request", act)
     assert act.done == done + 1
+
+
+async def test_answers_are_bounded_in_bytes() -> None:
+    """However large each is, and however small the requests were; the newest is remembered if it fits at all."""
+
+    async def act() -> bytes:
+        return bytes(400)
+
+    idempotency = Idempotency(max_bytes=1000)
+    for key in "abcde":
+        assert len(await idempotency.once(key, b"request", act)) == 400
+        await asyncio.sleep(0)
+    assert (len(idempotency), idempotency._bytes) == (2, 800)

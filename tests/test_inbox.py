@@ -76,3 +76,23 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
         await task
     inbox.put("a")
     assert await anext(inbox) == "a"
+
+
+async def test_who_sends_thousands_at_once_does_not_keep_the_loop() -> None:
+    """The reader gives it back now and then, however many messages are here."""
+    inbox = Inbox(pause=lambda: None, resume=lambda: None)
+    for _ in range(1000):
+        inbox.put("x")
+    read: list[int] = []
+
+    async def reader() -> None:
+        async for _ in inbox:
+            read[-1] += 1
+
+    task = asyncio.create_task(reader())
+    while sum(read) < 1000:
+        read.append(0)
+        await checkpoint()
+    assert 0 < max(read) <= 128
+    inbox.end()
+    await task

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from server.client import Position, State
-from server.errors import ClosedError, DialectError, NotConnectedError, RefusedError
+from server.client_errors import ClosedError, DialectError, NotConnectedError, RefusedError
 
 from .live import until
 from .scripted import WELCOME, Naps, Scripted, again, client_for, listening, offsets, scripted, subscribed, talking

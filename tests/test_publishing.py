@@ -51,6 +51,7 @@ async def test_the_body_is_the_payload(headers: dict[str, str], body: bytes, tol
         ("/publish/" + "x" * 256, TEXT, b"x", 400, "bad_channel"),
         ("/publish/a", JSON, b"{", 400, "bad_json"),
         ("/publish/a", JSON, b"", 400, "bad_json"),
+        ("/publish/a", JSON, b"[" * 500 + b"]" * 500, 400, "bad_json"),
         ("/publish/a", TEXT, b"\xff", 400, "bad_text"),
         ("/publish/a?key=" + "x" * 256, TEXT, b"x", 400, "bad_request"),
         ("/publish/a", {"Idempotency-Key": "x" * 256}, b"x", 400, "bad_request"),

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from server.dialect import JSON, PLAIN, Dialect
-from server.errors import ChannelNameError, GoneError
+from server.errors import AlreadySubscribedError, ChannelNameError, GoneError
 from server.inbox import Inbox
 from server.outlet import Outlet
 from server.publication import Position
@@ -73,6 +73,16 @@ async def test_a_bad_name_changes_nothing() -> None:
     with pytest.raises(ChannelNameError):
         subscribe(hub, client, "no good", since=None, time=0.0)
     assert (client.subscriptions, sink.written, len(hub)) == ({}, [], 0)
+
+
+async def test_a_channel_is_subscribed_once() -> None:
+    """A second queue on it would be forgotten by the first one's owner."""
+    hub = make_hub()
+    client, _ = make_client(JSON)
+    subscribe(hub, client, "lobby", since=None, time=0.0)
+    with pytest.raises(AlreadySubscribedError, match="'lobby' already"):
+        subscribe(hub, client, "lobby", since=None, time=0.0)
+    assert len(hub.channel("lobby", time=0.0).queues) == 1
 
 
 async def test_who_has_gone_is_not_put_onto_a_channel() -> None:

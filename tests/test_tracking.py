@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.errors import SubscribeError
+from server.client_errors import SubscribeError
 from server.publication import Position
 from server.tracking import Item, Track
 from server.wire import Arrival, Gap, Message

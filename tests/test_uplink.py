@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from server.client import Position, State
-from server.errors import PublishError, UnconfirmedError
+from server.client_errors import PublishError, UnconfirmedError
 
 from .scripted import client_for, publishing, scripted
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from server import messages
-from server.errors import DialectError, PublishError
+from server.client_errors import DialectError, PublishError
 from server.messages import parse_op
 from server.publication import Position
 from server.wire import (
