@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
 
 import anyio
@@ -33,7 +32,7 @@ class Outlet:
         self.dialect = dialect
         self.direct = sink if isinstance(sink, DirectSink) else None
         self.fd = self.direct.fd if self.direct else None
-        self._told: deque[bytes] = deque()
+        self._told: list[bytes] = []
         self._told_bytes = 0
         self._sending: anyio.CancelScope | None = None
         self._settled = asyncio.Event()

@@ -7,7 +7,6 @@ a connection that sweeps can write to, chunk by chunk, as `protocol` does for We
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -69,16 +68,21 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stream: EventStream | None = None
-        self._cycles: deque[RequestResponseCycle] = deque()  # of requests, from the oldest that was not answered
+        self._cycles: list[RequestResponseCycle] = []  # of requests, from the oldest that was not answered
 
     def on_headers_complete(self) -> None:
         """Offers the application an event stream in place of its response."""
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
             while self._cycles and self._cycles[0].response_complete:
-                self._cycles.popleft()
+                del self._cycles[0]
             self._cycles.append(self.cycle)
             cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over. The parser leads back here, and both would stay until the collector comes."""
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment] - as uvicorn does when a connection is lost
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
