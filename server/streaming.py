@@ -82,7 +82,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over. The parser leads back here, and both would stay until the collector comes."""
         super().handle_websocket_upgrade()
-        self.parser = None  # type: ignore[assignment] - as uvicorn does when a connection is lost
+        self.parser = None  # type: ignore[assignment]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
