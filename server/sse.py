@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from .access import Access
 from .api import ApiError, errors, make_router, origin_guard
+from .asgi import AsgiStream
 from .broadcaster import Broadcaster
 from .dialect import SSE, SSE_JSON, Dialect
 from .encoding import chunk, event
@@ -21,7 +22,7 @@ from .errors import ChannelLimitError, DrainingError, FullError, NotRunningError
 from .publication import Position, check_channel_name
 from .publishing import ChannelPath
 from .reasons import CloseReason
-from .sink import EXTENSION, Message, Sink, SinkOwner, Source
+from .sink import EXTENSION, Sink, Source
 from .websocket import hint_at_the_fast_path
 from .writer import Client
 
@@ -38,66 +39,6 @@ def farewell(reason: CloseReason, text: str) -> bytes:
         fields |= orjson.loads(text)
     retry_ms = fields.get("retry_ms", _RETRY_MS)
     return event(orjson.dumps(fields), name="close", retry_ms=retry_ms if isinstance(retry_ms, int) else _RETRY_MS)
-
-
-class AsgiStream:
-    """A sink and a source over ASGI's `send` and `receive`: for servers that do not offer us the connection."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._owner: SinkOwner | None = None
-        self.writable = True
-        self.aborted = False
-        self.buffered_bytes = 0  # ASGI does not tell
-        self._receiving: anyio.CancelScope | None = None
-        self._ended = False
-
-    def attach(self, owner: SinkOwner) -> None:
-        """Makes `owner` hear when the connection ends."""
-        self._owner = owner
-
-    async def send(self, messages: Sequence[Message]) -> None:
-        """Sends the events as one piece of the body; waits while the server's write buffer is full."""
-        body = b"".join([message.payload for message in messages])
-        try:
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        except (OSError, RuntimeError):  # what servers raise once the peer has left
-            self._lost()
-
-    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:  # noqa: ARG002 - see abort
-        """Sends the last event."""
-        if self.writable:
-            await self.send([Message(farewell(reason, text), binary=False)])
-        self.writable = False
-
-    def abort(self) -> None:
-        """Stops using the connection. ASGI has no way to end it: the server does, when the endpoint returns."""
-        self.writable = False
-        self.aborted = True
-
-    def __aiter__(self) -> AsyncIterator[str | bytes]:
-        return self
-
-    async def __anext__(self) -> str | bytes:
-        while not self._ended:
-            with anyio.CancelScope() as self._receiving:
-                message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    self._lost()
-                    break
-        raise StopAsyncIteration
-
-    def end(self) -> None:
-        """Ends the iteration, also one that waits."""
-        self._ended = True
-        if self._receiving is not None:
-            self._receiving.cancel()
-
-    def _lost(self) -> None:
-        self.writable = False
-        if self._owner is not None:
-            self._owner.sink_closed(CloseReason.NORMAL)
 
 
 class EventStreamResponse(Response):
@@ -164,7 +105,7 @@ def _open(scope: Scope, receive: Receive, send: Send) -> tuple[Sink, Callable[[]
     if connection is not None:
         return connection, connection.listen
     hint_at_the_fast_path()
-    fallback = AsgiStream(receive, send)
+    fallback = AsgiStream(receive, send, farewell)
     return fallback, lambda: fallback
 
 
