@@ -1,0 +1,55 @@
+"""The JSON dialect: a message of a client, from its text to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks.stage import TakesAll, drive, stage
+from server.conversation import Conversation
+from server.dialect import JSON
+
+from . import Scenario, Step
+
+PUBLISH = '{"op":"publish","channel":"lobby","data":{"text":"' + "x" * 128 + '"},"id":"a1"}'
+SUBSCRIBE = '{"op":"subscribe","channel":"news"}'
+UNSUBSCRIBE = '{"op":"unsubscribe","channel":"news"}'
+
+
+@contextmanager
+def conversation(messages: list[str], *, rounds: int) -> Iterator[Step]:
+    """A client's messages, parsed, done and answered; the step returns the number of answers."""
+    with stage() as place:
+        sink = TakesAll()
+        client = place.enter(sink, channel=None, dialect=JSON)
+        talk = Conversation(place.broadcaster, client, max_subscriptions=100, may_publish=True)
+
+        def step() -> int:
+            before = sink.writes
+            for _ in range(rounds):
+                for message in messages:
+                    drive(talk.answer(message))
+                place.loop.turn()
+            return sink.writes - before
+
+        yield step
+
+
+@contextmanager
+def publish() -> Iterator[Step]:
+    """16 publications over the JSON dialect: one parse, one answer each."""
+    with conversation([PUBLISH] * 16, rounds=1) as step:
+        yield step
+
+
+@contextmanager
+def come_and_go() -> Iterator[Step]:
+    """A channel subscribed to and left again, 16 times: one parse, one answer each."""
+    with conversation([SUBSCRIBE, UNSUBSCRIBE], rounds=16) as step:
+        yield step
+
+
+SCENARIOS = (
+    Scenario("json-publish", publish, does=16),
+    Scenario("json-subscribe", come_and_go, does=32),
+)

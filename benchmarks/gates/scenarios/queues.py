@@ -1,0 +1,131 @@
+"""Clients that are behind: overflow by policy, the audit, and coming back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from benchmarks.scene import PAYLOAD
+from benchmarks.stage import Silence, TakesAll, stage
+from server.dialect import PLAIN
+from server.hub import Hub
+from server.log import Log
+from server.outlet import Outlet
+from server.publication import Kind, Position
+from server.queue import Overflow, Queue
+from server.roster import Roster
+from server.writer import Client
+
+from . import Scenario, Step
+
+
+def filled_log() -> Log:
+    """2,000 publications with 100 keys."""
+    log = Log("lobby", epoch="0123456789ab", max_messages=2000, max_bytes=1 << 22)
+    for number in range(2000):
+        log.append(PAYLOAD, kind=Kind.TEXT, time=0.0, key=f"key-{number % 100}")
+    return log
+
+
+@contextmanager
+def overflow(policy: Overflow, queues: int) -> Iterator[Step]:
+    """Queues that are 2,000 publications behind and may be 500: what is skipped costs nothing, what is kept is read."""
+    log = filled_log()
+
+    def step() -> int:
+        taken = 0
+        for _ in range(queues):
+            queue = Queue(log, cursor=0, max_messages=500, max_bytes=1 << 20, overflow=policy)
+            while not queue.empty():
+                taken += len(queue.get_nowait(max_bytes=65_536).publications)
+        return taken
+
+    yield step
+
+
+@contextmanager
+def disconnect() -> Iterator[Step]:
+    """50 queues of which the log has let go of what is next: a gap, which alone is the verdict."""
+    log = filled_log()
+    log.trim(max_messages=1000, max_bytes=1 << 22)
+
+    def step() -> int:
+        gaps = 0
+        for _ in range(50):
+            queue = Queue(log, cursor=0, max_messages=500, max_bytes=1 << 20)
+            gaps += queue.overflowed() + len(queue.get_nowait(max_bytes=65_536).gaps)
+        return gaps
+
+    yield step
+
+
+class Stuck(TakesAll):
+    """A sink that takes nothing."""
+
+    writable = False
+    buffered_bytes = 1000
+
+
+@contextmanager
+def audit() -> Iterator[Step]:
+    """A look at 200 clients that are behind, within their bounds: O(1) for each."""
+    with stage() as place:
+        channel = place.broadcaster._hub.channel("lobby", time=0.0)
+        roster = Roster(leave=lambda _: None, stall_seconds=10.0)
+        for number in range(200):
+            client = Client(
+                f"{number:016}",
+                address="",
+                outlet=Outlet(Stuck(), PLAIN),
+                listen=Silence,
+                close_seconds=5.0,
+                on_change=roster.changed,
+            )
+            place.broadcaster.subscribe(client, "lobby")
+            roster.add(client)
+        channel.log.append(PAYLOAD, kind=Kind.TEXT, time=0.0)
+
+        def step() -> int:
+            roster.audit(0.0, retained_bytes=0)
+            return len(roster)
+
+        yield step
+
+
+@contextmanager
+def resume() -> Iterator[Step]:
+    """20 clients that come back 100 publications later, read them, and leave: O(what is read)."""
+    hub = Hub(
+        queue_messages=1000,
+        queue_bytes=1 << 20,
+        history_messages=1000,
+        history_bytes=1 << 22,
+        history_seconds=300.0,
+        cohort_clients=128,
+    )
+    channel = hub.channel("lobby", time=0.0)
+    hub.subscribe(channel)  # somebody is always here
+    for _ in range(1000):
+        hub.publish(channel, PAYLOAD, kind=Kind.TEXT, time=0.0)
+    since = Position(channel.log.epoch, 900)
+
+    def step() -> int:
+        taken = 0
+        for _ in range(20):
+            queue = hub.subscribe(channel, since=since).queue
+            while not queue.empty():
+                taken += len(queue.get_nowait(max_bytes=4096).publications)
+            hub.unsubscribe(channel, queue, time=0.0)
+        return taken
+
+    yield step
+
+
+SCENARIOS = (
+    Scenario("overflow-disconnect", disconnect, does=100),
+    Scenario("overflow-drop-oldest", partial(overflow, Overflow.DROP_OLDEST, 20), does=20 * 500),
+    Scenario("overflow-latest", partial(overflow, Overflow.LATEST, 1), does=100),
+    Scenario("audit", audit, does=200),
+    Scenario("resume", resume, does=20 * 100),
+)
