@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import instructions
+from .instructions import Baseline, Verdict, facts_here, gate, judge, read_baseline, report, why_not, write_baseline
+from .scenarios import load_all
+
+NEEDS_VALGRIND = pytest.mark.skipif(not instructions.has_valgrind(), reason="valgrind is not installed")
+
+
+def test_one_per_cent_is_tolerated_and_no_more() -> None:
+    """More fails; much less passes, and asks for the baseline to follow."""
+    same, more, less = judge({"a": 10_000, "b": 10_000, "c": 10_000}, {"a": 10_100, "b": 10_101, "c": 9_899})
+    assert (same.failed, same.improved) == (False, False)
+    assert (more.failed, more.improved) == (True, False)
+    assert (less.failed, less.improved) == (False, True)
+    assert str(more).split() == ["b", "10,000", "10,101", "+1.01", "%", "MORE"]
+
+
+def test_scenarios_that_are_not_in_both_fail() -> None:
+    """A new one has to get its baseline, and one that is gone must leave it."""
+    assert [(one.name, one.failed) for one in judge({"gone": 1}, {"new": 1})] == [("new", True), ("gone", True)]
+    assert str(Verdict("new", None, 1)).split(maxsplit=1)[1] == "is not in the baseline: --refresh"
+
+
+def test_a_report_ends_in_a_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """And the exit status says the same."""
+    assert report(judge({"a": 100}, {"a": 100})) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("passed: ")
+    assert report(judge({"a": 100}, {"a": 200})) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("FAILED: 1 of 1")
+
+
+def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """One line per count, so that a review sees what has changed."""
+    path = tmp_path / "cpython-3.11.json"
+    assert read_baseline(path) is None
+    write_baseline(path, Baseline({"python": "3.11.7"}, {"a": 1, "b": 2}))
+    assert read_baseline(path) == Baseline({"python": "3.11.7"}, {"a": 1, "b": 2})
+    assert '    "a": 1,\n    "b": 2\n' in path.read_text()
+
+
+@NEEDS_VALGRIND
+def test_another_interpreter_is_not_held_against_the_baseline() -> None:
+    """The sentence names what is different."""
+    here = facts_here()
+    assert here["python"] == sys.version
+    assert why_not(Baseline(here, {})) is None
+    problem = why_not(Baseline({**here, "orjson": "1.0"}, {}))
+    assert problem == f"the baseline was counted with another orjson '1.0', here {here['orjson']!r}"
+    assert "there is no cpython-" in (why_not(None) or "")
+
+
+@pytest.mark.parametrize("path", sorted(instructions.BASELINES.glob("*.json")), ids=lambda path: path.stem)
+def test_the_baseline_has_every_scenario(path: Path) -> None:
+    """Whoever adds a scenario, or takes one away, refreshes it."""
+    baseline = read_baseline(path)
+    assert baseline is not None
+    assert list(baseline.counts) == [scenario.name for scenario in load_all()]
+
+
+def test_without_valgrind_it_says_so_and_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is asked to install it."""
+    monkeypatch.setenv("PATH", "")
+    assert gate(names=[], refresh=False, against=None) == 0
+    assert capsys.readouterr().out == "skipped: valgrind is not installed, and nothing else counts instructions.\n"

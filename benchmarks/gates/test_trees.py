@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .trees import ROOT, RevisionError, check_out, copy_tree, environment
+
+
+def test_a_copy_has_what_is_measured_and_what_measures(tmp_path: Path) -> None:
+    """Nothing of the original is used afterwards."""
+    root = copy_tree(tmp_path / "copy")
+    assert (root / "server" / "sweep.py").read_bytes() == (ROOT / "server" / "sweep.py").read_bytes()
+    assert (root / "benchmarks" / "gates" / "timed.py").exists()
+    assert not list(root.rglob("__pycache__"))
+
+
+def in_a_repository() -> bool:
+    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD:server"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not in_a_repository(), reason="what git would check out is not here")
+def test_a_revision_is_measured_with_the_benchmarks_of_this_tree(tmp_path: Path) -> None:
+    """Its server, our scenarios: the same yardstick for both."""
+    root = check_out("HEAD", tmp_path / "old")
+    command = ["git", "show", "HEAD:server/log.py"]
+    was = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    assert (root / "server" / "log.py").read_bytes() == was
+    assert (root / "benchmarks" / "scene.py").read_bytes() == (ROOT / "benchmarks" / "scene.py").read_bytes()
+
+
+def test_a_revision_that_is_none_is_named(tmp_path: Path) -> None:
+    """With what git says about it."""
+    with pytest.raises(RevisionError, match=r"cannot check out 'no-such-revision': .+"):
+        check_out("no-such-revision", tmp_path)
+
+
+def test_the_environment_is_ours_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of the caller's do not reach what is measured."""
+    monkeypatch.setenv("FANWISE_QUEUE_MESSAGES", "7")
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    assert environment(tmp_path, PYTHONHASHSEED="0").keys() == {"PATH", "LC_ALL", "PYTHONPATH", "PYTHONHASHSEED"}
+    assert environment(tmp_path)["PYTHONPATH"] == str(tmp_path)
