@@ -1,0 +1,172 @@
+"""Changes that slow the hot path down, planted in a copy to see the gates catch them: the guard is guarded.
+
+Each is a way in which such code does get slower, found in other servers or easily written. They are held to the code
+as it is: when the hot path changes, a fault that cannot be planted any more fails its test and has to follow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Edit(NamedTuple):
+    """What stands once in a file of the server, and what takes its place."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Fault(NamedTuple):
+    """A planted change.
+
+    Attributes:
+        name: What reports call it.
+        edits: What it changes.
+        seen_in: A scenario that takes more instructions with it, by more than the tolerance.
+        slower: Whether that scenario takes a fifth more time, too, so that the A/B gate has to see it.
+    """
+
+    name: str
+    edits: tuple[Edit, ...]
+    seen_in: str
+    slower: bool = True
+
+
+class FaultError(LookupError):
+    """A fault that does not fit the code any more."""
+
+    def __init__(self, edit: Edit, found: int) -> None:
+        super().__init__(edit, found)
+        self.edit = edit
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"{self.edit.file} has {self.found} times, not once:\n{self.edit.old}"
+
+
+def plant(fault: Fault, root: Path) -> None:
+    """Changes the copy in `root`.
+
+    Raises:
+        FaultError: The code is not what the fault was written for.
+    """
+    for file, old, new in fault.edits:
+        path = root / "server" / file
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise FaultError(Edit(file, old, new), text.count(old))
+        path.write_text(text.replace(old, new))
+
+
+_WRITES = "for fd, taken in write_to_all(cohort.by_fd, part.data):"
+_JOIN = 'return b"".join([publication.encoded(encoding) for publication in publications])'
+_SCHEDULED = """        self._scheduled = False
+        try:
+            self._sweep_due("""
+
+FAULTS = (
+    Fault(
+        "encoding per client",
+        (
+            Edit(
+                "sweep.py",
+                _WRITES,
+                "batch = channel.log.read(part.before, max_bytes=1 << 40, until=part.after)\n"
+                "        for fd, taken in [\n"
+                "            short for fd in cohort.by_fd for short in "
+                'write_to_all((fd,), b"".join([group._encoding(one) for one in batch]))\n'
+                "        ]:",
+            ),
+        ),
+        "sweep-1-to-1000",
+    ),
+    Fault(
+        "an await in the sweep",
+        (
+            Edit(
+                "sweep.py",
+                _SCHEDULED,
+                "        self._task = self._loop.create_task(self._run_later())\n\n"
+                "    async def _run_later(self) -> None:\n"
+                "        await asyncio.sleep(0)\n" + _SCHEDULED,
+            ),
+        ),
+        "publish-and-turn",
+    ),
+    Fault(
+        "an extra hop before the sweep",
+        (
+            Edit(
+                "sweep.py",
+                _SCHEDULED,
+                "        self._loop.call_soon(self._run_later)\n\n    def _run_later(self) -> None:\n" + _SCHEDULED,
+            ),
+        ),
+        "publish-and-turn",
+    ),
+    Fault(
+        "an O(n) membership test in publish",
+        (
+            Edit(
+                "hub.py",
+                "        if not channel.queues:\n            channel.mark_swept(publication.offset)",
+                "        if channel.log not in [queue.log for queue in channel.queues]:\n"
+                "            channel.mark_swept(publication.offset)",
+            ),
+        ),
+        "publish",
+    ),
+    Fault(
+        "a log line per delivery",
+        (
+            Edit("sweep.py", "import asyncio\nimport math", "import asyncio\nimport logging\nimport math"),
+            Edit("sweep.py", "BROKEN = -1", 'logger = logging.getLogger("fanwise")\nBROKEN = -1'),
+            Edit(
+                "sweep.py",
+                "        if taken != size:",
+                '        logger.debug("%d bytes to %d", taken, fd)\n        if taken != size:',
+            ),
+        ),
+        "sweep-1-to-1000",
+    ),
+    Fault(
+        "a dict copy per sweep",
+        (Edit("sweep.py", _WRITES, "for fd, taken in write_to_all(dict(cohort.by_fd), part.data):"),),
+        "sweep-1-to-1000",
+        slower=False,
+    ),
+    Fault(
+        "a second join per client",
+        (
+            Edit(
+                "sweep.py",
+                _WRITES,
+                "batch = channel.log.read(part.before, max_bytes=1 << 40, until=part.after)\n"
+                "        for fd, taken in [\n"
+                "            short for fd in cohort.by_fd for short in "
+                'write_to_all((fd,), b"".join([one.encoded(group._encoding) for one in batch]))\n'
+                "        ]:",
+            ),
+        ),
+        "sweep-64-to-100",
+    ),
+    Fault(
+        "slicing byte by byte",
+        (
+            Edit(
+                "encoding.py",
+                _JOIN,
+                "return bytes([byte for publication in publications for byte in publication.encoded(encoding)])",
+            ),
+        ),
+        "slice-and-join",
+    ),
+    Fault(
+        "10 % more work in the sweep",
+        (Edit("sweep.py", "        if taken != size:", "        if taken != len(data):"),),
+        "sweep-1-to-1000",
+        slower=False,
+    ),
+)
