@@ -10,7 +10,6 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from server.broadcaster import Broadcaster
 from server.encoding import plain_frame
-from server.publication import Kind, Publication
 
 from .scene import PAYLOAD, NoMember
 
@@ -50,10 +49,3 @@ def test_publish_nowait(
             rounds=200 if benchmark.enabled else 1,
         )
         runner.run(broadcaster.__aexit__())
-
-
-def test_encode(benchmark: BenchmarkFixture) -> None:
-    """Guards the frame of a publication, which is made once for all clients."""
-    benchmark.group = "encode"
-    publication = Publication("lobby", "e", 1, PAYLOAD, kind=Kind.TEXT, time=0.0)
-    benchmark(plain_frame, publication)
