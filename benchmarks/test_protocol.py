@@ -62,7 +62,7 @@ def test_catching_up(benchmark: BenchmarkFixture, way: str) -> None:
             connection.transport.written.clear()
             batches = [publications] if way == "frames as they are" else [[one] for one in publications]
             for batch in batches:
-                place.loop.run_until_complete(outlet.hand_over(channel, Batch(batch, [])))
+                outlet.write(channel, Batch(batch, []))
             return sum(map(len, connection.transport.written))
 
         assert benchmark(run) == 64 * (4 + len(PAYLOAD))

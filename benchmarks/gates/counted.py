@@ -113,8 +113,9 @@ def main(root: str, processes: str, *names: str) -> None:
         for layout, steps in product(range(LAYOUTS), (WARM_STEPS, WARM_STEPS + STEPS)):
             pids[scenario.name][layout].append(fork(scenario, layout, steps))
             jobs.started()
-        if jobs.failed:
-            break
+            if jobs.failed:
+                jobs.finish()
+                sys.exit(1)
     jobs.finish()
     sys.stdout.write(json.dumps(pids) + "\n")
     sys.exit(jobs.failed)

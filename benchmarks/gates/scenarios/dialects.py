@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.stage import TakesAll, drive, stage
+from benchmarks.stage import TakesAll, stage
 from server.conversation import Conversation
 from server.dialect import JSON
 
@@ -24,12 +24,14 @@ def conversation(messages: list[str], *, rounds: int) -> Iterator[Step]:
         client = place.enter(sink, channel=None, dialect=JSON)
         talk = Conversation(place.broadcaster, client, max_subscriptions=100, may_publish=True)
 
+        async def answer_all() -> None:
+            for message in messages:
+                await talk.answer(message)
+
         def step() -> int:
             before = sink.writes
             for _ in range(rounds):
-                for message in messages:
-                    drive(talk.answer(message))
-                place.loop.turn()
+                place.loop.run_until_complete(answer_all())
             return sink.writes - before
 
         yield step

@@ -7,15 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 
 from benchmarks.scene import PAYLOAD
-from benchmarks.stage import Silence, TakesAll, stage
-from server.dialect import PLAIN
+from benchmarks.stage import TakesAll, stage
 from server.hub import Hub
 from server.log import Log
-from server.outlet import Outlet
 from server.publication import Kind, Position
 from server.queue import Overflow, Queue
-from server.roster import Roster
-from server.writer import Client
 
 from . import Scenario, Step
 
@@ -71,24 +67,15 @@ class Stuck(TakesAll):
 def audit() -> Iterator[Step]:
     """A look at 200 clients that are behind, within their bounds: O(1) for each."""
     with stage() as place:
-        channel = place.broadcaster._hub.channel("lobby", time=0.0)
-        roster = Roster(leave=lambda _: None, stall_seconds=10.0)
-        for number in range(200):
-            client = Client(
-                f"{number:016}",
-                address="",
-                outlet=Outlet(Stuck(), PLAIN),
-                listen=Silence,
-                close_seconds=5.0,
-                on_change=roster.changed,
-            )
+        for _ in range(200):
+            client = place.enter(Stuck(), channel=None)
             place.broadcaster.subscribe(client, "lobby")
-            roster.add(client)
-        channel.log.append(PAYLOAD, kind=Kind.TEXT, time=0.0)
+        place.broadcaster.publish_nowait("lobby", PAYLOAD)
+        roster = place.broadcaster._roster
 
         def step() -> int:
             roster.audit(0.0, retained_bytes=0)
-            return len(roster)
+            return len(roster._behind)
 
         yield step
 
