@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 from . import instructions
-from .instructions import Baseline, Verdict, facts_here, gate, judge, read_baseline, report, why_not, write_baseline
+from .instructions import (
+    Baseline,
+    Verdict,
+    facts_here,
+    follow,
+    gate,
+    judge,
+    read_baseline,
+    report,
+    why_not,
+    write_baseline,
+)
 from .scenarios import load_all
 
 NEEDS_VALGRIND = pytest.mark.skipif(not instructions.has_valgrind(), reason="valgrind is not installed")
@@ -42,6 +53,15 @@ def test_a_baseline_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_baseline(path, Baseline({"python": "3.11.7"}, {"a": 1, "b": 2}))
     assert read_baseline(path) == Baseline({"python": "3.11.7"}, {"a": 1, "b": 2})
     assert '    "a": 1,\n    "b": 2\n' in path.read_text()
+
+
+def test_a_refresh_changes_what_has_moved_and_nothing_else() -> None:
+    """The diff in review is about the change, not about noise; on another interpreter all of it is new."""
+    facts, was = {"python": "3.11.7"}, {"same": 10_000, "slower": 10_000, "faster": 10_000, "gone": 10_000}
+    counted = Baseline(facts, {"same": 10_050, "slower": 10_051, "faster": 9_949, "new": 7})
+    assert follow(Baseline(facts, was), counted).counts == {"same": 10_000, "slower": 10_051, "faster": 9_949, "new": 7}
+    assert follow(Baseline({"python": "3.11.8"}, was), counted) == counted
+    assert follow(None, counted) == counted
 
 
 @NEEDS_VALGRIND
