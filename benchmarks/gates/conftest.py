@@ -1,0 +1,17 @@
+"""What the gates ask of the system."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.stage import DescriptorLimitError, allow_descriptors
+
+from .instructions import DESCRIPTORS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _descriptors() -> None:
+    try:
+        allow_descriptors(DESCRIPTORS)
+    except DescriptorLimitError as error:
+        pytest.skip(str(error))
