@@ -29,7 +29,7 @@ from .counted import STEPS
 from .trees import ROOT, RevisionError, check_out, copy_tree, environment
 
 BASELINES = Path(__file__).parent / "baselines"
-# Repeated counts differ by less than 0.1 % (`benchmarks/README.md`): addresses of objects are hashes, too.
+# Repeated counts differ by 0.1 % or so, in other directories by up to 0.7 % (`benchmarks/README.md`).
 TOLERANCE = 0.01
 NOISE = 0.005  # what a refresh leaves as it was
 # What runs inside the scenarios. Others are only imported.
