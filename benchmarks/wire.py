@@ -11,11 +11,10 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from server.inbox import Inbox
 from server.protocol import FanwiseProtocol
 from server.sink import EXTENSION
 
-from .stage import StillLoop, drive
+from .stage import StillLoop
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -71,13 +70,13 @@ class FakeTransport(asyncio.Transport):
 
 
 class Wire:
-    """One connection after its handshake, with the inbox that a client would read from."""
+    """One connection after its handshake, with an endpoint that reads all that comes."""
 
     def __init__(self, loop: StillLoop, *, max_bytes: int = 65_536) -> None:
         self._loop = loop
         self._sock = socket.socket()
         self.transport = FakeTransport(self._sock)
-        self._inboxes: list[Inbox] = []
+        self._messages: list[str | bytes] = []
         config = uvicorn.Config(
             self._application,
             interface="asgi3",
@@ -92,26 +91,25 @@ class Wire:
         self.protocol.data_received(HANDSHAKE)
         for _ in range(3):  # turns until the application has accepted and listens
             loop.turn()
-        self.inbox = self._inboxes[0]
         self.transport.written.clear()
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        self._inboxes.append(scope["extensions"][EXTENSION].listen())
-        self._end = self._loop.create_future()
-        await self._end
+        async for message in scope["extensions"][EXTENSION].listen():
+            self._messages.append(message)
 
     def feed(self, data: bytes) -> None:
         """What one read from the socket gives."""
         self.protocol.data_received(data)
 
-    def next(self) -> str | bytes:
-        """The next message, which must be here."""
-        return drive(self.inbox.__anext__())
+    def read(self) -> list[str | bytes]:
+        """What the endpoint has read once it had its turn."""
+        self._loop.turn()
+        messages, self._messages = self._messages, []
+        return messages
 
     def close(self) -> None:
-        self._end.set_result(None)
         self.protocol.connection_lost(None)
         while self.protocol.tasks:
             self._loop.turn()
