@@ -183,6 +183,15 @@ def handshake(path: str) -> bytes:
     ).encode()
 
 
+class PromptServer(uvicorn.Server):
+    """Notices at once that it is to stop; uvicorn's own looks ten times a second, which is most of a short test."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:  # noqa: ASYNC110 - a flag that others set
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def running(app: FastAPI, *, fast: bool = True, ssl_certfile: str | None = None) -> AsyncIterator[Live]:
     """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class."""
@@ -196,7 +205,7 @@ async def running(app: FastAPI, *, fast: bool = True, ssl_certfile: str | None =
         ssl_certfile=ssl_certfile,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = PromptServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await until(lambda: server.started or task.done())
     try:
