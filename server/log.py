@@ -124,13 +124,15 @@ class Log:
         """Drops the oldest until both bounds hold, but never the newest. O(what is dropped)."""
         place = self._dropped - self._base
         kept = len(self._publications) - place
+        freed = 0
         while kept > 1 and (kept > max_messages or self.end - self._dropped_end > max_bytes):
-            self._ledger[0] -= self._publications[place].extra_bytes
+            freed += self._publications[place].extra_bytes
             self._publications[place] = _DROPPED
             self._dropped_end = self._ends[place]
             place += 1
             kept -= 1
         self._dropped = self._base + place
+        self._ledger[0] -= freed
         if place >= _COMPACT_MESSAGES and place >= kept:
             self._base = self._dropped
             self._base_end = self._dropped_end

@@ -67,10 +67,11 @@ class Publication:
         kind: What the payload is.
         key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
         time: When it was appended, in seconds of the event loop's clock.
+        extra_bytes: What is kept beside the payload: its encodings, and its key.
         ledger: Whose first place counts the bytes of all encodings that are made, for the log that it is in.
     """
 
-    __slots__ = ("_encoded", "_ledger", "channel", "epoch", "key", "kind", "offset", "payload", "time")
+    __slots__ = ("_encoded", "_ledger", "channel", "epoch", "extra_bytes", "key", "kind", "offset", "payload", "time")
 
     def __init__(
         self,
@@ -92,6 +93,7 @@ class Publication:
         self.key: Final = key
         self._encoded: Final[dict[Encoding, bytes]] = {}
         self._ledger: Final = [0] if ledger is None else ledger
+        self.extra_bytes = 0 if key is None else len(key) * _CHARACTER_BYTES
 
     @property
     def position(self) -> Position:
@@ -103,13 +105,9 @@ class Publication:
         encoded = self._encoded.get(encoding)
         if encoded is None:
             encoded = self._encoded[encoding] = encoding(self)
+            self.extra_bytes += len(encoded)
             self._ledger[0] += len(encoded)
         return encoded
-
-    @property
-    def extra_bytes(self) -> int:
-        """What is kept beside the payload: its encodings, and its key."""
-        return sum(map(len, self._encoded.values())) + (len(self.key) * _CHARACTER_BYTES if self.key else 0)
 
     def __repr__(self) -> str:
         return f"<Publication {self.channel}@{self.epoch}:{self.offset} {self.kind.value}, {len(self.payload)} bytes>"

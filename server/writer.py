@@ -149,17 +149,17 @@ class Client:
             await self._wake.wait()
             self._wake.clear()
 
-    # What a sweep calls (`group.Member`) while the client is READY. Such a client's sink is a direct one.
-
+    # What a sweep calls (`group.Member`) while the client is READY.
     def write(self, data: bytes) -> None:
         """Writes a slice through the transport."""
-        self.outlet.write_bytes(data)
+        assert self.outlet.direct is not None
+        self.outlet.direct.write(data)
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
         self._leave()
         queue.rewind(cursor)
-        self.outlet.write_bytes(bytes(rest))  # a copy of less than a frame, so that it does not keep the whole slice
+        self.outlet.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
     def broken(self) -> None:
         """Leaves the ready groups; the event loop is about to report the same error."""
