@@ -132,6 +132,7 @@ class Conductor:
         if self._server is None:
             return
         server, rss = self._score.server, self._server.rss_bytes()
+        server.cpus = server.cpus or self._server.cpus()
         server.rss_start_bytes = server.rss_start_bytes or rss
         server.rss_peak_bytes = max(server.rss_peak_bytes or 0, rss)
         now_ns, cpu = monotonic_ns(), self._server.cpu()

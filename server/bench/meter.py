@@ -66,6 +66,16 @@ class Watched:
                 continue
         return total
 
+    def cpus(self) -> int:
+        """On how many CPUs they may run; 0 if all have ended."""
+        allowed: set[int] = set()
+        for process in self._processes:
+            try:
+                allowed.update(process.cpu_affinity())
+            except psutil.Error:
+                continue
+        return len(allowed)
+
 
 def cpu_between(before: CpuSample, after: CpuSample) -> float:
     """CPU seconds from one sample to the other; exact when no thread came or went in between."""

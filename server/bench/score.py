@@ -31,6 +31,7 @@ class Server:
 
     cpu_seconds: float | None = None
     cpu_share_now: float | None = None
+    cpus: int | None = None  # how many it may run on
     rss_start_bytes: int | None = None
     rss_peak_bytes: int | None = None
 
@@ -180,6 +181,7 @@ class Score:
             self.efforts,
             saturated=self.plan.rate is None,
             server_share=self.server_share,
+            server_cpus=self.server.cpus,
             lag_p99_ns=self.lag.quantile_ns(0.99),
             latency_p99_ns=self.latency.quantile_ns(0.99),
             late_p99_ns=self.late.quantile_ns(0.99),

@@ -12,6 +12,8 @@ SERVER_IDLE_SHARE = 0.75
 GENERATOR_HIGH_SHARE = 0.85
 # On a machine of its own a generator stands in line for a CPU for a few per cent of the time at most.
 WAITED_SHARE = 0.25
+# A server on a single CPU that has no fiftieth of it left is the limit itself, however busy the generator is beside it.
+SERVER_FULL_SHARE = 0.98
 # Latencies include the time in which the generator had not looked yet; from half of them on, they are its own.
 LAG_SHARE = 0.5
 LAG_FLOOR_NS = 5_000_000  # a lag below 5 ms is in nobody's way
@@ -31,6 +33,7 @@ def bottleneck(
     *,
     saturated: bool,
     server_share: float | None,
+    server_cpus: int | None = None,
     lag_p99_ns: int,
     latency_p99_ns: int,
     late_p99_ns: int,
@@ -39,7 +42,8 @@ def bottleneck(
 
     The generator was the bottleneck when one of its processes
 
-    - was busy, or in line for a CPU, for 95 % of the time or more; or
+    - was busy, or in line for a CPU, for 95 % of the time or more, unless the server runs on a single CPU and has used
+      98 % of it; or
     - was in line for a CPU for 25 % of the time: something else uses the machine; or
     - saturating, was busy for 85 % while the server used less than 75 % of a core; or
     - read so late that the 99th percentile of its own lag is half of that of the latency, and more than 5 ms; or
@@ -50,13 +54,16 @@ def bottleneck(
         efforts: Of each process of the generator.
         saturated: Whether as much was published as the window let through, instead of at a rate.
         server_share: CPU of the server in cores; None if nobody knows its process.
+        server_cpus: On how many it may run; None likewise.
         lag_p99_ns: How long deliveries may have waited for the generator to read them.
         latency_p99_ns: How long deliveries took, that included.
         late_p99_ns: How much later than planned messages were sent.
     """
+    full = server_cpus == 1 and server_share is not None and server_share >= SERVER_FULL_SHARE
     for number, effort in enumerate(efforts):
         name = "the generator" if len(efforts) == 1 else f"generator process {number}"
-        if effort.cpu_share + effort.waited_share >= BUSY_SHARE or effort.waited_share >= WAITED_SHARE:
+        busy = effort.cpu_share + effort.waited_share >= BUSY_SHARE and not full
+        if busy or effort.waited_share >= WAITED_SHARE:
             return (
                 f"{name} used {effort.cpu_share:.0%} of a core and waited for one {effort.waited_share:.0%} of the time"
             )

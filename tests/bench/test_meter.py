@@ -19,6 +19,7 @@ def test_this_process_uses_cpu_and_memory() -> None:
     after = watched.cpu()
     assert 0 < cpu_between(before, after) < 60
     assert watched.rss_bytes() > 1_000_000
+    assert watched.cpus() == len(os.sched_getaffinity(0))
 
 
 def test_children_count() -> None:
@@ -36,6 +37,7 @@ def test_one_that_has_ended() -> None:
     watched = Watched(child.pid)
     child.communicate(b"\n")
     assert watched.rss_bytes() == 0
+    assert watched.cpus() == 0
     assert watched.cpu().ticks_seconds == 0
     with pytest.raises(BenchFailedError, match=f"there is no process {child.pid}"):
         Watched(child.pid)

@@ -23,6 +23,7 @@ FREE: dict[str, Any] = {
         {"efforts": [Effort(0.92, 0.01)]},  # both sides of a closed loop are busy
         {"efforts": [Effort(0.92)], "server_share": None},
         {"efforts": [Effort(0.88)], "server_share": 0.3, "saturated": False},  # at a rate the server may idle
+        {"efforts": [Effort(0.96)], "server_share": 0.99, "server_cpus": 1},  # it has nothing left either
         {"lag_p99_ns": 4_900_000},
         {"lag_p99_ns": 40_000_000, "latency_p99_ns": 90_000_000},
         {"late_p99_ns": 19_000_000},
@@ -37,6 +38,9 @@ def test_the_generator_was_not_the_bottleneck(changes: dict[str, Any]) -> None:
     ("changes", "says"),
     [
         ({"efforts": [Effort(0.96)]}, "used 96% of a core"),
+        ({"efforts": [Effort(0.96)], "server_share": 0.99, "server_cpus": 2}, "used 96% of a core"),
+        ({"efforts": [Effort(0.96)], "server_share": 0.97, "server_cpus": 1}, "used 96% of a core"),
+        ({"efforts": [Effort(0.5, 0.3)], "server_share": 0.99, "server_cpus": 1}, "waited for one 30%"),
         ({"efforts": [Effort(0.8, 0.16)]}, "waited for one 16%"),
         ({"efforts": [Effort(0.2, 0.3)]}, "waited for one 30%"),
         ({"efforts": [Effort(0.2), Effort(0.97)]}, "generator process 1"),
