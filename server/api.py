@@ -13,7 +13,15 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from .access import Access
-from .errors import ChannelLimitError, ChannelNameError, DrainingError, FanwiseError, FullError, MessageTooBigError
+from .errors import (
+    ChannelLimitError,
+    ChannelNameError,
+    DrainingError,
+    FanwiseError,
+    FullError,
+    MessageTooBigError,
+    PositionError,
+)
 
 COME_BACK: Final = {"Retry-After": "5"}  # seconds: about what draining takes, and a start
 
@@ -56,6 +64,8 @@ def translate(error: FanwiseError) -> ApiError:
         return error
     if isinstance(error, ChannelNameError):
         return ApiError(400, "bad_channel", str(error))
+    if isinstance(error, PositionError):
+        return ApiError(400, "bad_position", str(error))
     if isinstance(error, MessageTooBigError):
         return ApiError(413, "too_big", str(error), {"Connection": "close"})
     if isinstance(error, ChannelLimitError):

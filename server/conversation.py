@@ -10,13 +10,21 @@ from typing import Any, assert_never
 import orjson
 
 from .broadcaster import Broadcaster
-from .errors import ChannelLimitError, ChannelNameError, GoneError, MessageTooBigError, PayloadError
+from .errors import (
+    AlreadySubscribedError,
+    ChannelLimitError,
+    ChannelNameError,
+    GoneError,
+    MessageTooBigError,
+    PayloadError,
+)
 from .messages import ErrorCode, OpError, Publish, Subscribe, Unsubscribe, parse_op
 from .publication import Position
 from .writer import Client
 
 # What our own errors are called on the wire. HTTP answers use the same words.
 CODES: dict[type[Exception], ErrorCode] = {
+    AlreadySubscribedError: "already_subscribed",
     ChannelNameError: "bad_channel",
     ChannelLimitError: "too_many_channels",
     MessageTooBigError: "too_big",
@@ -100,9 +108,7 @@ class Conversation:
 
     async def _subscribe(self, op: Subscribe) -> None:
         subscriptions = self._client.subscriptions
-        if op.channel in subscriptions:
-            raise OpError("already_subscribed", f"this connection is on channel {op.channel!r} already")
-        if len(subscriptions) >= self._max_subscriptions:
+        if op.channel not in subscriptions and len(subscriptions) >= self._max_subscriptions:
             raise OpError(
                 "too_many_subscriptions", f"a connection may be on {self._max_subscriptions} channels at most"
             )

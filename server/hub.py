@@ -101,9 +101,10 @@ class Hub:
 
     def _open(self, name: str, time: float) -> Channel:
         if len(self._channels) >= self.max_channels:
-            if not (self._empty or self._idle):
+            idle = self._longest_idle()
+            if idle is None:
                 raise ChannelLimitError(limit_channels=self.max_channels)
-            self._forget(next(iter(self._empty or self._idle)))
+            self._forget(idle)
         log = Log(
             name,
             epoch=secrets.token_hex(_EPOCH_BYTES),
@@ -195,8 +196,8 @@ class Hub:
         Channels without clients are forgotten, the longest idle first; then the costliest logs are halved, each once.
         O(what goes), or O(channels) for the latter.
         """
-        while self.charged_bytes > budget_bytes and (self._empty or self._idle):
-            self._forget(next(iter(self._empty or self._idle)))
+        while self.charged_bytes > budget_bytes and (idle := self._longest_idle()) is not None:
+            self._forget(idle)
         if self.charged_bytes <= budget_bytes:
             return
         for channel in sorted(self, key=attrgetter("charged_bytes"), reverse=True):
@@ -204,6 +205,10 @@ class Hub:
                 return
             channel.halve()
             self._charge(channel)
+
+    def _longest_idle(self) -> Channel | None:
+        """Who goes first, if somebody has to; those who never had a publication before all others."""
+        return next(iter(self._empty or self._idle), None)
 
     def _shrink(self) -> None:
         """Lets go of the tables that many channels needed who have gone: a dict never shrinks by itself."""

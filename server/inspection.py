@@ -113,8 +113,12 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.
 def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     """`GET /channels`, `GET /channels/{channel}/history`, `GET /clients` and `DELETE /clients/{id}`."""
     router = make_router()
-    origin, keys = origin_guard(access), key_guards(access)
+    _add_channels(router, broadcaster, access)
+    _add_clients(router, broadcaster, access)
+    return router
 
+
+def _add_channels(router: APIRouter, broadcaster: Broadcaster, access: Access) -> None:
     async def channels(
         prefix: Annotated[str, Query(description="Only names that begin so.")] = "", limit: Limit = 1000
     ) -> Response:
@@ -130,9 +134,9 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000, description="How many publications at most.")] = 100,
     ) -> Response:
         """What a channel's log retains, the oldest first. Ask again after the last offset for what follows."""
-        here = broadcaster.history(check_channel_name(channel), limit=0)
-        position = Position(epoch or (here.epoch if here else ""), since or 0)
-        found = broadcaster.history(channel, since=None if since is None and epoch is None else position, limit=limit)
+        here = broadcaster.channel(check_channel_name(channel))
+        asked = None if (since is None and epoch is None) or here is None else Position(epoch or here.epoch, since or 0)
+        found = broadcaster.history(channel, since=asked, limit=limit)
         if found is None:
             raise ApiError(404, "no_channel", f"there is no channel {channel!r}: nothing was published to it lately")
         gap = found.gap and {"from": found.gap.first, "to": found.gap.last, "reason": found.gap.reason.value}
@@ -140,6 +144,19 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
         log = {"channel": channel, "epoch": found.epoch, "head": found.head}
         return _json({**log, "messages": messages, "gap": gap})
 
+    origin = [origin_guard(access)]
+    router.add_api_route(
+        "/channels", channels, dependencies=origin, responses={200: {"model": Channels}, **errors(400, 403)}
+    )
+    router.add_api_route(
+        "/channels/{channel:path}/history",
+        history,
+        dependencies=origin,
+        responses={200: {"model": History}, **errors(400, 403, 404)},
+    )
+
+
+def _add_clients(router: APIRouter, broadcaster: Broadcaster, access: Access) -> None:
     async def clients(limit: Limit = 1000) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
         here = list(broadcaster.clients())
@@ -156,15 +173,7 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
         if not broadcaster.close_client(client_id):
             raise ApiError(404, "no_client", f"there is no client {client_id[:64]!r}")
 
-    router.add_api_route(
-        "/channels", channels, dependencies=[origin], responses={200: {"model": Channels}, **errors(400, 403)}
-    )
-    router.add_api_route(
-        "/channels/{channel:path}/history",
-        history,
-        dependencies=[origin],
-        responses={200: {"model": History}, **errors(400, 403, 404)},
-    )
+    keys = key_guards(access)
     router.add_api_route(
         "/clients", clients, dependencies=keys, responses={200: {"model": Clients}, **errors(400, 401, 403)}
     )
@@ -176,7 +185,6 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
         dependencies=keys,
         responses=errors(401, 403, 404),
     )
-    return router
 
 
 def _json(body: object) -> Response:

@@ -13,12 +13,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .access import Access
-from .api import ApiError, errors, make_router, origin_guard
+from .api import errors, make_router, origin_guard
 from .asgi import AsgiStream
 from .broadcaster import Broadcaster
 from .dialect import SSE, SSE_JSON, Dialect
 from .encoding import chunk, event
-from .errors import ChannelLimitError, DrainingError, FullError, NotRunningError, PositionError
+from .errors import ChannelLimitError, DrainingError, FullError, NotRunningError
 from .publication import Position, check_channel_name
 from .publishing import ChannelPath
 from .reasons import CloseReason
@@ -129,14 +129,10 @@ def sse_routes(broadcaster: Broadcaster, access: Access, *, heartbeat_seconds: f
         check_channel_name(channel)
         broadcaster.check_room()
         given = last_event_id or since
-        try:
-            position = Position.parse(given) if given else None
-        except PositionError as error:
-            raise ApiError(400, "bad_position", str(error)) from error
         return EventStreamResponse(
             broadcaster,
             channel=channel,
-            since=position,
+            since=Position.parse(given) if given else None,
             dialect=SSE_JSON if format == "json" else SSE,
             heartbeat_seconds=heartbeat_seconds,
         )
