@@ -29,7 +29,7 @@ class NoMember:
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         raise AssertionError
 
-    def broken(self) -> None:
+    def broken(self, *_args: object) -> None:
         raise AssertionError
 
 

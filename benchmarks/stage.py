@@ -16,7 +16,7 @@ from server.dialect import PLAIN, Dialect
 from server.publication import Position
 from server.reasons import CloseReason
 from server.sink import Message, SinkOwner, Source
-from server.writer import Client, State
+from server.writer import Client
 
 SPARE = 200  # descriptors for everything else
 PAGE_BYTES = 4096  # the least that a pipe holds on most machines
@@ -208,7 +208,7 @@ class Stage:
         context = self.broadcaster.client(sink, listen, channel=channel, since=since, dialect=dialect)
         client = self.loop.run_until_complete(context.__aenter__())
         self._clients.append(context)
-        while channel is not None and client.state is not State.READY:
+        while channel is not None and client.state.value != "ready":
             self.loop.turn()
         return client
 

@@ -9,16 +9,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
+from .audit import audits
 from .dialect import PLAIN, Dialect
 from .drain import drain
 from .errors import DrainingError, FullError
 from .hub import Hub, Start
+from .looplag import LoopLag
 from .outlet import Outlet
 from .publication import Position
 from .publisher import Publisher
 from .queue import Overflow
 from .reasons import CloseReason
-from .roster import AUDIT_SECONDS, Roster
+from .roster import Roster
 from .rota import Rota
 from .sink import Sink, Source
 from .statistics import Inspected
@@ -48,6 +50,7 @@ class Broadcaster(Publisher, Inspected):
         stall_seconds: How long a client's connection may take nothing while something waits for it.
         memory_bytes: What logs and transports may hold together, about: beyond it history goes first, and then clients
             that are furthest behind. None: any.
+        ready_lag_seconds: How late the event loop may be, before `ready` is false.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Broadcaster(Publisher, Inspected):
         overflow: str = "disconnect",
         stall_seconds: float = 10.0,
         memory_bytes: int | None = 1_073_741_824,
+        ready_lag_seconds: float = 1.0,
     ) -> None:
         least = 2 * max(history_bytes, queue_bytes)
         if memory_bytes is not None and memory_bytes < least:
@@ -85,7 +89,11 @@ class Broadcaster(Publisher, Inspected):
         super().__init__(hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds)
         self.max_clients = max_clients
         self._close_seconds = close_seconds
-        self._roster = Roster(leave=self._leave, stall_seconds=stall_seconds, memory_bytes=memory_bytes)
+        self._roster = Roster(
+            leave=self._leave, stall_seconds=stall_seconds, memory_bytes=memory_bytes, tally=hub.tally
+        )
+        self._loop_lag = LoopLag(hub.tally.loop_lag)
+        self._ready_lag_seconds = ready_lag_seconds
         self.draining = False
         self._memory_bytes = memory_bytes
         self._writers: set[asyncio.Task[None]] = set()
@@ -102,7 +110,9 @@ class Broadcaster(Publisher, Inspected):
             loop = asyncio.get_running_loop()
             self._open(loop)
             self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
-            self._audit_task = asyncio.create_task(self._audit(), name="fanwise audit")
+            self._loop_lag.start(loop)
+            audit = audits(self._hub, self._roster, memory_bytes=self._memory_bytes, ended=self._audit_ended)
+            self._audit_task = asyncio.create_task(audit, name="fanwise audit")
             self._audit_task.add_done_callback(self._audit_done)
         return self
 
@@ -128,6 +138,7 @@ class Broadcaster(Publisher, Inspected):
     async def _stop(self) -> None:
         assert self._audit_task is not None
         self._audit_task.cancel()
+        self._loop_lag.stop()
         for client in list(self._roster):
             client.close(CloseReason.SHUTDOWN)
         await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
@@ -176,6 +187,7 @@ class Broadcaster(Publisher, Inspected):
             listen=listen,
             close_seconds=self._close_seconds,
             on_change=self._roster.changed,
+            on_pong=self._hub.tally.ping_rtt.observe,
             enlist=self._rota.enlist,
         )
         if channel is not None:
@@ -221,18 +233,6 @@ class Broadcaster(Publisher, Inspected):
         # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
         client.abandon()
 
-    async def _audit(self) -> None:
-        """Judges the clients that are behind, now and then: publishing does not look at them. O(those)."""
-        while True:
-            await asyncio.sleep(AUDIT_SECONDS)
-            now = asyncio.get_running_loop().time()
-            self._hub.trim(now)
-            self._hub.expire(now)
-            if self._memory_bytes is not None:
-                self._hub.fit(self._memory_bytes)
-            self._roster.audit(now, retained_bytes=self._hub.charged_bytes)
-            self._audit_ended()
-
     def _audit_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             error = task.exception()
@@ -242,5 +242,9 @@ class Broadcaster(Publisher, Inspected):
 
     @property
     def ready(self) -> bool:
-        """Whether new clients are taken in and looked after: false while draining, or when the audit has died."""
-        return not self.draining and self._audit_task is not None and not self._audit_task.done()
+        """Whether new clients are taken in and looked after, and in time.
+
+        False while draining, when the audit has died, and for some seconds after the loop was later than it may be.
+        """
+        audited = self._audit_task is not None and not self._audit_task.done()
+        return audited and not self.draining and self._loop_lag.worst_seconds <= self._ready_lag_seconds

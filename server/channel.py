@@ -8,7 +8,8 @@ from typing import NamedTuple
 from .group import Member, ReadyGroup
 from .log import Log
 from .publication import Encoding
-from .queue import Batch, Queue
+from .queue import Batch, Gap, Queue
+from .tally import Tally
 
 # What a log may retain beyond its bounds between two audits, for clients that a burst has put behind: they are judged
 # by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
@@ -36,10 +37,12 @@ class Channel:
         "skipped",
         "sleepers",
         "swept",
+        "tally",
     )
 
-    def __init__(self, name: str, log: Log, *, cohort_clients: int) -> None:
+    def __init__(self, name: str, log: Log, *, cohort_clients: int, tally: Tally | None = None) -> None:
         self.name = name
+        self.tally = tally or Tally()  # of the hub that it is in
         self.log = log
         self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
         self.groups: dict[Encoding, ReadyGroup] = {}
@@ -82,10 +85,30 @@ class Channel:
         """Whether a client is neither in a ready group nor asleep. O(encodings)."""
         return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
 
-    def count(self, batch: Batch) -> None:
-        """Adds up what a client is handed, and what it is not."""
-        self.deliveries += len(batch.publications)
-        self.skipped += sum(gap.last - gap.first + 1 for gap in batch.gaps)
+    def count(self, deliveries: int, *, sent_bytes: int) -> None:
+        """Adds up what clients are given."""
+        self.deliveries += deliveries
+        self.tally.deliveries += deliveries
+        self.tally.delivered_bytes += sent_bytes
+
+    def count_batch(self, queue: Queue, batch: Batch) -> None:
+        """Adds up what is missing in a batch that `queue` has handed out, and notes how far behind it was."""
+        lag = queue.qsize() + len(batch.publications)
+        for gap in batch.gaps:
+            lag += self.skip(gap)
+        self.note_lag(queue, lag)
+
+    def skip(self, gap: Gap) -> int:
+        """Adds up what a client is not given; returns how many publications."""
+        missing = self.tally.gap(gap)
+        self.skipped += missing
+        return missing
+
+    def note_lag(self, queue: Queue, lag: int) -> None:
+        """Keeps the furthest that `queue` has been behind, beyond what it came with. O(1)."""
+        if lag > queue.peak and lag > queue.begun:
+            self.tally.peak_lag.move(queue.peak, lag)
+            queue.peak = lag
 
     @property
     def cost_bytes(self) -> int:

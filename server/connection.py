@@ -95,6 +95,11 @@ class SocketConnection:
         if self._owner is not None:
             self._owner.sink_resumed()
 
+    def ponged(self, rtt_seconds: float) -> None:
+        """The peer has answered a ping."""
+        if self._owner is not None:
+            self._owner.sink_ponged(rtt_seconds)
+
     def ended(self, reason: CloseReason) -> None:
         """Nothing may be written any more. Idempotent."""
         if self._protocol is not None:

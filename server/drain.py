@@ -8,7 +8,8 @@ import random
 from collections.abc import Sequence
 
 from .reasons import CloseReason
-from .writer import Client, State
+from .state import State
+from .writer import Client
 
 _STEP_SECONDS = 0.02  # between two looks at who has caught up and whose turn it is
 _LAST_CALL = 0.8  # after this part of the time, those who are behind are closed too: closing takes its time

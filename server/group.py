@@ -25,8 +25,8 @@ class Member(Protocol):
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the group, its socket being full: `queue` goes back to `cursor`, the transport has to take `rest`."""
 
-    def broken(self) -> None:
-        """Leaves the group: the client's socket cannot be written to any more."""
+    def broken(self, queue: Queue, cursor: int) -> None:
+        """Leaves the group, its socket being broken: `queue` goes back to `cursor`."""
 
 
 class Cohort(SharedCursor):
@@ -58,9 +58,10 @@ class Slice(NamedTuple):
     before: int  # the cursor of those who need it
     after: int  # their cursor when they have it
     data: bytes
+    time: float  # when the oldest of them was appended
 
 
-_NO_SLICE: Final = Slice(0, 0, b"")
+_NO_SLICE: Final = Slice(0, 0, b"", 0.0)
 
 
 class ReadyGroup:
@@ -110,7 +111,7 @@ class ReadyGroup:
         """What to write next to a cohort at `cursor`. Joined once for all cohorts that stand there."""
         if self._slice.before != cursor or not cursor < self._slice.after <= until:
             batch = self._log.read(cursor, max_bytes=max_bytes, until=until)
-            self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding))
+            self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding), batch[0].time)
         return self._slice
 
     def cut(self, part: Slice, taken: int) -> tuple[int, memoryview]:

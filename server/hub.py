@@ -14,6 +14,7 @@ from .errors import ChannelLimitError
 from .log import Log
 from .publication import Kind, Position, Publication, check_channel_name
 from .queue import Gap, GapReason, Overflow, Queue
+from .tally import Tally
 
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
 _AGE_STEPS: Final = 8  # looks at a log's age per `history_seconds`: it is kept for an eighth longer at most
@@ -45,6 +46,7 @@ class Hub:
         cohort_clients: How many clients are written to in one go.
 
     Attributes:
+        tally: What is counted.
         charged_bytes: What all channels took in memory at the last audit, about.
     """
 
@@ -63,11 +65,10 @@ class Hub:
         self.overflow = overflow
         self.queue_messages = queue_messages
         self.queue_bytes = queue_bytes
-        self.log_messages = max(history_messages, queue_messages)
-        self.log_bytes = max(history_bytes, queue_bytes)
+        self.log_messages, self.log_bytes = max(history_messages, queue_messages), max(history_bytes, queue_bytes)
         self.history_seconds = history_seconds
         self.max_channels = max_channels
-        self.publications = 0
+        self.tally = Tally()
         self.charged_bytes = 0
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
@@ -111,7 +112,8 @@ class Hub:
             max_messages=self.log_messages + BURST_MESSAGES,
             max_bytes=self.log_bytes + BURST_BYTES,
         )
-        channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients)
+        channel = Channel(name, log, cohort_clients=self._cohort_clients, tally=self.tally)
+        self._channels[name] = channel
         self._peak = max(self._peak, len(self._channels))
         self._rest(channel, time)
         self._charge(channel)
@@ -121,7 +123,7 @@ class Hub:
         self, channel: Channel, payload: bytes, *, kind: Kind, time: float, key: str | None = None
     ) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
-        self.publications += 1
+        self.tally.publications += 1
         publication = channel.log.append(payload, kind=kind, time=time, key=key)
         self._grown[channel] = None
         if publication.offset % _SETTLE_EVERY == 0 and not channel.behind():
@@ -147,6 +149,7 @@ class Hub:
             max_bytes=max(self.queue_bytes, log.bytes_after(cursor)),
             overflow=self.overflow,
         )
+        self.tally.peak_lag.observe(0)
         channel.queues[queue] = None
         self._idle.pop(channel, None)
         self._empty.pop(channel, None)

@@ -114,6 +114,10 @@ class Log:
         """What `end` was at a retained offset, or at the one before the first retained. O(1)."""
         return self._ends[offset - self._base - 1] if offset > self._base else self._base_end
 
+    def time_at(self, offset: int) -> float:
+        """When the publication at `offset` was appended, or the oldest retained one after it. Not on an empty log."""
+        return self._publications[max(offset - 1, self._dropped) - self._base].time
+
     def expire(self, time: float) -> None:
         """Drops what was appended before `time`, but never the newest. O(what is dropped)."""
         place = self._dropped - self._base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 import anyio
@@ -81,7 +82,9 @@ class Outlet:
 
     def write(self, channel: Channel, batch: Batch) -> None:
         """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
-        self.write_bytes(b"".join([self._wire(channel, part) for part in self._parts(batch)]))
+        data = b"".join([self._wire(channel, part) for part in self._parts(batch)])
+        self.write_bytes(data)
+        _count(channel, batch, sent_bytes=len(data))
 
     def write_bytes(self, data: bytes) -> None:
         """Gives bytes as they are to a direct sink."""
@@ -90,7 +93,9 @@ class Outlet:
 
     async def send(self, channel: Channel, batch: Batch) -> None:
         """The same for a sink that is not direct; waits for the peer."""
-        await self._send([self._message(channel, part) for part in self._parts(batch)])
+        messages = [self._message(channel, part) for part in self._parts(batch)]
+        await self._send(messages)
+        _count(channel, batch, sent_bytes=sum(len(message.payload) for message in messages))
 
     def _parts(self, batch: Batch) -> Iterable[Publication | Gap]:
         if not batch.gaps or self.dialect.gap is None:
@@ -125,6 +130,13 @@ class Outlet:
     def _gap(self, channel: Channel, gap: Gap) -> bytes:
         assert self.dialect.gap is not None
         return self.dialect.gap(channel.name, channel.log.epoch, gap)
+
+
+def _count(channel: Channel, batch: Batch, *, sent_bytes: int) -> None:
+    deliveries = len(batch.publications)
+    channel.count(deliveries, sent_bytes=sent_bytes)
+    if deliveries:
+        channel.tally.age.observe(time.monotonic() - batch.publications[0].time, deliveries)
 
 
 def _offset(part: Publication | Gap) -> int:

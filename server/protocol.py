@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,6 +57,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._inbox: Inbox | None = None
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._pinged_at = 0.0
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
 
     # Life of the transport. Whatever may have closed it is followed by `_look`, in the same turn.
@@ -206,6 +208,18 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.conn.data_to_send()
         else:
             super().handle_ping()
+
+    def send_keepalive_ping(self) -> None:
+        """Asks for a sign of life."""
+        self._pinged_at = time.monotonic()  # uvloop's own clock stands still during a turn
+        super().send_keepalive_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """An answer, perhaps to the ping that was sent last."""
+        asked = self.pending_ping_payload is not None
+        super().handle_pong(event)
+        if asked and self.pending_ping_payload is None:
+            self.sink.ponged(time.monotonic() - self._pinged_at)
 
     def handle_cont(self, event: Frame) -> None:
         """The next fragment of a message. Empty ones are legal and no reason to keep them."""

@@ -66,7 +66,7 @@ class Publication:
         payload: The message.
         kind: What the payload is.
         key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
-        time: When it was appended, in seconds of the event loop's clock.
+        time: When it was appended, in seconds of the monotonic clock.
         extra_bytes: What is kept beside the payload: its encodings, and its key.
         ledger: Whose first place counts the bytes of all encodings that are made, for the log that it is in.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import time
 from typing import Any, TypeAlias
 
 import orjson
@@ -43,7 +44,9 @@ class Publisher:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._sweeper = Sweeper(loop, slice_bytes=self._slice_bytes, sweep_seconds=self._sweep_seconds)
+        self._sweeper = Sweeper(
+            loop, slice_bytes=self._slice_bytes, sweep_seconds=self._sweep_seconds, tally=self._hub.tally
+        )
 
     def _shut(self) -> None:
         self._audit_ended()
@@ -96,8 +99,8 @@ class Publisher:
         return publication
 
     def _publish(self, channel: str, payload: Payload, key: str | None) -> tuple[Channel, Publication]:
-        loop, sweeper, hub = self._loop, self._sweeper, self._hub
-        if loop is None or sweeper is None:
+        sweeper, hub = self._sweeper, self._hub
+        if sweeper is None:
             raise NotRunningError
         if isinstance(payload, str):
             kind, data = Kind.TEXT, payload.encode()
@@ -108,7 +111,9 @@ class Publisher:
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        now = loop.time()
+        now = (
+            time.monotonic()
+        )  # an event loop's own clock may stand still during a turn, and ages are counted from here
         place = hub.channel(channel, time=now)
         if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
             sweeper.flush(place)

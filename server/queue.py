@@ -61,7 +61,7 @@ class Queue:
     and what it skips tile the log, without a hole and without an overlap. `max_bytes` counts payload.
     """
 
-    __slots__ = ("_cursor", "log", "max_bytes", "maxsize", "overflow", "shared")
+    __slots__ = ("_cursor", "begun", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
 
     def __init__(
         self, log: Log, *, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT
@@ -72,6 +72,8 @@ class Queue:
         self.overflow = overflow
         self.shared: SharedCursor | None = None  # whose cursor counts, while the client is in a ready group
         self._cursor = cursor
+        self.begun = log.head - cursor  # the lag that it came with, which is nobody's fault
+        self.peak = 0  # the furthest that it has been behind since, as far as anybody has looked (`Channel.note_lag`)
 
     @property
     def cursor(self) -> int:

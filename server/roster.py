@@ -6,13 +6,15 @@ Publishing does not look at clients: who is slow, stalled or too expensive is fo
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .queue import Overflow
 from .reasons import CloseReason
-from .writer import Client, State
+from .state import State
+from .tally import Tally
+from .writer import Client
 
 _FAREWELLS = 200  # how many of those who have gone are remembered: what fits on a page
 AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
@@ -30,6 +32,22 @@ def cursors(client: Client) -> int:
     return sum(queue.cursor for _, queue in client.subscriptions.values())
 
 
+def lag(client: Client) -> int:
+    """Publications that it still has to get. O(its queues)."""
+    return sum(queue.qsize() for _, queue in client.subscriptions.values())
+
+
+def _note_lags(client: Client) -> int:
+    """Keeps how far behind each of its queues is; returns the sum. O(its queues)."""
+    total = 0
+    for channel, queue in client.subscriptions.values():
+        behind = queue.qsize()
+        if behind > queue.peak:
+            channel.note_lag(queue, behind)
+        total += behind
+    return total
+
+
 def lag_bytes(client: Client) -> int:
     """What it still has to get, in its queues and in its sink. O(its queues)."""
     return client.sink.buffered_bytes + sum(queue.qsize_bytes() for _, queue in client.subscriptions.values())
@@ -42,6 +60,10 @@ class Farewell(NamedTuple):
     address: str
     reason: CloseReason
     unix_seconds: float  # when
+    lag: int = 0  # publications that it still had to get
+    lag_bytes: int = 0  # their payload, and what waited in user space for its socket
+    subscriptions: int = 0  # channels that it was on
+    behind_seconds: float | None = None  # for how long it had been behind; None if it was not
 
 
 class Watch:
@@ -70,18 +92,24 @@ class Roster:
         leave: Called once for each client that goes, to let go of its queues.
         stall_seconds: How long a connection may take nothing while something waits for it.
         memory_bytes: What logs and transports may hold together, before those furthest behind go; None for no limit.
+        tally: Where it is counted.
     """
 
     def __init__(
-        self, *, leave: Callable[[Client], None], stall_seconds: float, memory_bytes: int | None = None
+        self,
+        *,
+        leave: Callable[[Client], None],
+        stall_seconds: float,
+        memory_bytes: int | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._leave = leave
+        self._tally = tally or Tally()
         self._stall_seconds = stall_seconds
         self._memory_bytes = memory_bytes
         self._clients: dict[str, Client] = {}  # {client id: client}
         self._behind: dict[Client, Watch | None] = {}  # {client that is not ready: what the last audit saw of it}
         self._audited_at: float | None = None
-        self.closed: Counter[CloseReason] = Counter()
         self.farewells: deque[Farewell] = deque(maxlen=_FAREWELLS)  # the latest last
 
     def __len__(self) -> int:
@@ -101,6 +129,7 @@ class Roster:
 
     def add(self, client: Client) -> None:
         """Takes in a client, which is behind until it says otherwise."""
+        self._tally.connections += client.id not in self._clients
         self._clients[client.id] = client
         self._behind[client] = None
 
@@ -111,11 +140,31 @@ class Roster:
         elif client.state is State.BEHIND:
             self._behind.setdefault(client, None)
         elif self._clients.pop(client.id, None) is not None:
-            self._behind.pop(client, None)
-            reason = client.reason or CloseReason.NORMAL
-            self.closed[reason] += 1
-            self.farewells.append(Farewell(client.id, client.address, reason, time.time()))
-            self._leave(client)
+            self._part(client)
+
+    def _part(self, client: Client) -> None:
+        """Closes the books on a client."""
+        gone = Farewell(
+            client.id,
+            client.address,
+            client.reason or CloseReason.NORMAL,
+            time.time(),
+            lag=lag(client),
+            lag_bytes=lag_bytes(client),
+            subscriptions=len(client.subscriptions),
+            behind_seconds=self.behind_seconds(client),
+        )
+        if client in self._behind:
+            _note_lags(client)
+            del self._behind[client]
+        self._tally.close(gone.reason, lag=gone.lag)
+        self.farewells.append(gone)
+        self._leave(client)
+
+    @property
+    def behind(self) -> list[Client]:
+        """Who is not up to date right now, in the order in which they fell behind. O(them)."""
+        return list(self._behind)
 
     def audit(self, now: float, *, retained_bytes: int) -> None:
         """Ends the clients that are slow or stalled, and the most expensive ones when memory is short. O(behind).
@@ -124,7 +173,9 @@ class Roster:
         """
         late = self._audited_at is not None and now - self._audited_at > 2 * AUDIT_SECONDS
         self._audited_at = now
+        self._tally.lag.observe(0, len(self._clients) - len(self._behind))
         for client, watch in list(self._behind.items()):
+            self._tally.lag.observe(_note_lags(client))
             if watch is None or late:
                 watch = self._behind[client] = Watch(now)  # noqa: PLW2901 - the watch of this client from now on
                 watch.moved(client)

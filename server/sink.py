@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from .reasons import CloseReason
@@ -25,6 +25,9 @@ class SinkOwner(Protocol):
 
     def sink_resumed(self) -> None:
         """Nothing is buffered any more."""
+
+    def sink_ponged(self, rtt_seconds: float) -> None:
+        """The peer has answered a ping, so long after it was sent."""
 
     def sink_closed(self, reason: CloseReason) -> None:
         """Nothing can be written any more, because of what the peer or the server did."""
@@ -80,6 +83,28 @@ class Source(Protocol):
 
     def end(self) -> None:
         """Ends the iteration once the messages that are already here were read. Idempotent."""
+
+
+class LateSource:
+    """A source that listens from the first message that is asked for. Owns the invariant that it ends once ended."""
+
+    def __init__(self, listen: Callable[[], Source]) -> None:
+        self._listen = listen
+        self._source: Source | None = None
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        if self._source is None:
+            self._source = self._listen()
+            if self._ended:
+                self._source.end()
+        return aiter(self._source)
+
+    def end(self) -> None:
+        """Ends the iteration once the messages that are already here were read. Idempotent."""
+        self._ended = True
+        if self._source is not None:
+            self._source.end()
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from .publication import Position, Publication
 from .queue import Gap
 from .reasons import CloseReason
 from .roster import Farewell, Roster
+from .tally import name_of
 from .writer import Client
 
 
@@ -114,9 +115,9 @@ class Inspected:
         return Statistics(
             clients=tuple(self.clients()),
             channels=tuple(self.channels()),
-            publications=self._hub.publications,
+            publications=self._hub.tally.publications,
             farewells=self.farewells(),
-            closed={reason.name.lower(): count for reason, count in self._roster.closed.items()},
+            closed={name_of(reason): count for reason, count in self._hub.tally.closed.items() if count},
         )
 
     def clients(self) -> Iterator[ClientStatistics]:

@@ -31,7 +31,7 @@ def subscribe(hub: Hub, client: Client, name: str, *, since: Position | None, ti
     if dialect.subscribed is not None:
         client.tell(dialect.subscribed(name, start.position, None if since is None else start.gap is None))
     if start.gap is not None:
-        channel.skipped += start.gap.last - start.gap.first + 1
+        channel.skip(start.gap)
         if dialect.gap is not None:
             client.tell(dialect.gap(name, channel.log.epoch, start.gap))
     client.subscribe(Subscription(channel, start.queue))

@@ -15,6 +15,7 @@ from os import write as os_write
 
 from .channel import Channel
 from .group import Cohort, ReadyGroup
+from .tally import Tally
 
 BROKEN = -1  # stands for the number of bytes taken, where the socket answered with an error
 
@@ -45,7 +46,8 @@ class Sweeper:
     Args:
         slice_bytes: About how much payload one write carries.
         sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
-        clock: Seconds, for `sweep_seconds`.
+        tally: Where it is counted.
+        clock: Seconds, the same as that of publications' times.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Sweeper:
         *,
         slice_bytes: int,
         sweep_seconds: float,
-        clock: Callable[[], float] = time.perf_counter,
+        tally: Tally | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._slice_bytes = slice_bytes
         self._sweep_seconds = sweep_seconds
+        self._tally = tally or Tally()
         self._clock = clock
         self._due: dict[Channel, int] = {}  # {channel: offset up to which its sweep goes, 0 before it has begun}
         self._scheduled = False
@@ -89,9 +93,11 @@ class Sweeper:
     def _run(self) -> None:
         """One turn's work: the due channels one after the other, until all are swept or the time is up."""
         self._scheduled = False
+        begin = self._clock()
         try:
-            self._sweep_due(self._clock() + self._sweep_seconds)
+            self._sweep_due(begin + self._sweep_seconds)
         finally:
+            self._tally.sweep.observe(self._clock() - begin)
             if self._due:
                 self._scheduled = True
                 self._loop.call_soon(self._run)
@@ -116,24 +122,34 @@ class Sweeper:
         for group in channel.groups.values():
             for cohort in group:
                 while cohort.cursor < until and len(cohort):
-                    self._write_slice(channel, group, cohort, until)
-                    if self._clock() >= deadline:
+                    if self._write_slice(channel, group, cohort, until) >= deadline:
                         return False
             group.tidy()
+        if any(channel.groups.values()) and channel.unswept:
+            channel.tally.last_socket.observe(self._clock() - channel.log.time_at(channel.swept + 1))
         channel.mark_swept(until)
         return True
 
-    def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> None:
+    def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> float:
+        """Returns when it was done."""
         part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
-        channel.deliveries += len(cohort) * (part.after - part.before)
+        size, members = len(part.data), len(cohort)
+        given, sent = members * (part.after - part.before), members * size
         cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
         for fd, taken in write_to_all(cohort.by_fd, part.data):
             queue, member = cohort.by_fd[fd]
             if taken == BROKEN:
-                member.broken()
+                cursor, left = part.before, size
+                member.broken(queue, cursor)
             else:
                 cursor, rest = group.cut(part, taken)
-                channel.deliveries -= part.after - cursor
+                left = size - taken - len(rest)
                 member.fall_behind(queue, cursor, rest)
+            given -= part.after - cursor
+            sent -= left
         for member in list(cohort.by_queue.values()):  # a copy: who is paused by the write leaves during it
             member.write(part.data)
+        now = self._clock()
+        channel.count(given, sent_bytes=sent)
+        channel.tally.age.observe(now - part.time, given)
+        return now

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from enum import Enum
 
 import anyio
 
@@ -12,19 +12,11 @@ from .channel import Channel, Subscription, Subscriptions
 from .outlet import Outlet
 from .queue import Batch, Overflow, Queue
 from .reasons import CloseReason
-from .sink import Source
+from .sink import LateSource, Source
+from .state import State
 
 # What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
 CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
-
-
-class State(Enum):
-    """What a client is doing. It goes back and forth between the first two, and on to the others."""
-
-    BEHIND = "behind"  # its writer task serves it
-    READY = "ready"  # it has everything and its sink is empty: sweeps serve it, or wake it
-    CLOSING = "closing"  # its writer task is closing it
-    CLOSED = "closed"
 
 
 class Client:
@@ -34,6 +26,8 @@ class Client:
         id: Unique among the clients of the process.
         address: The peer, as "host:port"; empty where the server does not tell.
         reason: Why it was closed; None while it is open.
+        rtt_seconds: From the latest ping to its pong; None before, and where nobody is pinged.
+        connected_at: When it came, on the monotonic clock.
         recoveries: How often it was within its bounds, or up to date, when its writer task looked.
     """
 
@@ -46,6 +40,7 @@ class Client:
         listen: Callable[[], Source],
         close_seconds: float,
         on_change: Callable[[Client], None],
+        on_pong: Callable[[float], None],
         enlist: Callable[[Callable[[], bool]], None],
     ) -> None:
         self.id = client_id
@@ -53,14 +48,16 @@ class Client:
         self.state = State.BEHIND
         self.reason: CloseReason | None = None
         self.recoveries = 0
+        self.rtt_seconds: float | None = None
+        self.connected_at = time.monotonic()
         self.subscriptions = Subscriptions()
         self.outlet = outlet
         self.sink = outlet.sink
-        self._listen = listen
-        self._source: Source | None = None  # from the first message that is asked for
+        self._source = LateSource(listen)
         self._close_seconds = close_seconds
         self._close_text = ""
         self._on_change = on_change
+        self._on_pong = on_pong
         self._enlist = enlist  # on the rota of those who catch up
         self._failure: Exception | None = None  # what broke when it was its turn
         self._wake = asyncio.Event()
@@ -72,10 +69,6 @@ class Client:
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """What the client sends, text as str and binary as bytes, until it has left or was closed."""
-        if self._source is None:
-            self._source = self._listen()
-            if self.reason is not None:
-                self._source.end()
         return aiter(self._source)
 
     def tell(self, payload: bytes) -> None:
@@ -152,8 +145,7 @@ class Client:
     # What a sweep calls (`group.Member`) while the client is READY.
     def write(self, data: bytes) -> None:
         """Writes a slice through the transport."""
-        assert self.outlet.direct is not None
-        self.outlet.direct.write(data)
+        self.outlet.write_bytes(data)
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
@@ -161,9 +153,10 @@ class Client:
         queue.rewind(cursor)
         self.outlet.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
-    def broken(self) -> None:
+    def broken(self, queue: Queue, cursor: int) -> None:
         """Leaves the ready groups; the event loop is about to report the same error."""
         self._leave()
+        queue.rewind(cursor)
         self.sink.abort()
 
     # What the sink tells (`sink.SinkOwner`).
@@ -176,6 +169,11 @@ class Client:
         """The transport is empty."""
         self._wake.set()
         self.outlet.settle()
+
+    def sink_ponged(self, rtt_seconds: float) -> None:
+        """The peer has answered a ping."""
+        self.rtt_seconds = rtt_seconds
+        self._on_pong(rtt_seconds)
 
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""
@@ -199,12 +197,11 @@ class Client:
             return
         self.reason = self.reason or reason
         self._enter(state)
-        if self._source is not None:
-            self._source.end()
+        self._source.end()
         self.outlet.end()
 
     def _join(self) -> None:
-        """Enters the ready groups, or goes to sleep until a sweep: it has everything up to the last sweep's end."""
+        """Enters the ready groups, or sleeps until a sweep: it has everything up to the last sweep's end."""
         if self.outlet.direct is None:
             self.subscriptions.sleep(self._leave)
         else:
@@ -237,7 +234,7 @@ class Client:
         if batch.gaps and queue.overflow is Overflow.DISCONNECT:
             self.close(CloseReason.SLOW)
             return None
-        channel.count(batch)
+        channel.count_batch(queue, batch)
         self.recoveries += not queue.overflowed()
         return channel, batch
 

@@ -21,8 +21,8 @@ class FakeMember:
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         self.calls.append(("fall_behind", queue, cursor, bytes(rest)))
 
-    def broken(self) -> None:
-        self.calls.append(("broken",))
+    def broken(self, queue: Queue, cursor: int) -> None:
+        self.calls.append(("broken", queue, cursor))
 
 
 class FakeSink:

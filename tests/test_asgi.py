@@ -24,6 +24,8 @@ class Owner:
 
     def sink_resumed(self) -> None: ...
 
+    def sink_ponged(self, rtt_seconds: float) -> None: ...
+
     def sink_closed(self, reason: CloseReason) -> None:
         self.closed += 1
 

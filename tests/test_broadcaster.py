@@ -11,7 +11,8 @@ from server.broadcaster import Broadcaster
 from server.errors import FullError, NotRunningError
 from server.inbox import Inbox
 from server.reasons import CloseReason
-from server.writer import Client, State
+from server.state import State
+from server.writer import Client
 
 from .fakes import FakeSink
 from .live import until
@@ -171,7 +172,7 @@ async def test_an_audit_that_dies_is_not_silent(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is logged once, and the broadcaster is not ready any more."""
-    monkeypatch.setattr("server.broadcaster.AUDIT_SECONDS", 0)
+    monkeypatch.setattr("server.audit.AUDIT_SECONDS", 0)
     async with Broadcaster() as broadcaster:
         assert broadcaster.ready
         monkeypatch.setattr(broadcaster._hub, "trim", lambda _time: 1 / 0)

@@ -18,7 +18,7 @@ from server.messages import Answer
 from server.outlet import UNREAD_BYTES
 from server.reasons import CloseReason
 from server.routes import build_router
-from server.writer import State
+from server.state import State
 
 from .live import Live, handshake, running, until
 

@@ -44,7 +44,7 @@ class ModelClient:
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         raise AssertionError
 
-    def broken(self) -> None:
+    def broken(self, queue: Queue, cursor: int) -> None:
         raise AssertionError
 
     def covered(self) -> list[int]:

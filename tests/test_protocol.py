@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed
 from server import Broadcaster, CloseReason
 from server.protocol import FanwiseProtocol, hide_query_string
 from server.sockets import SocketOptions
-from server.writer import Client, State
+from server.state import State
+from server.writer import Client
 
 from .live import Live, running, until
 

@@ -18,9 +18,10 @@ from server.publication import Kind, Position
 from server.queue import Overflow
 from server.reasons import CloseReason
 from server.rota import Rota
+from server.state import State
 from server.subscribing import subscribe
 from server.sweep import Sweeper
-from server.writer import Client, State
+from server.writer import Client
 
 from .fakes import FakeSink
 
@@ -66,6 +67,7 @@ class Consumer:
             listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
             close_seconds=1.0,
             on_change=self.world.changed,
+            on_pong=lambda _: None,
             enlist=self.world.rota.enlist,
         )
         subscribe(self.world.hub, self.client, "lobby", since=self.position, time=self.world.time)

@@ -5,6 +5,7 @@ import pytest
 from server.queue import Overflow
 from server.reasons import CloseReason
 from server.roster import AUDIT_SECONDS, Roster
+from server.tally import Histogram
 from server.writer import Client
 
 from .fakes import FakeSink
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.anyio
 
 def make_roster(*, memory_bytes: int | None = None) -> tuple[Roster, Scene, list[Client]]:
     left: list[Client] = []
-    roster = Roster(leave=left.append, stall_seconds=2.0, memory_bytes=memory_bytes)
     setting = Scene(FakeSink())
+    roster = Roster(leave=left.append, stall_seconds=2.0, memory_bytes=memory_bytes, tally=setting.hub.tally)
     setting.client._on_change = roster.changed
     roster.add(setting.client)
     return roster, setting, left
@@ -50,7 +51,8 @@ async def test_a_client_leaves_once() -> None:
     setting.sink.end(CloseReason.LOST)
     assert left == [setting.client]
     assert len(roster) == 0
-    assert dict(roster.closed) == {CloseReason.SLOW: 1}
+    closed = setting.hub.tally.closed
+    assert {reason: count for reason, count in closed.items() if count} == {CloseReason.SLOW: 1}
 
 
 async def test_slow_is_who_is_over_its_bounds_from_one_audit_to_the_next() -> None:
@@ -173,6 +175,49 @@ async def test_it_knows_for_how_long_somebody_is_behind() -> None:
     roster.audit(1.0, retained_bytes=0)
     roster.audit(1.25, retained_bytes=0)
     assert roster.behind_seconds(setting.client) == 0.25
+
+
+async def test_what_a_client_still_had_to_get_is_dropped_with_it() -> None:
+    """Under the reason that it was closed with, and told with its farewell."""
+    roster, setting, _ = make_roster()
+    setting.sink.pause(buffered_bytes=5)
+    for payload in (b"1", b"22"):
+        publish(setting.hub, setting.channels["a"], payload)
+    roster.audit(0.0, retained_bytes=0)
+    roster.audit(0.25, retained_bytes=0)
+    setting.client.close(CloseReason.STALLED)
+    (gone,) = roster.farewells
+    assert (gone.lag, gone.lag_bytes, gone.subscriptions, gone.behind_seconds) == (2, 8, 2, 0.25)
+    assert {cause: count for cause, count in setting.hub.tally.dropped.items() if count} == {"closed_stalled": 2}
+
+
+async def test_who_leaves_by_itself_was_not_dropped() -> None:
+    """Whatever it has not read."""
+    roster, setting, _ = make_roster()
+    setting.sink.pause()
+    publish(setting.hub, setting.channels["a"])
+    setting.client.close()
+    assert roster.farewells[0].lag == 1
+    assert sum(setting.hub.tally.dropped.values()) == 0
+
+
+async def test_lag_is_sampled() -> None:
+    """At each audit once per client: those who are ready have none; the furthest that a queue was behind is kept."""
+    roster, setting, _ = make_roster()
+    setting.client._join()
+    roster.audit(0.0, retained_bytes=0)
+    setting.sink.pause()
+    for _ in range(3):
+        publish(setting.hub, setting.channels["a"])
+    roster.audit(0.25, retained_bytes=0)
+    tally = setting.hub.tally
+    assert seen(tally.lag) == {0: 1, 4: 1}
+    assert seen(tally.peak_lag) == {0: 1, 4: 1}, "one queue each on two channels"
+
+
+def seen(histogram: Histogram) -> dict[float, int]:
+    """{upper end of the bucket: how many are in it}."""
+    return {bound: count for bound, count in zip(histogram.bounds, histogram.counts, strict=False) if count}
 
 
 async def test_it_remembers_the_latest_who_have_gone() -> None:

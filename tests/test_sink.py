@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosed
 
 from server import Broadcaster, CloseReason
 from server.sink import Connection, DirectSink
-from server.writer import Client, State
+from server.state import State
+from server.writer import Client
 
 from .live import Live, running, until
 

@@ -6,7 +6,7 @@ import pytest
 
 from server.broadcaster import Broadcaster
 from server.connection import SocketConnection
-from server.writer import State
+from server.state import State
 
 from .live import running, until
 from .test_conversation import serving

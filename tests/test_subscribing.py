@@ -30,6 +30,7 @@ def make_client(dialect: Dialect) -> tuple[Client, FakeSink]:
         listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
         close_seconds=1.0,
         on_change=lambda _: None,
+        on_pong=lambda _: None,
         enlist=Rota(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
     )
     sink.attach(client)

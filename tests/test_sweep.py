@@ -111,12 +111,41 @@ async def test_a_broken_socket_is_reported(pairs: list[tuple[socket.socket, sock
     swept = Swept()
     broken, peer = pairs[0]
     peer.close()
-    _, member = swept.join(broken.fileno())
+    queue, member = swept.join(broken.fileno())
     swept.join(pairs[1][0].fileno())
     swept.publish(b"a")
     await checkpoint()
-    assert member.calls == [("broken",)]
+    assert member.calls == [("broken", queue, 0)]
+    assert swept.channel.deliveries == 1
     assert pairs[1][1].recv(99) == b"\x81\x01a"
+
+
+async def test_the_tally_has_what_was_written(pairs: list[tuple[socket.socket, socket.socket]]) -> None:
+    """Deliveries, bytes, ages, and how long it took to the last socket: by the clock that publications are dated by."""
+    swept = Swept(step_seconds=0.001)
+    for ours, _ in pairs:
+        swept.join(ours.fileno())
+    swept.publish(b"a", b"bc")
+    await checkpoint()
+    tally = swept.hub.tally
+    assert (tally.deliveries, tally.delivered_bytes) == (2 * len(pairs), 7 * len(pairs))
+    assert tally.age.count == tally.deliveries
+    assert tally.age.sum / tally.age.count == pytest.approx(0.002), "the second look at the clock; published at 0"
+    assert tally.last_socket.count == 1
+    assert tally.last_socket.sum == pytest.approx(0.003), "and the third"
+
+
+async def test_what_a_full_socket_did_not_take_is_not_delivered(
+    pairs: list[tuple[socket.socket, socket.socket]],
+) -> None:
+    """Only the frame that it has begun counts, which its transport gets."""
+    swept = Swept()
+    full, _ = pairs[0]
+    fill(full)
+    swept.join(full.fileno())
+    swept.publish(b"a")
+    await checkpoint()
+    assert (swept.hub.tally.deliveries, swept.hub.tally.delivered_bytes) == (0, 0)
 
 
 async def test_a_part_that_was_taken_is_counted_in_bytes(pairs: list[tuple[socket.socket, socket.socket]]) -> None:

@@ -16,8 +16,9 @@ from server.outlet import Outlet
 from server.reasons import CloseReason
 from server.roster import overflowed
 from server.rota import Rota
+from server.state import State
 from server.sweep import Sweeper
-from server.writer import CATCH_UP_BYTES, Client, State
+from server.writer import CATCH_UP_BYTES, Client
 
 from .fakes import FakeSink
 from .test_hub import make_hub, publish
@@ -41,6 +42,7 @@ class Scene:
             listen=lambda: self.inbox,
             close_seconds=1.0,
             on_change=lambda client: self.states.append(client.state),
+            on_pong=self.hub.tally.ping_rtt.observe,
             enlist=Rota(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
         )
         self.channels = {name: self.hub.channel(name, time=0.0) for name in "ab"}
@@ -219,8 +221,12 @@ async def test_a_sink_that_does_not_close_is_aborted() -> None:
 async def test_a_broken_socket_is_aborted() -> None:
     """The sweep's error ends the connection without waiting for the loop to notice."""
     async with scene() as setting:
-        setting.client.broken()
+        (queue,) = setting.channels["a"].queues
+        setting.publish("a", b"1")
+        await setting.settle()
+        setting.client.broken(queue, 0)
         assert setting.sink.aborted
+        assert queue.qsize() == 1, "what the socket did not take is still to be got"
         assert setting.ready(setting.channels["a"]) == 0
 
 

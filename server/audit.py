@@ -1,0 +1,29 @@
+"""The audit: four times a second everything is brought back within its bounds, and those who are behind are judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from .hub import Hub
+from .roster import AUDIT_SECONDS, Roster
+
+
+async def audits(hub: Hub, roster: Roster, *, memory_bytes: int | None, ended: Callable[[], None]) -> None:
+    """Goes on for ever. Publishing looks at no client and at no log's age: this does. O(clients that are behind).
+
+    Args:
+        hub: Whose logs and channels are kept within their bounds.
+        roster: Whose clients are judged.
+        memory_bytes: What logs and transports may hold together; None for any.
+        ended: Called after each audit.
+    """
+    while True:
+        await asyncio.sleep(AUDIT_SECONDS)
+        now = asyncio.get_running_loop().time()
+        hub.trim(now)
+        hub.expire(now)
+        if memory_bytes is not None:
+            hub.fit(memory_bytes)
+        roster.audit(now, retained_bytes=hub.charged_bytes)
+        ended()

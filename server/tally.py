@@ -1,0 +1,176 @@
+"""The tally: what is counted. Plain integers in plain lists, added to where things happen and read when somebody asks.
+
+A counter costs its addition and nothing else: no lock, no label, no object per observation. What is counted per client
+is counted once per cohort or once per audit, never in the loop over the file descriptors.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final
+
+from .queue import Gap, GapReason
+from .reasons import CloseReason
+
+LAG_BOUNDS: Final = (0, *(2**power for power in range(18)))  # publications: 0, 1, 2, 4, ... 131072
+# Seconds: 10 us, 20 us, 50 us, ... 10 s, and a minute: what no client waits for.
+TIME_BOUNDS: Final = (*(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)), 10.0, 60.0)
+
+# What can be refused, and why: the codes of errors over HTTP and of the JSON dialect. A closed set: a test holds every
+# code that the server uses against it.
+REJECTIONS: Final = (
+    "already_subscribed",
+    "bad_channel",
+    "bad_json",
+    "bad_origin",
+    "bad_position",
+    "bad_request",
+    "bad_text",
+    "draining",
+    "full",
+    "idempotency_key_reused",
+    "missing_field",
+    "no_channel",
+    "no_client",
+    "no_demo",
+    "not_subscribed",
+    "too_big",
+    "too_many_channels",
+    "too_many_subscriptions",
+    "unauthorised",
+    "unknown_field",
+    "unknown_op",
+    "wrong_type",
+)
+
+
+def name_of(reason: CloseReason) -> str:
+    """What a close reason is called in statistics: "no_pong"."""
+    return reason.name.lower()
+
+
+class Histogram:
+    """How often which value was seen.
+
+    Attributes:
+        bounds: Upper ends of the buckets, ascending; a value that is one belongs to that bucket.
+        counts: One for each bucket and one for what is above the last bound. Not cumulative.
+        sum: Of all values.
+    """
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds: Final = tuple(bounds)
+        self.counts: Final = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Counts `value`, `times` times. O(log buckets)."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
+
+    def move(self, before: float, after: float) -> None:
+        """Counts `after` in place of a `before` that was counted earlier. O(log buckets)."""
+        self.counts[bisect_left(self.bounds, before)] -= 1
+        self.observe(after)
+        self.sum -= before
+
+    @property
+    def count(self) -> int:
+        """How many values were seen."""
+        return sum(self.counts)
+
+
+class Tally:
+    """Everything that one hub, its sweeps and its clients count, since the start.
+
+    Attributes:
+        connections: Clients that were taken in.
+        publications: Publications that were appended to a log.
+        deliveries: Publications given to a client's socket or transport, once per client.
+        delivered_bytes: Their bytes on the wire, without what a server that frames by itself adds.
+        dropped: {cause: publications that a client was not given}, once per client. The causes are the reasons of gaps,
+            and those of closing: what the client still had to get then.
+        gaps: {reason: gaps that clients were given}.
+        closed: {reason: connections that ended}.
+        rejected: {code: connections, requests and operations that were refused}.
+        lag: Each client's lag in publications at each audit; those who are ready count as 0.
+        peak_lag: The furthest that each queue has been behind, live or gone. A queue that gets further behind moves on,
+            so that counts of lower buckets go down too.
+        age: Of the oldest publication in what is written, in seconds, once per delivery.
+        last_socket: From publishing to the write to the last ready client, in seconds, once per sweep.
+        sweep: How long one turn's sweeps held the event loop, in seconds.
+        ping_rtt: From a ping to its pong, in seconds.
+        loop_lag: How late the event loop called a timer, in seconds.
+    """
+
+    __slots__ = (
+        "age",
+        "closed",
+        "connections",
+        "delivered_bytes",
+        "deliveries",
+        "dropped",
+        "gaps",
+        "lag",
+        "last_socket",
+        "loop_lag",
+        "peak_lag",
+        "ping_rtt",
+        "publications",
+        "rejected",
+        "sweep",
+    )
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.publications = 0
+        self.deliveries = 0
+        self.delivered_bytes = 0
+        gaps = [f"gap_{reason.value}" for reason in GapReason]
+        closes = [f"closed_{name_of(reason)}" for reason in CloseReason if reason is not CloseReason.NORMAL]
+        self.dropped = dict.fromkeys([*gaps, *closes], 0)
+        self.gaps = dict.fromkeys(GapReason, 0)
+        self.closed = dict.fromkeys(CloseReason, 0)
+        self.rejected = dict.fromkeys(REJECTIONS, 0)
+        self.lag = Histogram(LAG_BOUNDS)
+        self.peak_lag = Histogram(LAG_BOUNDS)
+        self.age = Histogram(TIME_BOUNDS)
+        self.last_socket = Histogram(TIME_BOUNDS)
+        self.sweep = Histogram(TIME_BOUNDS)
+        self.ping_rtt = Histogram(TIME_BOUNDS)
+        self.loop_lag = Histogram(TIME_BOUNDS)
+
+    def gap(self, gap: Gap) -> int:
+        """Counts a gap that a client is given; returns how many publications it is."""
+        missing = gap.last - gap.first + 1
+        self.gaps[gap.reason] += 1
+        self.dropped[f"gap_{gap.reason.value}"] += missing
+        return missing
+
+    def close(self, reason: CloseReason, *, lag: int) -> None:
+        """Counts a connection that has ended, and what its client still had to get.
+
+        A client that leaves by itself was not dropped, whatever it has not read.
+        """
+        self.closed[reason] += 1
+        if reason is not CloseReason.NORMAL:
+            self.dropped[f"closed_{name_of(reason)}"] += lag
+
+    def reject(self, code: str) -> None:
+        """Counts something that was refused with one of `REJECTIONS`."""
+        self.rejected[code] += 1
+
+    def histograms(self) -> dict[str, Histogram]:
+        """By the names that they have in `/stats`, which tell the unit."""
+        return {
+            "lag_messages": self.lag,
+            "peak_lag_messages": self.peak_lag,
+            "age_seconds": self.age,
+            "last_socket_seconds": self.last_socket,
+            "sweep_seconds": self.sweep,
+            "ping_rtt_seconds": self.ping_rtt,
+            "loop_lag_seconds": self.loop_lag,
+        }
