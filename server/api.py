@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from fastapi import APIRouter, Request, params
 from fastapi.exceptions import RequestValidationError
@@ -76,7 +76,13 @@ def translate(error: FanwiseError) -> ApiError:
 
 
 class FanwiseRoute(APIRoute):
-    """A route whose errors look like ours, whatever application it was included into."""
+    """A route whose errors look like ours, whatever application it was included into.
+
+    Attributes:
+        reject: Called with the code of each error.
+    """
+
+    reject: ClassVar[Callable[[str], None]] = lambda _: None
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wraps FastAPI's own handler."""
@@ -86,10 +92,12 @@ class FanwiseRoute(APIRoute):
             try:
                 return await handler(request)
             except FanwiseError as error:
-                return translate(error).response()
+                answer = translate(error)
             except RequestValidationError as error:
                 problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-                return ApiError(400, "bad_request", "; ".join(problems)).response()
+                answer = ApiError(400, "bad_request", "; ".join(problems))
+            type(self).reject(answer.code)
+            return answer.response()
 
         return handle
 
@@ -111,9 +119,10 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {**named, "4XX": {"model": ErrorBody, "description": "Any other mistake of the request."}}
 
 
-def make_router() -> APIRouter:
-    """A router whose errors look like ours."""
-    return APIRouter(route_class=FanwiseRoute, tags=["Fanwise"])
+def make_router(reject: Callable[[str], None]) -> APIRouter:
+    """A router whose errors look like ours; `reject` is called with the code of each."""
+    route_class = type("Route", (FanwiseRoute,), {"reject": staticmethod(reject)})
+    return APIRouter(route_class=route_class, tags=["Fanwise"])
 
 
 ORIGIN_REFUSED: Final = "pages of this origin may not connect: the server's FANWISE_ALLOWED_ORIGINS says which may"

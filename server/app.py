@@ -40,6 +40,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         overflow=settings.overflow,
         stall_seconds=settings.stall_seconds,
         memory_bytes=settings.memory_bytes,
+        ready_lag_seconds=settings.ready_lag_seconds,
     )
     app = FastAPI(title="Fanwise", version=version("fanwise"), description=DESCRIPTION)
     if settings.allowed_origins:

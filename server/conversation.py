@@ -80,6 +80,7 @@ class Conversation:
         try:
             await self._do(message)
         except OpError as error:
+            self._broadcaster.tally.reject(error.code)
             self._tell(op="error", code=error.code, message=str(error), **error.about)
         except GoneError:
             return  # with messages of it still here, which nobody answers

@@ -17,7 +17,9 @@ from .encoding import message_fields
 from .messages import Base64, Channel, Data, Epoch, Key, Offset
 from .publication import Position, check_channel_name
 from .publishing import ChannelPath
+from .roster import Farewell
 from .statistics import ChannelStatistics, ClientStatistics
+from .tally import name_of
 
 MAX_LISTED = 10_000
 
@@ -73,12 +75,18 @@ class ClientInfo(BaseModel):
     id: str
     address: Annotated[str, Field(examples=["127.0.0.1:50312"])]
     dialect: Annotated[str, Field(examples=["fanwise.v1"])]
+    path: Annotated[
+        Literal["direct", "transport", "asgi"],
+        Field(description="how sweeps reach it: its socket, its transport (TLS), or plain ASGI, which is slow"),
+    ]
     state: Annotated[Literal["ready", "behind"], Field(description="ready: it has everything")]
     channels: list[str]
     lag: Annotated[int, Field(description="publications that it still has to get")]
     lag_bytes: Annotated[int, Field(description="and their payload bytes")]
     buffered_bytes: Annotated[int, Field(description="what waits in user space for its socket")]
     behind_seconds: Annotated[float | None, Field(description="for how long it has been behind, to a quarter second")]
+    rtt_seconds: Annotated[float | None, Field(description="from the latest ping to its pong")]
+    connected_seconds: Annotated[float, Field(description="for how long it has been here")]
 
 
 class ClosedInfo(BaseModel):
@@ -89,6 +97,7 @@ class ClosedInfo(BaseModel):
     reason: Annotated[str, Field(examples=["slow"])]
     code: Annotated[int, Field(examples=[4008])]
     at: Annotated[float, Field(description="when, in seconds since 1970")]
+    lag: Annotated[int, Field(description="publications that it still had to get")]
 
 
 class Clients(BaseModel):
@@ -103,6 +112,13 @@ def _channel_info(channel: ChannelStatistics) -> dict[str, Any]:
     return {name: getattr(channel, name) for name in ChannelInfo.model_fields}
 
 
+def closed_info(gone: Farewell) -> dict[str, Any]:
+    """A `ClosedInfo`."""
+    reason = gone.reason
+    named = {"reason": name_of(reason), "code": reason.code, "at": gone.unix_seconds, "lag": gone.lag}
+    return {"id": gone.id, "address": gone.address, **named}
+
+
 def _lag(client: ClientStatistics) -> tuple[int, int]:
     return (-client.lag_bytes - client.buffered_bytes, -client.lag)
 
@@ -112,7 +128,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.
 
 def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     """`GET /channels`, `GET /channels/{channel}/history`, `GET /clients` and `DELETE /clients/{id}`."""
-    router = make_router()
+    router = make_router(broadcaster.tally.reject)
     _add_channels(router, broadcaster, access)
     _add_clients(router, broadcaster, access)
     return router
@@ -160,11 +176,7 @@ def _add_clients(router: APIRouter, broadcaster: Broadcaster, access: Access) ->
     async def clients(limit: Limit = 1000) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
         here = list(broadcaster.clients())
-        closed = [
-            {"id": gone.id, "address": gone.address, "reason": gone.reason.name.lower(), "code": gone.reason.code}
-            | {"at": gone.unix_seconds}
-            for gone in reversed(broadcaster.farewells())
-        ]
+        closed = [closed_info(gone) for gone in reversed(broadcaster.farewells())]
         listed = [client._asdict() for client in nsmallest(limit, here, key=_lag)]
         return _json({"clients": listed, "total": len(here), "closed": closed})
 

@@ -44,6 +44,13 @@ class Outlet:
         return self.dialect.encode
 
     @property
+    def path(self) -> str:
+        """How bytes get to the peer: "direct" to its socket, through the "transport", or over plain "asgi"."""
+        if self.direct is None:
+            return "asgi"
+        return "transport" if self.fd is None else "direct"
+
+    @property
     def held_up(self) -> bool:
         """Whether the connection keeps the client from being served."""
         return not self.sink.writable or self._sending is not None

@@ -206,7 +206,7 @@ def _failed(code: str, message: str) -> dict[str, object]:
 
 def publishing_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
-    router, desk = make_router(), Desk(broadcaster)
+    router, desk = make_router(broadcaster.tally.reject), Desk(broadcaster)
     guards = key_guards(access)
 
     async def publish(

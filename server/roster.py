@@ -105,7 +105,7 @@ class Roster:
     ) -> None:
         self._leave = leave
         self._tally = tally or Tally()
-        self._stall_seconds = stall_seconds
+        self.stall_seconds = stall_seconds
         self._memory_bytes = memory_bytes
         self._clients: dict[str, Client] = {}  # {client id: client}
         self._behind: dict[Client, Watch | None] = {}  # {client that is not ready: what the last audit saw of it}
@@ -162,6 +162,11 @@ class Roster:
         self._leave(client)
 
     @property
+    def behind_count(self) -> int:
+        """How many are not up to date right now. O(1)."""
+        return len(self._behind)
+
+    @property
     def behind(self) -> list[Client]:
         """Who is not up to date right now, in the order in which they fell behind. O(them)."""
         return list(self._behind)
@@ -188,13 +193,13 @@ class Roster:
     def _judge(self, client: Client, watch: Watch, now: float) -> None:
         if watch.moved(client):
             watch.moved_at = now
-        elif now - watch.moved_at >= self._stall_seconds:
+        elif now - watch.moved_at >= self.stall_seconds:
             client.abort(CloseReason.STALLED)
             return
         if not overflowed(client):
             watch.over_since = -1
         elif watch.over_since == client.recoveries:
-            client.close(CloseReason.SLOW, within_seconds=self._stall_seconds)
+            client.close(CloseReason.SLOW, within_seconds=self.stall_seconds)
         else:
             watch.over_since = client.recoveries
 

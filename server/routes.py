@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from .access import Access
-from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED
+from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED, ApiError, translate
 from .assets import add_static
 from .asyncapi import asyncapi_routes
 from .broadcaster import Broadcaster
@@ -19,7 +19,9 @@ from .conversation import Conversation
 from .dialect import JSON
 from .errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from .inspection import inspection_routes
+from .live import Live, live_routes
 from .messages import SUBPROTOCOL
+from .metrics import metrics_routes
 from .publishing import publishing_routes
 from .reasons import CloseReason
 from .sse import sse_routes
@@ -66,17 +68,17 @@ class Speaker:
         holds_key = self._access.holds_key(websocket)
         try:
             if not self._access.allows_origin(websocket):
-                await refuse(websocket, 403, ORIGIN_REFUSED)
-            elif holds_key is False:
-                await refuse(websocket, 401, KEY_REFUSED)
-            elif SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
+                raise ApiError(403, "bad_origin", ORIGIN_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+            if holds_key is False:
+                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - as above
+            if SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
                 await self._json(websocket, may_publish=bool(holds_key))
             else:
                 await self._plain(websocket, may_publish=bool(holds_key))
-        except ChannelNameError as error:
-            await refuse(websocket, 400, str(error))
-        except (ChannelLimitError, FullError, DrainingError) as error:
-            await refuse(websocket, 503, str(error), headers=COME_BACK)
+        except (ApiError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
+            answer = translate(error)
+            self._broadcaster.tally.reject(answer.code)
+            await refuse(websocket, answer.status, str(error), headers=answer.headers)
 
     async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
         """What a client sends goes to all clients of its channel, itself included."""
@@ -132,17 +134,21 @@ def build_router(
         max_subscriptions=max_subscriptions,
     )
 
+    live = Live(broadcaster, access)
+
     @asynccontextmanager
-    async def run(_app: Any) -> AsyncIterator[None]:
-        async with broadcaster:
+    async def run(app: Any) -> AsyncIterator[None]:
+        async with lifespan(app) if lifespan is not None else broadcaster, live:
             yield
 
-    router = APIRouter(lifespan=lifespan or run)
+    router = APIRouter(lifespan=run)
     router.add_websocket_route("/ws", speaker.serve)
     router.include_router(publishing_routes(broadcaster, access))
     router.include_router(sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds))
     router.include_router(inspection_routes(broadcaster, access))
     router.include_router(asyncapi_routes(default_channel=default_channel, template=template))
+    router.include_router(live_routes(live, broadcaster, access))
+    router.include_router(metrics_routes(broadcaster, access))
     _add_probes(router, broadcaster)
     add_static(router)
     return router

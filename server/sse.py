@@ -111,7 +111,7 @@ def _open(scope: Scope, receive: Receive, send: Send) -> tuple[Sink, Callable[[]
 
 def sse_routes(broadcaster: Broadcaster, access: Access, *, heartbeat_seconds: float) -> APIRouter:
     """`GET /sse/{channel}`."""
-    router = make_router()
+    router = make_router(broadcaster.tally.reject)
 
     async def stream(
         channel: ChannelPath,

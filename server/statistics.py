@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from .channel import Channel
 from .hub import Hub, log_begin
+from .looplag import LoopLag
 from .publication import Position, Publication
 from .queue import Gap
+from .ranking import Busiest, furthest_behind
 from .reasons import CloseReason
 from .roster import Farewell, Roster
-from .tally import name_of
+from .tally import Tally, name_of
 from .writer import Client
 
 
 class ClientStatistics(NamedTuple):
     """One client, as it was when asked: `lag` in publications and `lag_bytes` in payload bytes, over all channels.
 
-    `buffered_bytes` wait in user space for its socket; `behind_seconds` is how long it has been behind, None if
-    it is not.
+    `path` is how sweeps reach it: "direct" to its socket, through its "transport" (TLS), or over plain "asgi".
+    `buffered_bytes` wait in user space for its socket; `behind_seconds` is how long it has been behind, None if it is
+    not; `rtt_seconds` is from the latest ping to its pong, None without one.
     """
 
     id: str
     address: str
     dialect: str
+    path: str
     state: str
     channels: tuple[str, ...]
     lag: int
     lag_bytes: int
     buffered_bytes: int
     behind_seconds: float | None
+    rtt_seconds: float | None
+    connected_seconds: float
 
 
 class ChannelStatistics(NamedTuple):
@@ -49,6 +57,19 @@ class ChannelStatistics(NamedTuple):
     retained_bytes: int
     deliveries: int
     skipped: int
+
+
+class Outline(NamedTuple):
+    """How things stand: `behind` of the `clients` are not up to date, and logs take `retained_bytes` of memory, about.
+
+    `loop_lag_seconds` is the longest that the event loop was late in the last seconds.
+    """
+
+    clients: int
+    behind: int
+    channels: int
+    retained_bytes: int
+    loop_lag_seconds: float
 
 
 class Statistics(NamedTuple):
@@ -80,12 +101,15 @@ def describe_client(client: Client, behind_seconds: float | None) -> ClientStati
         id=client.id,
         address=client.address,
         dialect=client.outlet.dialect.name,
+        path=client.outlet.path,
         state=client.state.value,
         channels=tuple(client.subscriptions),
         lag=sum(queue.qsize() for queue in queues),
         lag_bytes=sum(queue.qsize_bytes() for queue in queues),
         buffered_bytes=client.sink.buffered_bytes,
         behind_seconds=behind_seconds,
+        rtt_seconds=client.rtt_seconds,
+        connected_seconds=time.monotonic() - client.connected_at,
     )
 
 
@@ -107,8 +131,14 @@ def describe_channel(channel: Channel) -> ChannelStatistics:
 class Inspected:
     """The half of a broadcaster that can be asked how things stand."""
 
+    max_message_bytes: int
+    max_clients: int
     _hub: Hub
     _roster: Roster
+    _loop_lag: LoopLag
+    _memory_bytes: int | None
+    _slice_bytes: int
+    _close_seconds: float
 
     def statistics(self) -> Statistics:
         """Who is here and how things stand. O(clients + channels)."""
@@ -119,6 +149,55 @@ class Inspected:
             farewells=self.farewells(),
             closed={name_of(reason): count for reason, count in self._hub.tally.closed.items() if count},
         )
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted since the start."""
+        return self._hub.tally
+
+    @property
+    def max_channels(self) -> int:
+        """How many channels there may be."""
+        return self._hub.max_channels
+
+    def outline(self) -> Outline:
+        """How things stand, in numbers. O(1)."""
+        return Outline(
+            clients=len(self._roster),
+            behind=self._roster.behind_count,
+            channels=len(self._hub),
+            retained_bytes=self._hub.charged_bytes,
+            loop_lag_seconds=self._loop_lag.worst_seconds,
+        )
+
+    def limits(self) -> dict[str, int | float | str | None]:
+        """What is in force, by the names of the settings."""
+        hub = self._hub
+        return {
+            "queue_messages": hub.queue_messages,
+            "queue_bytes": hub.queue_bytes,
+            "overflow": hub.overflow.value,
+            "history_messages": hub.log_messages,
+            "history_bytes": hub.log_bytes,
+            "history_seconds": hub.history_seconds,
+            "max_message_bytes": self.max_message_bytes,
+            "max_clients": self.max_clients,
+            "max_channels": hub.max_channels,
+            "memory_bytes": self._memory_bytes,
+            "stall_seconds": self._roster.stall_seconds,
+            "slice_bytes": self._slice_bytes,
+            "close_seconds": self._close_seconds,
+        }
+
+    async def furthest_behind(self, *, limit: int) -> list[ClientStatistics]:
+        """The clients that have most to get, and others where fewer are behind. Holds the loop for 2 ms at a time."""
+        found = await furthest_behind(self._roster, limit=limit)
+        return [describe_client(client, self._roster.behind_seconds(client)) for client in found]
+
+    @cached_property
+    def busiest(self) -> Busiest:
+        """Ranks the channels; `describe_channel` tells how one stands."""
+        return Busiest(self._hub)
 
     def clients(self) -> Iterator[ClientStatistics]:
         """Who is here, in the order in which they came."""

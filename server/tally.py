@@ -34,6 +34,7 @@ REJECTIONS: Final = (
     "no_channel",
     "no_client",
     "no_demo",
+    "no_metrics",
     "not_subscribed",
     "too_big",
     "too_many_channels",

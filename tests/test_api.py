@@ -46,10 +46,12 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
         "/clients",
         "/clients/{id}",
         "/healthz",
+        "/metrics",
         "/publish",
         "/publish/{channel}",
         "/readyz",
         "/sse/{channel}",
+        "/stats",
     }
     for path, methods in document["paths"].items():
         for operation in methods.values():
@@ -58,7 +60,7 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
             if operation["tags"] == ["Fanwise"]:
                 refused = operation["responses"]["403"]["content"]["application/json"]["schema"]
                 assert refused == {"$ref": "#/components/schemas/ErrorBody"}
-            secured = path.startswith(("/publish", "/clients"))
+            secured = path.startswith(("/publish", "/clients", "/stats", "/metrics"))
             assert ("security" in operation) == secured
     body = document["paths"]["/publish/{channel}"]["post"]["requestBody"]["content"]
     assert set(body) == {"text/plain", "application/json", "application/octet-stream"}

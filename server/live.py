@@ -1,0 +1,127 @@
+"""`GET /stats`, and `WS /live`: the same second by second, over a small Fanwise of its own.
+
+Who watches is no client of the server: watchers have a broadcaster, a log and limits of their own, so that they neither
+show in what they look at nor hold it up. A watcher that falls behind gets the newest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+from fastapi import APIRouter
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from .access import Access
+from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED, errors, json_response, key_guards, make_router
+from .broadcaster import Broadcaster
+from .conversation import Conversation
+from .dialect import JSON
+from .errors import DrainingError, FullError
+from .messages import SUBPROTOCOL
+from .report import Report, Reporter
+from .websocket import connect, refuse
+
+logger = logging.getLogger("fanwise")
+
+STATS: Final = "stats"  # a summary each second
+LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
+REMEMBERED_SECONDS: Final = 300  # what a page that is opened shows at once
+MAX_WATCHERS: Final = 64
+_SUBSCRIPTIONS: Final = 8
+_MEMORY_BYTES: Final = 33_554_432
+_HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and what clients are told of the others
+
+
+class Live:
+    """Tells watchers each second how the broadcaster stands.
+
+    Args:
+        broadcaster: Which is looked at.
+        access: Who may watch.
+    """
+
+    def __init__(self, broadcaster: Broadcaster, access: Access) -> None:
+        self.reporter = Reporter(broadcaster)
+        self._access = access
+        self._watchers = Broadcaster(
+            queue_messages=8,
+            history_messages=REMEMBERED_SECONDS,
+            history_bytes=_HISTORY_BYTES,
+            history_seconds=REMEMBERED_SECONDS,
+            overflow="latest",
+            max_clients=MAX_WATCHERS,
+            max_channels=2 * MAX_WATCHERS * _SUBSCRIPTIONS,
+            memory_bytes=_MEMORY_BYTES,
+            max_message_bytes=_HISTORY_BYTES // 16,
+        )
+        self._feeding: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begins to tell."""
+        await self._watchers.__aenter__()
+        self._feeding = asyncio.create_task(self._feed(), name="fanwise live")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops, and closes the watchers."""
+        assert self._feeding is not None
+        self._feeding.cancel()
+        await self._watchers.__aexit__(kind, error, trace)
+
+    def tell(self, channel: str, document: dict[str, Any]) -> None:
+        """Tells those who watch `channel`. What nobody watches is kept for who comes."""
+        self._watchers.publish_nowait(channel, document)
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
+        try:
+            if not self._access.allows_origin(websocket):
+                await refuse(websocket, 403, ORIGIN_REFUSED)
+            elif not self._access.holds_key(websocket):
+                await refuse(websocket, 401, KEY_REFUSED)
+            elif SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
+                await refuse(websocket, 400, f"this speaks the subprotocol {SUBPROTOCOL} only")
+            else:
+                await self._talk(websocket)
+        except (FullError, DrainingError) as error:
+            await refuse(websocket, 503, str(error), headers=COME_BACK)
+
+    async def _talk(self, websocket: WebSocket) -> None:
+        async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
+            conversation = Conversation(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
+            conversation.welcome()
+            async for message in watcher:
+                await conversation.answer(message)
+
+    async def _feed(self) -> None:
+        while True:
+            try:
+                self.tell(STATS, self.reporter.summary())
+                lists = self._watchers.channel(LISTS)
+                if lists is not None and lists.clients:
+                    self.tell(LISTS, await self.reporter.lists())
+            except Exception:  # looking at the server must not be what ends; the next second may be better
+                logger.exception("the live feed has missed a second")
+            await asyncio.sleep(1)
+
+
+def live_routes(live: Live, broadcaster: Broadcaster, access: Access) -> APIRouter:
+    """`GET /stats` and `WS /live`."""
+    router = make_router(broadcaster.tally.reject)
+
+    async def stats() -> Response:
+        """How the server stands: what there is, what was counted since the start, who is slow and what is busy."""
+        return json_response(orjson.dumps(await live.reporter.report()))
+
+    router.add_api_route(
+        "/stats", stats, dependencies=key_guards(access), responses={200: {"model": Report}, **errors(401, 403)}
+    )
+    router.add_websocket_route("/live", live.serve)
+    return router
