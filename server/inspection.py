@@ -18,7 +18,7 @@ from .messages import Base64, Channel, Data, Epoch, Key, Offset
 from .publication import Position, check_channel_name
 from .publishing import ChannelPath
 from .roster import Farewell
-from .statistics import ChannelStatistics, ClientStatistics
+from .statistics import ChannelStatistics
 from .tally import name_of
 
 MAX_LISTED = 10_000
@@ -119,10 +119,6 @@ def closed_info(gone: Farewell) -> dict[str, Any]:
     return {"id": gone.id, "address": gone.address, **named}
 
 
-def _lag(client: ClientStatistics) -> tuple[int, int]:
-    return (-client.lag_bytes - client.buffered_bytes, -client.lag)
-
-
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.")]
 
 
@@ -175,10 +171,9 @@ def _add_channels(router: APIRouter, broadcaster: Broadcaster, access: Access) -
 def _add_clients(router: APIRouter, broadcaster: Broadcaster, access: Access) -> None:
     async def clients(limit: Limit = 1000) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
-        here = list(broadcaster.clients())
         closed = [closed_info(gone) for gone in reversed(broadcaster.farewells())]
-        listed = [client._asdict() for client in nsmallest(limit, here, key=_lag)]
-        return _json({"clients": listed, "total": len(here), "closed": closed})
+        listed = [client._asdict() for client in await broadcaster.furthest_behind(limit=limit)]
+        return _json({"clients": listed, "total": len(broadcaster), "closed": closed})
 
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
         """Closes a client with 4503: it is asked not to come back."""

@@ -4,44 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Callable, Iterable
 from heapq import nlargest
 from itertools import islice
 from operator import itemgetter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .channel import Channel
 from .hub import Hub
-from .roster import Roster, lag, lag_bytes
+from .roster import Roster, lag_bytes
 from .state import State
 from .writer import Client
 
 _TURN_SECONDS = 0.002  # for which the loop is held in one turn
-_LOOKS = 64  # items between two looks at the clock
-_RANK = itemgetter(0, 1, 2)
+_STEP = 64  # items between two looks at the clock
 
 Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
-async def in_turns(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """The items, which were collected now; while they are handed out the loop turns every few milliseconds."""
+async def in_turns(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """What `look` finds at each of the items, which are collected now; the loop turns every few milliseconds."""
+    waiting = list(items)
+    found: list[Found] = []
     deadline = time.monotonic() + _TURN_SECONDS
-    for number, item in enumerate(list(items), 1):
-        yield item
-        if number % _LOOKS == 0 and time.monotonic() >= deadline:
+    for start in range(0, len(waiting), _STEP):
+        found += map(look, waiting[start : start + _STEP])
+        if time.monotonic() >= deadline:
             await asyncio.sleep(0)
             deadline = time.monotonic() + _TURN_SECONDS
+    return found
 
 
 async def furthest_behind(roster: Roster, *, limit: int) -> list[Client]:
     """The `limit` clients that have most to get, in bytes; where fewer are behind, some of the others. O(behind)."""
-    found: list[tuple[tuple[int, int, int], Client]] = []
-    async for client in in_turns(roster.behind):
-        if client.reason is None:
-            found.append(((lag_bytes(client), lag(client), -len(found)), client))
-    clients = [client for _, client in nlargest(limit, found)]
+    found = await in_turns(lambda client: (lag_bytes(client), client), roster.behind)
+    clients = [client for _, client in nlargest(limit, found, key=itemgetter(0)) if client.reason is None]
     ready = (client for client in roster if client.state is State.READY)
     return [*clients, *islice(ready, max(0, limit - len(found)))]
+
+
+class Rank(NamedTuple):
+    """A channel, ranked by its publications since the last look, and then by its clients."""
+
+    publications: int
+    clients: int
+    channel: Channel
 
 
 class Busiest:
@@ -63,12 +71,13 @@ class Busiest:
         """
         before, self._heads, now = self._heads, {}, time.monotonic()
         seconds, self._looked_at = max(now - self._looked_at, 1e-3), now
-        found: list[tuple[int, int, int, Channel]] = []
-        async for channel in in_turns(self._hub):
-            epoch, head = channel.log.epoch, channel.log.head
-            self._heads[channel.name] = epoch, head
-            known, seen = (before or {}).get(channel.name, (epoch, 0))
-            found.append((head - seen if known == epoch else head, len(channel.queues), -len(found), channel))
-        first = before is None
-        ranked = nlargest(limit, found, key=_RANK)
-        return [(channel, None if first else new / seconds) for new, _, _, channel in ranked]
+        heads, known = self._heads, before or {}
+
+        def rank(channel: Channel) -> Rank:
+            log = channel.log
+            heads[channel.name] = log.epoch, log.head
+            epoch, seen = known.get(channel.name, (log.epoch, 0))
+            return Rank(log.head - seen if epoch == log.epoch else log.head, len(channel.queues), channel)
+
+        ranked = nlargest(limit, await in_turns(rank, self._hub), key=itemgetter(0, 1))
+        return [(one.channel, None if before is None else one.publications / seconds) for one in ranked]

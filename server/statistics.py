@@ -12,7 +12,7 @@ from .hub import Hub, log_begin
 from .looplag import LoopLag
 from .publication import Position, Publication
 from .queue import Gap
-from .ranking import Busiest, furthest_behind
+from .ranking import Busiest, furthest_behind, in_turns
 from .reasons import CloseReason
 from .roster import Farewell, Roster
 from .tally import Tally, name_of
@@ -192,7 +192,8 @@ class Inspected:
     async def furthest_behind(self, *, limit: int) -> list[ClientStatistics]:
         """The clients that have most to get, and others where fewer are behind. Holds the loop for 2 ms at a time."""
         found = await furthest_behind(self._roster, limit=limit)
-        return [describe_client(client, self._roster.behind_seconds(client)) for client in found]
+        behind_seconds = self._roster.behind_seconds
+        return await in_turns(lambda client: describe_client(client, behind_seconds(client)), found)
 
     @cached_property
     def busiest(self) -> Busiest:

@@ -67,9 +67,7 @@ async def test_the_loop_turns_in_between() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    seen = 0
-    async for _ in in_turns(range(100_000)):
-        seen += 1
+    found = await in_turns(str, range(100_000))
     counting.cancel()
-    assert seen == 100_000
+    assert found == [str(number) for number in range(100_000)]
     assert turns >= 2
