@@ -79,7 +79,7 @@ class Sweeper:
     def flush(self, channel: Channel) -> None:
         """Sweeps the channel to its head here and now, however long that takes. O(its clients)."""
         while channel.unswept:
-            self._sweep(channel, channel.log.head, deadline=math.inf)
+            self._sweep(channel, channel.log.head, deadline=math.inf, continued=False)
 
     async def swept(self, channel: Channel) -> None:
         """Waits until the sweep that is due has come to its end; for one turn of the loop if none is."""
@@ -106,7 +106,7 @@ class Sweeper:
         for channel, begun in list(self._due.items()):
             until = begun or channel.log.head  # fixed while it lasts: all cohorts end at the same cursor
             del self._due[channel]
-            if not self._sweep(channel, until, deadline):
+            if not self._sweep(channel, until, deadline, continued=begun > 0):
                 self._due[channel] = until  # goes on after the others
                 break
             if channel.unswept:
@@ -115,18 +115,20 @@ class Sweeper:
             if waiter is not None:
                 waiter.set_result(None)
 
-    def _sweep(self, channel: Channel, until: int, deadline: float) -> bool:
+    def _sweep(self, channel: Channel, until: int, deadline: float, *, continued: bool) -> bool:
         """Gives everybody who is ready the publications up to offset `until`; False if the time was up before."""
+        now = self._clock() if continued else 0.0  # of the latest write
         for wake in list(channel.sleepers.values()):
             wake()
         for group in channel.groups.values():
             for cohort in group:
                 while cohort.cursor < until and len(cohort):
-                    if self._write_slice(channel, group, cohort, until) >= deadline:
+                    now = self._write_slice(channel, group, cohort, until)
+                    if now >= deadline:
                         return False
             group.tidy()
-        if any(channel.groups.values()) and channel.unswept:
-            channel.tally.last_socket.observe(self._clock() - channel.log.time_at(channel.swept + 1))
+        if now and channel.unswept:
+            self._tally.last_socket.observe(now - channel.log.time_at(channel.swept + 1))
         channel.mark_swept(until)
         return True
 
@@ -150,6 +152,9 @@ class Sweeper:
         for member in list(cohort.by_queue.values()):  # a copy: who is paused by the write leaves during it
             member.write(part.data)
         now = self._clock()
-        channel.count(given, sent_bytes=sent)
-        channel.tally.age.observe(now - part.time, given)
+        tally = self._tally
+        channel.deliveries += given
+        tally.deliveries += given
+        tally.delivered_bytes += sent
+        tally.age.observe(now - part.time, given)
         return now

@@ -1,0 +1,58 @@
+"""What it costs to be looked at: reports and scrapes of a server with 10,000 clients and 1,000 channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from server.metrics import Collector
+from server.report import Reporter
+
+from .stage import Stage, TakesAll, stage
+
+CLIENTS, CHANNELS = 10_000, 1_000
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Stage]:
+    """Half of the clients are behind."""
+    with stage() as place:
+        sinks = [TakesAll() for _ in range(CLIENTS)]
+        clients = [place.enter(sink, channel=f"channel-{number % CHANNELS}") for number, sink in enumerate(sinks)]
+        for sink, client in zip(sinks[::2], clients[::2], strict=True):
+            sink.writable = False
+            client.sink_paused()
+        for number in range(CHANNELS):
+            place.broadcaster.publish_nowait(f"channel-{number}", "x" * 100)
+        place.loop.turn()
+        assert place.broadcaster.outline().behind == CLIENTS // 2
+        yield place
+
+
+def test_summary(benchmark: BenchmarkFixture, crowded: Stage) -> None:
+    """Guards that a second of the live page is O(1): it is made whether anybody looks or not."""
+    benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
+    reporter = Reporter(crowded.broadcaster)
+    assert orjson.loads(benchmark(lambda: orjson.dumps(reporter.summary())))["now"]["clients"] == CLIENTS
+
+
+def test_lists(benchmark: BenchmarkFixture, crowded: Stage) -> None:
+    """Guards that finding the slowest of 5,000 and the busiest of 1,000 is a matter of milliseconds, in turns of 2."""
+    benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
+    reporter = Reporter(crowded.broadcaster)
+    lists = benchmark(lambda: crowded.loop.run_until_complete(reporter._make_lists()))
+    assert len(lists["clients"]) == len(lists["channels"]) == 20
+
+
+def test_scrape(benchmark: BenchmarkFixture, crowded: Stage) -> None:
+    """Guards that a scrape is O(series), and that their number does not grow with clients or channels."""
+    benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector(crowded.broadcaster))
+    text = benchmark(lambda: generate_latest(registry))
+    assert text.count(b"\n") < 500
