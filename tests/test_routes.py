@@ -169,3 +169,15 @@ async def test_plain_clients_need_the_key_to_publish(fast: bool) -> None:
             with pytest.raises(InvalidStatus) as caught:
                 await live.connect(additional_headers={"X-API-Key": "wrong"})
             assert caught.value.response.status_code == 401
+
+
+async def test_a_late_loop_is_not_ready() -> None:
+    """The probe that sends traffic elsewhere says no for some seconds; the one that restarts processes says yes."""
+    broadcaster = Broadcaster(ready_lag_seconds=0.5)
+    async with running(make_app(broadcaster)) as live:
+        assert (await live.request("GET", "/readyz")).status == 200
+        broadcaster._loop_lag._due -= 1
+        answer = await live.request("GET", "/readyz")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert (await live.request("GET", "/healthz")).status == 200
+        assert broadcaster.outline().loop_lag_seconds >= 1
