@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from .audit import audits
 from .dialect import PLAIN, Dialect
 from .drain import drain
 from .errors import DrainingError, FullError
+from .events import Event, log
 from .hub import Hub, Start
 from .looplag import LoopLag
 from .outlet import Outlet
@@ -26,8 +26,6 @@ from .sink import Sink, Source
 from .statistics import Inspected
 from .subscribing import subscribe, unsubscribe
 from .writer import Client
-
-logger = logging.getLogger("fanwise")
 
 
 class Broadcaster(Publisher, Inspected):
@@ -229,14 +227,13 @@ class Broadcaster(Publisher, Inspected):
 
     def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            logger.error("writer of client %s died: %r", client.id, task.exception(), exc_info=task.exception())
+            log(Event.WRITER_DIED, client=client.id, error=task.exception())
         # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
         client.abandon()
 
     def _audit_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            error = task.exception()
-            logger.error("the audit died, slow clients are not found any more: %r", error, exc_info=error)
+            log(Event.AUDIT_DIED, error=task.exception())
 
     # Looking at it.
 

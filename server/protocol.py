@@ -28,6 +28,7 @@ from .connection import SocketConnection
 from .framing import BINARY, OTHER, TEXT, FrameCutter
 from .inbox import Inbox
 from .reasons import CloseReason
+from .scrubbing import CONNECTION_LOGGER, hide_query_string
 from .sink import EXTENSION
 from .sockets import SocketOptions
 
@@ -36,13 +37,6 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
-
-
-def hide_query_string(record: logging.LogRecord) -> bool:
-    """A logging filter: uvicorn logs each WebSocket's URL at INFO, and a query string may carry a token."""
-    if isinstance(record.args, tuple) and "WebSocket %s" in str(record.msg):
-        record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
-    return True
 
 
 class FanwiseProtocol(WebSocketsSansIOProtocol):
@@ -58,7 +52,11 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
         self._pinged_at = 0.0
+        # What happens to single connections has a logger of its own, which can be told to be silent. No level makes it
+        # log each frame and each header, as websockets would: they carry keys, and there is nothing per message.
+        self.logger = self.conn.logger = logging.getLogger(CONNECTION_LOGGER)
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
+        self.conn.debug = False
 
     # Life of the transport. Whatever may have closed it is followed by `_look`, in the same turn.
 

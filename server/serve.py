@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import base64
 import gc
 import ipaddress
-import logging
 import resource
 import socket
 import sys
+import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.config import LOGGING_CONFIG
 
 from .app import create_app
 from .broadcaster import Broadcaster
 from .errors import SettingsError
+from .events import Event, log
+from .logs import log_config, take_over
 from .protocol import FanwiseProtocol
 from .settings import Settings, flag, variable
 from .sockets import SocketOptions
 from .streaming import FanwiseHttpProtocol
-
-logger = logging.getLogger("fanwise")
 
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
@@ -36,12 +35,23 @@ _ESCAPED, _ENVELOPE_BYTES = 6, 4_096
 
 
 class FanwiseServer(uvicorn.Server):
-    """uvicorn's server, which drains before it stops, and keeps the garbage collector away from the sweeps."""
+    """uvicorn's server, which drains before it stops, and keeps the garbage collector away from the sweeps.
 
-    def __init__(self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float) -> None:
+    Args:
+        config: What is asked of uvicorn.
+        broadcaster: Whose clients leave first.
+        drain_seconds: How long they may take.
+        facts: What it logs when it has started: the fields of `Event.STARTED`.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float, facts: Mapping[str, object]
+    ) -> None:
         super().__init__(config)
         self._broadcaster = broadcaster
         self._drain_seconds = drain_seconds
+        self._facts = facts
+        self._started_at = time.monotonic()
         self._signals = 0
         self._draining: asyncio.Task[None] | None = None
 
@@ -49,6 +59,9 @@ class FanwiseServer(uvicorn.Server):
         """Starts, then tunes the collector of this process."""
         await super().startup(sockets=sockets)
         tune_gc()
+        if self.started:
+            self._started_at = time.monotonic()
+            log(Event.STARTED, **self._facts)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """The first SIGTERM or SIGINT asks for draining, the second one stops at once. Both are a clean exit."""
@@ -59,7 +72,7 @@ class FanwiseServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to stop."""
         if self._signals and self._draining is None:
-            logger.info("stopping: %d clients leave within %g s", len(self._broadcaster), self._drain_seconds)
+            log(Event.STOPPING, clients=len(self._broadcaster), seconds=self._drain_seconds)
             self._draining = asyncio.create_task(self._broadcaster.drain(seconds=self._drain_seconds))
         drained = self._draining is not None and self._draining.done()
         return await super().on_tick(counter) or drained
@@ -71,9 +84,11 @@ class FanwiseServer(uvicorn.Server):
         finally:
             if self._draining is not None:
                 self._draining.cancel()
-            for connection in list(self.server_state.connections):
+            left = list(self.server_state.connections)
+            for connection in left:
                 connection.transport.abort()
             await asyncio.sleep(0)
+            log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=len(left))
 
 
 def tune_gc() -> None:
@@ -105,7 +120,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,
         timeout_graceful_shutdown=1,  # draining comes before; this is for what does not take part in it
-        log_config=_log_config(),
+        log_config=log_config(settings.log_level, settings.log_format, secrets=_secrets(settings)),
         log_level=settings.log_level,
         access_log=False,  # it would write each URL with its query string
         ssl_certfile=settings.ssl_certfile,
@@ -136,13 +151,26 @@ def check_exposure(settings: Settings) -> None:
         raise SettingsError([problem])
 
 
-def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
-    """What is in force, in at most 12 lines."""
-    scheme = "https" if settings.ssl_certfile else "http"
+def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, object]:
+    """What is in force: the fields of `Event.STARTED`."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    direct = "no: TLS is written through the transport" if settings.ssl_certfile else "yes"
+    names = set(Event.STARTED.fields) & set(Settings.model_fields)
+    return {
+        **settings.model_dump(include=names),
+        "version": version("fanwise"),
+        "url": f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}",
+        "publishing": "key" if settings.api_key else "open",
+        "descriptors": fd_limit,
+        "fast_path": not settings.ssl_certfile,
+    }
+
+
+def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
+    """The same for people, in at most 12 lines."""
+    known = facts(settings, port=port, fd_limit=fd_limit)
+    direct = "yes" if known["fast_path"] else "no: TLS is written through the transport"
     return [
-        f"Fanwise {version('fanwise')} on {scheme}://{host}:{port}",
+        f"Fanwise {known['version']} on {known['url']}",
         f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
         f"  queue      {settings.queue_messages} messages or {settings.queue_bytes} bytes, then {settings.overflow}",
         f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
@@ -158,12 +186,15 @@ def serve(settings: Settings) -> int:
     """Runs the server until it is told to stop; returns the exit status."""
     fd_limit = raise_fd_limit()
     app = create_app(settings)
-    config = build_config(settings, app)
+    config = build_config(settings, app)  # from here on everything goes to the log
+    take_over()
     listener = config.bind_socket()
     socket_options(settings).apply(listener)  # accepted sockets inherit them
-    lines = banner(settings, port=listener.getsockname()[1], fd_limit=fd_limit)
-    sys.stderr.write("\n".join(lines) + "\n")
-    server = FanwiseServer(config, app.state.broadcaster, drain_seconds=settings.drain_seconds)
+    port = listener.getsockname()[1]
+    if settings.log_format == "text":
+        sys.stderr.write("\n".join(banner(settings, port=port, fd_limit=fd_limit)) + "\n")
+    known = facts(settings, port=port, fd_limit=fd_limit)
+    server = FanwiseServer(config, app.state.broadcaster, drain_seconds=settings.drain_seconds, facts=known)
     server.run(sockets=[listener])
     return 0 if server.started else 1
 
@@ -177,7 +208,7 @@ def socket_options(settings: Settings) -> SocketOptions:
     )
 
 
-def _log_config() -> dict[str, Any]:
-    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
-    config["loggers"]["fanwise"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config
+def _secrets(settings: Settings) -> list[str]:
+    """The key, as it is and as browsers send it."""
+    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    return [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -14,19 +13,13 @@ from .asgi import AsgiConnection
 from .broadcaster import Broadcaster
 from .dialect import PLAIN, Dialect
 from .errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
+from .events import Event, log
 from .publication import Position, check_channel_name
 from .reasons import CloseReason
 from .sink import EXTENSION, Connection, Sink, Source
 from .writer import Client
 
-logger = logging.getLogger("fanwise")
-
 _CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
-
-FAST_PATH_HINT = (
-    "clients are served over plain ASGI, which is slower: run `fanwise serve`, or uvicorn with "
-    "--ws server.protocol:FanwiseProtocol"
-)
 
 
 @asynccontextmanager
@@ -84,7 +77,7 @@ def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
 @cache
 def hint_at_the_fast_path() -> None:
     """Logs, at its first call, how to get the fast path."""
-    logger.warning(FAST_PATH_HINT)
+    log(Event.SLOW_PATH)
 
 
 async def refuse(websocket: WebSocket, status: int, text: str, *, headers: Mapping[str, str] | None = None) -> None:

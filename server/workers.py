@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-logger = logging.getLogger("fanwise")
+from .events import Event, log
 
 
 def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -31,8 +30,4 @@ def warn_of_other_workers() -> None:
     """
     count = worker_count(sys.argv, os.environ)
     if count > 1 and multiprocessing.parent_process() is not None:
-        logger.error(
-            "this is one of %d worker processes: each reaches only its own clients, so a message published in one is "
-            "not seen by the clients of the others. Run a single worker",
-            count,
-        )
+        log(Event.WORKERS, workers=count)

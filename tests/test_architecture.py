@@ -48,6 +48,9 @@ LAYERS = [
     {"writer"},
     {"outlet"},
     {"inbox", "sink", "sockets", "pipes", "state", "vitals"},
+    {"logs"},
+    {"limiter"},
+    {"events", "scrubbing"},
     # The Python client: it needs nothing of the server's side.
     {"client"},
     {"uplink", "downlink"},

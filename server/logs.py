@@ -1,0 +1,148 @@
+"""How `fanwise serve` logs: one event is one line, as text or as JSON, without secrets, and not too many of a kind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import threading
+from collections.abc import Collection
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal
+
+from .events import Event, event_of, log
+from .limiter import Limiter
+from .scrubbing import CONNECTION_LOGGER, Scrubber
+
+MESSAGE_CHARACTERS, VALUE_CHARACTERS = 1_000, 500  # longer ones are cut
+TRACEBACK_CHARACTERS = 8_000
+_INDENT = "    "
+
+
+class LineFormatter(logging.Formatter):
+    """What both formats share: what is in a record.
+
+    Args:
+        secrets: Texts that must not appear, whoever logs them.
+    """
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        super().__init__()
+        self._scrubber = Scrubber(secrets)
+
+    def time(self, record: logging.LogRecord) -> str:
+        """When it was: RFC 3339, UTC, milliseconds."""
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def read(self, record: logging.LogRecord) -> tuple[str, list[str]]:
+        """The message, and the lines that belong to it: a traceback, or what a library put behind a line feed."""
+        message, rest = _message(record), ""
+        if event_of(record) is Event.LIBRARY:
+            message, _, rest = message.strip().partition("\n")
+        if record.exc_info and record.exc_info[0] is not None:
+            rest += "\n" + self.formatException(record.exc_info)
+        if record.stack_info:
+            rest += "\n" + record.stack_info
+        return self._scrubber.clean(message, MESSAGE_CHARACTERS), self._scrubber.clean_lines(rest, TRACEBACK_CHARACTERS)
+
+    def short(self, text: str) -> str:
+        """A value as it may stand in a line."""
+        return self._scrubber.clean(text, VALUE_CHARACTERS)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - logging would print it, in lines that are no events
+        return f"{record.msg!r} does not go with its arguments: {error!r}"
+
+
+class TextFormatter(LineFormatter):
+    """`TIME LEVEL CODE: sentence`; a traceback follows in lines that are indented, which no event is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One event."""
+        message, lines = self.read(record)
+        event = event_of(record)
+        code = record.name.partition(".")[0] if event is Event.LIBRARY else event.code
+        text = f"{self.time(record)} {record.levelname:<8} {self.short(code)}: {message}"
+        if left_out := getattr(record, "suppressed", 0):
+            text += f" [{left_out} like this were left out before]"
+        if getattr(record, "limited", False):
+            text += " [more like this may be left out]"
+        return "\n".join([text, *(_INDENT + line for line in lines)])
+
+
+class JsonFormatter(LineFormatter):
+    """One object per line: `time`, `level`, `logger`, `code`, `message`, and the fields of the event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One event."""
+        message, lines = self.read(record)
+        event = event_of(record)
+        line: dict[str, object] = {
+            "time": self.time(record),
+            "level": record.levelname.lower(),
+            "logger": self.short(record.name),
+            "code": event.code,
+            "message": message,
+        }
+        line |= {name: self._value(getattr(record, name, None)) for name in event.fields}
+        line |= {name: record.__dict__[name] for name in ("suppressed", "limited") if name in record.__dict__}
+        if lines:
+            line["traceback"] = "\n".join(lines)
+        return json.dumps(line, ensure_ascii=False)
+
+    def _value(self, value: object) -> object:
+        if isinstance(value, float) and math.isfinite(value):
+            return round(value, 6)
+        if value is None or isinstance(value, int):
+            return value
+        return self.short(str(value))
+
+
+def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Collection[str] = ()) -> dict[str, Any]:
+    """What `logging.config.dictConfig` and uvicorn take: all loggers of the process, on the standard error.
+
+    Args:
+        level: The least level logged: "debug", "info", "warning", "error" or "critical". Other libraries than uvicorn
+            begin at "warning", and so does what uvicorn says of single connections, unless it is "debug".
+        log_format: "text" or "json".
+        secrets: Texts that must not appear in any line.
+    """
+    formatter = {"text": TextFormatter, "json": JsonFormatter}[log_format]
+    least = level.upper()
+    others = max(least, "WARNING", key=logging.getLevelNamesMapping().__getitem__)
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": partial(formatter, secrets)}},
+        "filters": {"limit": {"()": Limiter}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "line",
+                "filters": ["limit"],
+            }
+        },
+        "root": {"handlers": ["stderr"], "level": others},
+        "loggers": {
+            "fanwise": {"level": least},
+            "uvicorn": {"level": least},
+            "uvicorn.error": {"level": least},
+            CONNECTION_LOGGER: {"level": least if least == "DEBUG" else others},
+            "uvicorn.access": {"level": others},
+            "websockets": {"level": others},
+        },
+    }
+
+
+def take_over() -> None:
+    """Makes events of what Python itself would print: warnings, and exceptions that nobody caught."""
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda _kind, error, _traceback: log(Event.UNCAUGHT, error=error)
+    sys.unraisablehook = lambda unraisable: log(Event.UNCAUGHT, error=unraisable.exc_value)
+    threading.excepthook = lambda raised: log(Event.UNCAUGHT, error=raised.exc_value)
