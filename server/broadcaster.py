@@ -12,9 +12,9 @@ from .audit import audits
 from .dialect import PLAIN, Dialect
 from .drain import drain
 from .errors import DrainingError, FullError
-from .events import Event, log
 from .hub import Hub, Start
 from .looplag import LoopLag
+from .notices import Notices
 from .outlet import Outlet
 from .publication import Position
 from .publisher import Publisher
@@ -87,10 +87,15 @@ class Broadcaster(Publisher, Inspected):
         super().__init__(hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds)
         self.max_clients = max_clients
         self._close_seconds = close_seconds
+        self._notices = Notices(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
         self._roster = Roster(
-            leave=self._leave, stall_seconds=stall_seconds, memory_bytes=memory_bytes, tally=hub.tally
+            leave=self._leave,
+            stall_seconds=stall_seconds,
+            memory_bytes=memory_bytes,
+            tally=hub.tally,
+            on_farewell=self._notices.farewell,
         )
-        self._loop_lag = LoopLag(hub.tally.loop_lag)
+        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._notices.looked)
         self._ready_lag_seconds = ready_lag_seconds
         self.draining = False
         self._memory_bytes = memory_bytes
@@ -109,9 +114,11 @@ class Broadcaster(Publisher, Inspected):
             self._open(loop)
             self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
             self._loop_lag.start(loop)
-            audit = audits(self._hub, self._roster, memory_bytes=self._memory_bytes, ended=self._audit_ended)
+            audit = audits(
+                self._hub, self._roster, self._notices, memory_bytes=self._memory_bytes, ended=self._audit_ended
+            )
             self._audit_task = asyncio.create_task(audit, name="fanwise audit")
-            self._audit_task.add_done_callback(self._audit_done)
+            self._audit_task.add_done_callback(self._notices.audit_ended)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -226,14 +233,9 @@ class Broadcaster(Publisher, Inspected):
         client.subscriptions.clear()
 
     def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            log(Event.WRITER_DIED, client=client.id, error=task.exception())
+        self._notices.writer_ended(client.id, task)
         # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
         client.abandon()
-
-    def _audit_done(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            log(Event.AUDIT_DIED, error=task.exception())
 
     # Looking at it.
 

@@ -22,6 +22,11 @@ _WORKERS = (
     "this is one of %(workers)d worker processes: each reaches only its own clients, so a message published in one is "
     "not seen by the clients of the others. Run a single worker"
 )
+_BEHIND = "it was %(lag)d publications, %(lag_bytes)d bytes and %(behind_seconds).1f s behind on %(channels)d channels"
+_MEMORY_SHORT = (
+    "memory is short: %(freed_bytes)d bytes of history were let go and %(aborted)d clients aborted since this was last "
+    "said; logs take %(retained_bytes)d of %(memory_bytes)s bytes"
+)
 
 
 class Event(Enum):
@@ -40,6 +45,10 @@ class Event(Enum):
     STOPPED = (INFO, "the server has stopped after %(uptime_seconds).1f s; %(aborted)d connections were aborted", ())
     SLOW_PATH = (WARNING, _SLOW_PATH, ())
     WORKERS = (ERROR, _WORKERS, ())
+    CLIENT_DROPPED = (WARNING, f"client %(client)s at %(address)s was dropped, %(reason)s: {_BEHIND}", ())
+    CLIENT_CLOSED = (INFO, f"client %(client)s at %(address)s was closed, %(reason)s: {_BEHIND}", ())
+    MEMORY_SHORT = (WARNING, _MEMORY_SHORT, ())
+    LOOP_LATE = (WARNING, "the event loop was %(late_seconds).3f s late, more than %(limit_seconds)g s", ())
     WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
     UNCAUGHT = (ERROR, "nobody caught %(error)s", ())

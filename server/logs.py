@@ -67,7 +67,7 @@ class TextFormatter(LineFormatter):
         message, lines = self.read(record)
         event = event_of(record)
         code = record.name.partition(".")[0] if event is Event.LIBRARY else event.code
-        text = f"{self.time(record)} {record.levelname:<8} {self.short(code)}: {message}"
+        text = f"{self.time(record)} {self.short(record.levelname):<8} {self.short(code)}: {message}"
         if left_out := getattr(record, "suppressed", 0):
             text += f" [{left_out} like this were left out before]"
         if getattr(record, "limited", False):
@@ -84,7 +84,7 @@ class JsonFormatter(LineFormatter):
         event = event_of(record)
         line: dict[str, object] = {
             "time": self.time(record),
-            "level": record.levelname.lower(),
+            "level": self.short(record.levelname).lower(),
             "logger": self.short(record.name),
             "code": event.code,
             "message": message,

@@ -18,11 +18,19 @@ class LoopLag:
 
     Args:
         histogram: Where the delays are counted, in seconds.
+        on_look: Told each delay.
         clock: Seconds.
     """
 
-    def __init__(self, histogram: Histogram, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        histogram: Histogram,
+        *,
+        on_look: Callable[[float], None] = lambda _late_seconds: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._histogram = histogram
+        self._on_look = on_look
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -54,6 +62,7 @@ class LoopLag:
         now = self._clock()
         late = max(0.0, now - self._due)
         self._histogram.observe(late)
+        self._on_look(late)
         self._recent.append((now, late))
         while self._recent[0][0] < now - _WINDOW_SECONDS:
             self._recent.popleft()

@@ -52,8 +52,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
         self._pinged_at = 0.0
-        # What happens to single connections has a logger of its own, which can be told to be silent. No level makes it
-        # log each frame and each header, as websockets would: they carry keys, and there is nothing per message.
+        # What becomes of single connections has a logger of its own, which can be told to be silent. At no level does
+        # websockets log each frame and header in it: headers carry keys, and there is nothing per message.
         self.logger = self.conn.logger = logging.getLogger(CONNECTION_LOGGER)
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
         self.conn.debug = False

@@ -93,6 +93,7 @@ class Roster:
         stall_seconds: How long a connection may take nothing while something waits for it.
         memory_bytes: What logs and transports may hold together, before those furthest behind go; None for no limit.
         tally: Where it is counted.
+        on_farewell: Told of each client that has gone.
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class Roster:
         stall_seconds: float,
         memory_bytes: int | None = None,
         tally: Tally | None = None,
+        on_farewell: Callable[[Farewell], None] = lambda _gone: None,
     ) -> None:
         self._leave = leave
         self._tally = tally or Tally()
+        self._on_farewell = on_farewell
         self.stall_seconds = stall_seconds
         self._memory_bytes = memory_bytes
         self._clients: dict[str, Client] = {}  # {client id: client}
@@ -160,6 +163,7 @@ class Roster:
         self._tally.close(gone.reason, lag=gone.lag)
         self.farewells.append(gone)
         self._leave(client)
+        self._on_farewell(gone)
 
     @property
     def behind_count(self) -> int:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -45,7 +46,7 @@ class FanwiseServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float, facts: Mapping[str, object]
+        self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float, facts: Mapping[str, Any]
     ) -> None:
         super().__init__(config)
         self._broadcaster = broadcaster
@@ -151,7 +152,7 @@ def check_exposure(settings: Settings) -> None:
         raise SettingsError([problem])
 
 
-def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, object]:
+def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
     """What is in force: the fields of `Event.STARTED`."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     names = set(Event.STARTED.fields) & set(Settings.model_fields)

@@ -42,7 +42,7 @@ LAYERS = [
     {"connection", "framing"},
     {"broadcaster"},
     {"statistics", "audit"},
-    {"ranking"},
+    {"ranking", "notices"},
     {"drain", "publisher", "roster", "subscribing"},
     {"rota", "sweep", "looplag"},
     {"writer"},

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from server.audit import audits
+from server.notices import Notices
 from server.roster import Roster
 
 from .live import until
@@ -20,8 +21,9 @@ async def test_it_goes_on_until_it_is_cancelled() -> None:
     for _ in range(9):
         publish(hub, channel)
     ended: list[int] = []
-    roster = Roster(leave=lambda _: None, stall_seconds=1.0)
-    task = asyncio.create_task(audits(hub, roster, memory_bytes=1 << 30, ended=lambda: ended.append(len(channel.log))))
+    roster, notices = Roster(leave=lambda _: None, stall_seconds=1.0), Notices(memory_bytes=None, late_seconds=1.0)
+    audit = audits(hub, roster, notices, memory_bytes=1 << 30, ended=lambda: ended.append(len(channel.log)))
+    task = asyncio.create_task(audit)
     await until(lambda: len(ended) == 2)
     assert ended[0] == 5
     task.cancel()

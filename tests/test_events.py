@@ -88,22 +88,16 @@ def test_a_sentence_without_fields_is_a_sentence(caplog: pytest.LogCaptureFixtur
     assert "plain ASGI" in caplog.records[0].message
 
 
-def test_what_nobody_listens_to_is_not_made() -> None:
+def test_what_nobody_listens_to_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
     """Below the logger's level there is no record, and none of its fields is looked at."""
 
     class Field:
         def __repr__(self) -> str:
             raise AssertionError("nobody asked")
 
-    logger, seen = logging.getLogger("fanwise"), list[logging.LogRecord]()
-    logger.addFilter(lambda record: seen.append(record) is not None)
-    try:
-        logger.setLevel(logging.CRITICAL)
+    with caplog.at_level(logging.CRITICAL, "fanwise"):
         log(Event.WRITER_DIED, client=Field())
-    finally:
-        logger.setLevel(logging.NOTSET)
-        logger.filters.clear()
-    assert seen == []
+    assert caplog.records == []
 
 
 def test_it_forces_no_handler_on_anybody() -> None:

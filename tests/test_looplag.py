@@ -23,7 +23,8 @@ class Clock:
 async def test_a_late_loop_is_seen() -> None:
     """By how late it called, for some seconds; what is on time counts as nothing."""
     clock, histogram = Clock(), Histogram((0.05, 1.0))
-    lag = LoopLag(histogram, clock=clock)
+    told: list[float] = []
+    lag = LoopLag(histogram, on_look=told.append, clock=clock)
     lag.start(asyncio.get_running_loop())
     clock.now = 0.1
     lag.look()
@@ -34,6 +35,7 @@ async def test_a_late_loop_is_seen() -> None:
     clock.now = 0.8
     lag.look()
     assert histogram.counts == [2, 1, 0]
+    assert told == [pytest.approx(0), pytest.approx(0.5), pytest.approx(0)]
     assert lag.worst_seconds == pytest.approx(0.5)
     for _ in range(60):
         clock.now += 0.1

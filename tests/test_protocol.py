@@ -10,7 +10,7 @@ from fastapi import FastAPI, WebSocket
 from websockets.exceptions import ConnectionClosed
 
 from server import Broadcaster, CloseReason
-from server.protocol import FanwiseProtocol, hide_query_string
+from server.protocol import FanwiseProtocol
 from server.sockets import SocketOptions
 from server.state import State
 from server.writer import Client
@@ -411,17 +411,3 @@ async def test_the_server_stops_while_a_peer_that_closed_does_not_read() -> None
                 assert message == BIG
         assert other.close_code == 1012
     stuck.close()
-
-
-@pytest.mark.parametrize(
-    ("message", "args", "expected"),
-    [
-        ('%s - "WebSocket %s" [accepted]', ("1.2.3.4:5", "/ws?token=secret"), ("1.2.3.4:5", "/ws")),
-        ("other %s", ("/ws?token=secret",), ("/ws?token=secret",)),
-    ],
-)
-def test_query_strings_stay_out_of_the_log(message: str, args: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """A token in a URL does not reach it; other records are left alone."""
-    record = logging.LogRecord("uvicorn.error", logging.INFO, "", 0, message, args, None)
-    assert hide_query_string(record)
-    assert record.args == expected

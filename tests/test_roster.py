@@ -4,7 +4,7 @@ import pytest
 
 from server.queue import Overflow
 from server.reasons import CloseReason
-from server.roster import AUDIT_SECONDS, Roster
+from server.roster import AUDIT_SECONDS, Farewell, Roster
 from server.tally import Histogram
 from server.writer import Client
 
@@ -221,11 +221,14 @@ def seen(histogram: Histogram) -> dict[float, int]:
 
 
 async def test_it_remembers_the_latest_who_have_gone() -> None:
-    """With their reason; not more than fit on a page."""
+    """With their reason; not more than fit on a page. Each is told of."""
     roster, setting, _ = make_roster()
+    told: list[Farewell] = []
+    roster._on_farewell = told.append
     setting.client.close(CloseReason.OPERATOR)
     assert roster.find(setting.client.id) is None
     (gone,) = roster.farewells
+    assert told == [gone]
     assert (gone.id, gone.address, gone.reason) == ("1", "somewhere:1", CloseReason.OPERATOR)
     assert gone.unix_seconds > 1e9
     assert roster.farewells.maxlen == 200
