@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, Field
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
 from .access import Access
@@ -22,8 +24,11 @@ from .errors import (
     MessageTooBigError,
     PositionError,
 )
+from .events import Event, log
 
 COME_BACK: Final = {"Retry-After": "5"}  # seconds: about what draining takes, and a start
+_NO_ROOM: Final = {"full", "too_many_channels"}  # for an operator to see to; other errors are the asker's
+_NOT_THERE: Final = {"no_channel", "no_client"}  # an answer like another, and no refusal
 
 
 class Problem(BaseModel):
@@ -75,6 +80,18 @@ def translate(error: FanwiseError) -> ApiError:
     raise error
 
 
+def log_refusal(connection: HTTPConnection, code: str) -> None:
+    """Logs that `connection` is answered with an error."""
+    if code in _NOT_THERE:
+        return
+    log(
+        Event.NO_ROOM if code in _NO_ROOM else Event.REFUSED,
+        path=quote(connection.scope["path"], safe="/:"),
+        address=f"{connection.client.host}:{connection.client.port}" if connection.client else "",
+        reason=code,
+    )
+
+
 class FanwiseRoute(APIRoute):
     """A route whose errors look like ours, whatever application it was included into.
 
@@ -97,6 +114,7 @@ class FanwiseRoute(APIRoute):
                 problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
                 answer = ApiError(400, "bad_request", "; ".join(problems))
             type(self).reject(answer.code)
+            log_refusal(request, answer.code)
             return answer.response()
 
         return handle

@@ -47,10 +47,13 @@ class Event(Enum):
     WORKERS = (ERROR, _WORKERS, ())
     CLIENT_DROPPED = (WARNING, f"client %(client)s at %(address)s was dropped, %(reason)s: {_BEHIND}", ())
     CLIENT_CLOSED = (INFO, f"client %(client)s at %(address)s was closed, %(reason)s: {_BEHIND}", ())
+    REFUSED = (INFO, "%(path)s was refused to %(address)s: %(reason)s", ())
+    NO_ROOM = (WARNING, "there was no room at %(path)s for %(address)s: %(reason)s", ())
     MEMORY_SHORT = (WARNING, _MEMORY_SHORT, ())
     LOOP_LATE = (WARNING, "the event loop was %(late_seconds).3f s late, more than %(limit_seconds)g s", ())
     WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
+    FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
     UNCAUGHT = (ERROR, "nobody caught %(error)s", ())
     LIBRARY = (INFO, "what uvicorn, asyncio or another library logs, at its own level", ())
 

@@ -7,7 +7,7 @@ show in what they look at nor hold it up. A watcher that falls behind gets the n
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,22 +17,32 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from .access import Access
-from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED, errors, json_response, key_guards, make_router
+from .api import (
+    KEY_REFUSED,
+    ORIGIN_REFUSED,
+    ApiError,
+    errors,
+    json_response,
+    key_guards,
+    log_refusal,
+    make_router,
+    translate,
+)
 from .broadcaster import Broadcaster
 from .conversation import Conversation
 from .dialect import JSON
 from .errors import DrainingError, FullError
+from .events import Event, log
 from .messages import SUBPROTOCOL
 from .report import Report, Reporter
 from .websocket import connect, refuse
-
-logger = logging.getLogger("fanwise")
 
 STATS: Final = "stats"  # a summary each second
 LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
 REMEMBERED_SECONDS: Final = 300  # what a page that is opened shows at once
 MAX_WATCHERS: Final = 64
 _SUBSCRIPTIONS: Final = 8
+_ONLY: Final = f"this speaks the subprotocol {SUBPROTOCOL} only"
 _MEMORY_BYTES: Final = 33_554_432
 _HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and what clients are told of the others
 
@@ -58,6 +68,7 @@ class Live:
             max_channels=2 * MAX_WATCHERS * _SUBSCRIPTIONS,
             memory_bytes=_MEMORY_BYTES,
             max_message_bytes=_HISTORY_BYTES // 16,
+            ready_lag_seconds=math.inf,  # the broadcaster that is looked at tells of a late loop
         )
         self._feeding: asyncio.Task[None] | None = None
 
@@ -83,15 +94,16 @@ class Live:
         """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
         try:
             if not self._access.allows_origin(websocket):
-                await refuse(websocket, 403, ORIGIN_REFUSED)
-            elif not self._access.holds_key(websocket):
-                await refuse(websocket, 401, KEY_REFUSED)
-            elif SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
-                await refuse(websocket, 400, f"this speaks the subprotocol {SUBPROTOCOL} only")
-            else:
-                await self._talk(websocket)
-        except (FullError, DrainingError) as error:
-            await refuse(websocket, 503, str(error), headers=COME_BACK)
+                raise ApiError(403, "bad_origin", ORIGIN_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+            if not self._access.holds_key(websocket):
+                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - as above
+            if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
+                raise ApiError(400, "bad_request", _ONLY)  # noqa: TRY301 - as above
+            await self._talk(websocket)
+        except (ApiError, FullError, DrainingError) as error:
+            answer = translate(error)
+            log_refusal(websocket, answer.code)
+            await refuse(websocket, answer.status, str(error), headers=answer.headers)
 
     async def _talk(self, websocket: WebSocket) -> None:
         async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
@@ -107,8 +119,8 @@ class Live:
                 lists = self._watchers.channel(LISTS)
                 if lists is not None and lists.clients:
                     self.tell(LISTS, await self.reporter.lists())
-            except Exception:  # looking at the server must not be what ends; the next second may be better
-                logger.exception("the live feed has missed a second")
+            except Exception as error:  # noqa: BLE001 - looking at the server must not be what ends
+                log(Event.FEED_FAILED, error=error)
             await asyncio.sleep(1)
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from .access import Access
-from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED, ApiError, translate
+from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED, ApiError, log_refusal, translate
 from .assets import add_static
 from .asyncapi import asyncapi_routes
 from .broadcaster import Broadcaster
@@ -78,6 +78,7 @@ class Speaker:
         except (ApiError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
             answer = translate(error)
             self._broadcaster.tally.reject(answer.code)
+            log_refusal(websocket, answer.code)
             await refuse(websocket, answer.status, str(error), headers=answer.headers)
 
     async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 from fastapi import FastAPI
+from websockets.exceptions import InvalidStatus
 
 from server import errors
+from server.access import Access
 from server.api import ApiError, ErrorBody, translate
 from server.broadcaster import Broadcaster
 from server.routes import build_router
+
+from .live import running
 
 
 @pytest.mark.parametrize(
@@ -64,3 +70,39 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
             assert ("security" in operation) == secured
     body = document["paths"]["/publish/{channel}"]["post"]["requestBody"]["content"]
     assert set(body) == {"text/plain", "application/json", "application/octet-stream"}
+
+
+@pytest.mark.anyio
+async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Where, to whom and why, without the query string; what is not there is no refusal, and no line."""
+    app, key = FastAPI(), {"X-API-Key": "correct-horse"}
+    app.include_router(build_router(Broadcaster(max_clients=1), access=Access(api_key="correct-horse")))
+    with caplog.at_level(logging.INFO, "fanwise"):
+        async with running(app) as live, await live.connect():
+            await live.request("POST", "/publish/lobby?token=secret")
+            await live.request("POST", "/publish/no%20%1bgood", headers=key)
+            await live.request("GET", "/clients", headers=key | {"Origin": "https://elsewhere.example"})
+            await live.request("GET", "/sse/lobby")
+            await live.request("GET", "/channels/nothing/history")
+            await live.request("DELETE", "/clients/nobody", headers=key)
+            for path, headers in {
+                "/ws?channel=a%20b": {},
+                "/ws?token=secret": {"X-API-Key": "secret"},
+                "/ws": {},
+                "/live": {},
+            }.items():
+                with pytest.raises(InvalidStatus):
+                    await live.connect(path, additional_headers=headers)
+    told = [vars(record) for record in caplog.records]
+    assert [(line["levelname"], line["code"], line["path"], line["reason"]) for line in told] == [
+        ("INFO", "refused", "/publish/lobby", "unauthorised"),
+        ("INFO", "refused", "/publish/no%20%1Bgood", "bad_channel"),
+        ("INFO", "refused", "/clients", "bad_origin"),
+        ("WARNING", "no_room", "/sse/lobby", "full"),
+        ("INFO", "refused", "/ws", "bad_channel"),
+        ("INFO", "refused", "/ws", "unauthorised"),
+        ("WARNING", "no_room", "/ws", "full"),
+        ("INFO", "refused", "/live", "unauthorised"),
+    ]
+    assert {line["address"].partition(":")[0] for line in told} == {"127.0.0.1"}
+    assert "secret" not in caplog.text
