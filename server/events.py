@@ -11,7 +11,8 @@ import re
 from enum import Enum
 from logging import ERROR, INFO, WARNING
 
-logger = logging.getLogger("fanwise")
+LOGGER = "fanwise"
+logger = logging.getLogger(LOGGER)
 
 _FIELD = re.compile(r"%\((\w+)\)")
 _SLOW_PATH = (
@@ -54,6 +55,7 @@ class Event(Enum):
     WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
     FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
+    LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())
     UNCAUGHT = (ERROR, "nobody caught %(error)s", ())
     LIBRARY = (INFO, "what uvicorn, asyncio or another library logs, at its own level", ())
 
@@ -87,4 +89,4 @@ def log(event: Event, *, error: BaseException | None = None, **fields: object) -
 
 def event_of(record: logging.LogRecord) -> Event:
     """Which event a record is: LIBRARY if it is none of ours."""
-    return CODES.get(str(getattr(record, "code", "")), Event.LIBRARY) if record.name == logger.name else Event.LIBRARY
+    return CODES.get(str(getattr(record, "code", "")), Event.LIBRARY) if record.name == LOGGER else Event.LIBRARY

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from .events import Event, event_of
+from .events import LOGGER, Event, event_of
 
 _TEMPLATE_CHARACTERS = 100  # how much of what another library logs tells its kind
+_OTHERS = ("", "others")  # the kind of those that are one too many
 
 
 class _Bucket:
@@ -54,6 +55,8 @@ class Limiter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it may be written."""
+        if event_of(record) is Event.LEFT_OUT:
+            return True  # it stands for what was not written
         with self._lock:
             bucket = self._bucket(kind_of(record), self._clock())
             if bucket.lines < 1:
@@ -67,11 +70,22 @@ class Limiter(logging.Filter):
             record.limited = True
         return True
 
+    def take_left_out(self, *, quiet_seconds: float) -> dict[str, int]:
+        """{kind: how many lines were left out}, of kinds that were not seen for so long; they count as told then."""
+        told = {}
+        with self._lock:
+            now = self._clock()
+            for (name, template), bucket in self._buckets.items():
+                if bucket.left_out and now - bucket.seen_at >= quiet_seconds:
+                    told[template if name == LOGGER else f"{name}: {template}"] = bucket.left_out
+                    bucket.left_out = 0
+        return told
+
     def _bucket(self, kind: tuple[str, str], now: float) -> _Bucket:
         if kind not in self._buckets and len(self._buckets) >= self._max_kinds:
             self._forget_the_quiet(now)
             if len(self._buckets) >= self._max_kinds:
-                kind = ("", "")
+                kind = _OTHERS
         bucket = self._buckets.get(kind)
         if bucket is None:
             bucket = self._buckets[kind] = _Bucket(self._burst_lines, now)

@@ -140,6 +140,15 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
     }
 
 
+def tell_left_out(*, quiet_seconds: float = 5.0) -> None:
+    """Tells how many lines were left out of kinds of which none came for so long. To be called now and then."""
+    for handler in logging.getLogger().handlers:
+        for limiter in handler.filters:
+            if isinstance(limiter, Limiter):
+                for kind, lines in limiter.take_left_out(quiet_seconds=quiet_seconds).items():
+                    log(Event.LEFT_OUT, kind=kind, lines=lines)
+
+
 def take_over() -> None:
     """Makes events of what Python itself would print: warnings, and exceptions that nobody caught."""
     logging.captureWarnings(capture=True)

@@ -22,7 +22,7 @@ from .app import create_app
 from .broadcaster import Broadcaster
 from .errors import SettingsError
 from .events import Event, log
-from .logs import log_config, take_over
+from .logs import log_config, take_over, tell_left_out
 from .protocol import FanwiseProtocol
 from .settings import Settings, flag, variable
 from .sockets import SocketOptions
@@ -32,6 +32,7 @@ from .streaming import FanwiseHttpProtocol
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
 # A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
+_TICKS = 10  # a second, for uvicorn
 _ESCAPED, _ENVELOPE_BYTES = 6, 4_096
 
 
@@ -72,6 +73,8 @@ class FanwiseServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to stop."""
+        if counter % _TICKS == 0:
+            tell_left_out()
         if self._signals and self._draining is None:
             log(Event.STOPPING, clients=len(self._broadcaster), seconds=self._drain_seconds)
             self._draining = asyncio.create_task(self._broadcaster.drain(seconds=self._drain_seconds))
@@ -89,6 +92,7 @@ class FanwiseServer(uvicorn.Server):
             for connection in left:
                 connection.transport.abort()
             await asyncio.sleep(0)
+            tell_left_out(quiet_seconds=0)
             log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=len(left))
 
 

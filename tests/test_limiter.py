@@ -54,6 +54,23 @@ def test_in_the_long_run_the_rate_holds() -> None:
     assert written + told == 10_000
 
 
+def test_what_was_left_out_is_told_when_it_is_quiet() -> None:
+    """A flood that ends is not forgotten: its number can be asked for, once. That line itself is never left out."""
+    scene = Scene()
+    for _ in range(10):
+        scene.log("stopping")
+        scene.log(name="asyncio", template="x\ny")
+    scene.now += 1
+    scene.log("stopping")
+    scene.now += 4
+    assert scene.limiter.take_left_out(quiet_seconds=5) == {"asyncio: x": 7}
+    scene.now += 1
+    assert scene.limiter.take_left_out(quiet_seconds=5) == {"stopping": 8}
+    assert scene.limiter.take_left_out(quiet_seconds=0) == {}
+    assert notes(scene.log("stopping")) == {}
+    assert [notes(scene.log("left_out")) for _ in range(10)] == [{}] * 10
+
+
 def test_kinds_do_not_disturb_each_other() -> None:
     """A flood of one leaves the others readable; of other libraries each message is a kind."""
     scene = Scene()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import logging
 import logging.config
@@ -13,14 +14,19 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from server.access import KEY_SUBPROTOCOL
+from server.broadcaster import Broadcaster
 from server.events import CODES, Event, log
+from server.limiter import Limiter
 from server.logs import JsonFormatter, LineFormatter, TextFormatter, log_config, take_over
 from server.scrubbing import CONNECTION_LOGGER
+from server.serve import FanwiseServer
 
 from .processes import ServerProcess
 
@@ -341,12 +347,51 @@ def test_there_is_nothing_per_message(server_process: Callable[..., ServerProces
         assert server.log == before
 
 
-def test_there_is_nothing_per_connection(server_process: Callable[..., ServerProcess]) -> None:
-    """Ten thousand come and go, and the log stays readable; who asks for the level debug gets some of it."""
-    server = serve(server_process, "json")
-    before = len(server.log.splitlines())
-    for _ in range(50):
+def come_and_go(server: ServerProcess, count: int) -> None:
+    for _ in range(count):
         with connect(server.url("/ws")) as client:
             client.send("hello")
             client.recv()
-    assert len(server.log.splitlines()) == before
+
+
+def test_there_is_nothing_per_connection(server_process: Callable[..., ServerProcess]) -> None:
+    """Ten thousand come and go, and the log stays readable."""
+    server = serve(server_process, "json")
+    before = server.log
+    come_and_go(server, 50)
+    assert server.log == before
+
+
+def test_every_line_is_written_or_counted(server_process: Callable[..., ServerProcess]) -> None:
+    """Who asks for the level debug gets some of what becomes of connections, and the number of the rest."""
+    server = serve(server_process, "json", "--log-level", "debug")
+    come_and_go(server, 50)
+    assert server.stop() == 0
+    found = lines(server.log)
+    accepted = [line for line in found if line["code"] == "library" and "[accepted]" in line["message"]]
+    (rest,) = [line["lines"] for line in found if line["code"] == "left_out" and "[accepted]" in line["kind"]]
+    assert len(accepted) < 50
+    assert len(accepted) + sum(line.get("suppressed", 0) for line in accepted) + rest == 50
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("_logging_as_it_was")
+async def test_what_was_left_out_is_told_while_the_server_runs() -> None:
+    """When a flood is over, once, within a second."""
+    now, written = [1000.0], io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(Limiter(clock=lambda: now[0]))
+    logging.getLogger().addHandler(handler)
+    app = FastAPI()
+    server = FanwiseServer(uvicorn.Config(app, log_config=None), Broadcaster(), drain_seconds=0, facts={})
+    for _ in range(100):
+        log(Event.SLOW_PATH)
+    for counter in range(100, 120):
+        await server.on_tick(counter)
+    assert "left_out" not in written.getvalue()
+    now[0] += 5
+    for counter in range(120, 140):
+        await server.on_tick(counter)
+    found = lines(written.getvalue())
+    assert [(line["kind"], line["lines"]) for line in found if line["code"] == "left_out"] == [("slow_path", 80)]
