@@ -116,6 +116,17 @@ def test_memory_is_bounded() -> None:
     assert len(scene.limiter._buckets) == 1
 
 
+def test_what_is_not_told_yet_is_not_forgotten() -> None:
+    """A kind that waits to tell how many lines were left out keeps its place."""
+    scene = Scene(max_kinds=2)
+    for _ in range(10):
+        scene.log("stopping")
+    scene.now += 60
+    for number in range(10):
+        scene.log(name="a", template=f"{number}")
+    assert notes(scene.log("stopping")) == {"suppressed": 7}
+
+
 def test_a_clock_that_stands_still_lets_nothing_pass() -> None:
     """Only time makes room."""
     scene = Scene()

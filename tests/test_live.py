@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 
+from server.access import Access
 from server.app import create_app
+from server.broadcaster import Broadcaster
 from server.embedding import FastAPIBroadcaster
 from server.live import MAX_WATCHERS
+from server.live import Live as Feed
 from server.report import Report, Reporter
 from server.settings import load_settings
 
@@ -114,3 +118,8 @@ async def test_a_second_that_fails_is_not_the_end(
             await talk.ask(op="subscribe", channel="stats")
             assert (await talk.hear())["data"]["version"] == 1
     assert "the live feed has missed a second" in caplog.text
+
+
+def test_a_late_loop_is_told_once() -> None:
+    """By the broadcaster that is looked at; the watchers' own is on the same loop."""
+    assert Feed(Broadcaster(), Access())._watchers._ready_lag_seconds == math.inf
