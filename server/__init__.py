@@ -18,8 +18,10 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     broadcaster         the service: hub + event loop; every task is created here
     publisher, roster   its two halves: what is published, who is here and who has to go
     statistics          its third: how things stand; subscribing: a client is put onto a channel
+    notices             what a broadcaster logs
     drain               clients leave one after the other before the server stops
     sweep, writer       asyncio and sockets; outlet, sink, inbox: what they talk to; sockets: their options
+    logs, limiter       how lines look, and not too many of a kind; scrubbing: what may stand in one; events: the table
     client              FanwiseClient, for other programs: needs nothing of the above, only publication and errors
     uplink, downlink    its two halves; link: a connection that is kept up; tracking: what came, what is missing
     wire, backoff       the dialect as a client speaks it; when a client comes back
