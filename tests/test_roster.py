@@ -232,3 +232,42 @@ async def test_it_remembers_the_latest_who_have_gone() -> None:
     assert (gone.id, gone.address, gone.reason) == ("1", "somewhere:1", CloseReason.OPERATOR)
     assert gone.unix_seconds > 1e9
     assert roster.farewells.maxlen == 200
+
+
+async def test_who_leaves_between_two_steps_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit lets the loop turn, and what happens there counts: nobody is closed twice, or after catching up."""
+    monkeypatch.setattr("server.roster._STEP_CLIENTS", 1)
+    roster, first, _ = make_roster()
+    second = Scene(FakeSink())
+    second.client.id = "2"
+    second.client._on_change = roster.changed
+    roster.add(second.client)
+    for setting in (first, second):
+        setting.sink.pause()
+        publish(setting.hub, setting.channels["a"])
+    Audits(roster).run(8)
+    steps = roster.audit_in_steps(lambda: 2.0, retained_bytes=0)
+    next(steps)
+    assert first.sink.aborted
+    second.client.close(CloseReason.OPERATOR)
+    assert list(steps) == [None]
+    assert not second.sink.aborted
+    assert [gone.reason for gone in roster.farewells] == [CloseReason.STALLED, CloseReason.OPERATOR]
+
+
+async def test_an_audit_that_takes_long_is_no_late_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is the time from the end of one to the beginning of the next, or nobody would ever be stalled."""
+    monkeypatch.setattr("server.roster._STEP_CLIENTS", 1)
+    roster, setting, _ = make_roster()
+    setting.sink.pause()
+    publish(setting.hub, setting.channels["a"])
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    while not setting.sink.aborted:
+        for _ in roster.audit_in_steps(clock, retained_bytes=0):
+            now += 3 * AUDIT_SECONDS
+        now += AUDIT_SECONDS
+        assert now < 10
