@@ -30,7 +30,7 @@ from .inbox import Inbox
 from .reasons import CloseReason
 from .scrubbing import CONNECTION_LOGGER, hide_query_string
 from .sink import EXTENSION
-from .sockets import SocketOptions
+from .sockets import SocketOptions, lost_reason
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -74,7 +74,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
-        self.sink.ended(self._reason())
+        self.sink.ended(lost_reason(exc) or self._reason())
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         if self._inbox is not None:

@@ -17,7 +17,7 @@ from .connection import SocketConnection
 from .inbox import Inbox
 from .reasons import CloseReason
 from .sink import EXTENSION
-from .sockets import SocketOptions
+from .sockets import SocketOptions, lost_reason
 
 CLOSE_SECONDS = 5.0  # how long an ended stream may take to be flushed
 
@@ -53,9 +53,9 @@ class EventStream:
         if self._abort_timer is None:
             self._abort_timer = self._loop.call_later(within_seconds, self.transport.abort)
 
-    def lost(self) -> None:
+    def lost(self, reason: CloseReason) -> None:
         """The connection has ended."""
-        self.sink.ended(CloseReason.LOST)
+        self.sink.ended(reason)
         if self._abort_timer is not None:
             self._abort_timer.cancel()
 
@@ -87,7 +87,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         if self._stream is not None:
-            self._stream.lost()
+            self._stream.lost(lost_reason(exc) or CloseReason.LOST)
         for cycle in self._cycles:  # uvicorn tells the latest only
             if not cycle.response_complete:
                 cycle.disconnected = True

@@ -156,6 +156,19 @@ async def test_we_can_abort_a_client_that_reads_nothing() -> None:
         stuck.close()
 
 
+async def test_whom_the_kernel_gives_up_has_stalled() -> None:
+    """Its patience may end before ours; what is counted, and logged, is the same."""
+    app = App()
+    async with running(app.asgi) as live:
+        stuck = await app.stuck(live)
+        (protocol,) = app.protocols(live)
+        sock = protocol.transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
+        await until(lambda: app.returned == 1)
+        assert app.clients[0].reason is CloseReason.STALLED
+        stuck.close()
+
+
 async def test_a_closed_client_is_told_why() -> None:
     """Close code and text arrive, and the endpoint's iteration ends."""
     app = App()
