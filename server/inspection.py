@@ -169,11 +169,17 @@ def _add_channels(router: APIRouter, broadcaster: Broadcaster, access: Access) -
 
 
 def _add_clients(router: APIRouter, broadcaster: Broadcaster, access: Access) -> None:
-    async def clients(limit: Limit = 1000) -> Response:
+    async def clients(
+        channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
+    ) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
         closed = [closed_info(gone) for gone in reversed(broadcaster.farewells())]
-        listed = [client._asdict() for client in await broadcaster.furthest_behind(limit=limit)]
-        return _json({"clients": listed, "total": len(broadcaster), "closed": closed})
+        listed = [client._asdict() for client in await broadcaster.furthest_behind(limit=limit, channel=channel)]
+        total = len(broadcaster)
+        if channel is not None:
+            here = broadcaster.channel(channel)
+            total = here.clients if here is not None else 0
+        return _json({"clients": listed, "total": total, "closed": closed})
 
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
         """Closes a client with 4503: it is asked not to come back."""

@@ -36,11 +36,18 @@ async def in_turns(look: Callable[[Item], Found], items: Iterable[Item]) -> list
     return found
 
 
-async def furthest_behind(roster: Roster, *, limit: int) -> list[Client]:
-    """The `limit` clients that have most to get, in bytes; where fewer are behind, some of the others. O(behind)."""
-    found = await in_turns(lambda client: (lag_bytes(client), client), roster.behind)
+async def furthest_behind(roster: Roster, *, limit: int, channel: str | None = None) -> list[Client]:
+    """The `limit` clients that have most to get, in bytes; where fewer are behind, some of the others. O(behind).
+
+    With `channel` only those on it, for which the ready ones are gone through as well.
+    """
+
+    def asked_for(client: Client) -> bool:
+        return channel is None or channel in client.subscriptions
+
+    found = await in_turns(lambda client: (lag_bytes(client), client), filter(asked_for, roster.behind))
     clients = [client for _, client in nlargest(limit, found, key=itemgetter(0)) if client.reason is None]
-    ready = (client for client in roster if client.state is State.READY)
+    ready = (client for client in roster if client.state is State.READY and asked_for(client))
     return [*clients, *islice(ready, max(0, limit - len(found)))]
 
 

@@ -189,9 +189,12 @@ class Inspected:
             "close_seconds": self._close_seconds,
         }
 
-    async def furthest_behind(self, *, limit: int) -> list[ClientStatistics]:
-        """The clients that have most to get, and others where fewer are behind. Holds the loop for 2 ms at a time."""
-        found = await furthest_behind(self._roster, limit=limit)
+    async def furthest_behind(self, *, limit: int, channel: str | None = None) -> list[ClientStatistics]:
+        """The clients that have most to get, and others where fewer are behind. Holds the loop for 2 ms at a time.
+
+        With `channel` only those on it.
+        """
+        found = await furthest_behind(self._roster, limit=limit, channel=channel)
         behind_seconds = self._roster.behind_seconds
         return await in_turns(lambda client: describe_client(client, behind_seconds(client)), found)
 

@@ -112,6 +112,9 @@ async def test_clients_are_listed_and_can_be_closed() -> None:
         assert first["behind_seconds"] > 0
         assert (second["id"], second["dialect"], second["lag"]) == (talk.welcome["client"], "fanwise.v1", 0)
         assert second["address"].startswith("127.0.0.1:")
+        on_b = (await live.request("GET", "/clients?channel=b")).json
+        assert ([one["id"] for one in on_b["clients"]], on_b["total"]) == ([second["id"]], 1)
+        assert (await live.request("GET", "/clients?channel=none")).json["total"] == 0
         assert (await live.request("DELETE", f"/clients/{second['id']}")).status == 204
         assert (await live.request("DELETE", f"/clients/{second['id']}")).code == "no_client"
         gone = (await live.request("GET", "/clients?limit=1")).json

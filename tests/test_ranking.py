@@ -31,6 +31,8 @@ async def test_who_has_most_to_get_comes_first() -> None:
         found = await broadcaster.furthest_behind(limit=20)
         assert [client.id for client in found] == [much.id, little.id, ready.id]
         assert [client.id for client in await broadcaster.furthest_behind(limit=1)] == [much.id]
+        assert [client.id for client in await broadcaster.furthest_behind(limit=9, channel="a")] == [little.id]
+        assert await broadcaster.furthest_behind(limit=9, channel="none") == []
 
 
 async def test_channels_are_ranked_by_what_came_since_the_last_look() -> None:
