@@ -36,18 +36,18 @@ class RemoteError(FanwiseError):
         self.problem = problem
 
 
-class AddressError(RemoteError, ValueError):
+class AddressError(RemoteError):
     """A URL, or a key, that cannot be used."""
 
     def __str__(self) -> str:
         return self.problem
 
 
-class UnreachableError(RemoteError, ConnectionError):
-    """There was no answer."""
+class UnreachableError(RemoteError):
+    """There is no answer, or none to be had now."""
 
     def __str__(self) -> str:
-        return f"no answer from {self.url}: {self.problem}"
+        return f"cannot look at {self.url}: {self.problem}"
 
 
 class ForeignError(RemoteError):
@@ -80,6 +80,7 @@ class Remote:
         self._parts = check_url(url)
         self.url = url.rstrip("/")
         self.host = self._parts.hostname or ""
+        self.authority = self._parts.netloc
         self.secure = self._parts.scheme == "https"
         self.port = self._parts.port or (443 if self.secure else 80)
         self.base = self._parts.path.rstrip("/")
@@ -89,7 +90,7 @@ class Remote:
 
     def websocket_url(self, path: str) -> str:
         """Where a WebSocket of the server is."""
-        return f"{'wss' if self.secure else 'ws'}://{self._parts.netloc}{self.base}{path}"
+        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.base}{path}"
 
     def get(self, path: str) -> Any:
         """The JSON at `path`. Raises a RemoteError if there is none."""

@@ -27,22 +27,30 @@ from .processes import ServerProcess, free_port
 
 
 @contextmanager
-def answering(status: int, body: bytes, context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[Any]]]:
-    """A web server that gives one answer to everything: (its URL, the requests that it got)."""
+def answering(
+    status: int, body: bytes | Callable[[], bytes], context: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[Any]]]:
+    """A web server that gives one answer to everything, or a new one each time: (its URL, the requests that it got)."""
     requests: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             requests.append((self.command, self.path, dict(self.headers)))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
+            self._answer()
 
         def do_POST(self) -> None:
             requests.append((self.command, self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self._answer()
+
+        def _answer(self) -> None:
+            text = body if isinstance(body, bytes) else body()
             self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(text)
 
         def log_message(self, *_: object) -> None:
             pass
