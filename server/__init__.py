@@ -4,6 +4,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
 
     cli, serve          the command line; uvicorn set up for fan-out
     commands, pipes     publish and subscribe on the command line
+    flags               commands that take the settings as flags
     bench               the load generator: a package with a map of its own, which knows only the wire
     app                 create_app(settings) puts everything together (settings: read here and above, nowhere else)
     embedding           Broadcaster as FastAPI applications hold it
@@ -25,6 +26,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     client              FanwiseClient, for other programs: needs nothing of the above, only publication and errors
     uplink, downlink    its two halves; link: a connection that is kept up; tracking: what came, what is missing
     wire, backoff       the dialect as a client speaks it; when a client comes back
+    remote, rates       a server's answers over HTTP; what two of its reports differ by. figures: numbers for people
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name
     channel, dialect    a log with the queues onto it; what a kind of client is told, in which words

@@ -14,6 +14,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"commands"},
+    {"flags"},
     # The load generator: a layer beside `serve` with layers of its own. It knows the wire and nothing of the server.
     {"bench.command"},
     {"bench.session"},
@@ -27,7 +28,7 @@ LAYERS = [
     {"bench.__init__", "bench.errors", "bench.histogram", "bench.payload"},
     {"serve"},
     {"app"},
-    {"settings"},  # stands here so that only app, serve and cli can read it
+    {"settings"},  # stands here so that only app, serve and commands can read it
     {"__init__"},
     {"embedding"},
     {"routes"},
@@ -57,6 +58,7 @@ LAYERS = [
     {"link"},
     {"tracking"},
     {"wire", "backoff"},
+    {"remote", "rates", "figures"},
     # No asyncio, no I/O, no logging below.
     {"hub"},
     {"channel", "dialect"},
