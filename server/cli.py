@@ -10,6 +10,7 @@ from .bench.command import bench
 from .commands import publish, subscribe
 from .errors import SettingsError
 from .flags import SettingsCommand
+from .top.command import top
 
 
 @click.group()
@@ -21,6 +22,7 @@ def main() -> None:
 main.add_command(publish)
 main.add_command(subscribe)
 main.add_command(bench)
+main.add_command(top)
 
 
 @main.command(cls=SettingsCommand)

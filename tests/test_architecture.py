@@ -13,7 +13,9 @@ SERVER = ROOT / "server"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"commands"},
+    {"commands", "top.command"},
+    {"top.plain", "top.screen"},
+    {"top.__init__", "top.picture"},
     {"flags"},
     # The load generator: a layer beside `serve` with layers of its own. It knows the wire and nothing of the server.
     {"bench.command"},
@@ -72,7 +74,8 @@ LAYERS = [
 LEVEL = {module: level for level, modules in enumerate(reversed(LAYERS)) for module in modules}
 CORE = {module for modules in LAYERS[LAYERS.index({"hub"}) :] for module in modules}
 NOT_IN_THE_CORE = {"asyncio", "anyio", "socket", "os", "select", "logging", "threading", "time", "uvicorn", "fastapi"}
-UNTESTED = {"__init__", "__main__", "bench.__init__"}  # the maps; two lines that test_cli runs
+# The maps; two lines that test_cli runs.
+UNTESTED = {"__init__", "__main__", "bench.__init__", "top.__init__"}
 
 
 def dotted(path: Path) -> str:
@@ -132,6 +135,13 @@ def test_every_module_has_its_tests(module: str) -> None:
 def test_the_load_generator_knows_only_the_wire(module: str) -> None:
     """Of the server's own modules it shares the root of the exceptions, and starts the rest as a process."""
     assert {name for level, name in imports(module) if level and not name.startswith("bench.")} <= {"errors"}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith(("doctor.", "top."))])
+def test_who_looks_at_a_server_knows_what_it_shows_to_strangers(module: str) -> None:
+    """Beside what is for people and for the wire; only the doctor's command line knows what a server is made of."""
+    outside = {name for level, name in imports(module) if level and not name.startswith(("doctor.", "top."))}
+    assert outside <= {"errors", "figures", "rates", "remote"} or module == "doctor.command"
 
 
 def test_an_arrow_that_points_up_is_found() -> None:

@@ -49,6 +49,13 @@ def test_help_names_every_setting() -> None:
         assert isinstance(field.default, bool | tuple) or str(field.default or "") in shown
 
 
+def test_all_commands_are_listed() -> None:
+    """Each with what it is for."""
+    shown = run("--help").stdout
+    for command in ("serve", "publish", "subscribe", "bench", "top"):
+        assert f"  {command} " in shown
+
+
 def test_the_version() -> None:
     """`python -m server` is `fanwise`."""
     assert run("--version").stdout.startswith("fanwise, version 0.")
