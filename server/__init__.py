@@ -4,7 +4,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
 
     cli, serve          the command line; uvicorn set up for fan-out
     commands, pipes     publish and subscribe on the command line
-    top                 a running server in the terminal: a package with a map of its own
+    doctor, top         a server looked at from outside: packages with maps of their own
     flags               commands that take the settings as flags
     bench               the load generator: a package with a map of its own, which knows only the wire
     app                 create_app(settings) puts everything together (settings: read here and above, nowhere else)

@@ -8,6 +8,7 @@ import click
 
 from .bench.command import bench
 from .commands import publish, subscribe
+from .doctor.command import doctor
 from .errors import SettingsError
 from .flags import SettingsCommand
 from .top.command import top
@@ -22,6 +23,7 @@ def main() -> None:
 main.add_command(publish)
 main.add_command(subscribe)
 main.add_command(bench)
+main.add_command(doctor)
 main.add_command(top)
 
 

@@ -13,9 +13,12 @@ SERVER = ROOT / "server"
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"commands", "top.command"},
-    {"top.plain", "top.screen"},
-    {"top.__init__", "top.picture"},
+    {"commands", "doctor.command", "top.command"},
+    # Two ways to look at a running server: they know what it shows to strangers. `doctor.command` reads settings too.
+    {"doctor.examination"},
+    {"doctor.backpressure", "doctor.host", "doctor.keepalive", "doctor.memory", "doctor.posture", "doctor.wire"},
+    {"doctor.limits", "doctor.machine", "doctor.probe", "doctor.report", "top.plain", "top.screen"},
+    {"doctor.__init__", "doctor.findings", "top.__init__", "top.picture"},
     {"flags"},
     # The load generator: a layer beside `serve` with layers of its own. It knows the wire and nothing of the server.
     {"bench.command"},
@@ -75,7 +78,7 @@ LEVEL = {module: level for level, modules in enumerate(reversed(LAYERS)) for mod
 CORE = {module for modules in LAYERS[LAYERS.index({"hub"}) :] for module in modules}
 NOT_IN_THE_CORE = {"asyncio", "anyio", "socket", "os", "select", "logging", "threading", "time", "uvicorn", "fastapi"}
 # The maps; two lines that test_cli runs.
-UNTESTED = {"__init__", "__main__", "bench.__init__", "top.__init__"}
+UNTESTED = {"__init__", "__main__", "bench.__init__", "doctor.__init__", "top.__init__"}
 
 
 def dotted(path: Path) -> str:

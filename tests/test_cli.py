@@ -52,7 +52,7 @@ def test_help_names_every_setting() -> None:
 def test_all_commands_are_listed() -> None:
     """Each with what it is for."""
     shown = run("--help").stdout
-    for command in ("serve", "publish", "subscribe", "bench", "top"):
+    for command in ("serve", "publish", "subscribe", "bench", "doctor", "top"):
         assert f"  {command} " in shown
 
 

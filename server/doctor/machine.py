@@ -1,0 +1,100 @@
+"""What the system allows, read from its files: kernel settings, the machine's memory, and the limits of its groups."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_ROOT: Final = Path("/")
+_KIB: Final = 1024
+# Where the groups of version 2 are mounted, alone or beside those of version 1, and the files that hold a limit there:
+# beyond `max` the process is killed, beyond `high` it hardly runs any more (cgroups(7), Documentation/cgroup-v2).
+_UNIFIED: Final[tuple[str, ...]] = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
+_UNIFIED_FILES: Final[tuple[str, ...]] = ("memory.max", "memory.high")
+_LEGACY: Final = "sys/fs/cgroup/memory"
+_LEGACY_FILE: Final = "memory.limit_in_bytes"
+
+
+class MemoryLimit(NamedTuple):
+    """How much memory a process may take, and who says so."""
+
+    limit_bytes: int
+    source: str  # "of this machine", or "of its control group (memory.max)"
+
+
+class Machine:
+    """Reads below `root`, which is another directory in tests."""
+
+    def __init__(self, root: Path = _ROOT) -> None:
+        self._root = root
+
+    def open_files_ceiling(self) -> int | None:
+        """fs.nr_open: what a limit on descriptors can be raised to; None where the system does not tell."""
+        return self._integer("proc/sys/fs/nr_open")
+
+    def longest_backlog(self) -> int | None:
+        """net.core.somaxconn: what the kernel makes of longer backlogs."""
+        return self._integer("proc/sys/net/core/somaxconn")
+
+    def tcp_bytes(self) -> int | None:
+        """net.ipv4.tcp_mem, its third number: what the buffers of all TCP sockets may take together (tcp(7))."""
+        try:
+            return int(self._read("proc/sys/net/ipv4/tcp_mem").split()[2]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def memory_limit(self) -> MemoryLimit | None:
+        """The least of the machine's memory and the limits of all groups that this process is in.
+
+        None where the system tells neither.
+        """
+        limits = [*self._group_limits()]
+        total_bytes = self._total_bytes()
+        if total_bytes is not None:
+            limits.insert(0, MemoryLimit(total_bytes, "this machine"))
+        return min(limits, key=lambda limit: limit.limit_bytes, default=None)
+
+    def _total_bytes(self) -> int | None:
+        try:
+            for line in self._read("proc/meminfo").splitlines():
+                name, _, value = line.partition(":")
+                if name == "MemTotal":
+                    return int(value.split()[0]) * _KIB
+        except (OSError, ValueError, IndexError):
+            pass
+        return None
+
+    def _group_limits(self) -> Iterator[MemoryLimit]:
+        """A group is also bound by those above it, up to the root that this process sees."""
+        try:
+            groups = self._read("proc/self/cgroup").splitlines()
+        except OSError:
+            return
+        for line in groups:
+            number, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            if number == "0" and not controllers:
+                bases, files = _UNIFIED, _UNIFIED_FILES  # no more than one of them has such files
+            elif "memory" in controllers.split(","):
+                bases, files = (_LEGACY,), (_LEGACY_FILE,)
+            else:
+                continue
+            # In a container the path may be that of the host, of which only the last directory, or nothing, is here.
+            parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+            for base in bases:
+                for depth in range(len(parts), -1, -1):
+                    for file in files:
+                        limit_bytes = self._integer("/".join([base, *parts[:depth], file]))
+                        if limit_bytes is not None:
+                            yield MemoryLimit(limit_bytes, f"the control group ({file})")
+
+    def _integer(self, path: str) -> int | None:
+        try:
+            return int(self._read(path))
+        except (OSError, ValueError):  # no such file, or "max"
+            return None
+
+    def _read(self, path: str) -> str:
+        return self._root.joinpath(path).read_text()
