@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.doctor.backpressure import Measured, judge, measure, starved
+from server.doctor.backpressure import Measured, is_stuck, judge, measure, starved
 from server.doctor.findings import Level
 from server.doctor.probe import Probe
 from server.remote import Remote
@@ -103,6 +103,28 @@ def test_the_verdict(changes: dict[str, Any], level: Level) -> None:
     found = judge(measured(**changes))
     assert found.level is level
     assert (found.fix == "") is (level is Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("again", "stuck"),
+    [
+        ({}, True),
+        ({"lag": 4}, False),
+        ({"buffered_bytes": 10}, False),
+        ({"state": "ready", "lag": 0, "buffered_bytes": 0}, False),
+    ],
+    ids=["as it was", "it was given something", "its socket took something", "it has caught up"],
+)
+def test_a_client_that_catches_up_is_not_stuck(again: dict[str, Any], stuck: bool) -> None:
+    """Over plain ASGI each is behind for a moment; only who stays there is."""
+    first = {"state": "behind", "lag": 5, "buffered_bytes": 100}
+    assert is_stuck(first, {**first, **again}) is stuck
+
+
+def test_a_client_that_was_ended_was_noticed() -> None:
+    """It is not among the clients any more."""
+    assert is_stuck({}, {})
+    assert not is_stuck({"state": "ready"}, {"state": "ready"})
 
 
 def test_it_says_where_the_bytes_are() -> None:
