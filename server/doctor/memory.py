@@ -16,6 +16,7 @@ ENCODINGS: Final = 2  # a payload is kept as it came, and as at least one kind o
 _ENOUGH: Final = 0.7  # of the limit: the rest is for what the interpreter and its allocator do not give back
 _CHANNELS: Final = 32  # with full logs: what a fix makes room for
 _MIB: Final = 1 << 20
+_LEAST_BYTES: Final = 16 * _MIB  # for logs and connections; with less than that there is no sense in settings
 
 
 class Demand(NamedTuple):
@@ -115,15 +116,16 @@ def kernel(demand: Demand, limit: MemoryLimit, *, client_bytes: int, tcp_bytes: 
 def _smaller(demand: Demand, limit_bytes: int) -> str:
     """Values that fit: no more than what is asked for, and no more than half of what there is for logs."""
     budget = int(limit_bytes * _ENOUGH) - demand.process_bytes
-    if budget < _MIB:
-        return f"give it more memory: {size(2 * demand.process_bytes)} is the least that makes sense"
+    if budget < _LEAST_BYTES:
+        least = (demand.process_bytes + 2 * _LEAST_BYTES) / _ENOUGH
+        return f"give it more memory: {size(least)} is the least that makes sense"
     logs = min(demand.memory_bytes, budget // 2)
     clients = min(demand.clients, (budget - logs) // CONNECTION_BYTES)
-    logs = min(demand.memory_bytes, budget - clients * CONNECTION_BYTES)
+    logs = min(demand.memory_bytes, (budget - clients * CONNECTION_BYTES) // _MIB * _MIB)
     flags = []
     if logs < demand.memory_bytes:
-        flags.append(f"--memory-bytes {max(logs // _MIB, 1) * _MIB}")
+        flags.append(f"--memory-bytes {logs}")
     if clients < demand.clients:
-        flags.append(f"--max-clients {max(clients, 1)}")
+        flags.append(f"--max-clients {clients}")
     asked = f"{size(demand.total_bytes / _ENOUGH)} of memory"
     return f"say {' '.join(flags)} (other shares do as well), or give it {asked}"

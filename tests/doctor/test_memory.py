@@ -61,7 +61,7 @@ def test_where_not_even_the_process_fits() -> None:
     """No setting helps."""
     found = process(DEMAND, limit(64 * MIB))
     assert found.level is Level.FAIL
-    assert found.fix.startswith("give it more memory: 120 MB")
+    assert found.fix.startswith("give it more memory: 134 MB")
 
 
 def test_a_queue_that_is_larger_than_the_memory() -> None:
