@@ -182,7 +182,8 @@ class Reporter:
             "loop": "uvloop" if "uvloop" in type(asyncio.get_running_loop()).__module__ else "asyncio",
             "gc_thresholds": list(gc.get_threshold()),
         }
-        return {**self.summary(), "server": server, "limits": self._broadcaster.limits(), **lists}
+        summary = self.summary()
+        return {**summary, "server": server, "limits": self._broadcaster.limits(), **lists, "at": summary["at"]}
 
     async def _make_lists(self) -> dict[str, Any]:
         clients = await self._broadcaster.furthest_behind(limit=LISTED)
