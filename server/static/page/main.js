@@ -1,0 +1,74 @@
+/** Puts the page together. */
+
+import { Access } from "./access.js";
+import { Channels } from "./channels.js";
+import { Charts } from "./charts.js";
+import { Chat } from "./chat.js";
+import { Clients } from "./clients.js";
+import { Closed } from "./closed.js";
+import { Demo } from "./demo.js";
+import { byId, write } from "./dom.js";
+import { Feed } from "./feed.js";
+import { onNextFrame } from "./frame.js";
+import { KeyForm } from "./keyform.js";
+import { Past } from "./past.js";
+import { Status } from "./status.js";
+import { showTiles } from "./tiles.js";
+
+const access = new Access();
+const past = new Past();
+const status = new Status();
+const charts = new Charts();
+const chat = new Chat();
+const keyForm = new KeyForm((key) => {
+  access.set(key);
+  feed.start();
+});
+const keyNeeded = () => feed.start(); // which hears the same, and asks for it
+const tables = [new Clients(access, keyNeeded), new Channels(), new Closed()];
+const demo = new Demo(access, keyNeeded);
+
+function draw() {
+  showTiles(past);
+  charts.show(past);
+  showHint();
+}
+
+function showHint() {
+  const { totals, now } = past.newest;
+  byId("hint").hidden = totals.connections > 0 || totals.publications > 0 || now.clients > 0;
+}
+
+const feed = new Feed(access, {
+  welcomed: async (document) => {
+    keyForm.hide();
+    status.server(document.server);
+    charts.limits(document.limits);
+    tables.forEach((table) => table.show(document));
+    byId("hint-demo").hidden = !(await demo.look());
+  },
+  stats: (document) => {
+    past.add(document);
+    status.heard(document);
+    onNextFrame(draw);
+  },
+  lists: (document) => tables.forEach((table) => table.show(document)),
+  demo: (document) => demo.show(document),
+  link: (state) => status.link(state),
+  keyNeeded: (refused) => {
+    status.needsKey();
+    keyForm.ask(refused);
+  },
+});
+
+const socketUrl = new URL("ws", location.href);
+socketUrl.protocol = socketUrl.protocol.replace(/^http/, "ws");
+socketUrl.hash = socketUrl.search = "";
+write(byId("bench-command"), `fanwise bench --clients 200 --rate 50 --duration 60 --url '${socketUrl}?channel={channel}'`);
+byId("hint-demo").addEventListener("click", () => {
+  byId("demo").scrollIntoView();
+  byId("demo-button").focus({ preventScroll: true });
+  demo.start();
+});
+byId("hint-chat").addEventListener("click", () => chat.enter());
+feed.start();

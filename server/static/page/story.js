@@ -1,0 +1,69 @@
+/** What a demo document shows, in one plain sentence. Nothing here touches the page. */
+
+import { duration, plural, text } from "./format.js";
+
+const STOPPED_SECONDS = 1;
+const LEAST_PATIENCE_SECONDS = 1; // and three messages: nobody is late who waits for less
+
+/** How long a client may be silent and still be served. */
+export const patience = ({ rate }) => Math.max(LEAST_PATIENCE_SECONDS, 3 / rate);
+
+const ofKind = (document, kind) => document.clients.filter((client) => client.kind === kind);
+
+/** How many of the healthy clients are connected and get what is published. */
+export function served(document) {
+  const limit = patience(document);
+  return ofKind(document, "healthy").filter(({ connected, silent_seconds }) => connected && silent_seconds < limit).length;
+}
+
+/** Whether nobody who reads receives anything any more. */
+export const isStopped = (document) =>
+  document.running && document.healthy.clients > 0 && document.seconds > STOPPED_SECONDS && served(document) === 0;
+
+function stoppedSentence({ healthy, publishing_seconds, mode }) {
+  const since = text(duration(Math.max(healthy.silent_seconds, publishing_seconds)));
+  const why =
+    mode === "tutorial" && publishing_seconds > STOPPED_SECONDS / 2
+      ? ": the publisher waits for one client that does not read"
+      : "";
+  return `Nobody has received anything for ${since}${why}.`;
+}
+
+function dropped(document, kind) {
+  const clients = ofKind(document, kind);
+  const gone = clients.filter(({ connected }) => !connected).length;
+  return gone === 0 ? null : `${plural(gone, `${kind} client`)} ${gone === 1 ? "was" : "were"} dropped`;
+}
+
+function others(document) {
+  const told = ["stalled", "slow"].map((kind) => dropped(document, kind)).filter((sentence) => sentence !== null);
+  if (told.length > 0) {
+    return `; ${told.join(", ")}`;
+  }
+  const [slow, stalled] = ["slow", "stalled"].map((kind) => ofKind(document, kind).length);
+  if (slow + stalled === 0) {
+    return document.mode === "tutorial" ? "; everybody reads, and then the loop works" : "";
+  }
+  const who = [[slow, "slow"], [stalled, "stalled"]].filter(([number]) => number > 0).map(([number, kind]) => `${number} ${kind}`);
+  return document.mode === "tutorial"
+    ? `; the kernel still takes what ${who.join(" and ")} did not read, and when it is full the loop waits`
+    : `; ${who.join(" and ")} are behind on their own`;
+}
+
+/** @returns {{tone: "idle"|"good"|"warn"|"bad", text: string}} */
+export function story(document) {
+  if (document === null || !document.running) {
+    return { tone: "idle", text: "The demo is not running." };
+  }
+  if (isStopped(document)) {
+    return { tone: "bad", text: stoppedSentence(document) };
+  }
+  const { clients, p99_seconds } = document.healthy;
+  if (clients === 0) {
+    return { tone: "idle", text: "There is no healthy client to look at." };
+  }
+  const number = served(document);
+  const latency = p99_seconds === null ? "" : `, p99 ${text(duration(p99_seconds))}`;
+  const words = `${number} of ${plural(clients, "healthy client")} ${number === 1 ? "is" : "are"} served${latency}`;
+  return { tone: number === clients ? "good" : "warn", text: `${words}${others(document)}.` };
+}

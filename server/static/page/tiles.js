@@ -1,0 +1,43 @@
+/** The eight figures at the top. */
+
+import { byId, mark, write } from "./dom.js";
+import { bytes, count, duration, measured, plural, rate, text } from "./format.js";
+
+const NOTHING = "–";
+
+function tile(name, [value, unit], note, isBad = false) {
+  const node = byId(`tile-${name}`);
+  write(node.querySelector(".value"), value);
+  write(node.querySelector(".unit"), unit);
+  write(node.querySelector(".note"), note);
+  mark(node, "bad", isBad);
+}
+
+const ofChange = (point, valueOf) => (point.change === null ? null : valueOf(point.change));
+
+function dropsNote(past) {
+  const number = [...past.drops().values()].reduce((total, one) => total + one, 0);
+  return number === 0 ? "none in 5 min" : `${text(count(Math.round(number)))} in 5 min`;
+}
+
+/** Shows the newest point of `past`. */
+export function showTiles(past) {
+  const { newest, last } = past;
+  const { now, totals, state } = newest;
+  const bounds = newest.histograms.age_seconds.bounds;
+  const drops = ofChange(last, (change) => change.drops);
+  const cpu = ofChange(last, (change) => change.cpu);
+  tile("clients", count(now.clients), `${count(now.behind)[0]} behind`);
+  tile("publications", rate(ofChange(last, (change) => change.publications)), `${text(count(totals.publications))} in all`);
+  tile("deliveries", rate(ofChange(last, (change) => change.deliveries)), bytesNote(last));
+  tile("drops", rate(drops), dropsNote(past), drops > 0);
+  tile("p99", measured(last.p99, bounds), last.p50 === null ? "nothing delivered" : `p50 ${text(measured(last.p50, bounds))}`);
+  tile("lag", duration(state.loop_lag_seconds), "worst of late", !state.ready);
+  tile("memory", bytes(now.rss_bytes), cpu === null ? NOTHING : `CPU ${Math.round(cpu * 100)} %`);
+  tile("retained", bytes(now.retained_bytes), plural(now.channels, "channel"));
+}
+
+function bytesNote(last) {
+  const rateOfBytes = ofChange(last, (change) => change.bytes);
+  return rateOfBytes === null ? NOTHING : `${text(bytes(rateOfBytes))}/s`;
+}
