@@ -14,7 +14,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     inspection          channels and clients over HTTP; asyncapi: WebSockets described for machines
     conversation        answers a client of the JSON dialect; messages: the models of what is said
     api, access         what HTTP routes share; keys and origins
-    assets              the browser client, static/fanwise.js
+    assets, page        static/: the browser client, and the live page at `/`
     websocket, asgi     a WebSocket becomes a client; the fallback over plain ASGI
     protocol, streaming the protocol classes for uvicorn, the fast path; connection: what they offer
     broadcaster         the service: hub + event loop; every task is created here

@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             max_subscriptions=settings.max_subscriptions,
             heartbeat_seconds=settings.ping_seconds,
             access=Access(api_key=api_key, allowed_origins=settings.allowed_origins),
+            page=True,
             lifespan=broadcaster.lifespan,
         )
     )

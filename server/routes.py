@@ -22,6 +22,7 @@ from .inspection import inspection_routes
 from .live import Live, live_routes
 from .messages import SUBPROTOCOL
 from .metrics import metrics_routes
+from .page import page_routes
 from .publishing import publishing_routes
 from .reasons import CloseReason
 from .sse import sse_routes
@@ -113,6 +114,7 @@ def build_router(
     max_subscriptions: int = 100,
     heartbeat_seconds: float = 15.0,
     access: Access | None = None,
+    page: bool = False,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
 ) -> APIRouter:
     """The routes of one broadcaster, which runs while the application that includes them does.
@@ -124,6 +126,7 @@ def build_router(
         max_subscriptions: How many channels one connection may be on.
         heartbeat_seconds: How often an event stream gets a comment.
         access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
+        page: Whether `GET /` is the live page.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
     access = access or Access()
@@ -152,6 +155,8 @@ def build_router(
     router.include_router(metrics_routes(broadcaster, access))
     _add_probes(router, broadcaster)
     add_static(router)
+    if page:
+        router.include_router(page_routes())
     return router
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from typing import Any, Self
@@ -26,7 +26,7 @@ from server.reasons import CloseReason
 from server.routes import build_router
 from server.websocket import connect, refuse
 
-from .live import PromptServer
+from .live import PromptServer, until
 from .processes import free_port
 
 NOON = 1_763_812_800.0
@@ -157,10 +157,9 @@ def channel(name: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def gone(number: int, reason: CloseReason = CloseReason.SLOW, **fields: Any) -> dict[str, Any]:
-    name = reason.name.lower()
-    base = {"id": f"{number:016x}", "address": f"10.0.1.{number % 250}:{30_000 + number}"}
-    return {**base, "reason": name, "code": reason.code, "at": NOON - number, "lag": 1025, **fields}
+def gone(number: int, why: CloseReason = CloseReason.SLOW, **fields: Any) -> dict[str, Any]:
+    who = {"id": f"{number:016x}", "address": f"10.0.1.{number % 250}:{30_000 + number}"}
+    return {**who, "reason": why.name.lower(), "code": why.code, "at": NOON - number, "lag": 1025, **fields}
 
 
 def demo(mode: str = "fanwise", *, healthy: int = 4, slow: int = 0, stalled: int = 0, **fields: Any) -> dict[str, Any]:
@@ -187,7 +186,7 @@ class Staged:
     """Serves the page, and what is put on stage for it, from a thread of its own.
 
     Attributes:
-        figures: Answered to `GET /stats`; `tick` and `show` send them to those who watch.
+        figures: Answered to `GET /stats`; `tick` and `show` tell them to who watches.
         demo: Answered to `GET /demo`.
         asked: [(method, path, body)] of what the page wanted to have done.
         statuses: {path: status} of what is refused.
@@ -201,12 +200,13 @@ class Staged:
         self.demo: dict[str, Any] = {"available": True, "why": None, "max_clients": 200, "status": None}
         self.asked: list[tuple[str, str, Any]] = []
         self.statuses: dict[str, int] = {}
-        self.watching = 0  # WebSockets that are on /live
         self._access = Access(api_key=api_key)
         self._live = Broadcaster(history_messages=300, queue_messages=1000)
         self._chat = Broadcaster()
         self._server: PromptServer
         self._thread: threading.Thread
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
 
     @property
     def url(self) -> str:
@@ -217,11 +217,26 @@ class Staged:
         self.say("stats", self.figures.tick(**happened))
 
     def show(self) -> None:
-        """The lists, as they stand."""
+        """The lists, as they stand, to who looks at them."""
+        self.wait(lambda: self.listeners("lists") > 0)
         self.say("lists", self.figures.lists())
+
+    def play(self, document: dict[str, Any]) -> None:
+        """What the demo does, to who looks at it."""
+        self.wait(lambda: self.listeners("demo") > 0)
+        self.say("demo", document)
 
     def say(self, channel: str, document: dict[str, Any]) -> None:
         self._live.publish_threadsafe(channel, document).result()
+
+    def listeners(self, channel: str) -> int:
+        """How many of those who watch listen to a channel."""
+        found = self._live.channel(channel)
+        return found.clients if found is not None else 0
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Returns when the condition holds in the server's loop."""
+        asyncio.run_coroutine_threadsafe(until(condition), self._loop).result(20)
 
     def __enter__(self) -> Self:
         app = FastAPI(lifespan=self._lifespan)
@@ -234,10 +249,9 @@ class Staged:
         config.timeout_graceful_shutdown = 1
         self._server = PromptServer(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()))
-        started = threading.Event()
-        self._on_start = started.set
         self._thread.start()
-        assert started.wait(20)
+        assert self._started.wait(20)
+        self.wait(lambda: self._server.started)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -247,7 +261,8 @@ class Staged:
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         async with self._live, self._chat:
-            self._on_start()
+            self._loop = asyncio.get_running_loop()
+            self._started.set()
             yield
 
     def _add_routes(self, app: FastAPI) -> None:
@@ -264,7 +279,7 @@ class Staged:
         return JSONResponse(self.demo)
 
     async def _do(self, request: Request) -> Response:
-        path = request.url.path.removeprefix(f"{self.prefix}/")
+        path = f"clients/{request.path_params['id']}" if "id" in request.path_params else "demo"
         self.asked.append((request.method, path, await request.json() if request.method == "PUT" else None))
         status = self.statuses.get(path, 200 if request.method == "PUT" else 204)
         if status >= 400:
@@ -276,12 +291,10 @@ class Staged:
             await refuse(websocket, 401, "the key, please")
             return
         async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
-            self.watching += 1
             conversation = Conversation(self._live, watcher, max_subscriptions=9, may_publish=False)
             conversation.welcome()
             async for message in watcher:
                 await conversation.answer(message)
-            self.watching -= 1
 
 
 def refusal(status: int) -> Response:

@@ -39,7 +39,7 @@ LAYERS = [
     {"routes"},
     {"live"},
     {"report"},
-    {"asyncapi", "sse", "inspection", "metrics"},
+    {"asyncapi", "sse", "inspection", "metrics", "page"},
     {"publishing"},
     {"conversation", "websocket", "assets"},
     {"api"},

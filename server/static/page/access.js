@@ -38,6 +38,14 @@ export class Access {
   }
 }
 
+/** The address of a WebSocket beside the page. */
+export function socketUrl(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol.replace(/^http/, "ws");
+  url.hash = "";
+  return url;
+}
+
 /** What an answer says went wrong, in words. */
 export async function problemOf(response) {
   try {

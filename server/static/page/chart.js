@@ -69,7 +69,10 @@ export class Chart {
     onTheme(() => this.#plot?.redraw());
   }
 
-  /** @param {{label: string, tone: string, dash?: number[], isFilled?: boolean}[]} series  A tone is a colour's name. */
+  /**
+   * @param {{label: string, tone: string, dash?: number[], isFilled?: boolean}[]} series  A tone is a colour's name; a
+   *     series in "none" stands in the legend only.
+   */
   setSeries(series) {
     if (JSON.stringify(series) === JSON.stringify(this.#series) && this.#plot !== null) {
       return;
@@ -114,7 +117,7 @@ export class Chart {
       scales: { x: { range: () => [newest() - seconds, newest()] }, y: { range, distr: isLog ? 3 : 1 } },
       axes: [
         axis({ size: 24, ...times }),
-        axis({ size: LEFT_PX, space: 24, values: (_plot, ticks) => ticks.map((tick) => (tick === null ? null : tickOf(tick))), ...yAxis }),
+        axis({ size: LEFT_PX, space: 24, values: (_chart, ticks) => ticks.map(tickOf), ...yAxis }),
       ],
       series: [{}, ...this.#series.map((one) => this.#line(one))],
       hooks: { setCursor: [() => this.#tell()], ...(draw === undefined ? {} : { draw: [draw] }) },

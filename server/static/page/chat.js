@@ -1,5 +1,6 @@
 /** Two chat boxes: two clients of the plain dialect, each with a WebSocket of its own, as any program would open it. */
 
+import { socketUrl } from "./access.js";
 import { byId, make } from "./dom.js";
 import { onNextFrame } from "./frame.js";
 
@@ -8,13 +9,6 @@ const FIRST_CEILING_MS = 500;
 const LAST_CEILING_MS = 10_000;
 
 const mayReconnect = (code) => code !== 1000 && code !== 1009 && !(code >= 4500 && code <= 4999);
-
-function url() {
-  const absolute = new URL("ws?channel=chat", location.href);
-  absolute.protocol = absolute.protocol.replace(/^http/, "ws");
-  absolute.hash = "";
-  return absolute;
-}
 
 class Box {
   #log;
@@ -40,7 +34,7 @@ class Box {
   }
 
   open() {
-    const socket = new WebSocket(url());
+    const socket = new WebSocket(socketUrl("ws?channel=chat"));
     this.#socket = socket;
     socket.onopen = () => {
       this.#attempts = 0;

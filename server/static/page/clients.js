@@ -12,6 +12,8 @@ function channelsOf({ channels, subscriptions }) {
   return channels.join(", ") + (more > 0 ? `, and ${more} more` : "");
 }
 
+const lagBytesOf = ({ lag_bytes, buffered_bytes }) => text(bytes(lag_bytes + buffered_bytes));
+
 export class Clients {
   #access;
   #keyNeeded;
@@ -24,7 +26,7 @@ export class Clients {
     const columns = [
       { head: "Client", textOf: ({ id }) => id },
       { head: "Lag, messages", isNumber: true, textOf: ({ lag }) => text(count(lag)) },
-      { head: "Lag, bytes", isNumber: true, textOf: ({ lag_bytes, buffered_bytes }) => text(bytes(lag_bytes + buffered_bytes)) },
+      { head: "Lag, bytes", isNumber: true, textOf: lagBytesOf },
       { head: "Behind for", isNumber: true, textOf: ({ behind_seconds }) => text(duration(behind_seconds)) },
       { head: "Paused since", isNumber: true, textOf: (row) => this.#pausedSince(row) },
       { head: "Ping RTT", isNumber: true, textOf: ({ rtt_seconds }) => text(duration(rtt_seconds)) },
@@ -70,9 +72,10 @@ export class Clients {
       if (response.status === 401) {
         this.#keyNeeded();
       }
-      const says = response.ok ? "was closed" : response.status === 404 ? "has gone already" : null;
-      this.#report(says === null ? `Client ${id} was not closed: ${await problemOf(response)}` : `Client ${id} ${says}.`);
-      return says !== null;
+      const isGone = response.ok || response.status === 404;
+      const fate = response.ok ? "was closed." : isGone ? "has gone already." : "was not closed: ";
+      this.#report(`Client ${id} ${fate}${isGone ? "" : await problemOf(response)}`);
+      return isGone;
     } catch {
       this.#report(`Client ${id}: the server could not be reached, so it may or may not have been closed.`);
       return false;

@@ -1,4 +1,4 @@
-/** A cell for each simulated client, coloured by how long it has received nothing. The same in words stands below it. */
+/** A cell for each simulated client, coloured by how long it has received nothing; and the same in words. */
 
 import { byId, make, write } from "./dom.js";
 import { onNextFrame } from "./frame.js";

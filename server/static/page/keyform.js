@@ -2,6 +2,8 @@
 
 import { byId, write } from "./dom.js";
 
+const POSSIBLE = /^[!-~]+$/; // a header carries nothing else, and no server has another
+
 export class KeyForm {
   #form = byId("key-form");
   #input = byId("key");
@@ -12,8 +14,8 @@ export class KeyForm {
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       const key = this.#input.value.trim();
-      if (key === "") {
-        this.#input.focus();
+      if (!POSSIBLE.test(key)) {
+        this.ask(true);
         return;
       }
       this.#form.hidden = true;

@@ -1,6 +1,6 @@
 /** Puts the page together. */
 
-import { Access } from "./access.js";
+import { Access, socketUrl } from "./access.js";
 import { Channels } from "./channels.js";
 import { Charts } from "./charts.js";
 import { Chat } from "./chat.js";
@@ -61,10 +61,8 @@ const feed = new Feed(access, {
   },
 });
 
-const socketUrl = new URL("ws", location.href);
-socketUrl.protocol = socketUrl.protocol.replace(/^http/, "ws");
-socketUrl.hash = socketUrl.search = "";
-write(byId("bench-command"), `fanwise bench --clients 200 --rate 50 --duration 60 --url '${socketUrl}?channel={channel}'`);
+const url = `${socketUrl("ws")}?channel={channel}`;
+write(byId("bench-command"), `fanwise bench --clients 200 --rate 50 --duration 60 --url '${url}'`);
 byId("hint-demo").addEventListener("click", () => {
   byId("demo").scrollIntoView();
   byId("demo-button").focus({ preventScroll: true });

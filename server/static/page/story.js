@@ -13,7 +13,8 @@ const ofKind = (document, kind) => document.clients.filter((client) => client.ki
 /** How many of the healthy clients are connected and get what is published. */
 export function served(document) {
   const limit = patience(document);
-  return ofKind(document, "healthy").filter(({ connected, silent_seconds }) => connected && silent_seconds < limit).length;
+  const isServed = ({ connected, silent_seconds }) => connected && silent_seconds < limit;
+  return ofKind(document, "healthy").filter(isServed).length;
 }
 
 /** Whether nobody who reads receives anything any more. */
@@ -40,14 +41,17 @@ function others(document) {
   if (told.length > 0) {
     return `; ${told.join(", ")}`;
   }
-  const [slow, stalled] = ["slow", "stalled"].map((kind) => ofKind(document, kind).length);
-  if (slow + stalled === 0) {
-    return document.mode === "tutorial" ? "; everybody reads, and then the loop works" : "";
+  const numbers = ["slow", "stalled"].map((kind) => [ofKind(document, kind).length, kind]);
+  const who = numbers.filter(([number]) => number > 0).map((words) => words.join(" ")).join(" and ");
+  if (document.mode === "tutorial") {
+    return who === ""
+      ? "; everybody reads, and then the loop works"
+      : `; the kernel still takes what ${who} did not read, and when it is full the loop waits`;
   }
-  const who = [[slow, "slow"], [stalled, "stalled"]].filter(([number]) => number > 0).map(([number, kind]) => `${number} ${kind}`);
-  return document.mode === "tutorial"
-    ? `; the kernel still takes what ${who.join(" and ")} did not read, and when it is full the loop waits`
-    : `; ${who.join(" and ")} are behind on their own`;
+  if (document.drops > 0) {
+    return `; ${plural(document.drops, "time")} one that could not keep up was dropped`;
+  }
+  return who === "" ? "" : `; ${who} get what they can, at their own pace`;
 }
 
 /** @returns {{tone: "idle"|"good"|"warn"|"bad", text: string}} */

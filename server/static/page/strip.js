@@ -100,7 +100,8 @@ export class Strip {
     if (high === undefined) {
       return `more than ${text(count(low))} messages`;
     }
-    return low === undefined || high - low <= 1 ? text(count(high)) : `${text(count(low + 1))} to ${text(count(high))} messages`;
+    const isOne = low === undefined || high - low <= 1;
+    return isOne ? text(count(high)) : `${text(count(low + 1))} to ${text(count(high))} messages`;
   }
 
   #label(row) {

@@ -25,7 +25,7 @@ export class Table {
     this.#columns = columns;
     this.#keyOf = keyOf;
     this.#empty = empty;
-    const heads = columns.map(({ head, isNumber }) => make("th", { scope: "col", className: isNumber ? "n" : "" }, head));
+    const heads = columns.map((one) => make("th", { scope: "col", className: one.isNumber ? "n" : "" }, one.head));
     this.#body = make("tbody");
     table.append(make("thead", {}, make("tr", {}, ...heads)), this.#body);
     this.#body.addEventListener("pointerenter", ({ pointerType }) => this.#hold(pointerType === "mouse"));

@@ -28,11 +28,13 @@ export function showTiles(past) {
   const drops = ofChange(last, (change) => change.drops);
   const cpu = ofChange(last, (change) => change.cpu);
   tile("clients", count(now.clients), `${count(now.behind)[0]} behind`);
-  tile("publications", rate(ofChange(last, (change) => change.publications)), `${text(count(totals.publications))} in all`);
+  const inAll = `${text(count(totals.publications))} in all`;
+  const p50 = last.p50 === null ? "nothing delivered" : `p50 ${text(measured(last.p50, bounds))}`;
+  tile("publications", rate(ofChange(last, (change) => change.publications)), inAll);
   tile("deliveries", rate(ofChange(last, (change) => change.deliveries)), bytesNote(last));
   tile("drops", rate(drops), dropsNote(past), drops > 0);
-  tile("p99", measured(last.p99, bounds), last.p50 === null ? "nothing delivered" : `p50 ${text(measured(last.p50, bounds))}`);
-  tile("lag", duration(state.loop_lag_seconds), "worst of late", !state.ready);
+  tile("p99", measured(last.p99, bounds), p50);
+  tile("lag", duration(state.loop_lag_seconds), "worst of 5 s", !state.ready);
   tile("memory", bytes(now.rss_bytes), cpu === null ? NOTHING : `CPU ${Math.round(cpu * 100)} %`);
   tile("retained", bytes(now.retained_bytes), plural(now.channels, "channel"));
 }
