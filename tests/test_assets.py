@@ -47,6 +47,26 @@ async def test_the_browser_client_is_served(live: Live) -> None:
     assert headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("page/page.css", "text/css; charset=utf-8"),
+        ("page/icon.svg", "image/svg+xml"),
+        ("uplot/uPlot.esm.js", "text/javascript; charset=utf-8"),
+        ("uplot/LICENSE", "text/plain; charset=utf-8"),
+    ],
+)
+async def test_what_the_page_is_made_of(
+    live: Live, monkeypatch: pytest.MonkeyPatch, path: str, media_type: str
+) -> None:
+    """Each has its type, whatever this machine's tables say of it; opened by itself, none of it runs anything."""
+    monkeypatch.setattr("starlette.responses.guess_type", lambda *_args: ("text/plain", None))
+    status, headers, body = await exchange(live, "GET", f"/static/{path}")
+    assert (status, body) == (200, (DIRECTORY / path).read_bytes())
+    assert headers["content-type"] == media_type
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
 async def test_what_the_browser_has_is_not_sent_again(live: Live) -> None:
     """Status 304 for the ETag that it was given."""
     _, headers, _ = await exchange(live, "GET", "/static/fanwise.js")
