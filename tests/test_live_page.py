@@ -30,6 +30,10 @@ HOSTILE = "<img src=x onerror='window.hacked = true'><script>window.hacked = tru
 ANY_NAME = re.compile(r"\S")
 NOTHING = "\N{EN DASH}"
 WIDE = {"width": 1280, "height": 900}
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 # A server that is away, refuses a key or offers no demo is an error to the browser, which says so itself.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
@@ -405,6 +409,7 @@ def test_a_restarted_server(screen: Screen) -> None:
         screen.open(before.url)
         screen.shows("#tile-deliveries", "2,000")
     screen.shows("#connection", "lost since")
+    assert screen.page.title() == "Fanwise (lost)"
     with Staged(port=before.port) as anew:
         anew.figures.version = "0.2.0"
         anew.figures.stats["at"] = before.figures.stats["at"] + 60
@@ -454,21 +459,17 @@ def test_a_server_that_is_away_at_first(browser: Any, staged: Staged) -> None:
 
 def test_a_page_in_the_background(screen: Screen, staged: Staged) -> None:
     """Nobody makes lists for it, and whatever comes it holds 300 points; seen again, it shows what is new."""
-    hide = """(hidden) => {
-        Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
-        document.dispatchEvent(new Event("visibilitychange"));
-    }"""
     busy(staged)
     screen.open(staged.url)
     screen.rows("clients", 2)
     staged.wait(lambda: staged.listeners("lists") == staged.listeners("demo") == 1)
-    screen.do(hide, True)
+    screen.do(HIDE, True)
     staged.wait(lambda: staged.listeners("lists") == staged.listeners("demo") == 0)
     assert staged.listeners("stats") == 1
     for _ in range(400):
         staged.tick(dropped={"gap_slow": 1})
     staged.figures.clients = [client(7)]
-    screen.do(hide, False)
+    screen.do(HIDE, False)
     staged.wait(lambda: staged.listeners("lists") == 1)
     staged.show()
     screen.rows("clients", 1)
@@ -581,6 +582,25 @@ def test_a_demo_that_runs_already(screen: Screen, staged: Staged) -> None:
     }
 
 
+def test_a_demo_that_is_gone(screen: Screen) -> None:
+    """With the server that ran it, or while nobody looked: the page does not go on showing it."""
+    with Staged() as before:
+        before.demo["status"] = demo()
+        screen.open(before.url)
+        screen.shows("#demo-button", "Stop")
+        screen.do(HIDE, True)
+        before.wait(lambda: before.listeners("demo") == 0)
+        before.demo["status"] = demo(running=False)
+        screen.do(HIDE, False)
+        screen.shows("#demo-button", "Start")
+        before.play(demo("tutorial"))
+        screen.shows("#demo-button", "Stop")
+        assert screen.page.is_checked("[value=tutorial]")
+    with Staged(port=before.port):
+        screen.shows("#demo-button", "Start")
+        assert not screen.is_seen("#demo-show")
+
+
 def stopped(seconds: float) -> dict[str, Any]:
     """The tutorial loop, when it waits."""
     document = demo("tutorial", healthy=4, slow=1, stalled=1, publishing_seconds=seconds)
@@ -662,6 +682,10 @@ def test_a_chat_that_is_interrupted(screen: Screen) -> None:
         assert screen.do("() => document.activeElement.value") == "half a sen"
         screen.page.press("#chat-a input", "Enter")
         screen.shows("#chat-a .log", "Message: half a sen")
+        screen.page.click("#chat-button")
+        screen.shows("#chat-a .log", "left")
+    screen.page.click("#chat-button")
+    screen.shows("#chat-b .log", "no connection: 1006. It comes back by itself")
 
 
 # ------------------------------------------------------------------------------------- keyboard, and who does not see

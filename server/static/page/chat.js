@@ -48,7 +48,7 @@ class Box {
   close() {
     clearTimeout(this.#timer);
     if (this.#socket !== null) {
-      this.#socket.onclose = null;
+      this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
       this.#socket.close(1000);
       this.#socket = null;
       this.#note("left");
@@ -73,11 +73,11 @@ class Box {
       this.#note(`closed: ${why}. It will not come back by itself`);
       return;
     }
+    if (wasOpen || this.#attempts === 0) {
+      this.#note(`${wasOpen ? "lost" : "no connection"}: ${why}. It comes back by itself`);
+    }
     const waitMs = Math.random() * Math.min(LAST_CEILING_MS, FIRST_CEILING_MS * 2 ** this.#attempts);
     this.#attempts += 1;
-    if (wasOpen) {
-      this.#note(`lost: ${why}. It comes back by itself`);
-    }
     this.#timer = setTimeout(() => this.open(), waitMs);
   }
 

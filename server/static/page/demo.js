@@ -16,7 +16,8 @@ export class Demo {
   #crowd = new Crowd();
   #chart = new DemoChart();
   #isRunning = false;
-  #asked = 0; // requests so far; only the last one counts
+  #heard = 0; // documents that came by themselves: what was asked for before is older
+  #pending = 0; // requests to start, change or stop it
   #told = ""; // the kind of sentence that was announced
 
   constructor(access, keyNeeded) {
@@ -27,10 +28,12 @@ export class Demo {
       this.#isRunning ? this.stop() : this.start();
     });
     this.#form.addEventListener("change", () => this.#isRunning && this.start());
+    document.addEventListener("visibilitychange", () => !document.hidden && this.look()); // it may have stopped
   }
 
   /** Asks whether there is a demo here, and what it does. @returns {Promise<boolean>} Whether there is one. */
   async look() {
+    const heard = this.#heard;
     try {
       const response = await this.#access.fetch("demo");
       if (!response.ok) {
@@ -40,9 +43,8 @@ export class Demo {
       const { available, why, max_clients, status } = await response.json();
       this.#offer(available, why);
       this.#form.elements.clients.max = max_clients;
-      if (status !== null) {
-        this.#adopt(status);
-        this.show(status);
+      if (heard === this.#heard) {
+        status === null ? this.#end() : this.#adopt(status);
       }
       return available;
     } catch {
@@ -50,17 +52,14 @@ export class Demo {
     }
   }
 
-  /** A document of the demo. */
+  /** A document that came by itself. */
   show(document) {
-    this.#isRunning = document.running;
-    write(this.#button, document.running ? "Stop" : "Start");
-    if (document.running && this.#asked === 0) {
+    this.#heard += 1;
+    if (document.running && !this.#isRunning && this.#pending === 0) {
       this.#adopt(document); // somebody else has started it
+    } else {
+      this.#show(document);
     }
-    this.#tell(document);
-    this.#crowd.show(document);
-    this.#chart.add(document, Date.now() / 1000);
-    byId("demo-show").hidden = false;
   }
 
   /** Starts it, or changes what runs, as the form says. */
@@ -78,23 +77,41 @@ export class Demo {
   }
 
   async #ask(options) {
-    this.#asked += 1;
-    const turn = this.#asked;
+    this.#pending += 1;
+    const heard = this.#heard;
     try {
       const response = await this.#access.fetch("demo", options);
-      if (turn !== this.#asked) {
-        return;
-      }
       if (response.status === 401) {
         this.#keyNeeded();
       }
       write(byId("demo-problem"), response.ok ? "" : await problemOf(response));
-      if (response.ok && response.status !== 204) {
-        this.show(await response.json());
+      if (response.ok && response.status !== 204 && heard === this.#heard) {
+        this.#show(await response.json());
       }
     } catch {
       write(byId("demo-problem"), "The server could not be reached.");
+    } finally {
+      this.#pending -= 1;
     }
+  }
+
+  #show(document) {
+    this.#isRunning = document.running;
+    write(this.#button, document.running ? "Stop" : "Start");
+    if (document.running && this.#pending === 0) {
+      this.#form.elements.mode.value = document.mode;
+    }
+    this.#tell(document);
+    this.#crowd.show(document);
+    this.#chart.add(document, Date.now() / 1000);
+    byId("demo-show").hidden = false;
+  }
+
+  /** The server knows of none: it is another one now, or nobody has started it. */
+  #end() {
+    this.#isRunning = false;
+    write(this.#button, "Start");
+    byId("demo-show").hidden = true;
   }
 
   #offer(isAvailable, why) {
@@ -103,15 +120,15 @@ export class Demo {
     write(byId("demo-why"), isAvailable ? "" : `There is no demo here: ${why ?? "the server does not say why"}`);
   }
 
-  /** Puts into the form what runs. */
-  #adopt({ mode, rate, size, clients }) {
-    const { elements } = this.#form;
+  /** Shows what runs, and puts its numbers into the form. */
+  #adopt(status) {
+    const { rate, size, clients } = status;
     const ofKind = (kind) => clients.filter((client) => client.kind === kind).length;
     const values = { clients: clients.length, slow: ofKind("slow"), stalled: ofKind("stalled"), rate, size };
-    if (!this.#form.contains(document.activeElement)) {
-      elements.mode.value = mode;
-      NUMBERS.forEach((name) => (elements[name].value = values[name]));
+    if (status.running && !this.#form.contains(document.activeElement)) {
+      NUMBERS.forEach((name) => (this.#form.elements[name].value = values[name]));
     }
+    this.#show(status);
   }
 
   /** The sentence changes four times a second; who listens hears of it when it says something else. */

@@ -54,6 +54,7 @@ export class Status {
       mark(node, one, one === state);
     }
     mark(document.body, "stale", state !== "live");
+    document.title = state === "live" ? "Fanwise" : `Fanwise (${state})`;
   }
 
   #words() {
