@@ -51,7 +51,7 @@ function others(document) {
   if (document.drops > 0) {
     return `; ${plural(document.drops, "time")} one that could not keep up was dropped`;
   }
-  return who === "" ? "" : `; ${who} get what they can, at their own pace`;
+  return who === "" ? "" : `; ${who} delay nobody but themselves`;
 }
 
 /** @returns {{tone: "idle"|"good"|"warn"|"bad", text: string}} */
