@@ -47,6 +47,7 @@ class Box {
 
   close() {
     clearTimeout(this.#timer);
+    this.#attempts = 0;
     if (this.#socket !== null) {
       this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
       this.#socket.close(1000);
