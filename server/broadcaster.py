@@ -48,7 +48,7 @@ class Broadcaster(Publisher, Inspected):
         stall_seconds: How long a client's connection may take nothing while something waits for it.
         memory_bytes: What logs and transports may hold together, about: beyond it history goes first, and then clients
             that are furthest behind. None: any.
-        ready_lag_seconds: How late the event loop may be, before `ready` is false.
+        ready_lag_seconds: How late the event loop may be, before `ready` is false; `math.inf`: nobody looks.
     """
 
     def __init__(
@@ -113,7 +113,8 @@ class Broadcaster(Publisher, Inspected):
             loop = asyncio.get_running_loop()
             self._open(loop)
             self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
-            self._loop_lag.start(loop)
+            if self._ready_lag_seconds < float("inf"):
+                self._loop_lag.start(loop)
             audit = audits(
                 self._hub, self._roster, self._notices, memory_bytes=self._memory_bytes, ended=self._audit_ended
             )

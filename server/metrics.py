@@ -31,7 +31,7 @@ HISTOGRAMS: Final = {
     "last_socket_seconds": ("fanwise_last_socket_seconds", "from publishing to the write to the last ready client"),
     "sweep_seconds": ("fanwise_sweep_seconds", "how long a turn's sweeps held the event loop"),
     "ping_rtt_seconds": ("fanwise_ping_rtt_seconds", "from a ping to its pong"),
-    "loop_lag_seconds": ("fanwise_loop_lag_seconds", "how late the event loop called a timer, ten times a second"),
+    "loop_lag_seconds": ("fanwise_loop_lag_seconds", "how late the event loop called a timer, five times a second"),
 }
 # Not a counter: a queue that falls further behind moves from one bucket to another.
 PEAK_LAG: Final = ("fanwise_peak_lag_messages", "the furthest that each queue, live or gone, has been behind")
