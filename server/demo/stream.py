@@ -1,0 +1,43 @@
+"""What the demo publishes: texts with a number and the time at which they were sent. No I/O."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_HEAD_BYTES = 48  # more than the number and the time ever take
+
+
+class Stamp(NamedTuple):
+    """What a message says of itself."""
+
+    number: int
+    sent_at: float  # monotonic seconds
+
+
+class Stream:
+    """The messages of one show, 1, 2, 3 and so on. `began` is when it began (monotonic seconds).
+
+    Attributes:
+        published: How many have been published.
+    """
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.published = 0
+
+    def text(self, size_bytes: int, now: float) -> str:
+        """The next message: number and microseconds since the beginning, hexadecimal, and padding.
+
+        ASCII of `size_bytes`, or of as many bytes as the two take: 15 in the first hour.
+        """
+        microseconds = int((now - self.began) * 1e6)
+        return f"{self.published + 1:x} {microseconds:x} ".ljust(size_bytes, ".")
+
+    def read(self, data: bytes, start: int, stop: int) -> Stamp | None:
+        """The stamp of the message in `data[start:stop]`; None if it is none of this stream: others may publish too."""
+        number, _, rest = data[start : min(stop, start + _HEAD_BYTES)].partition(b" ")
+        try:
+            stamp = Stamp(int(number, 16), self.began + int(rest.partition(b" ")[0], 16) / 1e6)
+        except ValueError:
+            return None
+        return stamp if 0 < stamp.number <= self.published + 1 else None
