@@ -9,8 +9,9 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     bench               the load generator: a package with a map of its own, which knows only the wire
     app                 create_app(settings) puts everything together (settings: read here and above, nowhere else)
     embedding           Broadcaster as FastAPI applications hold it
-    routes              the ready-made routes, put together from the next three lines
+    routes              the ready-made routes, put together from the next four lines
     publishing, sse     publishing over HTTP, with idempotency; channels as event streams
+    demo                simulated clients, Fanwise against the tutorial loop: a package with a map of its own
     inspection          channels and clients over HTTP; asyncapi: WebSockets described for machines
     conversation        answers a client of the JSON dialect; messages: the models of what is said
     api, access         what HTTP routes share; keys and origins

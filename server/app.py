@@ -56,6 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             template=settings.template,
             max_subscriptions=settings.max_subscriptions,
             heartbeat_seconds=settings.ping_seconds,
+            demo_clients=settings.demo_clients,
+            demo_everybody=settings.demo,
             access=Access(api_key=api_key, allowed_origins=settings.allowed_origins),
             page=True,
             lifespan=broadcaster.lifespan,

@@ -39,6 +39,7 @@ from .websocket import connect, refuse
 
 STATS: Final = "stats"  # a summary each second
 LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
+DEMO: Final = "demo"  # how the demo goes, four times a second while it runs
 REMEMBERED_SECONDS: Final = 300  # what a page that is opened shows at once
 MAX_WATCHERS: Final = 64
 _SUBSCRIPTIONS: Final = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -16,10 +17,12 @@ from .assets import add_static
 from .asyncapi import asyncapi_routes
 from .broadcaster import Broadcaster
 from .conversation import Conversation
+from .demo.routes import demo_routes
+from .demo.stage import Demo
 from .dialect import JSON
 from .errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from .inspection import inspection_routes
-from .live import Live, live_routes
+from .live import DEMO, Live, live_routes
 from .messages import SUBPROTOCOL
 from .metrics import metrics_routes
 from .page import page_routes
@@ -113,6 +116,8 @@ def build_router(
     template: str = DEFAULT_TEMPLATE,
     max_subscriptions: int = 100,
     heartbeat_seconds: float = 15.0,
+    demo_clients: int = 0,
+    demo_everybody: bool = False,
     access: Access | None = None,
     page: bool = False,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
@@ -125,6 +130,8 @@ def build_router(
         template: What `WS /ws` makes of each text.
         max_subscriptions: How many channels one connection may be on.
         heartbeat_seconds: How often an event stream gets a comment.
+        demo_clients: How many simulated clients the demo may open; 0: there is no demo.
+        demo_everybody: Whether those may start it, too, who are not on this machine.
         access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
         page: Whether `GET /` is the live page.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
@@ -139,10 +146,17 @@ def build_router(
     )
 
     live = Live(broadcaster, access)
+    demo = Demo(
+        broadcaster,
+        tell=partial(live.tell, DEMO),
+        max_clients=demo_clients,
+        available=demo_clients > 0,
+        everybody=demo_everybody,
+    )
 
     @asynccontextmanager
     async def run(app: Any) -> AsyncIterator[None]:
-        async with lifespan(app) if lifespan is not None else broadcaster, live:
+        async with lifespan(app) if lifespan is not None else broadcaster, live, demo:
             yield
 
     router = APIRouter(lifespan=run)
@@ -153,6 +167,7 @@ def build_router(
     router.include_router(asyncapi_routes(default_channel=default_channel, template=template))
     router.include_router(live_routes(live, broadcaster, access))
     router.include_router(metrics_routes(broadcaster, access))
+    router.include_router(demo_routes(demo, broadcaster, access))
     _add_probes(router, broadcaster)
     add_static(router)
     if page:

@@ -51,6 +51,7 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
         "/channels/{channel}/history",
         "/clients",
         "/clients/{id}",
+        "/demo",
         "/healthz",
         "/metrics",
         "/publish",
@@ -60,13 +61,14 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
         "/stats",
     }
     for path, methods in document["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
             assert operation["summary"]
             assert operation["description"]
             if operation["tags"] == ["Fanwise"]:
                 refused = operation["responses"]["403"]["content"]["application/json"]["schema"]
                 assert refused == {"$ref": "#/components/schemas/ErrorBody"}
             secured = path.startswith(("/publish", "/clients", "/stats", "/metrics"))
+            secured = secured or (path, method) in (("/demo", "put"), ("/demo", "delete"))
             assert ("security" in operation) == secured
     body = document["paths"]["/publish/{channel}"]["post"]["requestBody"]["content"]
     assert set(body) == {"text/plain", "application/json", "application/octet-stream"}

@@ -1,0 +1,52 @@
+"""What is published in the demo, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from .stream import Stream
+
+_LATE_MESSAGES = 3  # more are not made up for: a publisher that had to wait goes on, it does not burst
+
+
+class Publisher:
+    """Publishes at fixed times, one message after the other.
+
+    Args:
+        stream: What it publishes.
+        publish: Returns when a text was published.
+        rate_per_second: How many; may be set while it runs, like `size_bytes`.
+        size_bytes: How long they are.
+    """
+
+    def __init__(
+        self, stream: Stream, publish: Callable[[str], Awaitable[object]], *, rate_per_second: float, size_bytes: int
+    ) -> None:
+        self.rate_per_second = rate_per_second
+        self.size_bytes = size_bytes
+        self._stream = stream
+        self._publish = publish
+        self._began: float | None = None  # when the publication that it waits for began (monotonic seconds)
+
+    def publishing_seconds(self) -> float:
+        """How long it has been waiting for the end of a publication; 0 when it is not."""
+        return 0.0 if self._began is None else monotonic() - self._began
+
+    async def run(self) -> None:
+        """Never returns; raises what publishing raises."""
+        due = monotonic()
+        while True:
+            await asyncio.sleep(max(due - monotonic(), 0))  # also when it is late: publishing need not give way
+            await self._next()
+            step_seconds = 1 / self.rate_per_second
+            due = max(due + step_seconds, monotonic() - _LATE_MESSAGES * step_seconds)
+
+    async def _next(self) -> None:
+        began = self._began = monotonic()
+        try:
+            await self._publish(self._stream.text(self.size_bytes, began))
+        finally:
+            self._began = None
+        self._stream.published += 1
