@@ -103,6 +103,7 @@ class TakesAll:
 
     writable = True
     buffered_bytes = 0
+    taken = 0
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = fd
@@ -133,6 +134,7 @@ class Pipe:
         self._end, self.fd = os.pipe2(os.O_NONBLOCK)
         fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
         self._buffer = b""
+        self.taken = 0
         self._owner: SinkOwner | None = None
 
     @property

@@ -26,12 +26,14 @@ class AsgiPeer:
         writable: Whether the connection is open: ASGI does not tell more, sending waits where need be.
         aborted: Whether nobody is to wait for the peer any more.
         buffered_bytes: ASGI does not tell.
+        taken: How many messages were handed over, ever.
     """
 
     def __init__(self, receive: Receive) -> None:
         self.writable = True
         self.aborted = False
         self.buffered_bytes = 0
+        self.taken = 0
         self._receive = receive
         self._owner: SinkOwner | None = None
         self._ended = False
@@ -88,6 +90,8 @@ class AsgiConnection(AsgiPeer):
                     await self._websocket.send_text(message.payload.decode())
             except _GONE:
                 self._lost()
+                return
+            self.taken += 1
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:  # noqa: ARG002 - see abort
         """Sends the close message unless the peer, or the endpoint, was first."""
@@ -133,6 +137,8 @@ class AsgiStream(AsgiPeer):
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
         except _GONE:
             self._lost()
+            return
+        self.taken += len(messages)
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:  # noqa: ARG002 - see abort
         """Sends the last bytes."""

@@ -28,13 +28,14 @@ class SocketProtocol(Protocol):
 class SocketConnection:
     """A `sink.Connection` over the transport of a protocol. Owns what is known of the transport's buffer."""
 
-    __slots__ = ("_owner", "_paused", "_protocol", "fd")
+    __slots__ = ("_owner", "_paused", "_protocol", "fd", "taken")
 
     def __init__(self, protocol: SocketProtocol) -> None:
         self._protocol: SocketProtocol | None = protocol  # None when nothing can be written any more
         self._owner: SinkOwner | None = None
         self._paused = False
         self.fd: int | None = None
+        self.taken = 0
 
     @property
     def writable(self) -> bool:
@@ -69,6 +70,7 @@ class SocketConnection:
     async def send(self, messages: Sequence[Message]) -> None:
         """Writes each message as one frame."""
         opcodes = {False: Opcode.TEXT, True: Opcode.BINARY}
+        self.taken += len(messages)
         self.write(b"".join([Frame(opcodes[binary], data).serialize(mask=False) for data, binary in messages]))
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:

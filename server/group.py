@@ -14,6 +14,7 @@ from .encoding import join
 from .log import Log
 from .publication import Encoding
 from .queue import Queue, SharedCursor
+from .reasons import CloseReason
 
 
 class Member(Protocol):
@@ -25,8 +26,8 @@ class Member(Protocol):
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the group, its socket being full: `queue` goes back to `cursor`, the transport has to take `rest`."""
 
-    def broken(self, queue: Queue, cursor: int) -> None:
-        """Leaves the group, its socket being broken: `queue` goes back to `cursor`."""
+    def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
+        """Leaves the group, its socket being broken for `reason`: `queue` goes back to `cursor`."""
 
 
 class Cohort(SharedCursor):

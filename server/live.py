@@ -36,6 +36,7 @@ from .events import Event, log
 from .messages import SUBPROTOCOL
 from .report import Report, Reporter
 from .websocket import connect, refuse
+from .writer import Client
 
 STATS: Final = "stats"  # a summary each second
 LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
@@ -43,6 +44,7 @@ DEMO: Final = "demo"  # how the demo goes, four times a second while it runs
 REMEMBERED_SECONDS: Final = 300  # what a page that is opened shows at once
 MAX_WATCHERS: Final = 64
 _SUBSCRIPTIONS: Final = 8
+_IDLE_SECONDS: Final = 10.0  # after which a watcher that watches nothing makes room for others
 _ONLY: Final = f"this speaks the subprotocol {SUBPROTOCOL} only"
 _MEMORY_BYTES: Final = 33_554_432
 _HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and what clients are told of the others
@@ -58,6 +60,7 @@ class Live:
 
     def __init__(self, broadcaster: Broadcaster, access: Access) -> None:
         self.reporter = Reporter(broadcaster)
+        self._reject = broadcaster.tally.reject
         self._access = access
         self._watchers = Broadcaster(
             queue_messages=8,
@@ -71,20 +74,26 @@ class Live:
             max_message_bytes=_HISTORY_BYTES // 16,
             ready_lag_seconds=math.inf,  # the broadcaster that is looked at tells of a late loop
         )
+        self._starts = 0
         self._feeding: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begins to tell."""
+        """Begins to tell. May be entered more than once: the last exit stops it."""
+        self._starts += 1
         await self._watchers.__aenter__()
-        self._feeding = asyncio.create_task(self._feed(), name="fanwise live")
+        if self._feeding is None:
+            self._feeding = asyncio.create_task(self._feed(), name="fanwise live")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stops, and closes the watchers."""
-        assert self._feeding is not None
-        self._feeding.cancel()
+        self._starts -= 1
+        if self._starts == 0 and self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.wait({self._feeding})
+            self._feeding = None
         await self._watchers.__aexit__(kind, error, trace)
 
     def tell(self, channel: str, document: dict[str, Any]) -> None:
@@ -103,6 +112,7 @@ class Live:
             await self._talk(websocket)
         except (ApiError, FullError, DrainingError) as error:
             answer = translate(error)
+            self._reject(answer.code)
             log_refusal(websocket, answer.code)
             await refuse(websocket, answer.status, str(error), headers=answer.headers)
 
@@ -110,8 +120,12 @@ class Live:
         async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             conversation = Conversation(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
             conversation.welcome()
-            async for message in watcher:
-                await conversation.answer(message)
+            patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
+            try:
+                async for message in watcher:
+                    await conversation.answer(message)
+            finally:
+                patience.cancel()
 
     async def _feed(self) -> None:
         while True:
@@ -123,6 +137,11 @@ class Live:
             except Exception as error:  # noqa: BLE001 - looking at the server must not be what ends
                 log(Event.FEED_FAILED, error=error)
             await asyncio.sleep(1)
+
+
+def _leave_if_idle(watcher: Client) -> None:
+    if not watcher.subscriptions:
+        watcher.close(text="nothing was subscribed to")
 
 
 def live_routes(live: Live, broadcaster: Broadcaster, access: Access) -> APIRouter:

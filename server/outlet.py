@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -16,6 +17,16 @@ from .sink import DirectSink, Message, Sink
 
 # What a client may leave unread of what it asked for, before nothing more is read from it.
 UNREAD_BYTES = 65_536
+
+
+class _Hand(NamedTuple):
+    """What is being sent, and what the sink had taken before it."""
+
+    parts: Sequence[Publication | Gap]
+    taken_before: int
+
+
+_NOTHING: Final = _Hand((), 0)
 
 
 class Outlet:
@@ -36,6 +47,7 @@ class Outlet:
         self._told: list[bytes] = []
         self._told_bytes = 0
         self._sending: anyio.CancelScope | None = None
+        self._hand = _NOTHING
         self._settled = asyncio.Event()
 
     @property
@@ -54,6 +66,12 @@ class Outlet:
     def held_up(self) -> bool:
         """Whether the connection keeps the client from being served."""
         return not self.sink.writable or self._sending is not None
+
+    @property
+    def in_hand(self) -> int:
+        """Publications that were taken from a queue, and that the sink has not handed over yet. O(them)."""
+        left = self._hand.parts[self.sink.taken - self._hand.taken_before :]
+        return sum(isinstance(part, Publication) for part in left)
 
     @property
     def pending(self) -> bool:
@@ -91,7 +109,7 @@ class Outlet:
         """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
         data = b"".join([self._wire(channel, part) for part in self._parts(batch)])
         self.write_bytes(data)
-        _count(channel, batch, sent_bytes=len(data))
+        _count(channel, batch.publications, sent_bytes=len(data))
 
     def write_bytes(self, data: bytes) -> None:
         """Gives bytes as they are to a direct sink."""
@@ -100,9 +118,14 @@ class Outlet:
 
     async def send(self, channel: Channel, batch: Batch) -> None:
         """The same for a sink that is not direct; waits for the peer."""
-        messages = [self._message(channel, part) for part in self._parts(batch)]
+        parts = list(self._parts(batch))
+        messages = [self._message(channel, part) for part in parts]
+        self._hand = _Hand(parts, taken_before=self.sink.taken)
         await self._send(messages)
-        _count(channel, batch, sent_bytes=sum(len(message.payload) for message in messages))
+        taken = self.sink.taken - self._hand.taken_before
+        self._hand = _NOTHING
+        given = [part for part in parts[:taken] if isinstance(part, Publication)]
+        _count(channel, given, sent_bytes=sum(len(message.payload) for message in messages[:taken]))
 
     def _parts(self, batch: Batch) -> Iterable[Publication | Gap]:
         if not batch.gaps or self.dialect.gap is None:
@@ -139,11 +162,10 @@ class Outlet:
         return self.dialect.gap(channel.name, channel.log.epoch, gap)
 
 
-def _count(channel: Channel, batch: Batch, *, sent_bytes: int) -> None:
-    deliveries = len(batch.publications)
-    channel.count(deliveries, sent_bytes=sent_bytes)
-    if deliveries:
-        channel.tally.age.observe(time.monotonic() - batch.publications[0].time, deliveries)
+def _count(channel: Channel, given: Sequence[Publication], *, sent_bytes: int) -> None:
+    channel.count(len(given), sent_bytes=sent_bytes)
+    if given:
+        channel.tally.age.observe(time.monotonic() - given[0].time, len(given))
 
 
 def _offset(part: Publication | Gap) -> int:

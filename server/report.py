@@ -138,7 +138,7 @@ class Reporter:
         self._started_at = time.monotonic()
         self._lists: dict[str, Any] = {}
         self._listed_at = -_FRESH_SECONDS
-        self._listing = asyncio.Lock()
+        self._listing: asyncio.Task[dict[str, Any]] | None = None  # under way, for all who ask meanwhile
 
     def summary(self) -> dict[str, Any]:
         """A `Summary`. O(1)."""
@@ -166,11 +166,12 @@ class Reporter:
 
     async def lists(self) -> dict[str, Any]:
         """`Lists`, made at most twice a second and in turns: O(clients that are behind + channels)."""
-        async with self._listing:
-            if time.monotonic() - self._listed_at >= _FRESH_SECONDS:
-                self._lists = await self._make_lists()
-                self._listed_at = time.monotonic()
-        return self._lists
+        if time.monotonic() - self._listed_at < _FRESH_SECONDS:
+            return self._lists
+        if self._listing is None:
+            self._listing = asyncio.create_task(self._make_lists(), name="fanwise lists")
+            self._listing.add_done_callback(self._listed)
+        return await asyncio.shield(self._listing)  # who asked first may leave first
 
     async def report(self) -> dict[str, Any]:
         """A `Report`."""
@@ -184,6 +185,11 @@ class Reporter:
         }
         summary = self.summary()
         return {**summary, "server": server, "limits": self._broadcaster.limits(), **lists, "at": summary["at"]}
+
+    def _listed(self, task: asyncio.Task[dict[str, Any]]) -> None:
+        self._listing = None
+        if not task.cancelled() and task.exception() is None:
+            self._lists, self._listed_at = task.result(), time.monotonic()
 
     async def _make_lists(self) -> dict[str, Any]:
         clients = await self._broadcaster.furthest_behind(limit=LISTED)

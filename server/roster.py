@@ -34,8 +34,8 @@ def cursors(client: Client) -> int:
 
 
 def lag(client: Client) -> int:
-    """Publications that it still has to get. O(its queues)."""
-    return sum(queue.qsize() for _, queue in client.subscriptions.values())
+    """Publications that it still has to get, in its queues and in its outlet's hand. O(its queues)."""
+    return client.outlet.in_hand + sum(queue.qsize() for _, queue in client.subscriptions.values())
 
 
 def _note_lags(client: Client) -> int:

@@ -47,6 +47,10 @@ class Sink(Protocol):
     def buffered_bytes(self) -> int:
         """What waits in user space for the peer to take it; 0 where the server does not tell."""
 
+    @property
+    def taken(self) -> int:
+        """How many messages `send` has handed over, ever: it may end, or be cancelled, in the midst of a batch."""
+
     async def send(self, messages: Sequence[Message]) -> None:
         """Hands over `messages`, which are not none; returns when the sink can be asked for `writable` again."""
 

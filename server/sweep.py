@@ -15,9 +15,11 @@ from os import write as os_write
 
 from .channel import Channel
 from .group import Cohort, ReadyGroup
+from .reasons import CloseReason
 from .tally import Tally
 
-BROKEN = -1  # stands for the number of bytes taken, where the socket answered with an error
+# Stand for the number of bytes taken, where the socket answered with an error; the second one is TCP_USER_TIMEOUT's.
+BROKEN, TIMED_OUT = -1, -2
 
 
 def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
@@ -33,8 +35,8 @@ def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
             taken = write(fd, data)
         except BlockingIOError:
             taken = 0
-        except OSError:
-            taken = BROKEN
+        except OSError as error:
+            taken = TIMED_OUT if isinstance(error, TimeoutError) else BROKEN
         if taken != size:
             short.append((fd, taken))
     return short
@@ -140,9 +142,9 @@ class Sweeper:
         cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
         for fd, taken in write_to_all(cohort.by_fd, part.data):
             queue, member = cohort.by_fd[fd]
-            if taken == BROKEN:
+            if taken < 0:
                 cursor, left = part.before, size
-                member.broken(queue, cursor)
+                member.broken(queue, cursor, CloseReason.STALLED if taken == TIMED_OUT else CloseReason.LOST)
             else:
                 cursor, rest = group.cut(part, taken)
                 left = size - taken - len(rest)

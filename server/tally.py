@@ -145,8 +145,11 @@ class Tally:
         self.loop_lag = Histogram(TIME_BOUNDS)
 
     def gap(self, gap: Gap) -> int:
-        """Counts a gap that a client is given; returns how many publications it is."""
-        missing = gap.last - gap.first + 1
+        """Counts a gap that a client is given; returns how many publications it is.
+
+        Nobody knows how many there were in a log that is gone: what the new one has let go of is not that.
+        """
+        missing = 0 if gap.reason is GapReason.EPOCH else gap.last - gap.first + 1
         self.gaps[gap.reason] += 1
         self.dropped[f"gap_{gap.reason.value}"] += missing
         return missing

@@ -153,10 +153,11 @@ class Client:
         queue.rewind(cursor)
         self.outlet.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
-    def broken(self, queue: Queue, cursor: int) -> None:
-        """Leaves the ready groups; the event loop is about to report the same error."""
+    def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
+        """Leaves the ready groups; the event loop is about to report the end, not inside of this sweep."""
         self._leave()
         queue.rewind(cursor)
+        self.reason = self.reason or reason
         self.sink.abort()
 
     # What the sink tells (`sink.SinkOwner`).
@@ -232,6 +233,7 @@ class Client:
             return None
         (channel, queue), batch = taken
         if batch.gaps and queue.overflow is Overflow.DISCONNECT:
+            queue.rewind(batch.gaps[0].first - 1)  # it was told no gap: all of this is what it still had to get
             self.close(CloseReason.SLOW)
             return None
         channel.count_batch(queue, batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from server.queue import Queue
@@ -21,8 +22,8 @@ class FakeMember:
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         self.calls.append(("fall_behind", queue, cursor, bytes(rest)))
 
-    def broken(self, queue: Queue, cursor: int) -> None:
-        self.calls.append(("broken", queue, cursor))
+    def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
+        self.calls.append(("broken", queue, cursor, reason))
 
 
 class FakeSink:
@@ -36,6 +37,7 @@ class FakeSink:
         self.reasons: list[CloseReason] = []
         self.texts: list[str] = []
         self.buffered_bytes = 0
+        self.taken = 0
         self.aborted = False
         self.writable = True
 
@@ -68,6 +70,41 @@ class FakeSink:
         self.buffered_bytes = 0
         assert self.owner is not None
         self.owner.sink_resumed()
+
+    def end(self, reason: CloseReason) -> None:
+        self.writable = False
+        assert self.owner is not None
+        self.owner.sink_closed(reason)
+
+
+class AwaitedSink:
+    """A `sink.Sink` whose messages are handed over one by one, while its gate is open."""
+
+    def __init__(self) -> None:
+        self.owner: SinkOwner | None = None
+        self.sent: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.writable = True
+        self.buffered_bytes = 0
+
+    @property
+    def taken(self) -> int:
+        return len(self.sent)
+
+    def attach(self, owner: SinkOwner) -> None:
+        self.owner = owner
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            await self.gate.wait()
+            self.sent.append(message.payload)
+
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        self.writable = False
+
+    def abort(self) -> None:
+        self.writable = False
 
     def end(self, reason: CloseReason) -> None:
         self.writable = False

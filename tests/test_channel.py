@@ -5,7 +5,8 @@ import tracemalloc
 from server.channel import CHANNEL_BYTES, PUBLICATION_BYTES
 from server.encoding import json_frame, plain_frame, sse_chunk
 from server.hub import Hub
-from server.publication import Kind
+from server.publication import Kind, Position
+from server.queue import Overflow
 
 from .test_hub import make_hub, publish
 
@@ -92,3 +93,30 @@ def test_halving_keeps_the_newest_and_what_is_unswept() -> None:
     for left in (3, 1, 1):
         channel.halve()
         assert len(channel.log) == left
+
+
+def test_what_a_queue_came_with_is_not_its_lag() -> None:
+    """A client that comes back from far has not fallen behind by that; from there on the furthest counts."""
+    hub = make_hub(queue_messages=100, history_messages=100)
+    channel = hub.channel("a", time=0.0)
+    for _ in range(8):
+        publish(hub, channel)
+    queue = hub.subscribe(channel, since=Position(channel.log.epoch, 0)).queue
+    channel.note_lag(queue, 8)
+    assert (queue.peak, hub.tally.peak_lag.sum) == (0, 0)
+    channel.note_lag(queue, 9)
+    channel.note_lag(queue, 3)
+    assert (queue.peak, hub.tally.peak_lag.sum, hub.tally.peak_lag.count) == (9, 9, 1)
+
+
+def test_what_was_skipped_was_behind_too() -> None:
+    """A batch tells how far behind its queue was: what it hands out, what it leaves out, and what is still to come."""
+    hub = make_hub(queue_messages=5, history_messages=100)
+    hub.overflow = Overflow.DROP_OLDEST
+    channel = hub.channel("a", time=0.0)
+    queue = hub.subscribe(channel).queue
+    for _ in range(20):
+        publish(hub, channel)
+    channel.count_batch(queue, queue.get_nowait(max_bytes=2))
+    assert queue.peak == 20
+    assert (hub.tally.dropped["gap_slow"], channel.skipped) == (15, 15)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 
 import pytest
 from fastapi import FastAPI
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 
 from server.access import Access
 from server.app import create_app
@@ -97,6 +98,41 @@ async def test_there_are_not_many_watchers() -> None:
         assert await refusal(live) == 503
         for watcher in watchers:
             watcher.websocket.transport.abort()
+
+
+async def test_routes_that_are_included_twice_are_fed_once() -> None:
+    """As the broadcaster, the feed begins with the first start and ends with the last; nothing of it stays."""
+    broadcaster = FastAPIBroadcaster()
+    app = FastAPI()
+    app.include_router(broadcaster.router)
+    app.include_router(broadcaster.router, prefix="/fan")
+    async with running(app) as live:
+        assert [task.get_name() for task in asyncio.all_tasks()].count("fanwise live") == 1
+        assert (await live.request("GET", "/fan/stats")).status == 200
+    assert "fanwise live" not in [task.get_name() for task in asyncio.all_tasks()]
+
+
+async def test_refusals_are_counted() -> None:
+    """Who tries keys here shows in the same numbers as who tries them elsewhere."""
+    app = create_app(load_settings(api_key="12345678"))
+    async with running(app) as live:
+        assert await refusal(live, additional_headers={"X-API-Key": "87654321"}) == 401
+        assert app.state.broadcaster.tally.rejected["unauthorised"] == 1
+
+
+async def test_who_watches_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who do: they stay."""
+    monkeypatch.setattr("server.live._IDLE_SECONDS", 0.05)
+    async with (
+        running(create_app(load_settings())) as live,
+        await live.talk(path="/live") as idle,
+        await live.talk(path="/live") as watcher,
+    ):
+        await watcher.ask(op="subscribe", channel="lists")
+        with pytest.raises(ConnectionClosedOK) as closed:
+            await idle.hear()
+        assert "nothing was subscribed to" in str(closed.value)
+        assert (await watcher.hear())["channel"] == "lists"
 
 
 async def test_a_second_that_fails_is_not_the_end(

@@ -13,6 +13,7 @@ from server.hub import Hub
 from server.log import Log
 from server.publication import Kind, Position, Publication
 from server.queue import Gap, Overflow, Queue
+from server.reasons import CloseReason
 from server.sweep import Sweeper
 
 HISTORY_MESSAGES = 12
@@ -44,7 +45,7 @@ class ModelClient:
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         raise AssertionError
 
-    def broken(self, queue: Queue, cursor: int) -> None:
+    def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         raise AssertionError
 
     def covered(self) -> list[int]:

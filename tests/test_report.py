@@ -76,6 +76,20 @@ async def test_the_lists_are_made_once_for_all_who_ask() -> None:
     async with Broadcaster() as broadcaster:
         reporter = Reporter(broadcaster)
         one, other = await asyncio.gather(reporter.lists(), reporter.lists())
-        assert one is other
+        assert one is other is await reporter.lists()
         reporter._listed_at -= 1
         assert await reporter.lists() is not one
+
+
+def test_a_report_is_bound_to_no_event_loop() -> None:
+    """An application that is started again, on another loop, is reported on again."""
+    broadcaster = Broadcaster()
+    reporter = Reporter(broadcaster)
+
+    async def ask() -> None:
+        async with broadcaster:
+            reporter._listed_at -= 1
+            await asyncio.gather(reporter.lists(), reporter.lists())
+
+    for _ in range(2):
+        asyncio.run(ask())

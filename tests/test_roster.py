@@ -191,6 +191,17 @@ async def test_what_a_client_still_had_to_get_is_dropped_with_it() -> None:
     assert {cause: count for cause, count in setting.hub.tally.dropped.items() if count} == {"closed_stalled": 2}
 
 
+async def test_how_far_behind_it_was_is_kept_when_a_client_goes() -> None:
+    """Also when no audit has seen it."""
+    roster, setting, _ = make_roster()
+    setting.sink.pause()
+    for _ in range(3):
+        publish(setting.hub, setting.channels["a"])
+    setting.client.close()
+    assert seen(setting.hub.tally.peak_lag) == {0: 1, 4: 1}
+    assert len(roster) == 0
+
+
 async def test_who_leaves_by_itself_was_not_dropped() -> None:
     """Whatever it has not read."""
     roster, setting, _ = make_roster()

@@ -12,6 +12,7 @@ from server.channel import Channel
 from server.encoding import plain_frame
 from server.hub import Hub
 from server.queue import Queue
+from server.reasons import CloseReason
 from server.sweep import BROKEN, Sweeper, write_to_all
 
 from .fakes import FakeMember
@@ -119,7 +120,7 @@ async def test_a_broken_socket_is_reported(pairs: list[tuple[socket.socket, sock
     swept.join(pairs[1][0].fileno())
     swept.publish(b"a")
     await checkpoint()
-    assert member.calls == [("broken", queue, 0)]
+    assert member.calls == [("broken", queue, 0, CloseReason.LOST)]
     assert swept.channel.deliveries == 1
     assert pairs[1][1].recv(99) == b"\x81\x01a"
 
@@ -135,7 +136,8 @@ async def test_the_tally_has_what_was_written(pairs: list[tuple[socket.socket, s
     assert (tally.deliveries, tally.delivered_bytes) == (2 * len(pairs), 7 * len(pairs))
     assert tally.age.count == tally.deliveries
     assert tally.age.sum / tally.age.count == pytest.approx(0.002), "the second look at the clock; published at 0"
-    assert tally.last_socket.count == 1
+    assert tally.last_socket.count == tally.sweep.count == 1
+    assert tally.sweep.sum == pytest.approx(0.002), "from the first look at the clock to the last"
     assert tally.last_socket.sum == pytest.approx(0.002)
 
 

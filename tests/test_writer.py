@@ -218,14 +218,30 @@ async def test_a_sink_that_does_not_close_is_aborted() -> None:
     assert setting.sink.aborted
 
 
+async def test_what_the_log_has_let_go_of_is_dropped_with_its_client() -> None:
+    """Under `disconnect` there is no gap to be told: all that the client did not get is what it still had to get."""
+    async with scene() as setting:
+        (queue,) = setting.channels["a"].queues
+        setting.sink.pause()
+        for _ in range(50):
+            setting.publish("a", b"1")
+        setting.channels["a"].log.trim(max_messages=10, max_bytes=1000)
+        setting.sink.resume()
+        await setting.settle()
+        assert setting.client.reason is CloseReason.SLOW
+        assert queue.qsize() == 50
+        assert sum(setting.hub.tally.gaps.values()) == 0
+
+
 async def test_a_broken_socket_is_aborted() -> None:
     """The sweep's error ends the connection without waiting for the loop to notice."""
     async with scene() as setting:
         (queue,) = setting.channels["a"].queues
         setting.publish("a", b"1")
         await setting.settle()
-        setting.client.broken(queue, 0)
+        setting.client.broken(queue, 0, CloseReason.STALLED)
         assert setting.sink.aborted
+        assert setting.client.reason is CloseReason.STALLED, "whatever the event loop says it was"
         assert queue.qsize() == 1, "what the socket did not take is still to be got"
         assert setting.ready(setting.channels["a"]) == 0
 
