@@ -201,13 +201,13 @@ class Hub:
         """
         while self.charged_bytes > budget_bytes and (idle := self._longest_idle()) is not None:
             self._forget(idle)
-        if self.charged_bytes <= budget_bytes:
-            return
-        for channel in sorted(self, key=attrgetter("charged_bytes"), reverse=True):
-            if self.charged_bytes <= budget_bytes:
-                return
-            channel.halve()
-            self._charge(channel)
+        if self.charged_bytes > budget_bytes:
+            shrinkable = [channel for channel in self if len(channel.log) > 1]
+            for channel in sorted(shrinkable, key=attrgetter("charged_bytes"), reverse=True):
+                if self.charged_bytes <= budget_bytes:
+                    return
+                channel.halve()
+                self._charge(channel)
 
     def _longest_idle(self) -> Channel | None:
         """Who goes first, if somebody has to; those who never had a publication before all others."""

@@ -17,6 +17,7 @@ from .encoding import message_fields
 from .messages import Base64, Channel, Data, Epoch, Key, Offset
 from .publication import Position, check_channel_name
 from .publishing import ChannelPath
+from .ranking import in_turns
 from .roster import Farewell
 from .statistics import ChannelStatistics
 from .tally import name_of
@@ -173,13 +174,14 @@ def _add_clients(router: APIRouter, broadcaster: Broadcaster, access: Access) ->
         channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
     ) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
-        closed = [closed_info(gone) for gone in reversed(broadcaster.farewells())]
-        listed = [client._asdict() for client in await broadcaster.furthest_behind(limit=limit, channel=channel)]
+        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.farewells())])
+        found = await broadcaster.furthest_behind(limit=limit, channel=channel)
+        listed = b",".join(await in_turns(lambda client: orjson.dumps(client._asdict()), found))
         total = len(broadcaster)
         if channel is not None:
             here = broadcaster.channel(channel)
             total = here.clients if here is not None else 0
-        return _json({"clients": listed, "total": total, "closed": closed})
+        return json_response(b'{"clients":[%b],"total":%d,"closed":%b}' % (listed, total, closed))
 
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
         """Closes a client with 4503: it is asked not to come back."""

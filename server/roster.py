@@ -197,7 +197,7 @@ class Roster:
             if number % _STEP_CLIENTS == 0:
                 yield
         if self._memory_bytes is not None:
-            self._relieve(self._memory_bytes, retained_bytes)
+            yield from self._relieve(self._memory_bytes, retained_bytes)
         self._audit_ended_at = clock()
 
     def _judge(self, client: Client, now: float, *, late: bool) -> None:
@@ -220,14 +220,16 @@ class Roster:
         else:
             watch.over_since = client.recoveries
 
-    def _relieve(self, memory_bytes: int, retained_bytes: int) -> None:
+    def _relieve(self, memory_bytes: int, retained_bytes: int) -> Iterator[None]:
         """Aborts those who are furthest behind of those whose leaving frees something, until the rest fits."""
         held = {client: client.sink.buffered_bytes for client in self._behind if client.sink.buffered_bytes}
         excess = retained_bytes + sum(held.values()) - memory_bytes
         if excess <= 0:
             return
-        for client in sorted(held, key=lag_bytes, reverse=True):
+        for number, client in enumerate(sorted(held, key=lag_bytes, reverse=True), 1):
             if excess <= 0:
                 return
             excess -= held[client]
             client.abort(CloseReason.MEMORY)
+            if number % _STEP_CLIENTS == 0:
+                yield

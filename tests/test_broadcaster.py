@@ -14,7 +14,7 @@ from server.reasons import CloseReason
 from server.state import State
 from server.writer import Client
 
-from .fakes import FakeSink
+from .fakes import AwaitedSink, FakeSink
 from .live import until
 
 pytestmark = pytest.mark.anyio
@@ -200,3 +200,22 @@ async def test_a_client_without_channels_is_not_behind() -> None:
             assert len(sink.written) == 1
         with pytest.raises(KeyError):
             broadcaster.unsubscribe(client, "lobby")
+
+
+async def test_what_is_in_hand_is_dropped_with_its_client() -> None:
+    """Over plain ASGI a batch waits for the peer: what it has not taken was not delivered."""
+    sink = AwaitedSink()
+    inbox = Inbox(pause=lambda: None, resume=lambda: None)
+    async with Broadcaster() as broadcaster, broadcaster.client(sink, lambda: inbox, channel="lobby") as client:
+        await until(lambda: broadcaster.statistics().clients[0].state == "ready")
+        await broadcaster.publish("lobby", "first")
+        await until(lambda: len(sink.sent) == 1)
+        sink.gate.clear()
+        for _ in range(3):
+            await broadcaster.publish("lobby", "x")
+        await until(lambda: client.outlet.in_hand > 0)
+        client.abort(CloseReason.STALLED)
+        assert broadcaster.farewells()[0].lag == 3
+        assert broadcaster.tally.dropped["closed_stalled"] == 3
+        await until(lambda: client.outlet.in_hand == 0)
+        assert broadcaster.tally.deliveries == 1
