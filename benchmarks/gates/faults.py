@@ -62,9 +62,7 @@ def plant(fault: Fault, root: Path) -> None:
 
 _WRITES = "for fd, taken in write_to_all(cohort.by_fd, part.data):"
 _JOIN = 'return b"".join([publication.encoded(encoding) for publication in publications])'
-_SCHEDULED = """        self._scheduled = False
-        try:
-            self._sweep_due("""
+_SCHEDULED = "        self._scheduled = False\n        begin = self._clock()\n"
 
 FAULTS = (
     Fault(
@@ -122,7 +120,7 @@ FAULTS = (
         "a log line per delivery",
         (
             Edit("sweep.py", "import asyncio\nimport math", "import asyncio\nimport logging\nimport math"),
-            Edit("sweep.py", "BROKEN = -1", 'logger = logging.getLogger("fanwise")\nBROKEN = -1'),
+            Edit("sweep.py", "BROKEN, TIMED_OUT =", 'logger = logging.getLogger("fanwise")\nBROKEN, TIMED_OUT ='),
             Edit(
                 "sweep.py",
                 "        if taken != size:",
