@@ -144,5 +144,6 @@ def _reading(remote: Remote) -> Iterator[None]:
     """What is not where it should be in an answer makes a ForeignError."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ForeignError(remote.url, f"its answers look different ({type(error).__name__}: {error})") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:  # also a number too large
+        said = f"{type(error).__name__}: {printable(error, most=200)}"
+        raise ForeignError(remote.url, f"its answers look different ({said})") from error

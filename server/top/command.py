@@ -11,6 +11,7 @@ from typing import Protocol, Self, TextIO
 
 import click
 
+from ..figures import printable
 from ..rates import Document, between
 from ..remote import ForeignError, Remote, RemoteError, UnreachableError
 from .picture import Picture, paint
@@ -80,8 +81,8 @@ class Watch:
     def _paint(self, document: Document) -> Picture:
         try:
             return paint(document, between(self._last, document) if self._last is not None else None)
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            problem = f"GET /stats looks different ({type(error).__name__}: {error})"
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            problem = f"GET /stats looks different ({type(error).__name__}: {printable(error, most=200)})"
             raise ForeignError(self._remote.url, problem) from error
 
 

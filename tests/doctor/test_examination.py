@@ -73,6 +73,41 @@ def test_a_document_that_looks_different(server: object) -> None:
                 look(Remote(url))
 
 
+SERVER = document()["server"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"now": {"clients": float("inf")}},
+        {"uptime_seconds": 10**400},
+        {"server": {**SERVER, "pid": float("inf")}},
+        {"server": {**SERVER, "gc_thresholds": [float("-inf")]}},
+    ],
+    ids=["clients", "uptime", "pid", "thresholds"],
+)
+def test_values_that_are_too_large(changes: dict[str, object]) -> None:
+    """Are a sentence as well."""
+
+    def look(remote: Remote) -> None:
+        examination.describe(remote)
+        examination.processes(Report(), remote)
+        examination.server(Report(), remote, publish=False)
+
+    with answering(200, json.dumps(document(**changes)).encode()) as (url, _):
+        remote = Remote(url)
+        with pytest.raises(ForeignError, match="its answers look different"):
+            look(remote)
+
+
+def test_a_long_value_is_cut() -> None:
+    """What somebody else's server says does not flood a terminal."""
+    remote = Remote("http://127.0.0.1:1")
+    with pytest.raises(ForeignError, match="look different") as caught, examination._reading(remote):
+        raise KeyError("x" * 100_000)
+    assert len(str(caught.value)) < 400
+
+
 def test_the_limits_of_a_machine(tmp_path: Path) -> None:
     """Descriptors and backlog; no more clients than there are descriptors for."""
     machine, report = planted(tmp_path, **{"proc/sys/net/core/somaxconn": "128"}), Report()

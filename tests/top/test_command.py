@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from server.remote import ForeignError, KeyRefusedError, Remote, UnreachableErro
 from server.top.command import Watch, glance, watch
 from server.top.plain import Lines
 
+from ..documents import document
 from ..processes import ROOT, ServerProcess, clean_environ, free_port
 from ..test_remote import answering
 
@@ -180,6 +182,15 @@ def test_what_is_no_server_is_not_watched(status: int, body: bytes, error: type[
             with pytest.raises(error):
                 watched.look()
     assert stream.getvalue() == ""
+
+
+def test_a_long_value_is_cut() -> None:
+    """What somebody else's server says does not flood a terminal, and does nothing to it."""
+    body = json.dumps(document(at="x\x1b" * 100_000)).encode()
+    with answering(200, body) as (url, _), pytest.raises(ForeignError, match="GET /stats looks different") as caught:
+        Watch(Remote(url)).ask()
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
