@@ -29,6 +29,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     uplink, downlink    its two halves; link: a connection that is kept up; tracking: what came, what is missing
     wire, backoff       the dialect as a client speaks it; when a client comes back
     remote, rates       a server's answers over HTTP; what two of its reports differ by. figures: numbers for people
+    deadline            an answer that has to be there in time as a whole
     --------------      no asyncio, no I/O, no logging below
     hub                 channels by name
     channel, dialect    a log with the queues onto it; what a kind of client is told, in which words

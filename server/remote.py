@@ -7,13 +7,15 @@ import json
 import socket
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from .deadline import Answer
 from .errors import FanwiseError, shorten
 
 STATS_VERSION: Final = 1  # of the document at /stats
-PATIENCE_SECONDS: Final = 10.0  # for each step of a connection; a loop that is later than that is broken
+PATIENCE_SECONDS: Final = 10.0  # for each step, a whole answer being one; a loop that is later than that is broken
 _MOST_BYTES: Final = 64 << 20  # of an answer: 10,000 clients on many channels take a tenth of it
 _KEY_STATUSES: Final = (401, 403)
 _OK: Final = 200
@@ -71,12 +73,21 @@ class Remote:
         url: Where it is: "http://127.0.0.1:8000", with a path if it is mounted below one.
         api_key: Its key, if it has one.
         context: How certificates are checked, for https; by default as the system does it.
+        patience_seconds: How long each step may take: to connect, to ask, to hear the whole answer.
 
     Raises:
         AddressError: The URL or the key cannot be used.
     """
 
-    def __init__(self, url: str, *, api_key: str | None = None, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        context: ssl.SSLContext | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.patience_seconds = patience_seconds
         self._parts = check_url(url)
         self.url = url.rstrip("/")
         self.host = self._parts.hostname or ""
@@ -111,10 +122,14 @@ class Remote:
         return document
 
     def open(self) -> http.client.HTTPConnection:
-        """A connection, for one question."""
-        if self.context is not None:
-            return http.client.HTTPSConnection(self.host, self.port, timeout=PATIENCE_SECONDS, context=self.context)
-        return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_SECONDS)
+        """A connection, for one question, whose answer has to be there in time as a whole."""
+        connection = (
+            http.client.HTTPConnection(self.host, self.port, timeout=self.patience_seconds)
+            if self.context is None
+            else http.client.HTTPSConnection(self.host, self.port, timeout=self.patience_seconds, context=self.context)
+        )
+        connection.response_class = partial(Answer, seconds=self.patience_seconds)  # type: ignore[assignment]
+        return connection
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         connection = self.open()

@@ -72,6 +72,7 @@ LAYERS = [
     {"tracking"},
     {"wire", "backoff"},
     {"remote", "rates", "figures"},
+    {"deadline"},
     # No asyncio, no I/O, no logging below.
     {"hub"},
     {"channel", "dialect"},
@@ -152,7 +153,7 @@ def test_the_load_generator_knows_only_the_wire(module: str) -> None:
 def test_who_looks_at_a_server_knows_what_it_shows_to_strangers(module: str) -> None:
     """Beside what is for people and for the wire; only the doctor's command line knows what a server is made of."""
     outside = {name for level, name in imports(module) if level and not name.startswith(("doctor.", "top."))}
-    assert outside <= {"errors", "figures", "rates", "remote"} or module == "doctor.command"
+    assert outside <= {"deadline", "errors", "figures", "rates", "remote"} or module == "doctor.command"
 
 
 def test_an_arrow_that_points_up_is_found() -> None:

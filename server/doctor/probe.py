@@ -20,6 +20,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from ..deadline import Deadline
 from ..errors import shorten
 from ..remote import PATIENCE_SECONDS, ForeignError, Remote, RemoteError, UnreachableError, describe
 
@@ -57,7 +58,7 @@ class Probe:
                 additional_headers=remote.headers,
                 ssl=remote.context,
                 proxy=None,
-                open_timeout=PATIENCE_SECONDS,
+                open_timeout=remote.patience_seconds,
                 close_timeout=1,
                 max_size=None,
             )
@@ -87,7 +88,7 @@ class Probe:
     def hear(self, websocket: ClientConnection) -> dict[str, Any]:
         """The next message of the JSON dialect."""
         try:
-            heard = self.remote.decode(websocket.recv(timeout=PATIENCE_SECONDS), "a message")
+            heard = self.remote.decode(websocket.recv(timeout=self.remote.patience_seconds), "a message")
         except (OSError, WebSocketException) as error:
             raise self._translated(error) from error
         if not isinstance(heard, dict):
@@ -120,7 +121,7 @@ class Probe:
             + "".join(f"{name}: {value}\r\n" for name, value in remote.headers.items())
         )
         try:
-            peer = socket.create_connection((remote.host, remote.port), timeout=PATIENCE_SECONDS)
+            peer = socket.create_connection((remote.host, remote.port), timeout=remote.patience_seconds)
             if remote.context is not None:
                 peer = remote.context.wrap_socket(peer, server_hostname=remote.host)
         except OSError as error:
@@ -128,7 +129,7 @@ class Probe:
         with peer:
             try:
                 peer.sendall(f"{head}\r\n".encode())
-                status = _status(peer)
+                status = _status(peer, Deadline(remote.patience_seconds))
             except OSError as error:
                 raise self._translated(error) from error
             if status != http.client.SWITCHING_PROTOCOLS:
@@ -171,10 +172,11 @@ def received_bytes(peer: socket.socket) -> int | None:
     return int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.FIONREAD, bytes(4)))[0])
 
 
-def _status(peer: socket.socket) -> int:
+def _status(peer: socket.socket, deadline: Deadline) -> int:
     """The status of the answer; not a byte behind its head is read."""
     head = b""
     while not head.endswith(b"\r\n\r\n") and len(head) < _HEAD_BYTES:
+        deadline.apply(peer)
         byte = peer.recv(1)
         if not byte:
             raise ConnectionResetError
