@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from .events import Event, log
+from .logs import tell_left_out
 from .reasons import CloseReason
 from .roster import Farewell
 from .tally import name_of
@@ -56,6 +57,7 @@ class Notices:
 
     def audited(self, *, freed_bytes: int, retained_bytes: int) -> None:
         """An audit has ended, which let go of so much history for want of memory; so much is left."""
+        tell_left_out()  # here, as audits go on in every application
         self._freed_bytes += freed_bytes
         now = self._clock()
         told = self._told_at is not None and now - self._told_at < _REPEAT_SECONDS
@@ -77,7 +79,8 @@ class Notices:
             log(Event.LOOP_LATE, late_seconds=late_seconds, limit_seconds=self._late_seconds)
 
     def audit_ended(self, task: asyncio.Task[None]) -> None:
-        """The audit's task has ended: it does not by itself."""
+        """The audit's task has ended: when the broadcaster stops, not by itself."""
+        tell_left_out(quiet_seconds=0)
         if not task.cancelled():
             log(Event.AUDIT_DIED, error=task.exception())
 

@@ -32,7 +32,6 @@ from .streaming import FanwiseHttpProtocol
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
 # A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
-_TICKS = 10  # a second, for uvicorn
 _ESCAPED, _ENVELOPE_BYTES = 6, 4_096
 
 
@@ -73,8 +72,6 @@ class FanwiseServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to stop."""
-        if counter % _TICKS == 0:
-            tell_left_out()
         if self._signals and self._draining is None:
             log(Event.STOPPING, clients=len(self._broadcaster), seconds=self._drain_seconds)
             self._draining = asyncio.create_task(self._broadcaster.drain(seconds=self._drain_seconds))

@@ -14,8 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -26,8 +24,8 @@ from server.events import CODES, Event, log
 from server.limiter import Limiter
 from server.logs import JsonFormatter, LineFormatter, TextFormatter, log_config, take_over
 from server.scrubbing import CONNECTION_LOGGER
-from server.serve import FanwiseServer
 
+from .live import until
 from .processes import ServerProcess
 
 KEY, WRONG_KEY = "correct-horse-battery", "incorrect-zebra-staple"
@@ -400,24 +398,58 @@ def test_every_line_is_written_or_counted(server_process: Callable[..., ServerPr
     assert len(accepted) + sum(line.get("suppressed", 0) for line in accepted) + rest == 50
 
 
+IN_AN_APPLICATION = """
+import threading
+import uvicorn
+from server.app import app
+from server.logs import log_config, take_over
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        threading.Thread(target=[].pop).start()
+    await app(scope, receive, send)
+
+take_over()
+uvicorn.run(application, port={port}, log_config=log_config("info", "json"))
+"""
+
+
+def test_an_application_that_is_not_ours_has_the_same(server_process: Callable[..., ServerProcess]) -> None:
+    """With nothing but what the README says: every line is written or counted, and Python has none of its own."""
+    server = server_process("-c", IN_AN_APPLICATION)
+    for _ in range(50):
+        server.get("/sse/no%20good")
+    server.stop()
+    found = lines(server.log)
+    assert [line["error"] for line in found if line["code"] == "uncaught"] == ["IndexError('pop from empty list')"]
+    refused = [line for line in found if line["code"] == "refused"]
+    (rest,) = [line["lines"] for line in found if line["code"] == "left_out" and line["kind"] == "refused"]
+    assert len(refused) + sum(line.get("suppressed", 0) for line in refused) + rest == 50
+
+
 @pytest.mark.anyio
 @pytest.mark.usefixtures("_logging_as_it_was")
-async def test_what_was_left_out_is_told_while_the_server_runs() -> None:
-    """When a flood is over, once, within a second."""
+async def test_what_was_left_out_is_told_while_a_broadcaster_runs() -> None:
+    """When a flood is over, once, in whatever application; what is left when it stops is told as well."""
     now, written = [1000.0], io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonFormatter())
     handler.addFilter(Limiter(clock=lambda: now[0]))
     logging.getLogger().addHandler(handler)
-    app = FastAPI()
-    server = FanwiseServer(uvicorn.Config(app, log_config=None), Broadcaster(), drain_seconds=0, facts={})
+
+    def told() -> list[tuple[str, int]]:
+        found = lines(written.getvalue())
+        return [(line["kind"], line["lines"]) for line in found if line["code"] == "left_out"]
+
     for _ in range(100):
         log(Event.SLOW_PATH)
-    for counter in range(100, 120):
-        await server.on_tick(counter)
-    assert "left_out" not in written.getvalue()
-    now[0] += 5
-    for counter in range(120, 140):
-        await server.on_tick(counter)
-    found = lines(written.getvalue())
-    assert [(line["kind"], line["lines"]) for line in found if line["code"] == "left_out"] == [("slow_path", 80)]
+    async with Broadcaster() as broadcaster:
+        await broadcaster._audited()
+        assert told() == []
+        now[0] += 5
+        await until(lambda: bool(told()))
+        await broadcaster._audited()
+        assert told() == [("slow_path", 80)]
+        for _ in range(30):
+            log(Event.SLOW_PATH)
+    assert told() == [("slow_path", 80), ("slow_path", 28)]
