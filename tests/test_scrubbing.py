@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import json
 import logging
 import unicodedata
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus, urlencode
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.scrubbing import Scrubber, escape, hide_query_string
 
@@ -51,6 +57,58 @@ def test_escapes_are_readable(text: str, shown: str) -> None:
 def test_secrets_are_hidden(text: str, shown: str) -> None:
     """The server's own, and what looks like somebody's: query strings, keys, headers that carry one."""
     assert Scrubber(["correct-horse"]).clean(text, 1000) == shown
+
+
+VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
+KEYS = st.text(VISIBLE.replace("~", ""), min_size=8, max_size=255)  # what `settings` takes, but for our mark
+WRITINGS: list[Callable[[str], str]] = [
+    str,
+    repr,
+    lambda text: repr(text.encode()),
+    lambda text: repr(ValueError(text)),
+    lambda text: repr(ValueError(f"a 'quoted' one: {text}")),
+    lambda text: repr(ValueError(f'a "quoted" one, isn\'t it: {text}')),
+    lambda text: repr(ValueError(repr(ValueError({"a": text})))),
+    lambda text: json.dumps({"a": text}),
+    lambda text: json.dumps(json.dumps([text])),
+    lambda text: repr(json.dumps([text])),
+    lambda text: orjson.dumps([text]).decode(),
+    lambda text: json.dumps(text).replace("/", "\\/"),
+    quote,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(text, safe="!'()*"),
+    quote_plus,
+    lambda text: repr(quote(text, safe="!'()*")),
+    lambda text: urlencode({"a": text}),
+    lambda text: repr(repr(repr(text))),
+]
+
+
+@given(KEYS, st.sampled_from(WRITINGS))
+def test_a_secret_is_hidden_however_it_is_written(key: str, write: Callable[[str], str]) -> None:
+    """Whatever visible characters it is made of: in an error, in an error's error, in JSON, in a URL. All of it."""
+    assert Scrubber([key]).hide(write(f"~{key}~")).split("~")[1:-1] == ["***"]
+
+
+@pytest.mark.parametrize(
+    "key", ['cor"rect', "cor'rect", "cor\\rect", "\\'\"horse", 'horse\\\\"', "a/b?c%d&e", "\\" * 8]
+)
+def test_quotes_and_backslashes_do_not_uncover_it(key: str) -> None:
+    """Each way of writing, with the keys that change most."""
+    for write in WRITINGS:
+        assert Scrubber([key]).hide(write(f"~{key}~")).split("~")[1:-1] == ["***"]
+
+
+def test_no_secret_hides_nothing() -> None:
+    """An empty one would hide everything."""
+    assert Scrubber([""]).hide("hello") == "hello"
+
+
+@pytest.mark.parametrize("key", ["\\" * 64, '\\"' * 100, "a" + '"' * 100, "%5C" * 80])
+@pytest.mark.parametrize("piece", ["\\", '\\\\"', "a", '"', "%5C"])
+def test_hostile_texts_take_no_time_with_any_key(key: str, piece: str) -> None:
+    """Not even those that are made of what it is made of."""
+    assert len(Scrubber([f"{key}!"]).clean(piece * (20_000_000 // len(piece)), 1000)) <= 1003
 
 
 def test_long_texts_are_cut() -> None:
