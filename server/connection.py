@@ -11,6 +11,7 @@ from websockets.frames import Frame, Opcode
 from .inbox import Inbox
 from .reasons import CloseReason
 from .sink import Message, SinkOwner
+from .sockets import unanswered_seconds
 
 
 class SocketProtocol(Protocol):
@@ -47,6 +48,11 @@ class SocketConnection:
     def buffered_bytes(self) -> int:
         """What the transport holds."""
         return self._protocol.transport.get_write_buffer_size() if self._protocol is not None else 0
+
+    def unanswered_seconds(self) -> float:
+        """For how long the peer has acknowledged nothing of what the kernel has sent; 0 if nothing waits for that."""
+        sock = None if self._protocol is None else self._protocol.transport.get_extra_info("socket")
+        return 0.0 if sock is None else unanswered_seconds(sock)
 
     def attach(self, owner: SinkOwner) -> None:
         """Makes `owner` hear about the connection."""

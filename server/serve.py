@@ -206,7 +206,6 @@ def socket_options(settings: Settings) -> SocketOptions:
     return SocketOptions(
         unsent_bytes=settings.socket_unsent_bytes,
         send_buffer_bytes=settings.socket_send_buffer_bytes,
-        user_timeout_seconds=settings.stall_seconds,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import NamedTuple, Protocol
+import struct
+from typing import Final, NamedTuple, Protocol
 
 from .reasons import CloseReason
 
@@ -20,6 +21,17 @@ class TakesOptions(Protocol):
         """As `socket.socket.setsockopt`."""
 
 
+class TellsOptions(Protocol):
+    """Likewise."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """As `socket.socket.getsockopt`."""
+
+
+# Of Linux's struct tcp_info: the segments that are not acknowledged, and the milliseconds since the latest ACK.
+_TCP_INFO: Final = struct.Struct("=24xI28xI")
+
+
 class SocketOptions(NamedTuple):
     """What is asked of each client's socket.
 
@@ -27,20 +39,18 @@ class SocketOptions(NamedTuple):
         unsent_bytes: TCP_NOTSENT_LOWAT (tcp(7)): how much may wait in the kernel before it was sent at all.
         send_buffer_bytes: SO_SNDBUF (socket(7)): what the kernel keeps until the peer acknowledges it; None leaves it
             to the kernel's autotuning.
-        user_timeout_seconds: TCP_USER_TIMEOUT (tcp(7)): for how long data may go unacknowledged, or the peer's window
-            stay closed; None leaves it to the kernel, which takes many minutes.
+
+    TCP_USER_TIMEOUT is not among them: the kernel also ends a peer with it that reads all the time, but never opens its
+    window as wide as the next segment is long, which with offloading is 64 KiB. Audits and pings find out who is gone.
     """
 
     unsent_bytes: int = UNSENT_BYTES
     send_buffer_bytes: int | None = None
-    user_timeout_seconds: float | None = None
 
     def apply(self, sock: TakesOptions) -> None:
         """Sets what the system knows; the rest, and sockets that are not TCP, are left as they are."""
-        seconds = self.user_timeout_seconds
         wanted = [
             (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", self.unsent_bytes),
-            (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", None if seconds is None else int(seconds * 1000)),
             (socket.SOL_SOCKET, "SO_SNDBUF", self.send_buffer_bytes),
         ]
         for level, name, value in wanted:
@@ -50,9 +60,21 @@ class SocketOptions(NamedTuple):
                     sock.setsockopt(level, option, value)
 
 
+def unanswered_seconds(sock: TellsOptions) -> float:
+    """For how long a peer has acknowledged nothing that was sent to it; 0 if it has all, or nobody knows (tcp(7))."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None:
+        return 0.0
+    try:
+        unacknowledged, since_ms = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO.size))
+    except (OSError, struct.error):  # no TCP, or another system's idea of it
+        return 0.0
+    return float(since_ms) / 1000 if unacknowledged else 0.0
+
+
 def lost_reason(error: Exception | None) -> CloseReason | None:
     """What the error tells that a connection was lost with; None if it tells nothing.
 
-    When the kernel's patience (TCP_USER_TIMEOUT) ends before ours, the peer has stalled all the same.
+    When the kernel's patience ends before ours, the peer has stalled all the same.
     """
     return CloseReason.STALLED if isinstance(error, TimeoutError) else None

@@ -16,6 +16,7 @@ from .access import Access
 from .api import errors, make_router, origin_guard
 from .asgi import AsgiStream
 from .broadcaster import Broadcaster
+from .connection import SocketConnection
 from .dialect import SSE, SSE_JSON, Dialect
 from .encoding import chunk, event
 from .errors import ChannelLimitError, DrainingError, FullError, NotRunningError
@@ -95,8 +96,16 @@ class EventStreamResponse(Response):
             with anyio.move_on_after(self._heartbeat_seconds):
                 await anext(messages, None)  # nothing ever comes; it ends with the client
                 return
-            if not client.outlet.held_up:
+            if _is_gone(client, self._heartbeat_seconds):
+                client.abort(CloseReason.STALLED)
+            elif not client.outlet.held_up:
                 client.tell(_HEARTBEAT)
+
+
+def _is_gone(client: Client, heartbeat_seconds: float) -> bool:
+    """Whether the peer's kernel has not even acknowledged the last heartbeat: event streams have no pong."""
+    sink = client.sink
+    return isinstance(sink, SocketConnection) and sink.unanswered_seconds() > heartbeat_seconds
 
 
 def _open(scope: Scope, receive: Receive, send: Send) -> tuple[Sink, Callable[[], Source]]:

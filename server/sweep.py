@@ -18,7 +18,7 @@ from .group import Cohort, ReadyGroup
 from .reasons import CloseReason
 from .tally import Tally
 
-# Stand for the number of bytes taken, where the socket answered with an error; the second one is TCP_USER_TIMEOUT's.
+# Stand for the number of bytes taken, where the socket answered with an error; the second: the kernel gave the peer up.
 BROKEN, TIMED_OUT = -1, -2
 
 

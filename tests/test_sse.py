@@ -147,6 +147,16 @@ async def test_an_open_stream_gets_comments() -> None:
         assert await task is not None
 
 
+async def test_a_peer_that_acknowledges_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the last comment: its kernel is not there any more, and nothing else would tell."""
+    broadcaster = Broadcaster()
+    async with serving(broadcaster, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
+        await events.next()
+        monkeypatch.setattr("server.connection.unanswered_seconds", lambda _: 0.011)
+        await until(lambda: len(broadcaster) == 0)
+        assert broadcaster.statistics().closed == {"stalled": 1}
+
+
 @FAST
 async def test_the_end_is_told(fast: bool) -> None:
     """The reason's code, as WebSocket clients get it, and when to come back."""
