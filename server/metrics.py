@@ -127,13 +127,13 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
 def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     """`GET /metrics`."""
     router = make_router(broadcaster.tally.reject)
-    render: list[Callable[[str], tuple[bytes, str]]] = []  # made at the first scrape
+    render = _renderer(broadcaster)
 
     async def metrics(request: Request) -> Response:
         """The metrics of this process, in the text format that the scraper asks for (Prometheus or OpenMetrics)."""
-        if not render:
-            render.append(_renderer(broadcaster))
-        body, media_type = render[0](request.headers.get("accept", ""))
+        if render is None:
+            raise ApiError(503, "no_metrics", MISSING)
+        body, media_type = render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": media_type})
 
     router.add_api_route(
@@ -146,12 +146,13 @@ def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     return router
 
 
-def _renderer(broadcaster: Broadcaster) -> Callable[[str], tuple[bytes, str]]:
+def _renderer(broadcaster: Broadcaster) -> Callable[[str], tuple[bytes, str]] | None:
+    """Makes the body for an Accept header; None without the extra. Imported now: it would hold the loop for 20 ms."""
     try:
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
         from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ApiError(503, "no_metrics", MISSING) from error
+    except ImportError:
+        return None
     registry = CollectorRegistry(auto_describe=False)
     collector: Any = Collector(broadcaster)  # it asks for a base class that has nothing in it
     registry.register(collector)

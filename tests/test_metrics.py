@@ -94,7 +94,7 @@ async def test_metrics_ask_for_the_key() -> None:
 
 async def test_without_the_extra_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server runs without the Prometheus client, and the answer names what to install."""
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # as if it were not installed
     async with running(create_app(load_settings())) as live:
         answer = await live.request("GET", "/metrics")
         assert (answer.status, answer.code) == (503, "no_metrics")
