@@ -9,7 +9,8 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     bench               the load generator: a package with a map of its own, which knows only the wire
     app                 create_app(settings) puts everything together (settings: read here and above, nowhere else)
     embedding           Broadcaster as FastAPI applications hold it
-    routes              the ready-made routes, put together from the next four lines
+    routes              the ready-made routes, put together from the next five lines
+    live, report        `/stats`, and the same for watchers each second; metrics: for Prometheus
     publishing, sse     publishing over HTTP, with idempotency; channels as event streams
     demo                simulated clients, Fanwise against the tutorial loop: a package with a map of its own
     inspection          channels and clients over HTTP; asyncapi: WebSockets described for machines
@@ -21,7 +22,8 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     broadcaster         the service: hub + event loop; every task is created here
     publisher, roster   its two halves: what is published, who is here and who has to go
     statistics          its third: how things stand; subscribing: a client is put onto a channel
-    notices             what a broadcaster logs
+    notices, audit      what a broadcaster logs; everything back within its bounds, four times a second
+    ranking, looplag    who is furthest behind, what is busiest; how late the event loop is. vitals: of the process
     drain               clients leave one after the other before the server stops
     sweep, writer       asyncio and sockets; outlet, sink, inbox: what they talk to; sockets: their options
     logs, limiter       how lines look, and not too many of a kind; scrubbing: what may stand in one; events: the table
@@ -34,6 +36,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     hub                 channels by name
     channel, dialect    a log with the queues onto it; what a kind of client is told, in which words
     group               a channel's ready clients, in cohorts that share a cursor
+    tally               what is counted
     queue               a client's window onto a log
     log                 a channel's retained publications
     encoding            how a publication becomes bytes
