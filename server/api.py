@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
@@ -113,6 +115,10 @@ class FanwiseRoute(APIRoute):
             except RequestValidationError as error:
                 problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
                 answer = ApiError(400, "bad_request", "; ".join(problems))
+            except HTTPException as error:  # a body that FastAPI could not read at all
+                if error.status_code != HTTPStatus.BAD_REQUEST:
+                    raise
+                answer = ApiError(400, "bad_request", str(error.detail))
             type(self).reject(answer.code)
             log_refusal(request, answer.code)
             return answer.response()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -108,3 +109,14 @@ async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
     ]
     assert {line["address"].partition(":")[0] for line in told} == {"127.0.0.1"}
     assert "secret" not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_body_that_cannot_be_read_is_answered_in_our_shape() -> None:
+    """Also where FastAPI gives up before it looks at the fields: a number of 5,000 digits."""
+    app = FastAPI()
+    app.include_router(build_router(Broadcaster(), demo_clients=5))
+    async with running(app) as live:
+        headers = {"Content-Type": "application/json"}
+        status, _, body = await live.request("PUT", "/demo", b'{"clients": ' + b"9" * 5000 + b"}", headers=headers)
+    assert (status, json.loads(body)["error"]["code"]) == (400, "bad_request")
