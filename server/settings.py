@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
     allowed_origins: Origins = Field((), description="origins of pages on other hosts that may connect, or *")
     demo: bool = Field(default=False, description="offer the page's demo also on an address that others can reach")
-    demo_clients: Positive = Field(200, description="simulated clients that the demo may open")
+    demo_clients: Positive = Field(200, le=1000, description="simulated clients that the demo may open")
     ready_lag_seconds: Seconds = Field(1.0, description="/readyz says no when the event loop was later than this")
     open: bool = Field(default=False, description="let everybody publish, also on an address that others can reach")
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")

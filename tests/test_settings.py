@@ -34,6 +34,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, m
         ("FANWISE_DEFAULT_CHANNEL", "no good", "1 to 255 characters"),
         ("FANWISE_TEMPLATE", "nothing", "{text}"),
         ("FANWISE_SWEEP_SECONDS", "2", "less than or equal to 1"),
+        ("FANWISE_DEMO_CLIENTS", "1001", "less than or equal to 1000"),
         ("FANWISE_ALLOWED_ORIGINS", "https://a.example,b.example", "'b.example' is not an origin"),
         ("FANWISE_OPEN", "perhaps", "boolean"),
     ],
