@@ -55,7 +55,7 @@ class Event(Enum):
     WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
     FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
-    DEMO_FAILED = (ERROR, "the demo has ended, its %(part)s died: %(error)s", ())
+    DEMO_FAILED = (ERROR, "the demo's %(part)s failed: %(error)s", ())
     LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())
     UNCAUGHT = (ERROR, "nobody caught %(error)s", ())
     LIBRARY = (INFO, "what uvicorn, asyncio or another library logs, at its own level", ())

@@ -28,6 +28,11 @@ class Place(NamedTuple):
     host: str
     prefix: str
 
+    @property
+    def server(self) -> tuple[tuple[str, int], str]:
+        """What tells servers apart: one that is asked under another name is the same."""
+        return self.address, self.prefix
+
     def url(self, path: str, query: str) -> SplitResult:
         """The URL of one of our WebSockets."""
         return SplitResult("ws", self.host, quote(self.prefix + path), query, "")

@@ -23,7 +23,8 @@ class Demo:
 
     Args:
         broadcaster: Whose demo it is.
-        tell: Called with the document four times a second while a show runs, and once more when it has ended.
+        tell: Called with the document four times a second while a show runs, and once more when it has ended. If it
+            fails, the show goes on.
         max_clients: How many simulated clients there may be.
         available: Whether there is a demo at all.
         everybody: Whether those may start it, too, who are not on this machine.
@@ -48,6 +49,7 @@ class Demo:
         self._tell = tell
         self._forget_seconds = forget_seconds
         self._show: Show | None = None
+        self._untold: Show | None = None  # the show that could not be told of: the log says so once
         self._watcher: asyncio.Task[None] | None = None  # of the show, or of the last one
         self._changing = asyncio.Lock()
 
@@ -80,7 +82,7 @@ class Demo:
             before = self._show
             if before is None or before.over.is_set():
                 self._broadcaster.check_room()
-            elif (before.plan.mode, before.place) == (plan.mode, place):
+            elif (before.plan.mode, before.place.server) == (plan.mode, place.server):
                 before.change(plan)
                 return before.status()
             show = self._show = Show(
@@ -103,7 +105,7 @@ class Demo:
     async def _watch(self, show: Show) -> None:
         try:
             while not show.over.is_set() and not self._broadcaster.draining:
-                self._tell(show.status())
+                self._say(show)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TELL_SECONDS):
                         await show.over.wait()
@@ -111,7 +113,16 @@ class Demo:
             await show.close()
             last, self._show = self._show is show, None if self._show is show else self._show
         if last:
-            self._tell(show.status())
+            self._say(show)
+
+    def _say(self, show: Show) -> None:
+        document = show.status()
+        try:
+            self._tell(document)
+        except Exception as error:  # noqa: BLE001 - whoever is told is a stranger here, and no reason to end
+            if self._untold is not show:
+                self._untold = show
+                log(Event.DEMO_FAILED, part="news", error=error)
 
 
 def _watched(task: asyncio.Task[None]) -> None:

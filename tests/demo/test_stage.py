@@ -150,18 +150,35 @@ async def test_the_loop_is_for_those_who_know_the_token() -> None:
             assert here.demo.tutorial(token) is None
 
 
+async def test_the_same_server_under_another_name_goes_on() -> None:
+    """Who asks it as localhost changes the show that was started as 127.0.0.1; another prefix is another place."""
+    async with staged() as here:
+        await here.demo.play(plan(), here.place)
+        await here.told.where(lambda told: told["published"] > 20)
+        named = here.place._replace(host=f"localhost:{here.live.port}")
+        assert (await here.demo.play(plan(), named))["published"] > 20
+        assert (await here.demo.play(plan(), here.place._replace(prefix="/elsewhere")))["published"] < 10
+
+
 async def test_who_is_told_may_fail(caplog: pytest.LogCaptureFixture) -> None:
-    """Then the show ends, the log says why, and another one can be begun."""
+    """Then the show goes on, and the log says why, once; of another show again."""
+    failed = 0
 
     def tell(_document: dict[str, Any]) -> None:
+        nonlocal failed
+        failed += 1
         raise ValueError("no")
 
     async with staged() as here:
         here.demo._tell = tell
         with caplog.at_level(logging.ERROR, "fanwise"):
-            await here.demo.play(plan(), here.place)
-            await until(lambda: "its watcher died: ValueError" in caplog.text)
-        assert here.demo.status() is None
+            for show in (1, 2):
+                await here.demo.play(plan(), here.place)
+                await until(lambda before=failed: failed > before + 2)  # type: ignore[misc]
+                assert here.demo.status() is not None
+                await here.demo.stop()
+                assert caplog.text.count("the demo's news failed: ValueError('no')") == show
+        assert len(caplog.records) == 2
         here.demo._tell = here.told
         await here.demo.play(plan(), here.place)
         await here.told.where(running)
