@@ -77,7 +77,7 @@ class SimulatedClient:
         """Ends its connection, also one that is being opened."""
         self.connected = False
         if self._connection is not None:
-            self._connection.abort()
+            self._connection.leave()
 
     def status(self, now: float) -> dict[str, Any]:
         """How it fares."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 from ..bench.wire import (
@@ -23,6 +24,7 @@ from ..bench.wire import (
 from .place import Place
 from .plan import Kind
 
+NORMAL = 1000
 ABORTED = 1006  # the code of an end without a close frame (RFC 6455 section 7.1.5)
 SLOW_BYTES_PER_SECOND = 8192
 _READ_BYTES = 65_536  # in one go
@@ -44,7 +46,7 @@ class Connection:
         handshake: The request that it opens with.
         on_open: Called when the handshake has succeeded.
         on_message: Called with the data that a message is in, its frame and the time (monotonic seconds).
-        on_lost: Called when an open connection has ended, unless by `abort`, with the close code.
+        on_lost: Called when an open connection has ended, unless by `leave` or `abort`, with the close code.
     """
 
     def __init__(
@@ -92,6 +94,13 @@ class Connection:
         self._sock = sock
         self._read_on()
         await self._settled.wait()
+
+    def leave(self) -> None:
+        """As `abort`, but who reads says goodbye before, if the socket takes that at once."""
+        if self._sock is not None and self._opened and self._kind is not Kind.STALLED:
+            with suppress(OSError):  # also one that is full
+                self._sock.send(client_frame(CLOSE, NORMAL.to_bytes(2, "big")))
+        self.abort()
 
     def abort(self) -> None:
         """Ends the connection at once, and tells nobody. Idempotent."""

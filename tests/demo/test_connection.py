@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,6 +28,7 @@ class Peer:
         self.reader = reader
         self.writer = writer
         self._protocol = ServerProtocol()
+        self._heard: list[Frame] = []
 
     async def answer(self) -> None:
         self._protocol.receive_data(await self.reader.readuntil(b"\r\n\r\n"))
@@ -38,12 +39,15 @@ class Peer:
 
     async def hear(self) -> Frame:
         """The next frame, which has to be masked."""
-        while True:
+        while not self._heard:
+            data = await self.reader.read(65_536)
+            assert data, "the end"
+            self._protocol.receive_data(data)
+            assert self._protocol.parser_exc is None
             for event in self._protocol.events_received():
                 assert isinstance(event, Frame)
-                return event
-            self._protocol.receive_data(await self.reader.read(65_536))
-            assert self._protocol.parser_exc is None
+                self._heard.append(event)
+        return self._heard.pop(0)
 
     def say(self, *frames: Frame) -> None:
         self.writer.write(serialise(*frames))
@@ -271,6 +275,31 @@ async def test_an_aborted_connection_tells_nobody() -> None:
         await gone.wait()
         assert heard.codes == []
         await until(lambda: sockets() <= before + 1)  # the server's end
+
+
+@pytest.mark.parametrize(("kind", "says"), [(Kind.HEALTHY, True), (Kind.SLOW, True), (Kind.STALLED, False)])
+async def test_who_reads_says_goodbye(kind: Kind, says: bool) -> None:
+    """With a masked close frame, 1000, before the end; nobody is told of a loss."""
+    frames: list[Frame] = []
+    opened = asyncio.Event()
+
+    async def answer(peer: Peer) -> None:
+        await peer.answer()
+        await opened.wait()
+        with suppress(AssertionError):  # the end, or the pongs of those who hardly read
+            while not frames or frames[-1].opcode is Opcode.PONG:
+                frames.append(await peer.hear())
+
+    heard = Heard()
+    async with listening(answer) as port:
+        connection = heard.connection(kind, port)
+        await connection.open(local(port))
+        connection.leave()
+        connection.leave()
+        opened.set()
+    said = [frame for frame in frames if frame.opcode is Opcode.CLOSE]
+    assert said == ([Frame(Opcode.CLOSE, (1000).to_bytes(2, "big"))] if says else [])
+    assert heard.codes == []
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 4, 5])

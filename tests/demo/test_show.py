@@ -9,6 +9,7 @@ import pytest
 from server.broadcaster import Broadcaster
 from server.demo.plan import Plan
 from server.demo.show import CHANNEL, Show
+from server.reasons import CloseReason
 
 from ..live import until
 from .helpers import Staged, of_kind, sockets, sockets_before, staged
@@ -107,6 +108,18 @@ async def test_everything_is_given_back(mode: str) -> None:
         assert show.tutorial is None or show.tutorial.clients == []
 
 
+async def test_a_show_that_ends_leaves_no_lost_clients() -> None:
+    """Who reads closes its connection; only who does not is lost to the server."""
+    async with staged() as here:
+        show = begin(here, plan("fanwise", clients=12, slow=2, stalled=1))
+        await until(lambda: all(client["received"] > 0 for client in of_kind(show.status(), "healthy")))
+        await until(lambda: len(here.broadcaster) == 12)
+        await show.close()
+        await until(lambda: len(here.broadcaster) == 0)
+        closed = here.broadcaster.tally.closed
+        assert (closed[CloseReason.NORMAL], closed[CloseReason.LOST]) == (11, 1)
+
+
 async def test_a_plan_can_change_while_it_runs() -> None:
     """Clients come and go, and what is published changes; nobody else is touched."""
     async with staged() as here:
@@ -149,5 +162,5 @@ async def test_a_show_whose_publishing_fails_is_over(caplog: pytest.LogCaptureFi
             await show.over.wait()
             await show.close()
         assert [record.levelname for record in caplog.records] == ["ERROR"]
-        assert "its publisher died: MessageTooBigError(4096, 100)" in caplog.text
+        assert "the demo's publisher failed: MessageTooBigError(4096, 100)" in caplog.text
         assert everybody(show) == []
