@@ -319,6 +319,16 @@ def test_rows_stay_under_the_pointer(screen: Screen, staged: Staged) -> None:
     assert screen.column("clients", 1) == [f"{number:016x}" for number in (4, 3, 2)]
 
 
+def test_what_is_cut_is_shown_when_pointed_at(screen: Screen, staged: Staged) -> None:
+    """And no longer when it fits."""
+    staged.figures.clients = [client(1, channels=["x" * 60])]
+    screen.open(staged.url)
+    screen.until(f"() => [...document.querySelectorAll('#clients-table td')].some((one) => one.title === '{'x' * 60}')")
+    staged.figures.clients = [client(1, channels=["x"])]
+    staged.show()
+    screen.until("() => document.querySelector('#clients-table td[title^=x]') === null")
+
+
 def test_a_client_in_its_row(screen: Screen, staged: Staged) -> None:
     """Who it is, how far behind, since when, and how it is served."""
     behind = client(9, lag=1200, lag_bytes=2000, buffered_bytes=500, behind_seconds=3.5, rtt_seconds=None)

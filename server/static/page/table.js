@@ -88,8 +88,9 @@ export class Table {
   /** What does not fit is cut, and shown whole when pointed at. */
   #write(cell, text) {
     write(cell, text);
-    if (cell.title !== cell.textContent && cell.textContent.length > LONG) {
-      cell.title = cell.textContent;
+    const title = cell.textContent.length > LONG ? cell.textContent : "";
+    if (cell.title !== title) {
+      title === "" ? cell.removeAttribute("title") : (cell.title = title);
     }
   }
 
