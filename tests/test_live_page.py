@@ -18,7 +18,7 @@ from server.reasons import CloseReason
 
 from .processes import ROOT, ServerProcess, clean_environ
 from .screen import CONTRASTS, Screen
-from .staged import Staged, channel, client, demo, gone
+from .staged import NOON, Staged, channel, client, demo, gone
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
 
@@ -649,6 +649,56 @@ def test_what_the_demo_shows(screen: Screen, staged: Staged) -> None:
     staged.play(stopped(7.5))
     screen.shows("#demo-story", "for 7.5 s")
     assert screen.text("#demo-news") == sentence, "said once, not four times a second"
+
+
+def test_who_is_not_served_is_counted(screen: Screen, staged: Staged) -> None:
+    """Of all healthy clients: those that were dropped, and those that were not let in, which nobody has dropped."""
+    screen.open(staged.url)
+    document = demo(healthy=20, slow=1)
+    for one, code in zip(document["clients"][-5:], (1006, None, None, None, None), strict=True):
+        one.update(connected=False, code=code)
+    document["healthy"]["clients"] = 16
+    staged.play(document)
+    told = "16 of 20 healthy clients are served, p99 3.0 ms; 1 slow client is not connected yet, "
+    told += "1 healthy client was dropped, 3 healthy clients are not connected yet."
+    screen.shows("#demo-story", told)
+    assert screen.page.get_attribute("#demo-story", "class") == "story warn"
+    kinds = screen.page.locator("#crowd-words li").all_text_contents()
+    assert kinds[:2] == [
+        "20 healthy clients, 1 dropped (code 1006), 3 not connected yet, nothing missing",
+        "1 slow client, 1 not connected yet, nothing missing",
+    ]
+    for one in document["clients"]:
+        one.update(connected=False, code=None)
+    document["healthy"]["clients"] = 0
+    staged.play(document)
+    screen.shows("#demo-story", "Nobody is connected yet.")
+
+
+LINES = """() => {
+    const canvas = document.querySelector("#chart-demo canvas");
+    const {width, height} = canvas;
+    if (height === 0) return 0;  // not laid out yet
+    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const isInk = (x, y) => data[4 * (y * width + x) + 3] > 50 && data[4 * (y * width + x)] < 150;
+    const isLine = (x) => [...Array(height).keys()].filter((y) => isInk(x, y)).length > height / 2;
+    return [...Array(width).keys()].filter((x) => isLine(x) && !isLine(x - 1)).length;
+}"""
+
+
+def test_changes_of_the_mode_are_marked(screen: Screen, staged: Staged) -> None:
+    """By a line through the chart for each, and for the end."""
+    screen.open(staged.url)
+    document = demo()
+    document["healthy"].update(p50_seconds=None, p99_seconds=None)
+    documents = [document, {**document, "mode": "tutorial"}, {**document, "running": False}]
+    for number, one in enumerate(documents, start=1):
+        for again in (False, True):  # which changes nothing
+            at = NOON + 10 * number + 5 * again
+            screen.do("(at) => { Date.now = () => at * 1000; }", at)
+            staged.play(one)
+            screen.shows("#demo-story", "not running" if not one["running"] else "4 of 4")
+        screen.until(f"(number) => ({LINES})() === number", number)
 
 
 # ------------------------------------------------------------------------------------------------------------- the chat

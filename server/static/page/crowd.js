@@ -2,21 +2,27 @@
 
 import { byId, make, write } from "./dom.js";
 import { onNextFrame } from "./frame.js";
-import { patience } from "./story.js";
+import { isComing, isDropped, patience } from "./story.js";
 import { colour, onTheme } from "./theme.js";
 import { duration, plural, text } from "./format.js";
 
 const KINDS = ["healthy", "slow", "stalled"];
 const CELL_PX = 14;
 const STEP_PX = 18;
+const STROKES = {
+  gone: [[3, 3, 11, 11], [3, 11, 11, 3]],
+  hatched: [[1, 7, 7, 1], [1, 13, 13, 1], [7, 13, 13, 7]],
+  empty: [],
+};
 const LABEL_PX = 64;
 const ROW_GAP_PX = 8;
 
 /** A client's look: `tone` is a colour's name. */
-function look({ kind, connected, silent_seconds }, limit) {
-  if (!connected) {
-    return { shape: "gone", tone: "soft" };
+function look(client, limit) {
+  if (!client.connected) {
+    return { shape: isDropped(client) ? "gone" : "empty", tone: "soft" };
   }
+  const { kind, silent_seconds } = client;
   if (kind === "stalled") {
     return { shape: "hatched", tone: "soft" };
   }
@@ -28,12 +34,16 @@ function words(kind, clients, limit) {
   if (clients.length === 0) {
     return `no ${kind} client`;
   }
-  const gone = clients.filter(({ connected }) => !connected);
+  const gone = clients.filter(isDropped);
+  const coming = clients.filter(isComing).length;
   const silent = Math.max(...clients.map(({ silent_seconds }) => silent_seconds));
-  const codes = [...new Set(gone.map(({ code }) => code).filter((code) => code !== null))];
+  const codes = [...new Set(gone.map(({ code }) => code))];
   const parts = [`${plural(clients.length, `${kind} client`)}`];
   if (gone.length > 0) {
-    parts.push(`${gone.length} dropped${codes.length > 0 ? ` (code ${codes.join(", ")})` : ""}`);
+    parts.push(`${gone.length} dropped (code ${codes.join(", ")})`);
+  }
+  if (coming > 0) {
+    parts.push(`${coming} not connected yet`);
   }
   if (silent >= limit) {
     parts.push(`the longest without a message: ${text(duration(silent))}`);
@@ -119,8 +129,7 @@ export class Crowd {
     }
     ctx.strokeRect(left + 0.75, top + 0.75, CELL_PX - 1.5, CELL_PX - 1.5);
     ctx.beginPath();
-    const lines = shape === "gone" ? [[3, 3, 11, 11], [3, 11, 11, 3]] : [[1, 7, 7, 1], [1, 13, 13, 1], [7, 13, 13, 7]];
-    for (const [fromX, fromY, toX, toY] of lines) {
+    for (const [fromX, fromY, toX, toY] of STROKES[shape]) {
       ctx.moveTo(left + fromX, top + fromY);
       ctx.lineTo(left + toX, top + toY);
     }

@@ -10,12 +10,16 @@ export const patience = ({ rate }) => Math.max(LEAST_PATIENCE_SECONDS, 3 / rate)
 
 const ofKind = (document, kind) => document.clients.filter((client) => client.kind === kind);
 
-/** How many of the healthy clients are connected and get what is published. */
+/** How many of the healthy clients are connected and get what is published; the others count as not served. */
 export function served(document) {
   const limit = patience(document);
   const isServed = ({ connected, silent_seconds }) => connected && silent_seconds < limit;
   return ofKind(document, "healthy").filter(isServed).length;
 }
+
+/** A client that was in, and is out; and one that has not been let in, or whose turn has not come. */
+export const isDropped = ({ connected, code }) => !connected && code !== null;
+export const isComing = ({ connected, code }) => !connected && code === null;
 
 /** Whether nobody who reads receives anything any more. */
 export const isStopped = (document) =>
@@ -30,14 +34,17 @@ function stoppedSentence({ healthy, publishing_seconds, mode }) {
   return `Nobody has received anything for ${since}${why}.`;
 }
 
-function dropped(document, kind) {
-  const clients = ofKind(document, kind);
-  const gone = clients.filter(({ connected }) => !connected).length;
-  return gone === 0 ? null : `${plural(gone, `${kind} client`)} ${gone === 1 ? "was" : "were"} dropped`;
+/** "2 slow clients were dropped": `words` are for one, and for more. */
+function missing(document, kind, isMissing, words) {
+  const number = ofKind(document, kind).filter(isMissing).length;
+  return number === 0 ? [] : [`${plural(number, `${kind} client`)} ${words[number === 1 ? 0 : 1]}`];
 }
 
 function others(document) {
-  const told = ["stalled", "slow"].map((kind) => dropped(document, kind)).filter((sentence) => sentence !== null);
+  const told = ["stalled", "slow", "healthy"].flatMap((kind) => [
+    ...missing(document, kind, isDropped, ["was dropped", "were dropped"]),
+    ...missing(document, kind, isComing, ["is not connected yet", "are not connected yet"]),
+  ]);
   if (told.length > 0) {
     return `; ${told.join(", ")}`;
   }
@@ -62,11 +69,15 @@ export function story(document) {
   if (isStopped(document)) {
     return { tone: "bad", text: stoppedSentence(document) };
   }
-  const { clients, p99_seconds } = document.healthy;
+  const clients = ofKind(document, "healthy").length;
   if (clients === 0) {
     return { tone: "idle", text: "There is no healthy client to look at." };
   }
+  if (document.clients.every(isComing)) {
+    return { tone: "idle", text: "Nobody is connected yet." };
+  }
   const number = served(document);
+  const { p99_seconds } = document.healthy;
   const latency = p99_seconds === null ? "" : `, p99 ${text(duration(p99_seconds))}`;
   const words = `${number} of ${plural(clients, "healthy client")} ${number === 1 ? "is" : "are"} served${latency}`;
   return { tone: number === clients ? "good" : "warn", text: `${words}${others(document)}.` };
