@@ -208,6 +208,25 @@ def test_a_narrow_screen(screen: Screen, staged: Staged, state: str) -> None:
     assert screen.do(f"() => Math.max(...{panels}.map((one) => one.getBoundingClientRect().right))") <= 380
 
 
+def test_nothing_is_stated_before_it_is_known(screen: Screen) -> None:
+    """Before the first document there is no word of nobody and nothing, and no bucket on the heat strip's axis."""
+    with Staged() as staged:
+        screen.page.route("**/stats", lambda route: route.abort())
+        screen.page.goto(staged.url)
+        screen.shows("#connection", "lost")
+        empty = ("#drops-none", "#clients-empty", "#channels-empty", "#closed-empty")
+        assert [screen.is_seen(one) for one in empty] == [False] * 4
+        axis = "([from, to]) => [...document.querySelector('#chart-lag canvas').getContext('2d').getImageData(from, 0, "
+        axis += "to, 120).data].filter((_, index) => index % 4 === 3).some((alpha) => alpha > 0)"
+        assert screen.do(axis, [0, 45]) is False
+        screen.page.unroute("**/stats")
+        staged.tick()
+        staged.tick()
+        screen.until("() => !document.querySelector('#drops-none').hidden")
+        assert [screen.is_seen(one) for one in empty] == [True] * 4
+        screen.until(axis, [0, 45])
+
+
 # ---------------------------------------------------------------------------------------------- rates and percentiles
 
 

@@ -69,6 +69,6 @@ export class Charts {
     const causes = [...past.drops().keys()].sort();
     this.#drops.setSeries(causes.map((name) => ({ label: cause(name), tone: TONES.get(name) ?? OTHER })));
     this.#drops.setData(past.columns(...causes.map((name) => ({ change }) => change && (change.dropsBy[name] ?? 0))));
-    byId("drops-none").hidden = causes.length > 0;
+    byId("drops-none").hidden = causes.length > 0 || past.points.every(({ change }) => change === null);
   }
 }

@@ -38,7 +38,7 @@ const furthest = (cells) => cells.findLastIndex((clients) => clients > 0);
 export class Strip {
   #chart;
   #points = []; // [{from, to, cells}]: seconds since 1970, clients in each bucket
-  #bounds = [0];
+  #bounds = []; // of the rows, in messages; none are known before the first document
   #rows = LEAST_ROWS;
   #most = 10; // clients, at the strong end of the scale
   #limit = null; // messages
@@ -111,6 +111,9 @@ export class Strip {
   }
 
   #labelled() {
+    if (this.#bounds.length === 0) {
+      return [];
+    }
     const every = Math.ceil(this.#rows / MOST_LABELS);
     return Array.from({ length: Math.ceil(this.#rows / every) }, (_, index) => index * every);
   }
