@@ -99,6 +99,9 @@ def test_it_works_under_a_prefix(screen: Screen) -> None:
         screen.shows("#chat-a .log", "connected")
         screen.page.click("text=Disconnect >> nth=0")
         screen.shows("#clients-outcome", "was closed")
+        links = screen.do("() => [...document.querySelectorAll('footer a')].map((one) => one.getAttribute('href'))")
+        assert links == ["stats", "clients", "channels", "static/fanwise.js", "static/uplot/LICENSE"]  # not the docs
+        assert not screen.is_seen("#chat-key")
         screen.assert_clean()
 
 
@@ -516,6 +519,8 @@ def test_a_server_with_a_key(screen: Screen) -> None:
         screen.page.goto(staged.url)
         screen.until("() => document.activeElement.id === 'key'")
         screen.shows("#connection", "waiting for the key")
+        links = ("stats", "clients", "channels")
+        assert [to for to in links if screen.is_seen(f"footer a[href={to}]")] == ["channels"]
         assert screen.page.locator("#key").get_attribute("type") == "password"
         screen.page.keyboard.type("wrong-horse")
         screen.page.keyboard.press("Enter")
@@ -533,6 +538,9 @@ def test_a_server_with_a_key(screen: Screen) -> None:
         screen.open(staged.url)
         screen.shows("#connection", "live")
         assert not screen.is_seen("#key-form")
+        assert not screen.is_seen("footer a[href=stats]")
+        assert "here you can listen only" in screen.text("#chat-key")
+        assert screen.is_seen("#chat-key")
         screen.assert_clean(*EXPECTED)
 
 

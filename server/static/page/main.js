@@ -34,6 +34,13 @@ function draw() {
   showHint();
 }
 
+/** What a browser does without the key, which only scripts can bring, is not offered where there is one. */
+function showKeyed() {
+  document.querySelector(".keyless").hidden = true;
+  byId("chat-key").hidden = false;
+  byId("chat-button").setAttribute("aria-describedby", "chat-key");
+}
+
 function showHint() {
   const { totals, now } = past.newest;
   byId("hint").hidden = totals.connections > 0 || totals.publications > 0 || now.clients > 0;
@@ -42,6 +49,9 @@ function showHint() {
 const feed = new Feed(access, {
   welcomed: async (document) => {
     keyForm.hide();
+    if (access.key !== undefined) {
+      showKeyed();
+    }
     status.server(document.server);
     charts.limits(document.limits);
     tables.forEach((table) => table.show(document));
@@ -54,8 +64,12 @@ const feed = new Feed(access, {
   },
   lists: (document) => tables.forEach((table) => table.show(document)),
   demo: (document) => demo.show(document),
-  link: (state) => status.link(state),
+  link: (state) => {
+    status.link(state);
+    demo.link(state);
+  },
   keyNeeded: (refused) => {
+    showKeyed();
     status.needsKey();
     keyForm.ask(refused);
   },
