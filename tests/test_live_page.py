@@ -582,6 +582,56 @@ def test_the_demo_is_started_and_changed(screen: Screen, staged: Staged) -> None
     screen.assert_clean()
 
 
+def test_enter_applies_and_never_stops(screen: Screen, staged: Staged) -> None:
+    """In a number field: it starts, then changes what runs, once; Stop works whatever stands in the form."""
+    screen.open(staged.url)
+    screen.until("() => !document.querySelector('#demo-here').hidden")
+    staged.demo["status"] = demo()
+    screen.page.press("[name=rate]", "Enter")
+    screen.shows("#demo-button", "Stop")
+    screen.page.fill("[name=rate]", "30")
+    screen.page.press("[name=rate]", "Enter")
+    staged.wait(lambda: len(staged.asked) > 1)
+    screen.page.fill("[name=clients]", "0")
+    screen.page.press("[name=clients]", "Enter")
+    screen.page.click("#demo-button")
+    staged.wait(lambda: staged.asked[-1][0] == "DELETE")
+    asked = {"mode": "fanwise", "clients": 50, "slow": 2, "stalled": 1, "rate": 20, "size": 4096}
+    assert staged.asked == [("PUT", "demo", asked), ("PUT", "demo", {**asked, "rate": 30}), ("DELETE", "demo", None)]
+
+
+def test_the_form_keeps_to_what_the_server_allows(screen: Screen, staged: Staged) -> None:
+    """Where it allows fewer clients than the form begins with, Start starts all the same."""
+    staged.demo["max_clients"] = 2
+    screen.open(staged.url)
+    screen.until("() => !document.querySelector('#demo-here').hidden")
+    assert [screen.page.get_attribute(f"[name={name}]", "max") for name in ("clients", "slow", "stalled")] == ["2"] * 3
+    staged.demo["status"] = demo(healthy=0, slow=1, stalled=1)
+    screen.page.click("#demo-button")
+    screen.shows("#demo-button", "Stop")
+    ((_, _, asked),) = staged.asked
+    assert {name: asked[name] for name in ("clients", "slow", "stalled")} == {"clients": 2, "slow": 1, "stalled": 1}
+
+
+def test_the_form_follows_what_others_change(screen: Screen, staged: Staged) -> None:
+    """All of it, but for what somebody is typing."""
+    staged.demo["status"] = demo()
+    screen.open(staged.url)
+    screen.shows("#demo-button", "Stop")
+    value = "(value) => document.querySelector('[name=rate]').value === value"
+    screen.until(value, "20")
+    screen.page.focus("#demo-button")
+    staged.play(demo("tutorial", healthy=9, rate=40))
+    screen.until(value, "40")
+    assert (screen.page.input_value("[name=clients]"), screen.page.is_checked("[value=tutorial]")) == ("9", True)
+    screen.page.focus("[name=rate]")
+    screen.page.keyboard.type("1")
+    typed = screen.page.input_value("[name=rate]")
+    staged.play(demo(healthy=3, rate=60))
+    screen.shows("#demo-story", "3 of 3")
+    assert screen.page.input_value("[name=rate]") == typed != "60"
+
+
 def test_what_the_demo_cannot_do(screen: Screen, staged: Staged) -> None:
     """Numbers that make no sense are not asked for; what the server refuses is said."""
     screen.open(staged.url)
@@ -634,9 +684,14 @@ def test_a_demo_that_is_gone(screen: Screen) -> None:
         before.play(demo("tutorial"))
         screen.shows("#demo-button", "Stop")
         assert screen.page.is_checked("[value=tutorial]")
+    screen.shows("#demo-story", "The server is away: this is how the demo went last.")
+    assert screen.page.get_attribute("#demo-story", "class") == "story idle"
+    screen.page.click("#demo-button")
+    screen.shows("#demo-problem", "The server could not be reached.")
     with Staged(port=before.port):
         screen.shows("#demo-button", "Start")
         assert not screen.is_seen("#demo-show")
+        assert screen.text("#demo-problem") == ""
 
 
 def stopped(seconds: float) -> dict[str, Any]:
@@ -923,6 +978,9 @@ def test_the_demos_modes_differ(screen: Screen, serve: Serve) -> None:
     screen.page.check("#demo-form [value=tutorial]")
     screen.page.click("#demo-button")
     screen.shows("#demo-story", "the publisher waits for one client that does not read")
+    screen.until(
+        "async () => (await (await fetch('demo')).json()).status.healthy.p99_seconds > 1"
+    )  # nothing in a second
     stopped = demo_news(server)
     assert stopped["healthy"]["silent_seconds"] > 1
     assert stopped["publishing_seconds"] > 1
