@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from .processes import ServerProcess
+
+COMMAND = ("-m", "server", "serve", "--port", "{port}")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -28,3 +40,26 @@ def server_process() -> Iterator[Callable[..., ServerProcess]]:
     yield start
     for process in running:
         process.close()
+
+
+@pytest.fixture
+def serve(server_process: Callable[..., ServerProcess]) -> Callable[..., ServerProcess]:
+    """Starts a server that goes through something: `serve(port)`."""
+
+    def start(port: int | None = None, **environ: str) -> ServerProcess:
+        return server_process(*COMMAND, port=port, FANWISE_DRAIN_SECONDS="1", **environ)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium without a window."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium here: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
+        yield browser
+        browser.close()

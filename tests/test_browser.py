@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from typing import Any
@@ -11,33 +10,12 @@ import orjson
 import pytest
 
 from .browser import Connection, Peer, Proxy, Tab
+from .conftest import COMMAND
 from .processes import ServerProcess
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium")
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NEVER_MS = 1e15  # a ceiling of the backoff under which no attempt comes by itself within a test
-COMMAND = ("-m", "server", "serve", "--port", "{port}")
+
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "sse"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -47,16 +25,6 @@ def tab(browser: Any) -> Iterator[Tab]:
 
 
 Serve = Callable[..., ServerProcess]
-
-
-@pytest.fixture
-def serve(server_process: Callable[..., ServerProcess]) -> Serve:
-    """Starts a server that goes through something: `serve(port)`."""
-
-    def start(port: int | None = None, **environ: str) -> ServerProcess:
-        return server_process(*COMMAND, port=port, FANWISE_DRAIN_SECONDS="1", **environ)
-
-    return start
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,13 +19,6 @@ from .processes import ROOT, ServerProcess, clean_environ
 from .screen import CONTRASTS, Screen
 from .staged import NOON, Staged, channel, client, demo, gone
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
-
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium")
-
-QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-COMMAND = ("-m", "server", "serve", "--port", "{port}")
 HOSTILE = "<img src=x onerror='window.hacked = true'><script>window.hacked = true</script>\u202e&amp;"
 ANY_NAME = re.compile(r"\S")
 NOTHING = "\N{EN DASH}"
@@ -37,14 +29,6 @@ HIDE = """(hidden) => {
 }"""
 # A server that is away, refuses a key or offers no demo is an error to the browser, which says so itself.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -920,14 +904,6 @@ def test_the_first_minute(screen: Screen, staged: Staged) -> None:
 
 
 Serve = Callable[..., ServerProcess]
-
-
-@pytest.fixture
-def serve(server_process: Callable[..., ServerProcess]) -> Serve:
-    def start(port: int | None = None, **environ: str) -> ServerProcess:
-        return server_process(*COMMAND, port=port, FANWISE_DRAIN_SECONDS="1", **environ)
-
-    return start
 
 
 def address(server: ServerProcess) -> str:
