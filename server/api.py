@@ -160,12 +160,17 @@ def json_response(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
+def check_origin(connection: HTTPConnection, access: Access) -> None:
+    """Raises ApiError if the page that the request, or the handshake, comes from is of another host."""
+    if not access.allows_origin(connection):
+        raise ApiError(403, "bad_origin", ORIGIN_REFUSED)
+
+
 def origin_guard(access: Access) -> params.Depends:
     """A dependency: pages of other hosts are refused."""
 
     def check(request: Request) -> None:
-        if not access.allows_origin(request):
-            raise ApiError(403, "bad_origin", ORIGIN_REFUSED)
+        check_origin(request, access)
 
     return params.Depends(check)
 

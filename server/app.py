@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .access import Access
 from .embedding import FastAPIBroadcaster
+from .messages import SERVER_VERSION
 from .routes import build_router
 from .settings import Settings, load_settings
 
@@ -42,7 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         memory_bytes=settings.memory_bytes,
         ready_lag_seconds=settings.ready_lag_seconds,
     )
-    app = FastAPI(title="Fanwise", version=version("fanwise"), description=DESCRIPTION)
+    app = FastAPI(title="Fanwise", version=SERVER_VERSION, description=DESCRIPTION)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from .access import KEY_SUBPROTOCOL
 from .messages import (
+    SERVER_VERSION,
     SUBPROTOCOL,
     Error,
     GapMessage,
@@ -63,7 +63,7 @@ def describe(*, host: str, secure: bool, default_channel: str, template: str) ->
         "asyncapi": VERSION,
         "info": {
             "title": "Fanwise",
-            "version": version("fanwise"),
+            "version": SERVER_VERSION,
             "description": f"WebSocket fan-out. A connection ends with one of these codes: {_close_codes()}.",
         },
         "defaultContentType": "application/json",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from importlib.metadata import version
 from typing import Any, assert_never
 
 import orjson
@@ -18,7 +17,7 @@ from .errors import (
     MessageTooBigError,
     PayloadError,
 )
-from .messages import ErrorCode, OpError, Publish, Subscribe, Unsubscribe, parse_op
+from .messages import SERVER_VERSION, ErrorCode, OpError, Publish, Subscribe, Unsubscribe, parse_op
 from .publication import Position
 from .writer import Client
 
@@ -30,7 +29,6 @@ CODES: dict[type[Exception], ErrorCode] = {
     MessageTooBigError: "too_big",
     PayloadError: "wrong_type",
 }
-_VERSION = version("fanwise")  # read from a file
 
 
 def decode_data(data: Any, encoding: str | None) -> Any:
@@ -70,7 +68,7 @@ class Conversation:
         self._tell(
             op="welcome",
             client=self._client.id,
-            version=_VERSION,
+            version=SERVER_VERSION,
             max_message_bytes=self._broadcaster.max_message_bytes,
             max_subscriptions=self._max_subscriptions,
         )

@@ -19,14 +19,12 @@ from starlette.websockets import WebSocket
 from .access import Access
 from .api import (
     KEY_REFUSED,
-    ORIGIN_REFUSED,
     ApiError,
+    check_origin,
     errors,
     json_response,
     key_guards,
-    log_refusal,
     make_router,
-    translate,
 )
 from .broadcaster import Broadcaster
 from .conversation import Conversation
@@ -35,7 +33,7 @@ from .errors import DrainingError, FullError
 from .events import Event, log
 from .messages import SUBPROTOCOL
 from .report import Report, Reporter
-from .websocket import connect, refuse
+from .websocket import connect, turn_away
 from .writer import Client
 
 STATS: Final = "stats"  # a summary each second
@@ -103,18 +101,14 @@ class Live:
     async def serve(self, websocket: WebSocket) -> None:
         """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
         try:
-            if not self._access.allows_origin(websocket):
-                raise ApiError(403, "bad_origin", ORIGIN_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+            check_origin(websocket, self._access)
             if not self._access.holds_key(websocket):
-                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - as above
+                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
             if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
                 raise ApiError(400, "bad_request", _ONLY)  # noqa: TRY301 - as above
             await self._talk(websocket)
         except (ApiError, FullError, DrainingError) as error:
-            answer = translate(error)
-            self._reject(answer.code)
-            log_refusal(websocket, answer.code)
-            await refuse(websocket, answer.status, str(error), headers=answer.headers)
+            await turn_away(websocket, error, self._reject)
 
     async def _talk(self, websocket: WebSocket) -> None:
         async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:

@@ -6,6 +6,7 @@ hold it against them. `asyncapi` describes the dialect with them.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated, Any, Literal, TypeAlias
 
 import orjson
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from .errors import FanwiseError
 
 SUBPROTOCOL = "fanwise.v1"
+SERVER_VERSION = version("fanwise")  # read from a file, which takes a quarter of a millisecond
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
 
 Channel: TypeAlias = Annotated[

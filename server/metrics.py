@@ -6,7 +6,6 @@ All labels come from closed sets, so that the number of series is the same for o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +15,9 @@ from starlette.responses import Response
 from .access import Access
 from .api import ApiError, errors, key_guards, make_router
 from .broadcaster import Broadcaster
+from .messages import SERVER_VERSION
 from .tally import Histogram, name_of
-from .vitals import read_vitals
+from .vitals import Vitals, read_vitals
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -45,20 +45,22 @@ class Collector:
     """
 
     def __init__(self, broadcaster: Broadcaster) -> None:
+        from prometheus_client import core  # noqa: PLC0415 - an extra
+
         self._broadcaster = broadcaster
+        self._core = core
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are now. O(series)."""
-        yield from self._gauges()
-        yield from self._counters()
+        vitals = read_vitals()
+        yield from self._gauges(vitals)
+        yield from self._counters(vitals)
         yield from self._labelled()
         yield from self._histograms()
 
-    def _gauges(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415 - an extra
-
-        outline, vitals = self._broadcaster.outline(), read_vitals()
-        yield InfoMetricFamily("fanwise", "which server this is", {"version": version("fanwise")})
+    def _gauges(self, vitals: Vitals) -> Iterator[Metric]:
+        outline = self._broadcaster.outline()
+        yield self._core.InfoMetricFamily("fanwise", "which server this is", {"version": SERVER_VERSION})
         for name, text, value in [
             ("clients", "clients that are connected", outline.clients),
             ("clients_behind", "clients that are not up to date", outline.behind),
@@ -70,37 +72,33 @@ class Collector:
             ("resident_memory_bytes", "memory of the process", vitals.rss_bytes),
             ("open_descriptors", "file descriptors of the process; NaN where nobody counts them", vitals.descriptors),
         ]:
-            yield GaugeMetricFamily(f"fanwise_{name}", text, float("nan") if value is None else value)
+            yield self._core.GaugeMetricFamily(f"fanwise_{name}", text, float("nan") if value is None else value)
 
-    def _counters(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - an extra
-
+    def _counters(self, vitals: Vitals) -> Iterator[Metric]:
         tally = self._broadcaster.tally
         for name, text, value in [
             ("connections", "clients that were taken in", tally.connections),
             ("publications", "publications that were appended to a log", tally.publications),
             ("deliveries", "publications given to a client's socket or transport", tally.deliveries),
             ("delivered_bytes", "their bytes on the wire", tally.delivered_bytes),
-            ("cpu_seconds", "CPU time of the process", read_vitals().cpu_seconds),
+            ("cpu_seconds", "CPU time of the process", vitals.cpu_seconds),
         ]:
-            yield CounterMetricFamily(f"fanwise_{name}", text, value)
+            yield self._core.CounterMetricFamily(f"fanwise_{name}", text, value)
 
     def _labelled(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - an extra
-
         tally = self._broadcaster.tally
-        dropped = CounterMetricFamily(
+        dropped = self._core.CounterMetricFamily(
             "fanwise_dropped", "publications that clients were not given, by cause", labels=["cause"]
         )
         for cause, count in tally.dropped.items():
             dropped.add_metric([cause], count)
-        gaps = CounterMetricFamily("fanwise_gaps", "gaps that clients were told of", labels=["reason"])
+        gaps = self._core.CounterMetricFamily("fanwise_gaps", "gaps that clients were told of", labels=["reason"])
         for reason, count in tally.gaps.items():
             gaps.add_metric([reason.value], count)
-        closed = CounterMetricFamily("fanwise_closed", "connections that ended", labels=["reason", "code"])
+        closed = self._core.CounterMetricFamily("fanwise_closed", "connections that ended", labels=["reason", "code"])
         for ending, count in tally.closed.items():
             closed.add_metric([name_of(ending), str(ending.code)], count)
-        rejected = CounterMetricFamily(
+        rejected = self._core.CounterMetricFamily(
             "fanwise_rejected", "connections, requests and operations that were refused", labels=["reason"]
         )
         for code, count in tally.rejected.items():
@@ -108,14 +106,14 @@ class Collector:
         yield from (dropped, gaps, closed, rejected)
 
     def _histograms(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeHistogramMetricFamily, HistogramMetricFamily  # noqa: PLC0415 - an extra
-
         tally = self._broadcaster.tally
         for name, histogram in tally.histograms().items():
             if name in HISTOGRAMS:
-                yield HistogramMetricFamily(*HISTOGRAMS[name], buckets=_cumulative(histogram), sum_value=histogram.sum)
+                yield self._core.HistogramMetricFamily(
+                    *HISTOGRAMS[name], buckets=_cumulative(histogram), sum_value=histogram.sum
+                )
         peak = tally.peak_lag
-        yield GaugeHistogramMetricFamily(*PEAK_LAG, buckets=_cumulative(peak), gsum_value=peak.sum)
+        yield self._core.GaugeHistogramMetricFamily(*PEAK_LAG, buckets=_cumulative(peak), gsum_value=peak.sum)
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:

@@ -111,9 +111,8 @@ class Publisher:
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        now = (
-            time.monotonic()
-        )  # an event loop's own clock may stand still during a turn, and ages are counted from here
+        # An event loop's own clock may stand still during a turn, and ages are counted from here.
+        now = time.monotonic()
         place = hub.channel(channel, time=now)
         if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
             sweeper.flush(place)

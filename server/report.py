@@ -10,13 +10,13 @@ import gc
 import os
 import platform
 import time
-from importlib.metadata import version
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .broadcaster import Broadcaster
 from .inspection import ChannelInfo, ClientInfo, ClosedInfo, closed_info
+from .messages import SERVER_VERSION
 from .statistics import ClientStatistics, describe_channel
 from .tally import Histogram, name_of
 from .vitals import read_vitals
@@ -177,7 +177,7 @@ class Reporter:
         """A `Report`."""
         lists = await self.lists()
         server = {
-            "version": version("fanwise"),
+            "version": SERVER_VERSION,
             "python": platform.python_version(),
             "pid": os.getpid(),
             "loop": "uvloop" if "uvloop" in type(asyncio.get_running_loop()).__module__ else "asyncio",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from .access import Access
-from .api import COME_BACK, KEY_REFUSED, ORIGIN_REFUSED, ApiError, log_refusal, translate
+from .api import COME_BACK, KEY_REFUSED, ApiError, check_origin
 from .assets import add_static
 from .asyncapi import asyncapi_routes
 from .broadcaster import Broadcaster
@@ -29,7 +29,7 @@ from .page import page_routes
 from .publishing import publishing_routes
 from .reasons import CloseReason
 from .sse import sse_routes
-from .websocket import connect, refuse
+from .websocket import connect, turn_away
 
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
@@ -71,19 +71,15 @@ class Speaker:
         """One client, from its handshake to its end."""
         holds_key = self._access.holds_key(websocket)
         try:
-            if not self._access.allows_origin(websocket):
-                raise ApiError(403, "bad_origin", ORIGIN_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+            check_origin(websocket, self._access)
             if holds_key is False:
-                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - as above
+                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
             if SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
                 await self._json(websocket, may_publish=bool(holds_key))
             else:
                 await self._plain(websocket, may_publish=bool(holds_key))
         except (ApiError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
-            answer = translate(error)
-            self._broadcaster.tally.reject(answer.code)
-            log_refusal(websocket, answer.code)
-            await refuse(websocket, answer.status, str(error), headers=answer.headers)
+            await turn_away(websocket, error, self._broadcaster.tally.reject)
 
     async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
         """What a client sends goes to all clients of its channel, itself included."""

@@ -11,7 +11,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from types import FrameType
 from typing import Any
 
@@ -23,6 +22,7 @@ from .broadcaster import Broadcaster
 from .errors import SettingsError
 from .events import Event, log
 from .logs import log_config, take_over, tell_left_out
+from .messages import SERVER_VERSION
 from .protocol import FanwiseProtocol
 from .settings import Settings, flag, variable
 from .sockets import SocketOptions
@@ -159,7 +159,7 @@ def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
     names = set(Event.STARTED.fields) & set(Settings.model_fields)
     return {
         **settings.model_dump(include=names),
-        "version": version("fanwise"),
+        "version": SERVER_VERSION,
         "url": f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}",
         "publishing": "key" if settings.api_key else "open",
         "descriptors": fd_limit,

@@ -9,10 +9,11 @@ from functools import cache
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketState
 
+from .api import log_refusal, translate
 from .asgi import AsgiConnection
 from .broadcaster import Broadcaster
 from .dialect import PLAIN, Dialect
-from .errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
+from .errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FanwiseError, FullError
 from .events import Event, log
 from .publication import Position, check_channel_name
 from .reasons import CloseReason
@@ -78,6 +79,14 @@ def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
 def hint_at_the_fast_path() -> None:
     """Logs, at its first call, how to get the fast path."""
     log(Event.SLOW_PATH)
+
+
+async def turn_away(websocket: WebSocket, error: FanwiseError, reject: Callable[[str], None]) -> None:
+    """Refuses the handshake because of one of our own errors: counted with `reject`, logged, and told."""
+    answer = translate(error)
+    reject(answer.code)
+    log_refusal(websocket, answer.code)
+    await refuse(websocket, answer.status, str(error), headers=answer.headers)
 
 
 async def refuse(websocket: WebSocket, status: int, text: str, *, headers: Mapping[str, str] | None = None) -> None:
