@@ -13,6 +13,7 @@ from websockets.frames import Frame, Opcode
 from server.channel import Channel
 from server.encoding import join, plain_frame
 from server.hub import Hub
+from server.lease import Lease
 from server.publication import Kind
 from server.queue import Queue
 from server.sweep import Sweeper
@@ -22,6 +23,8 @@ PAYLOAD = b"Message: " + b"x" * 128
 
 class NoMember:
     """A `group.Member` for descriptors that are never full."""
+
+    lease = None
 
     def write(self, data: bytes) -> None:
         raise AssertionError
@@ -51,7 +54,7 @@ class Scene:
         self.sweeper = Sweeper(self.loop, slice_bytes=262_144, sweep_seconds=sweep_seconds)
         group, member = self.channel.group(plain_frame), NoMember()
         for fd in fds:
-            group.join(self.hub.subscribe(self.channel).queue, member, fd=fd)
+            group.join(self.hub.subscribe(self.channel).queue, member, lease=Lease(fd))
 
     def append(self, count: int) -> None:
         for _ in range(count):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from server.broadcaster import Broadcaster
 from server.channel import Channel
 from server.dialect import PLAIN, Dialect
+from server.lease import Lease
 from server.publication import Position
 from server.reasons import CloseReason
 from server.sink import Message, SinkOwner, Source
@@ -106,7 +107,7 @@ class TakesAll:
     taken = 0
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = fd
+        self.lease = Lease(fd)
         self.writes = 0
         self._owner: SinkOwner | None = None
 
@@ -132,6 +133,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self._end, self.fd = os.pipe2(os.O_NONBLOCK)
+        self.lease = Lease(self.fd)
         fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
         self._buffer = b""
         self.taken = 0

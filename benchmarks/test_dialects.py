@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from server.dialect import JSON, PLAIN, SSE, SSE_JSON, Dialect
+from server.lease import Lease
 from server.messages import Op, parse_op
 
 from .gates.scenarios import Step, dialects
@@ -32,7 +33,7 @@ def test_publish_and_sweep(
         channel = place.broadcaster._hub.channel("lobby", time=0.0)
         member, group = place.enter(TakesAll(fds[0]), dialect=dialect), channel.group(dialect.encode)
         for fd in fds[1:]:  # ready at once: handing 10,000 clients in is not what is measured
-            group.join(place.broadcaster._hub.subscribe(channel).queue, member, fd=fd)
+            group.join(place.broadcaster._hub.subscribe(channel).queue, member, lease=Lease(fd))
         text = PAYLOAD.decode()
 
         def run() -> None:
@@ -43,7 +44,7 @@ def test_publish_and_sweep(
         assert channel.deliveries == clients * channel.log.head
         for fd, (queue, _) in [pair for cohort in group for pair in cohort.by_fd.items()]:
             if fd != fds[0]:
-                group.leave(queue, fd=fd)
+                group.leave(queue, lease=Lease(fd))
 
 
 @pytest.mark.parametrize("way", ["orjson, then checked", "json, then checked", "pydantic alone"])

@@ -10,6 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from server.broadcaster import Broadcaster
 from server.encoding import plain_frame
+from server.lease import Lease
 
 from .scene import PAYLOAD, NoMember
 
@@ -32,7 +33,7 @@ def test_publish_nowait(
             for fd in descriptors(clients):
                 queue = broadcaster._hub.subscribe(place).queue
                 if not paused:
-                    place.group(plain_frame).join(queue, NoMember(), fd=fd)
+                    place.group(plain_frame).join(queue, NoMember(), lease=Lease(fd))
             return broadcaster
 
         broadcaster = runner.run(start())

@@ -19,6 +19,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     assets, page        static/: the browser client, and the live page at `/`
     websocket, asgi     a WebSocket becomes a client; the fallback over plain ASGI
     protocol, streaming the protocol classes for uvicorn, the fast path; connection: what they offer
+    leased_transport    a transport, and the right to write to its socket; request_cutter: one request at a time
     broadcaster         the service: hub + event loop; every task is created here
     publisher, roster   its two halves: what is published, who is here and who has to go
     statistics          its third: how things stand; subscribing: a client is put onto a channel
@@ -37,7 +38,7 @@ One log per channel, one cursor per client. The map, from the top; imports only 
     channel, dialect    a log with the queues onto it; what a kind of client is told, in which words
     group               a channel's ready clients, in cohorts that share a cursor
     tally               what is counted
-    queue               a client's window onto a log
+    queue               a client's window onto a log; lease: who may write to a descriptor, and for how long
     log                 a channel's retained publications
     encoding            how a publication becomes bytes
     publication, reasons, errors; client_errors: what the Python client raises

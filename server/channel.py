@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .group import Member, ReadyGroup
+from .lease import Lease
 from .log import Log
 from .publication import Encoding
 from .queue import Batch, Gap, Queue
@@ -145,21 +146,25 @@ class Subscription(NamedTuple):
 class Subscriptions(dict[str, Subscription]):
     """A client's places, by the name of the channel."""
 
-    def join(self, member: Member, *, encoding: Encoding, fd: int | None) -> None:
+    def join(self, member: Member, *, encoding: Encoding, lease: Lease) -> None:
         """Takes `member` into the ready groups of its channels. O(channels)."""
         for channel, queue in self.values():
-            channel.group(encoding).join(queue, member, fd=fd)
+            channel.group(encoding).join(queue, member, lease=lease)
 
     def sleep(self, wake: Callable[[], None]) -> None:
         """Has sweeps of its channels call `wake`. O(channels)."""
         for channel, queue in self.values():
             channel.sleepers[queue] = wake
 
-    def leave(self, *, encoding: Encoding, fd: int | None) -> None:
-        """The way back from both. O(channels)."""
+    def leave(self, *, encoding: Encoding, lease: Lease) -> None:
+        """Lets the client go from the ready groups of its channels. O(channels)."""
+        for channel, queue in self.values():
+            channel.group(encoding).leave(queue, lease=lease)
+
+    def awake(self) -> None:
+        """Has sweeps of its channels call nobody any more. O(channels)."""
         for channel, queue in self.values():
             channel.sleepers.pop(queue, None)
-            channel.group(encoding).leave(queue, fd=fd)
 
     def take(self, *, max_bytes: int) -> tuple[Subscription, Batch] | None:
         """The next publications, about `max_bytes` of payload, of a channel on which the client is behind.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
 from websockets.frames import Frame, Opcode
 
 from .inbox import Inbox
+from .lease import Lease
+from .leased_transport import LeasedTransport
 from .reasons import CloseReason
 from .sink import Message, SinkOwner
 from .sockets import unanswered_seconds
@@ -17,7 +18,7 @@ from .sockets import unanswered_seconds
 class SocketProtocol(Protocol):
     """What a connection asks of the protocol class."""
 
-    transport: asyncio.Transport
+    transport: LeasedTransport
 
     def listen(self) -> Inbox:
         """An inbox for all messages that the application has not read."""
@@ -29,13 +30,13 @@ class SocketProtocol(Protocol):
 class SocketConnection:
     """A `sink.Connection` over the transport of a protocol. Owns what is known of the transport's buffer."""
 
-    __slots__ = ("_owner", "_paused", "_protocol", "fd", "taken")
+    __slots__ = ("_owner", "_paused", "_protocol", "lease", "taken")
 
-    def __init__(self, protocol: SocketProtocol) -> None:
-        self._protocol: SocketProtocol | None = protocol  # None when nothing can be written any more
+    def __init__(self, protocol: SocketProtocol | None, lease: Lease) -> None:
+        self._protocol = protocol  # None when nothing can be written any more
         self._owner: SinkOwner | None = None
         self._paused = False
-        self.fd: int | None = None
+        self.lease = lease
         self.taken = 0
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 from .encoding import join
+from .lease import Lease
 from .log import Log
 from .publication import Encoding
 from .queue import Queue, SharedCursor
@@ -19,6 +20,10 @@ from .reasons import CloseReason
 
 class Member(Protocol):
     """What a sweep may call on a client that is in a ready group."""
+
+    @property
+    def lease(self) -> Lease | None:
+        """Its right to write to its socket; None where the sink takes no bytes."""
 
     def write(self, data: bytes) -> None:
         """Writes a slice through the client's transport, whole: for clients without a file descriptor."""
@@ -83,8 +88,13 @@ class ReadyGroup:
         """The cohorts; they may come and go between two steps only if the iteration is started again."""
         return iter(self._cohorts)
 
-    def join(self, queue: Queue, member: Member, *, fd: int | None) -> None:
-        """Takes in a client whose transport is open and empty. It goes on from where its queue stands. O(1)."""
+    def join(self, queue: Queue, member: Member, *, lease: Lease) -> None:
+        """Takes in a client whose transport is open and empty. It goes on from where its queue stands. O(1).
+
+        Raises:
+            AssertionError: Its lease has ended.
+        """
+        fd = lease.hold()
         last = self._cohorts[-1] if self._cohorts else None
         if last is None or last.cursor != queue.cursor or len(last) >= self._cohort_clients:
             last = Cohort(queue.cursor)
@@ -96,15 +106,16 @@ class ReadyGroup:
         else:
             last.by_fd[fd] = (queue, member)
 
-    def leave(self, queue: Queue, *, fd: int | None) -> None:
+    def leave(self, queue: Queue, *, lease: Lease) -> None:
         """Lets a client go; its queue stands where its cohort stood. O(1)."""
         cohort = queue.shared
         if not isinstance(cohort, Cohort):
             return
-        if fd is None:
+        lease.holders -= 1
+        if lease.descriptor is None:
             del cohort.by_queue[queue]
         else:
-            del cohort.by_fd[fd]
+            del cohort.by_fd[lease.descriptor]
         self._members -= 1
         queue.unfollow()
 

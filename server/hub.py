@@ -163,7 +163,7 @@ class Hub:
         if channel.queues:
             return
         channel.mark_swept(channel.log.head)
-        channel.groups.clear()
+        channel.groups = {}  # a new one: a sweep may be going over the old one, whose client it is that was broken
         self._rest(channel, time)
 
     def trim(self, time: float) -> None:

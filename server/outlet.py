@@ -35,7 +35,7 @@ class Outlet:
     A direct sink takes everything at once. For the others what is told waits here, and the writer task sends it.
 
     Attributes:
-        fd: The socket's file descriptor, where sweeps may write to it.
+        lease: The right to write to the socket beside the sink; None where that takes no bytes.
         direct: The sink, if it takes bytes synchronously.
     """
 
@@ -43,7 +43,7 @@ class Outlet:
         self.sink = sink
         self.dialect = dialect
         self.direct = sink if isinstance(sink, DirectSink) else None
-        self.fd = self.direct.fd if self.direct else None
+        self.lease = self.direct.lease if self.direct else None
         self._told: list[bytes] = []
         self._told_bytes = 0
         self._sending: anyio.CancelScope | None = None
@@ -58,9 +58,9 @@ class Outlet:
     @property
     def path(self) -> str:
         """How bytes get to the peer: "direct" to its socket, through the "transport", or over plain "asgi"."""
-        if self.direct is None:
+        if self.lease is None:
             return "asgi"
-        return "transport" if self.fd is None else "direct"
+        return "transport" if self.lease.descriptor is None else "direct"
 
     @property
     def held_up(self) -> bool:

@@ -4,17 +4,19 @@ It keeps all of uvicorn's WebSocket implementation and adds what a fan-out needs
 application as `scope["extensions"]["fanwise"]`, tells its client when the transport's buffer stops and starts being
 empty, and hands incoming messages over without a task switch or a system call for each.
 
-Writing to a socket beside its transport is safe under one invariant: a client is in a ready group exactly while its
-transport is open and has nothing buffered. With a high-water mark of 0 the event loop keeps the books: whatever is
+Writing to a socket beside its transport is safe under two invariants. A client is in a ready group exactly while its
+transport is open and has nothing buffered: with a high-water mark of 0 the event loop keeps the books, and whatever is
 buffered by whomever (a rest of ours, uvicorn's ping, pong or close) calls `pause_writing` at once, which leaves the
-groups, and `resume_writing` means empty. `connection_lost` comes before the descriptor is closed, on uvloop and on
-asyncio alike, so no group ever holds the number of a descriptor that may have been given to somebody else.
+groups, while `resume_writing` means empty. And a client is in a ready group only while it has a lease of its descriptor
+(`leased_transport`): it ends with whatever takes the transport away, and `connection_lost` comes before the descriptor
+is closed, on uvloop and on asyncio alike, so no group ever holds a number that may have been given to somebody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -27,6 +29,7 @@ from websockets.protocol import State
 from .connection import SocketConnection
 from .framing import BINARY, OTHER, TEXT, FrameCutter
 from .inbox import Inbox
+from .leased_transport import LeasedTransport
 from .reasons import CloseReason
 from .scrubbing import CONNECTION_LOGGER, hide_query_string
 from .sink import EXTENSION
@@ -47,10 +50,12 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_SECONDS
-        self.sink = SocketConnection(self)
+        self.sink: SocketConnection  # from `connection_made` on
+        self.transport: LeasedTransport
         self._inbox: Inbox | None = None
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
         self._pinged_at = 0.0
         # What becomes of single connections has a logger of its own, which can be told to be silent. At no level does
         # websockets log each frame and header in it: headers carry keys, and there is nothing per message.
@@ -58,23 +63,26 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
         self.conn.debug = False
 
-    # Life of the transport. Whatever may have closed it is followed by `_look`, in the same turn.
+    # Life of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Makes the transport report every buffered byte."""
-        transport = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
-        sock = transport.get_extra_info("socket")
-        self.socket_options.apply(sock)
-        if transport.get_extra_info("sslcontext") is None:
-            transport.set_write_buffer_limits(high=0)
-            self.sink.fd = sock.fileno()
-        else:
-            transport.set_write_buffer_limits(high=1, low=0)  # TLS pauses at this mark, plain transports above theirs
-        super().connection_made(transport)
+        """Takes the lease of the socket, and makes the transport report every buffered byte."""
+        # uvloop's transports do not inherit from asyncio's.
+        own = cast("asyncio.Transport", transport)
+        leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
+        leased.report_every_byte()
+        self.socket_options.apply(leased.get_extra_info("socket"))
+        self.sink = SocketConnection(self, leased.lease)
+        super().connection_made(leased)
+
+    def _lease_ended(self) -> None:
+        """Leaves the ready groups: the transport closes, or is another protocol's."""
+        self._closing(self._reason())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         self.sink.ended(lost_reason(exc) or self._reason())
+        self.transport.lease.end()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         if self._inbox is not None:
@@ -101,14 +109,13 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
                 super().data_received(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
-            self._look()
             if self.transport.is_closing():
                 return  # what comes after the end does not count
 
     def eof_received(self) -> None:
         """The peer will send no more: the transport closes itself."""
         super().eof_received()
-        self._closing(CloseReason.LOST)
+        self.transport.lease.end()
 
     def shutdown(self) -> None:
         """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
@@ -116,8 +123,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
         if self.handshake_complete and self.conn.state is not State.OPEN:
             self.close_sent = True  # the peer was first: uvicorn must not send a close frame of its own
-        super().shutdown()
         self._closing(CloseReason.SHUTDOWN)
+        super().shutdown()
 
     def keepalive_timeout(self) -> None:
         """No pong has come in time: the end, unless it could not come.
@@ -137,10 +144,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True  # by an HTTP answer; uvicorn would log its absence as an error
-        self._look()
-
-    def _look(self) -> None:
-        if self.close_sent or self.transport.is_closing():
+        if self.close_sent:  # nothing may follow it, although the transport is open
             self._closing(self._reason())
 
     def _reason(self) -> CloseReason:
@@ -156,10 +160,11 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if self.disconnected:
             return
         end = self.loop.time() + self.close_timeout
-        if self._abort_timer is not None and self._abort_timer.when() <= end:
+        if self._abort_at <= end:
             return
         if self._abort_timer is not None:
             self._abort_timer.cancel()
+        self._abort_at = end
         self._abort_timer = self.loop.call_at(end, self.transport.abort)
 
     # What the sink asks for.

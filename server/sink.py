@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from .lease import Lease
 from .reasons import CloseReason
 
 EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a `Connection`
@@ -69,8 +70,8 @@ class DirectSink(Sink, Protocol):
     """A sink that also takes bytes, synchronously: a sweep can write to it without waking its client's writer task."""
 
     @property
-    def fd(self) -> int | None:
-        """The socket's file descriptor, to be written to while `writable`; None where only `write` may be used."""
+    def lease(self) -> Lease:
+        """The right to write to the socket beside `write`, while `writable`. It ends before the sink does."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Writes or buffers all of `data`; what it could not write at once makes it not `writable`. Never raises."""

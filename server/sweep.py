@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import random
 import time
 from collections.abc import Callable, Iterable
 from os import write as os_write
@@ -20,6 +22,7 @@ from .tally import Tally
 
 # Stand for the number of bytes taken, where the socket answered with an error; the second: the kernel gave the peer up.
 BROKEN, TIMED_OUT = -1, -2
+_SAMPLE = 8  # descriptors of a cohort that are looked at before each write, in the event loop's debug mode
 
 
 def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
@@ -48,6 +51,7 @@ class Sweeper:
     Args:
         slice_bytes: About how much payload one write carries.
         sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
+            In the loop's debug mode, sweeps compare sockets with their leases.
         tally: Where it is counted.
         clock: Seconds, the same as that of publications' times.
     """
@@ -66,6 +70,7 @@ class Sweeper:
         self._sweep_seconds = sweep_seconds
         self._tally = tally or Tally()
         self._clock = clock
+        self._debug = loop.get_debug()
         self._due: dict[Channel, int] = {}  # {channel: offset up to which its sweep goes, 0 before it has begun}
         self._scheduled = False
         self._waiters: dict[Channel, asyncio.Future[None]] = {}  # {channel: done at the end of its sweep}
@@ -139,6 +144,8 @@ class Sweeper:
         part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
         size, members = len(part.data), len(cohort)
         given, sent = members * (part.after - part.before), members * size
+        if self._debug:
+            self._check_leases(cohort)
         cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
         for fd, taken in write_to_all(cohort.by_fd, part.data):
             queue, member = cohort.by_fd[fd]
@@ -160,3 +167,20 @@ class Sweeper:
         tally.delivered_bytes += sent
         tally.age.observe(now - part.time, given)
         return now
+
+    def _check_leases(self, cohort: Cohort) -> None:
+        """Compares the sockets behind some descriptors with those that were leased; one that differs is let go."""
+        for fd in random.sample(list(cohort.by_fd), min(_SAMPLE, len(cohort.by_fd))):
+            queue, member = cohort.by_fd[fd]
+            lease = member.lease
+            if lease is None or lease.ended or _inode(fd) != lease.identity:
+                self._loop.call_exception_handler({"message": f"descriptor {fd} is not the socket that was leased"})
+                member.broken(queue, cohort.cursor, CloseReason.INTERNAL)
+
+
+def _inode(fd: int) -> int | None:
+    """What names the socket behind a number (fstat(2)); None if there is none."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return None

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import anyio
 
 from .channel import Channel, Subscription, Subscriptions
+from .lease import Lease
 from .outlet import Outlet
 from .queue import Batch, Overflow, Queue
 from .reasons import CloseReason
@@ -143,6 +144,12 @@ class Client:
             self._wake.clear()
 
     # What a sweep calls (`group.Member`) while the client is READY.
+
+    @property
+    def lease(self) -> Lease | None:
+        """Its right to write to its socket."""
+        return self.outlet.lease
+
     def write(self, data: bytes) -> None:
         """Writes a slice through the transport."""
         self.outlet.write_bytes(data)
@@ -154,7 +161,7 @@ class Client:
         self.outlet.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
-        """Leaves the ready groups; the event loop is about to report the end, not inside of this sweep."""
+        """Leaves the ready groups, and ends the connection without waiting for the event loop to notice."""
         self._leave()
         queue.rewind(cursor)
         self.reason = self.reason or reason
@@ -184,7 +191,10 @@ class Client:
 
     def _enter(self, state: State) -> None:
         if self.state is State.READY:
-            self.subscriptions.leave(encoding=self.outlet.encoding, fd=self.outlet.fd)
+            if self.outlet.lease is None:
+                self.subscriptions.awake()
+            else:
+                self.subscriptions.leave(encoding=self.outlet.encoding, lease=self.outlet.lease)
         self.state = state
         self._wake.set()
         self._on_change(self)
@@ -203,10 +213,10 @@ class Client:
 
     def _join(self) -> None:
         """Enters the ready groups, or sleeps until a sweep: it has everything up to the last sweep's end."""
-        if self.outlet.direct is None:
+        if self.outlet.lease is None:
             self.subscriptions.sleep(self._leave)
         else:
-            self.subscriptions.join(self, encoding=self.outlet.encoding, fd=self.outlet.fd)
+            self.subscriptions.join(self, encoding=self.outlet.encoding, lease=self.outlet.lease)
         self.state = State.READY
         self.recoveries += 1
         self._on_change(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from server.lease import Lease
 from server.queue import Queue
 from server.reasons import CloseReason
 from server.sink import Message, SinkOwner
@@ -13,7 +14,8 @@ from server.sink import Message, SinkOwner
 class FakeMember:
     """A `group.Member` that records what a sweep calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease: Lease | None = None) -> None:
+        self.lease = lease
         self.calls: list[tuple[object, ...]] = []
 
     def write(self, data: bytes) -> None:
@@ -29,9 +31,8 @@ class FakeMember:
 class FakeSink:
     """A `sink.DirectSink` without a descriptor: it takes everything until `pause()`, and after `resume()` again."""
 
-    fd: int | None = None
-
     def __init__(self) -> None:
+        self.lease = Lease(None)
         self.owner: SinkOwner | None = None
         self.written: list[bytes] = []
         self.reasons: list[CloseReason] = []

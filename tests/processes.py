@@ -79,6 +79,11 @@ class ServerProcess:
         """Returns the exit status when the process has ended; the test's own time limit ends a wait in vain."""
         return self._process.wait()
 
+    def terminate(self) -> None:
+        """Sends SIGTERM, if the process runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self, *, within_seconds: float = 15) -> int:
         """Sends SIGTERM and returns the exit status; a process that does not end is killed, and the test fails."""
         if self._process.poll() is None:

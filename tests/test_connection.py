@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, cast
 
 import pytest
 
 from server.connection import SocketConnection, SocketProtocol
 from server.inbox import Inbox
+from server.lease import Lease
+from server.leased_transport import LeasedTransport
 from server.reasons import CloseReason
 from server.sink import Message
 
@@ -25,8 +26,8 @@ class Recorder:
         self.buffered = 0
 
     @property
-    def transport(self) -> asyncio.Transport:
-        return cast("asyncio.Transport", self)
+    def transport(self) -> LeasedTransport:
+        return cast("LeasedTransport", self)
 
     def get_write_buffer_size(self) -> int:
         return self.buffered
@@ -46,7 +47,7 @@ class Recorder:
 
 def make_connection() -> tuple[SocketConnection, Recorder]:
     recorder = Recorder()
-    return SocketConnection(cast("SocketProtocol", recorder)), recorder
+    return SocketConnection(cast("SocketProtocol", recorder), Lease(None)), recorder
 
 
 async def test_it_is_writable_while_the_transport_is_open_and_empty() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from server.encoding import plain_frame
 from server.group import Cohort, ReadyGroup
+from server.lease import Lease
 from server.log import Log
 from server.queue import Queue
 
@@ -17,7 +18,7 @@ def make_group(log: Log, *, cohort_clients: int = 2) -> ReadyGroup:
 def join(group: ReadyGroup, log: Log, *fds: int | None) -> list[Queue]:
     queues = [make_queue(log, cursor=log.head) for _ in fds]
     for queue, fd in zip(queues, fds, strict=True):
-        group.join(queue, FakeMember(), fd=fd)
+        group.join(queue, FakeMember(), lease=Lease(fd))
     return queues
 
 
@@ -52,9 +53,9 @@ def test_who_leaves_stands_where_its_cohort_stands() -> None:
     append(log, b"a", b"b")
     (cohort,) = group
     cohort.cursor = 2
-    group.leave(one, fd=10)
-    group.leave(two, fd=None)
-    group.leave(one, fd=10)
+    group.leave(one, lease=Lease(10))
+    group.leave(two, lease=Lease(None))
+    group.leave(one, lease=Lease(10))
     assert (one.cursor, two.cursor, len(group), list(cohort.by_fd)) == (2, 2, 0, [])
 
 
@@ -109,7 +110,7 @@ def test_small_cohorts_are_merged() -> None:
     assert sizes(group) == [4, 4, 4, 4]
     assert all(isinstance(queue.shared, Cohort) and queue.cursor == 16 for queue in queues)
     for fd, queue in enumerate(queues):
-        group.leave(queue, fd=fd)
+        group.leave(queue, lease=Lease(fd))
     group.tidy()
     assert sizes(group) == []
 

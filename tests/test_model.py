@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from server.encoding import plain_frame
 from server.hub import Hub
+from server.lease import Lease
 from server.log import Log
 from server.publication import Kind, Position, Publication
 from server.queue import Gap, Overflow, Queue
@@ -26,6 +27,7 @@ class ModelClient:
     """A client that remembers, in order, each offset it got and each gap it was told; a `group.Member` while ready."""
 
     def __init__(self, queue: Queue, *, begin: int) -> None:
+        self.lease = Lease(None)
         self.queue = queue
         self.begin = begin
         self.story: list[int | Gap] = []
@@ -124,14 +126,15 @@ class Core(RuleBasedStateMachine):
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def pause(self, data: st.DataObject) -> None:
-        self.channel.group(plain_frame).leave(self.client(data).queue, fd=None)
+        client = self.client(data)
+        self.channel.group(plain_frame).leave(client.queue, lease=client.lease)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
         client = self.client(data)
         if client.queue.shared is None and client.queue.cursor >= self.channel.swept:
-            self.channel.group(plain_frame).join(client.queue, client, fd=None)
+            self.channel.group(plain_frame).join(client.queue, client, lease=client.lease)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), max_bytes=st.integers(1, 200))
@@ -156,7 +159,7 @@ class Core(RuleBasedStateMachine):
         self.leave(self.client(data))
 
     def leave(self, client: ModelClient) -> None:
-        self.channel.group(plain_frame).leave(client.queue, fd=None)
+        self.channel.group(plain_frame).leave(client.queue, lease=client.lease)
         self.check(client)
         self.clients.remove(client)
         others = [other.queue for other in self.clients]

@@ -71,7 +71,7 @@ async def test_a_client_is_served_over_its_descriptor() -> None:
     app = App()
     async with running(app.asgi) as live, await live.connect() as peer:
         await app.ready(1)
-        assert isinstance(app.clients[0].outlet.fd, int)
+        assert app.clients[0].outlet.path == "direct"
         await app.broadcaster.publish("lobby", "hello")
         assert await peer.recv() == "hello"
 

@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 from server.channel import Channel
 from server.encoding import plain_frame
 from server.hub import Hub
+from server.lease import Lease
 from server.queue import Queue
 from server.reasons import CloseReason
 from server.sweep import BROKEN, Sweeper, write_to_all
@@ -55,8 +56,9 @@ class Swept:
         return self._time
 
     def join(self, fd: int | None) -> tuple[Queue, FakeMember]:
-        queue, member = self.hub.subscribe(self.channel).queue, FakeMember()
-        self.channel.group(plain_frame).join(queue, member, fd=fd)
+        lease = Lease(fd)
+        queue, member = self.hub.subscribe(self.channel).queue, FakeMember(lease)
+        self.channel.group(plain_frame).join(queue, member, lease=lease)
         return queue, member
 
     def publish(self, *payloads: bytes) -> None:
@@ -202,7 +204,7 @@ async def test_long_sweeps_of_one_channel_do_not_starve_another() -> None:
         swept.join(None)
     other = swept.hub.channel("other", time=0.0)
     queue, member = swept.hub.subscribe(other).queue, FakeMember()
-    other.group(plain_frame).join(queue, member, fd=None)
+    other.group(plain_frame).join(queue, member, lease=Lease(None))
     swept.publish(b"a")
     publish(swept.hub, other, b"b")
     swept.sweeper.schedule(other)
@@ -264,3 +266,30 @@ async def test_sleepers_are_woken_once_for_a_sweep() -> None:
     swept.publish(b"c")
     await checkpoint()
     assert woken == [2]
+
+
+async def test_in_debug_mode_a_descriptor_that_is_not_the_leased_socket_is_not_written_to(
+    pairs: list[tuple[socket.socket, socket.socket]],
+) -> None:
+    """It is reported, and its client let go; the others are served."""
+    loop = asyncio.get_running_loop()
+    reported: list[str] = []
+    loop.set_exception_handler(lambda _loop, context: reported.append(context["message"]))
+    loop.set_debug(True)
+    try:
+        swept = Swept()
+    finally:
+        loop.set_debug(False)
+    right, wrong, _ = pairs
+    members = []
+    for (ours, _), identity in ((right, os.fstat(right[0].fileno()).st_ino), (wrong, 1)):
+        lease = Lease(ours.fileno(), identity=identity)
+        queue, member = swept.hub.subscribe(swept.channel).queue, FakeMember(lease)
+        swept.channel.group(plain_frame).join(queue, member, lease=lease)
+        members.append(member)
+    swept.publish(b"a")
+    await checkpoint()
+    assert reported == [f"descriptor {wrong[0].fileno()} is not the socket that was leased"]
+    assert [call[0] for call in members[1].calls] == ["broken"]
+    assert members[0].calls == []
+    loop.set_exception_handler(None)
