@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from .stage import DescriptorLimitError, devnull
+from .harness import DescriptorLimitError, devnull
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections import deque
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.log import Log
-from server.publication import Kind, Publication
+from fanwise.core.log import Log
+from fanwise.core.publication import Kind, Publication
 
-from .scene import PAYLOAD
+from .ready_channel import PAYLOAD
 
 
 @pytest.mark.parametrize("retained", [1, 100, 1000, 10_000])

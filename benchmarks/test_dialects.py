@@ -10,13 +10,13 @@ import pytest
 from pydantic import TypeAdapter
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.dialect import JSON, PLAIN, SSE, SSE_JSON, Dialect
-from server.lease import Lease
-from server.messages import Op, parse_op
+from fanwise.core.dialect import JSON, PLAIN, SSE, SSE_JSON, Dialect
+from fanwise.core.lease import Lease
+from fanwise.routes.messages import Op, parse_op
 
 from .gates.scenarios import Step, dialects
-from .scene import PAYLOAD
-from .stage import TakesAll, stage
+from .harness import TakesAll, stage
+from .ready_channel import PAYLOAD
 
 Descriptors = Callable[[int], list[int]]
 

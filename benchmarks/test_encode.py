@@ -8,12 +8,12 @@ import orjson
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.encoding import json_frame, plain_frame, sse_chunk, sse_json_chunk, text_frame
-from server.group import ReadyGroup
-from server.log import Log
-from server.publication import Encoding, Kind, Publication
+from fanwise.core.encoding import json_frame, plain_frame, sse_chunk, sse_json_chunk, text_frame
+from fanwise.core.group import ReadyGroup
+from fanwise.core.log import Log
+from fanwise.core.publication import Encoding, Kind, Publication
 
-from .scene import PAYLOAD
+from .ready_channel import PAYLOAD
 
 ENCODINGS = pytest.mark.parametrize("encoding", [plain_frame, json_frame, sse_chunk, sse_json_chunk])
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.serve import tune_gc
+from fanwise.serve import tune_gc
 
-from .scene import Scene
+from .ready_channel import Scene
 
 SWEEPS = 3000
 OBJECTS_PER_CLIENT = 100  # what the collector would walk for a connection: about as many as uvicorn's and ours

@@ -7,7 +7,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from server.framing import FrameCutter
+from fanwise.transport.frames import FrameCutter
 
 MESSAGES = b"".join(Frame(Opcode.TEXT, b"x" * 128).serialize(mask=True) for _ in range(64))
 

@@ -7,13 +7,13 @@ from collections import deque
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.hub import Hub
-from server.log import Log
-from server.publication import Kind, Position
-from server.queue import Overflow, Queue
+from fanwise.core.hub import Hub
+from fanwise.core.log import Log
+from fanwise.core.publication import Kind, Position
+from fanwise.core.queue import Overflow, Queue
 
 from .gates.scenarios import fanout
-from .scene import PAYLOAD
+from .ready_channel import PAYLOAD
 
 BEHIND = 2000
 WINDOW = 500

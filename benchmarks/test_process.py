@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from tests.live import handshake
-from tests.processes import ServerProcess
+from tests.support.live import handshake
+from tests.support.processes import ServerProcess
 
 from .wire import masked
 
@@ -37,7 +37,7 @@ def read(peer: socket.socket, size: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    process = ServerProcess("-m", "server", "serve", "--port", "{port}")
+    process = ServerProcess("-m", "fanwise", "serve", "--port", "{port}")
     yield process
     process.close()
 

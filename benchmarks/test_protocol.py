@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.dialect import PLAIN
-from server.outlet import Outlet
-from server.publication import Kind, Publication
-from server.queue import Batch
+from fanwise.broadcaster.outbox import Outlet
+from fanwise.core.dialect import PLAIN
+from fanwise.core.publication import Kind, Publication
+from fanwise.core.queue import Batch
 
 from .gates.scenarios import intake
-from .scene import PAYLOAD
-from .stage import stage
+from .harness import stage
+from .ready_channel import PAYLOAD
 from .wire import HELLO, PING, PONG, wire
 
 

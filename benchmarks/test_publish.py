@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.broadcaster import Broadcaster
-from server.encoding import plain_frame
-from server.lease import Lease
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.core.encoding import plain_frame
+from fanwise.core.lease import Lease
 
-from .scene import PAYLOAD, NoMember
+from .ready_channel import PAYLOAD, NoMember
 
 ROUNDS = 2000
 

@@ -10,10 +10,10 @@ import pytest
 import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.sweep import write_to_all
+from fanwise.broadcaster.sweep import write_to_all
 
-from .scene import CursorObjects, Scene, TaskPerClient, TutorialLoop
-from .stage import drive
+from .harness import drive
+from .ready_channel import CursorObjects, Scene, TaskPerClient, TutorialLoop
 
 CLIENTS = pytest.mark.parametrize("clients", [1, 100, 1000, 10_000])
 BURST = pytest.mark.parametrize("burst", [1, 64])

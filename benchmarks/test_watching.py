@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from server.metrics import Collector
-from server.report import Reporter
+from fanwise.routes.metrics import Collector
+from fanwise.routes.stats import Reporter
 
-from .stage import Stage, TakesAll, stage
+from .harness import Stage, TakesAll, stage
 
 CLIENTS, CHANNELS = 10_000, 1_000
 

@@ -11,10 +11,10 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from server.protocol import FanwiseProtocol
-from server.sink import EXTENSION
+from fanwise.broadcaster.sink import EXTENSION
+from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from .stage import StillLoop
+from .harness import StillLoop
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

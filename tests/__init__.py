@@ -1,1 +1,4 @@
-"""The tests mirror `server/`: `tests/test_<module>.py` for each module, and a few for the whole."""
+"""The tests mirror the rooms of `server/fanwise/`: `tests/<room>/test_<module>.py` for each module.
+
+`system/` has whole server processes, `browser/` what runs in Chromium, `support/` what tests share.
+"""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from .processes import ServerProcess
+from .support.processes import ServerProcess
 
-COMMAND = ("-m", "server", "serve", "--port", "{port}")
+COMMAND = ("-m", "fanwise", "serve", "--port", "{port}")
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,7 +30,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture
 def server_process() -> Iterator[Callable[..., ServerProcess]]:
-    """Starts server processes that end with the test: `server_process(["-m", "server", "serve", ...])`."""
+    """Starts server processes that end with the test: `server_process(["-m", "fanwise", "serve", ...])`."""
     running: list[ServerProcess] = []
 
     def start(*args: str, port: int | None = None, **environ: str) -> ServerProcess:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-import server.app
-from server.app import create_app
-from server.errors import SettingsError
-from server.settings import load_settings
+import fanwise.app
+from fanwise.app import create_app
+from fanwise.errors import SettingsError
+from fanwise.settings import load_settings
 
 
 def test_settings_reach_what_they_set() -> None:
@@ -18,7 +18,7 @@ def test_settings_reach_what_they_set() -> None:
 
 def test_every_default_of_the_settings_is_that_of_the_broadcaster() -> None:
     """An embedded broadcaster behaves like a served one."""
-    embedded, served = server.Broadcaster(), create_app(load_settings()).state.broadcaster
+    embedded, served = fanwise.Broadcaster(), create_app(load_settings()).state.broadcaster
     for name, value in vars(embedded).items():
         if isinstance(value, int | float):
             assert getattr(served, name) == value
@@ -29,11 +29,11 @@ def test_every_default_of_the_settings_is_that_of_the_broadcaster() -> None:
 
 
 def test_the_environment_is_read_when_the_application_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Importing the module reads nothing; `server.app:app` does, once."""
+    """Importing the module reads nothing; `fanwise.app:app` does, once."""
     monkeypatch.setenv("FANWISE_PORT", "http")
     with pytest.raises(SettingsError):
-        _ = server.app.app
+        _ = fanwise.app.app
     monkeypatch.delenv("FANWISE_PORT")
-    assert server.app.app is server.app.app
+    assert fanwise.app.app is fanwise.app.app
     with pytest.raises(AttributeError):
-        _ = server.app.application
+        _ = fanwise.app.application

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.broadcaster import Broadcaster
-from server.metrics import Collector
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.routes.metrics import Collector
 
-from .processes import ROOT
+from .support.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
 _METRIC = re.compile(r"\bfanwise_\w+")

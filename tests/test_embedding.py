@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 from fastapi import FastAPI, WebSocket
 
-from server import Broadcaster
+from fanwise import Broadcaster
 
-from .live import running, until
+from .support.live import running, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])]
 

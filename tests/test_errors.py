@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import (
+from fanwise.errors import (
     ChannelLimitError,
     ChannelNameError,
     FanwiseError,

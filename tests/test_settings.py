@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import SettingsError
-from server.settings import Settings, flag, load_settings, variable
+from fanwise.errors import SettingsError
+from fanwise.settings import Settings, flag, load_settings, variable
 
 
 @pytest.fixture(autouse=True)

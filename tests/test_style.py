@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from .processes import ROOT
+from .support.processes import ROOT
 
 
 @pytest.mark.slow

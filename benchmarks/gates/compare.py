@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
-from benchmarks.stage import DescriptorLimitError, allow_descriptors
+from benchmarks.harness import DescriptorLimitError, allow_descriptors
 
 from .instructions import DESCRIPTORS, say
 from .intervals import Interval, median_interval
@@ -99,7 +99,7 @@ class Compared(NamedTuple):
 @contextmanager
 def side(root: Path) -> Iterator[Side]:
     """A measuring process for as long as the context lasts."""
-    command = [sys.executable, "-m", "benchmarks.gates.timed", str(root)]
+    command = [sys.executable, "-m", "benchmarks.gates.cpu_time", str(root)]
     with subprocess.Popen(
         command, cwd=root, env=environment(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.stage import DescriptorLimitError, allow_descriptors
+from benchmarks.harness import DescriptorLimitError, allow_descriptors
 
 from .instructions import DESCRIPTORS
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Edit(NamedTuple):
-    """What stands once in a file of the server, and what takes its place."""
+    """What stands once in a file of `server/fanwise/`, and what takes its place."""
 
     file: str
     old: str
@@ -53,7 +53,7 @@ def plant(fault: Fault, root: Path) -> None:
         FaultError: The code is not what the fault was written for.
     """
     for file, old, new in fault.edits:
-        path = root / "server" / file
+        path = root / "server" / "fanwise" / file
         text = path.read_text()
         if text.count(old) != 1:
             raise FaultError(Edit(file, old, new), text.count(old))
@@ -69,7 +69,7 @@ FAULTS = (
         "encoding per client",
         (
             Edit(
-                "sweep.py",
+                "broadcaster/sweep.py",
                 _WRITES,
                 "batch = channel.log.read(part.before, max_bytes=1 << 40, until=part.after)\n"
                 "        for fd, taken in [\n"
@@ -84,7 +84,7 @@ FAULTS = (
         "an await in the sweep",
         (
             Edit(
-                "sweep.py",
+                "broadcaster/sweep.py",
                 _SCHEDULED,
                 "        self._task = self._loop.create_task(self._run_later())\n\n"
                 "    async def _run_later(self) -> None:\n"
@@ -97,7 +97,7 @@ FAULTS = (
         "an extra hop before the sweep",
         (
             Edit(
-                "sweep.py",
+                "broadcaster/sweep.py",
                 _SCHEDULED,
                 "        self._loop.call_soon(self._run_later)\n\n    def _run_later(self) -> None:\n" + _SCHEDULED,
             ),
@@ -108,7 +108,7 @@ FAULTS = (
         "an O(n) membership test in publish",
         (
             Edit(
-                "hub.py",
+                "core/hub.py",
                 "        if not channel.queues:\n            channel.mark_swept(publication.offset)",
                 "        if channel.log not in [queue.log for queue in channel.queues]:\n"
                 "            channel.mark_swept(publication.offset)",
@@ -119,10 +119,14 @@ FAULTS = (
     Fault(
         "a log line per delivery",
         (
-            Edit("sweep.py", "import asyncio\nimport math", "import asyncio\nimport logging\nimport math"),
-            Edit("sweep.py", "BROKEN, TIMED_OUT =", 'logger = logging.getLogger("fanwise")\nBROKEN, TIMED_OUT ='),
+            Edit("broadcaster/sweep.py", "import asyncio\nimport math", "import asyncio\nimport logging\nimport math"),
             Edit(
-                "sweep.py",
+                "broadcaster/sweep.py",
+                "BROKEN, TIMED_OUT =",
+                'logger = logging.getLogger("fanwise")\nBROKEN, TIMED_OUT =',
+            ),
+            Edit(
+                "broadcaster/sweep.py",
                 "        if taken != size:",
                 '        logger.debug("%d bytes to %d", taken, fd)\n        if taken != size:',
             ),
@@ -131,7 +135,7 @@ FAULTS = (
     ),
     Fault(
         "a dict copy per sweep",
-        (Edit("sweep.py", _WRITES, "for fd, taken in write_to_all(dict(cohort.by_fd), part.data):"),),
+        (Edit("broadcaster/sweep.py", _WRITES, "for fd, taken in write_to_all(dict(cohort.by_fd), part.data):"),),
         "sweep-1-to-1000",
         slower=False,
     ),
@@ -139,7 +143,7 @@ FAULTS = (
         "a second join per client",
         (
             Edit(
-                "sweep.py",
+                "broadcaster/sweep.py",
                 _WRITES,
                 "batch = channel.log.read(part.before, max_bytes=1 << 40, until=part.after)\n"
                 "        for fd, taken in [\n"
@@ -154,7 +158,7 @@ FAULTS = (
         "slicing byte by byte",
         (
             Edit(
-                "encoding.py",
+                "core/encoding.py",
                 _JOIN,
                 "return bytes([byte for publication in publications for byte in publication.encoded(encoding)])",
             ),
@@ -163,7 +167,7 @@ FAULTS = (
     ),
     Fault(
         "10 % more work in the sweep",
-        (Edit("sweep.py", "        if taken != size:", "        if taken != len(data):"),),
+        (Edit("broadcaster/sweep.py", "        if taken != size:", "        if taken != len(data):"),),
         "sweep-1-to-1000",
         slower=False,
     ),

@@ -23,9 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypeAlias
 
-from benchmarks.stage import DescriptorLimitError, allow_descriptors
+from benchmarks.harness import DescriptorLimitError, allow_descriptors
 
-from .counted import STEPS
+from .instruction_count import STEPS
 from .trees import ROOT, RevisionError, check_out, copy_tree, environment
 
 BASELINES = Path(__file__).parent / "baselines"
@@ -169,7 +169,7 @@ def count(root: Path, names: list[str]) -> Counts:
     Raises:
         CountingError: A scenario does not do what it says, or the like.
     """
-    program = [sys.executable, "-m", "benchmarks.gates.counted", str(root)]
+    program = [sys.executable, "-m", "benchmarks.gates.instruction_count", str(root)]
     around = environment(root, PYTHONHASHSEED="0")
     jobs = str(os.cpu_count() or 1)
     allow_descriptors(DESCRIPTORS)  # under valgrind it is too late

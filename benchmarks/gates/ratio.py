@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from statistics import median
 from typing import NamedTuple, TypeAlias
 
-from benchmarks.scene import Scene, TaskPerClient, TutorialLoop
-from benchmarks.stage import DescriptorLimitError, devnull
+from benchmarks.harness import DescriptorLimitError, devnull
+from benchmarks.ready_channel import Scene, TaskPerClient, TutorialLoop
 
 from .instructions import say
 

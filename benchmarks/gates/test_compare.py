@@ -33,7 +33,7 @@ def test_nothing_to_compare_is_a_failure(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_scenario_that_does_not_work_here_is_no_comparison(tmp_path: Path) -> None:
     """What is broken in this tree has to be mended, not left out."""
     old, new = copy_tree(tmp_path / "old"), copy_tree(tmp_path / "new")
-    path = new / "server" / "log.py"
+    path = new / "server" / "fanwise" / "core" / "log.py"
     path.write_text(path.read_text().replace("def append(", "def add("))
     with pytest.raises(ScenarioError, match="publish does not run in this tree: AttributeError"):
         compare(old, new, ["append"], pairs=1)
@@ -42,9 +42,9 @@ def test_a_scenario_that_does_not_work_here_is_no_comparison(tmp_path: Path) -> 
 def test_what_an_old_revision_does_not_have_is_left_out(tmp_path: Path) -> None:
     """Everything else is compared: the ratios are those of CPU times of both."""
     old, new = copy_tree(tmp_path / "old"), copy_tree(tmp_path / "new")
-    (old / "server" / "conversation.py").unlink()
-    (old / "server" / "__init__.py").write_text("")
+    (old / "server" / "fanwise" / "routes" / "conversation.py").unlink()
+    (old / "server" / "fanwise" / "__init__.py").write_text("")
     ratios, missing = compare(old, new, ["append", "json-publish"], pairs=1)
     assert list(ratios) == ["append"]
     assert 0.3 < ratios["append"][0] < 3
-    assert "server.conversation" in missing["dialects"]
+    assert "fanwise.routes.conversation" in missing["dialects"]

@@ -42,7 +42,7 @@ def planted(fault: Fault, tmp_path: Path) -> Path:
 def test_a_fault_fits_the_code(planted: Path, fault: Fault) -> None:
     """It can be planted, and what comes of it is Python."""
     for edit in fault.edits:
-        compile((planted / "server" / edit.file).read_text(), edit.file, "exec")
+        compile((planted / "server" / "fanwise" / edit.file).read_text(), edit.file, "exec")
 
 
 def test_a_fault_that_does_not_fit_says_so(clean: Path) -> None:

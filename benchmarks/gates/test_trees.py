@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from .trees import ROOT, RevisionError, check_out, copy_tree, environment
 def test_a_copy_has_what_is_measured_and_what_measures(tmp_path: Path) -> None:
     """Nothing of the original is used afterwards."""
     root = copy_tree(tmp_path / "copy")
-    assert (root / "server" / "sweep.py").read_bytes() == (ROOT / "server" / "sweep.py").read_bytes()
-    assert (root / "benchmarks" / "gates" / "timed.py").exists()
+    assert (root / "server" / "fanwise" / "broadcaster" / "sweep.py").read_bytes() == (
+        ROOT / "server" / "fanwise" / "broadcaster" / "sweep.py"
+    ).read_bytes()
+    assert (root / "benchmarks" / "gates" / "cpu_time.py").exists()
     assert not list(root.rglob("__pycache__"))
 
 
 def in_a_repository() -> bool:
-    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD:server"]
+    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD:server/fanwise"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
@@ -25,10 +28,12 @@ def in_a_repository() -> bool:
 def test_a_revision_is_measured_with_the_benchmarks_of_this_tree(tmp_path: Path) -> None:
     """Its server, our scenarios: the same yardstick for both."""
     root = check_out("HEAD", tmp_path / "old")
-    command = ["git", "show", "HEAD:server/log.py"]
+    command = ["git", "show", "HEAD:server/fanwise/core/log.py"]
     was = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    assert (root / "server" / "log.py").read_bytes() == was
-    assert (root / "benchmarks" / "scene.py").read_bytes() == (ROOT / "benchmarks" / "scene.py").read_bytes()
+    assert (root / "server" / "fanwise" / "core" / "log.py").read_bytes() == was
+    assert (root / "benchmarks" / "ready_channel.py").read_bytes() == (
+        ROOT / "benchmarks" / "ready_channel.py"
+    ).read_bytes()
 
 
 def test_a_revision_that_is_none_is_named(tmp_path: Path) -> None:
@@ -42,4 +47,4 @@ def test_the_environment_is_ours_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("FANWISE_QUEUE_MESSAGES", "7")
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     assert environment(tmp_path, PYTHONHASHSEED="0").keys() == {"PATH", "LC_ALL", "PYTHONPATH", "PYTHONHASHSEED"}
-    assert environment(tmp_path)["PYTHONPATH"] == str(tmp_path)
+    assert environment(tmp_path)["PYTHONPATH"] == f"{tmp_path}{os.pathsep}{tmp_path / 'server'}"

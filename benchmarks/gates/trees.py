@@ -21,7 +21,7 @@ class RevisionError(ValueError):
         self.said = said
 
     def __str__(self) -> str:
-        return f"cannot check out {self.revision!r}: {self.said or 'it has no server/'}"
+        return f"cannot check out {self.revision!r}: {self.said or 'it has no server/fanwise/'}"
 
 
 def copy_tree(destination: Path) -> Path:
@@ -37,7 +37,7 @@ def check_out(revision: str, destination: Path) -> Path:
     Raises:
         RevisionError: There is no such revision, or no repository.
     """
-    command = ["git", "archive", "--format=tar", revision, "server"]
+    command = ["git", "archive", "--format=tar", revision, "server/fanwise"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
         raise RevisionError(revision, done.stderr.decode(errors="replace").strip())
@@ -49,4 +49,9 @@ def check_out(revision: str, destination: Path) -> Path:
 
 def environment(root: Path, **more: str) -> dict[str, str]:
     """The environment in which `root` is measured: nothing of this process's but where programs are."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(root), **more}
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([str(root), str(root / "server")]),
+        **more,
+    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.stage import TakesAll, stage
-from server.conversation import Conversation
-from server.dialect import JSON
+from benchmarks.harness import TakesAll, stage
+from fanwise.core.dialect import JSON
+from fanwise.routes.conversation import Conversation
 
 from . import Scenario, Step
 

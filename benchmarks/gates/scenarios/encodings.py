@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from benchmarks.scene import PAYLOAD
-from server.encoding import json_frame, plain_frame, sse_chunk
-from server.group import ReadyGroup
-from server.log import Log
-from server.publication import Kind, Publication
+from benchmarks.ready_channel import PAYLOAD
+from fanwise.core.encoding import json_frame, plain_frame, sse_chunk
+from fanwise.core.group import ReadyGroup
+from fanwise.core.log import Log
+from fanwise.core.publication import Kind, Publication
 
 from . import Scenario, Step
 

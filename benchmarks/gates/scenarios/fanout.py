@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.scene import PAYLOAD, Scene
-from benchmarks.stage import Pipe, TakesAll, devnull, stage
-from server.dialect import JSON, PLAIN, SSE
+from benchmarks.harness import Pipe, TakesAll, devnull, stage
+from benchmarks.ready_channel import PAYLOAD, Scene
+from fanwise.core.dialect import JSON, PLAIN, SSE
 
 from . import Scenario, Step
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from benchmarks.scene import PAYLOAD
-from benchmarks.stage import TakesAll, stage
-from server.hub import Hub
-from server.log import Log
-from server.publication import Kind, Position
-from server.queue import Overflow, Queue
+from benchmarks.harness import TakesAll, stage
+from benchmarks.ready_channel import PAYLOAD
+from fanwise.core.hub import Hub
+from fanwise.core.log import Log
+from fanwise.core.publication import Kind, Position
+from fanwise.core.queue import Overflow, Queue
 
 from . import Scenario, Step
 

@@ -1,0 +1,250 @@
+"""The broadcaster: the service that users hold. Here the hub meets the event loop, and every task is created."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+from ..core.dialect import PLAIN, Dialect
+from ..core.hub import Hub, Start
+from ..core.publication import Position
+from ..core.queue import Overflow
+from ..core.reasons import CloseReason
+from ..errors import DrainingError, FullError
+from .audit import audits
+from .client import Client
+from .drain import drain
+from .event_log import Notices
+from .looplag import LoopLag
+from .outbox import Outlet
+from .publisher import Publisher
+from .registry import Roster
+from .sink import Sink, Source
+from .statistics import Inspected
+from .subscribing import subscribe, unsubscribe
+from .turns import Rota
+
+
+class Broadcaster(Publisher, Inspected):
+    """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
+
+    Args:
+        queue_messages: How many publications a client may be behind.
+        queue_bytes: How many payload bytes a client may be behind.
+        history_messages: How many publications a channel's log retains, at least.
+        history_bytes: How many payload bytes a channel's log retains, at least.
+        history_seconds: How long publications, and channels without clients, are kept.
+        max_message_bytes: The largest payload, in bytes of UTF-8 where it is text.
+        max_clients: How many clients there may be.
+        max_channels: How many channels there may be; those without clients make room.
+        slice_bytes: About how much payload one write to a client carries.
+        sweep_seconds: How long a sweep may hold the event loop before it gives it back.
+        cohort_clients: How many clients a sweep writes to between two looks at the clock.
+        close_seconds: How long a client may take over the closing handshake.
+        overflow: What becomes of a client that is further behind: "disconnect", "drop_oldest" or "latest".
+        stall_seconds: How long a client's connection may take nothing while something waits for it.
+        memory_bytes: What logs and transports may hold together, about: beyond it history goes first, and then clients
+            that are furthest behind. None: any.
+        ready_lag_seconds: How late the event loop may be, before `ready` is false; `math.inf`: nobody looks.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue_messages: int = 1024,
+        queue_bytes: int = 1_048_576,
+        history_messages: int = 1000,
+        history_bytes: int = 4_194_304,
+        history_seconds: float = 300.0,
+        max_message_bytes: int = 65_536,
+        max_clients: int = 100_000,
+        max_channels: int = 100_000,
+        slice_bytes: int = 262_144,
+        sweep_seconds: float = 0.003,
+        cohort_clients: int = 128,
+        close_seconds: float = 5.0,
+        overflow: str = "disconnect",
+        stall_seconds: float = 10.0,
+        memory_bytes: int | None = 1_073_741_824,
+        ready_lag_seconds: float = 1.0,
+    ) -> None:
+        least = 2 * max(history_bytes, queue_bytes)
+        if memory_bytes is not None and memory_bytes < least:
+            raise ValueError(f"memory_bytes={memory_bytes} is less than the {least} that one channel may retain")
+        hub = Hub(
+            queue_messages=queue_messages,
+            queue_bytes=queue_bytes,
+            history_messages=history_messages,
+            history_bytes=history_bytes,
+            history_seconds=history_seconds,
+            max_channels=max_channels,
+            cohort_clients=cohort_clients,
+            overflow=Overflow(overflow),
+        )
+        super().__init__(hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds)
+        self.max_clients = max_clients
+        self._close_seconds = close_seconds
+        self._notices = Notices(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
+        self._roster = Roster(
+            leave=self._leave,
+            stall_seconds=stall_seconds,
+            memory_bytes=memory_bytes,
+            tally=hub.tally,
+            on_farewell=self._notices.farewell,
+        )
+        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._notices.looked)
+        self._ready_lag_seconds = ready_lag_seconds
+        self.draining = False
+        self._memory_bytes = memory_bytes
+        self._writers: set[asyncio.Task[None]] = set()
+        self._audit_task: asyncio.Task[None] | None = None
+        self._rota: Rota | None = None
+        self._starts = 0
+
+    # Lifespan.
+
+    async def __aenter__(self) -> Self:
+        """Starts on the running event loop. May be entered more than once: the last exit stops it."""
+        self._starts += 1
+        if self._starts == 1:
+            loop = asyncio.get_running_loop()
+            self._open(loop)
+            self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
+            if self._ready_lag_seconds < float("inf"):
+                self._loop_lag.start(loop)
+            audit = audits(
+                self._hub, self._roster, self._notices, memory_bytes=self._memory_bytes, ended=self._audit_ended
+            )
+            self._audit_task = asyncio.create_task(audit, name="fanwise audit")
+            self._audit_task.add_done_callback(self._notices.audit_ended)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Closes the clients that are left, and stops."""
+        self._starts -= 1
+        if self._starts == 0:
+            await self._stop()
+
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._roster)
+
+    async def drain(self, *, seconds: float) -> None:
+        """Takes nobody in any more, and closes the clients that are here with SHUTDOWN, spread over `seconds`.
+
+        A client that is behind is closed when it has caught up, or when the time is up; who has not left by then is
+        aborted. Each is told when to come back, all at different times (`drain.farewell`).
+        """
+        self.draining = True
+        await drain(list(self._roster), seconds=seconds)
+
+    async def _stop(self) -> None:
+        assert self._audit_task is not None
+        self._audit_task.cancel()
+        self._loop_lag.stop()
+        for client in list(self._roster):
+            client.close(CloseReason.SHUTDOWN)
+        await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
+        self._audit_task = None
+        self._shut()
+
+    # Clients.
+
+    def check_room(self) -> asyncio.AbstractEventLoop:
+        """Returns the loop that the next client will live on.
+
+        Raises:
+            DrainingError: The server is about to stop.
+            FullError: There are `max_clients` already.
+            NotRunningError: The broadcaster was not started.
+        """
+        loop = self._running()
+        if self.draining:
+            raise DrainingError
+        if len(self._roster) >= self.max_clients:
+            raise FullError(limit_clients=self.max_clients)
+        return loop
+
+    @asynccontextmanager
+    async def client(
+        self,
+        sink: Sink,
+        listen: Callable[[], Source],
+        *,
+        channel: str | None = None,
+        since: Position | None = None,
+        address: str = "",
+        dialect: Dialect = PLAIN,
+    ) -> AsyncIterator[Client]:
+        """A client for as long as the context lasts, with its writer task; on `channel`, after `since`, if it is given.
+
+        `sink` takes what it is sent; `listen` is called when the first message from it is asked for. Raises what
+        `check_room` and `subscribe` raise.
+        """
+        loop = self.check_room()
+        assert self._rota is not None  # it comes with the loop
+        client = Client(
+            secrets.token_hex(8),
+            address=address,
+            outlet=Outlet(sink, dialect),
+            listen=listen,
+            close_seconds=self._close_seconds,
+            on_change=self._roster.changed,
+            on_pong=self._hub.tally.ping_rtt.observe,
+            enlist=self._rota.enlist,
+        )
+        if channel is not None:
+            self.subscribe(client, channel, since=since)
+        self._roster.add(client)
+        sink.attach(client)
+        writer = loop.create_task(client.run_writer(), name=f"fanwise writer {client.id}")
+        self._writers.add(writer)
+        writer.add_done_callback(self._writers.discard)
+        writer.add_done_callback(lambda task: self._writer_done(client, task))
+        try:
+            yield client
+        except Exception:
+            client.close(CloseReason.INTERNAL)
+            raise
+        finally:
+            client.close()
+            await asyncio.wait({writer}, timeout=self._close_seconds)
+
+    def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """Puts `client` on `channel`, after `since` or at the head, and tells it so; see `subscribing.subscribe`."""
+        return subscribe(self._hub, client, channel, since=since, time=self._running().time())
+
+    async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """The same when it is its turn: a thousand who come back at once do not delay those who are here."""
+        self._running()
+        assert self._rota is not None  # it comes with the loop
+        return await self._rota.in_turn(lambda: self.subscribe(client, channel, since=since))
+
+    def unsubscribe(self, client: Client, channel: str) -> None:
+        """Takes `client` off `channel`: nothing of it is sent any more. Raises KeyError if it is not on it."""
+        unsubscribe(self._hub, client, channel, time=self._running().time())
+
+    def _leave(self, client: Client) -> None:
+        now = asyncio.get_running_loop().time()
+        for channel, queue in client.subscriptions.values():
+            self._hub.unsubscribe(channel, queue, time=now)
+        client.subscriptions.clear()
+
+    def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
+        self._notices.writer_ended(client.id, task)
+        # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
+        client.abandon()
+
+    # Looking at it.
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients are taken in and looked after, and in time.
+
+        False while draining, when the audit has died, and for some seconds after the loop was later than it may be.
+        """
+        audited = self._audit_task is not None and not self._audit_task.done()
+        return audited and not self.draining and self._loop_lag.worst_seconds <= self._ready_lag_seconds

@@ -1,0 +1,90 @@
+"""What a broadcaster has to say: it is told what happens, and logs what matters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ..core.counters import name_of
+from ..core.reasons import CloseReason
+from ..logs.events import Event, log
+from ..logs.formatting import tell_left_out
+from .registry import Farewell
+
+_REPEAT_SECONDS = 60.0  # memory that is short stays so for a while: each minute tells what came together since the last
+
+# The server gave them up.
+_DROPPED = {CloseReason.SLOW, CloseReason.STALLED, CloseReason.MEMORY, CloseReason.NO_PONG}
+# Connections end all the time: these are counted, and no more.
+_ENDED = {CloseReason.NORMAL, CloseReason.LOST, CloseReason.SHUTDOWN}
+
+
+class Notices:
+    """Logs what becomes of one broadcaster's clients, memory, tasks and time.
+
+    Args:
+        memory_bytes: What logs and transports may hold together; None for any.
+        late_seconds: How late the event loop may be.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, *, memory_bytes: int | None, late_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._memory_bytes = memory_bytes
+        self._late_seconds = late_seconds
+        self._clock = clock
+        self._aborted = 0  # clients that went for want of memory and were not told of yet
+        self._freed_bytes = 0  # history likewise
+        self._told_at: float | None = None  # when memory was last told to be short
+
+    def farewell(self, gone: Farewell) -> None:
+        """A client has gone."""
+        self._aborted += gone.reason is CloseReason.MEMORY
+        if gone.reason in _ENDED:
+            return
+        log(
+            Event.CLIENT_DROPPED if gone.reason in _DROPPED else Event.CLIENT_CLOSED,
+            client=gone.id,
+            address=gone.address,
+            reason=name_of(gone.reason),
+            lag=gone.lag,
+            lag_bytes=gone.lag_bytes,
+            behind_seconds=gone.behind_seconds or 0.0,
+            channels=gone.subscriptions,
+        )
+
+    def audited(self, *, freed_bytes: int, retained_bytes: int) -> None:
+        """An audit has ended, which let go of so much history for want of memory; so much is left."""
+        tell_left_out()  # here, as audits go on in every application
+        self._freed_bytes += freed_bytes
+        now = self._clock()
+        told = self._told_at is not None and now - self._told_at < _REPEAT_SECONDS
+        if told or not (self._freed_bytes or self._aborted):
+            return
+        log(
+            Event.MEMORY_SHORT,
+            freed_bytes=self._freed_bytes,
+            aborted=self._aborted,
+            retained_bytes=retained_bytes,
+            memory_bytes=self._memory_bytes,
+        )
+        self._told_at = now
+        self._freed_bytes = self._aborted = 0
+
+    def looked(self, late_seconds: float) -> None:
+        """The event loop was so late."""
+        if late_seconds > self._late_seconds:
+            log(Event.LOOP_LATE, late_seconds=late_seconds, limit_seconds=self._late_seconds)
+
+    def audit_ended(self, task: asyncio.Task[None]) -> None:
+        """The audit's task has ended: when the broadcaster stops, not by itself."""
+        tell_left_out(quiet_seconds=0)
+        if not task.cancelled():
+            log(Event.AUDIT_DIED, error=task.exception())
+
+    def writer_ended(self, client_id: str, task: asyncio.Task[None]) -> None:
+        """The writer task of a client has ended."""
+        if not task.cancelled() and task.exception() is not None:
+            log(Event.WRITER_DIED, client=client_id, error=task.exception())

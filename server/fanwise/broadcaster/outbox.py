@@ -1,0 +1,172 @@
+"""The outlet: how a client's bytes get to its sink, in its dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import anyio
+
+from ..core.channel import Channel
+from ..core.dialect import Dialect
+from ..core.publication import Encoding, Kind, Publication
+from ..core.queue import Batch, Gap
+from .sink import DirectSink, Message, Sink
+
+# What a client may leave unread of what it asked for, before nothing more is read from it.
+UNREAD_BYTES = 65_536
+
+
+class _Hand(NamedTuple):
+    """What is being sent, and what the sink had taken before it."""
+
+    parts: Sequence[Publication | Gap]
+    taken_before: int
+
+
+_NOTHING: Final = _Hand((), 0)
+
+
+class Outlet:
+    """Owns the order of what a client is told: what was told before a publication was handed over, comes before it.
+
+    A direct sink takes everything at once. For the others what is told waits here, and the writer task sends it.
+
+    Attributes:
+        lease: The right to write to the socket beside the sink; None where that takes no bytes.
+        direct: The sink, if it takes bytes synchronously.
+    """
+
+    def __init__(self, sink: Sink, dialect: Dialect) -> None:
+        self.sink = sink
+        self.dialect = dialect
+        self.direct = sink if isinstance(sink, DirectSink) else None
+        self.lease = self.direct.lease if self.direct else None
+        self._told: list[bytes] = []
+        self._told_bytes = 0
+        self._sending: anyio.CancelScope | None = None
+        self._hand = _NOTHING
+        self._settled = asyncio.Event()
+
+    @property
+    def encoding(self) -> Encoding:
+        """How sweeps encode for this client."""
+        return self.dialect.encode
+
+    @property
+    def path(self) -> str:
+        """How bytes get to the peer: "direct" to its socket, through the "transport", or over plain "asgi"."""
+        if self.lease is None:
+            return "asgi"
+        return "transport" if self.lease.descriptor is None else "direct"
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the connection keeps the client from being served."""
+        return not self.sink.writable or self._sending is not None
+
+    @property
+    def in_hand(self) -> int:
+        """Publications that were taken from a queue, and that the sink has not handed over yet. O(them)."""
+        left = self._hand.parts[self.sink.taken - self._hand.taken_before :]
+        return sum(isinstance(part, Publication) for part in left)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something was told that the writer task has to send."""
+        return bool(self._told)
+
+    def tell(self, payload: bytes) -> None:
+        """Sends a payload of the dialect that is no publication, before everything that is handed over later."""
+        if self.direct is not None:
+            self.direct.write(self.dialect.frame(payload))
+        else:
+            self._told.append(payload)
+            self._told_bytes += len(payload)
+
+    async def flush(self) -> None:
+        """Sends what was told."""
+        told = [Message(payload, binary=False) for payload in self._told]
+        self._told.clear()
+        self._told_bytes = 0
+        await self._send(told)
+        self.settle()
+
+    async def settled(self) -> None:
+        """Waits while the client leaves unread what it is told, so that nobody goes on asking without listening."""
+        if self._clogged:
+            self._settled.clear()
+            await self._settled.wait()
+
+    def settle(self) -> None:
+        """Hears that the sink has taken something."""
+        if not self._clogged:
+            self._settled.set()
+
+    def write(self, channel: Channel, batch: Batch) -> None:
+        """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
+        data = b"".join([self._wire(channel, part) for part in self._parts(batch)])
+        self.write_bytes(data)
+        _count(channel, batch.publications, sent_bytes=len(data))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Gives bytes as they are to a direct sink."""
+        assert self.direct is not None
+        self.direct.write(data)
+
+    async def send(self, channel: Channel, batch: Batch) -> None:
+        """The same for a sink that is not direct; waits for the peer."""
+        parts = list(self._parts(batch))
+        messages = [self._message(channel, part) for part in parts]
+        self._hand = _Hand(parts, taken_before=self.sink.taken)
+        await self._send(messages)
+        taken = self.sink.taken - self._hand.taken_before
+        self._hand = _NOTHING
+        given = [part for part in parts[:taken] if isinstance(part, Publication)]
+        _count(channel, given, sent_bytes=sum(len(message.payload) for message in messages[:taken]))
+
+    def _parts(self, batch: Batch) -> Iterable[Publication | Gap]:
+        if not batch.gaps or self.dialect.gap is None:
+            return batch.publications
+        return sorted([*batch.gaps, *batch.publications], key=_offset)
+
+    def end(self) -> None:
+        """Gives up whatever waits for the peer."""
+        self._settled.set()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    @property
+    def _clogged(self) -> bool:
+        return self._told_bytes + self.sink.buffered_bytes > UNREAD_BYTES
+
+    async def _send(self, messages: list[Message]) -> None:
+        with anyio.CancelScope() as self._sending:
+            await self.sink.send(messages)
+        self._sending = None
+
+    def _wire(self, channel: Channel, part: Publication | Gap) -> bytes:
+        if isinstance(part, Publication):
+            return part.encoded(self.dialect.encode)
+        return self.dialect.frame(self._gap(channel, part))
+
+    def _message(self, channel: Channel, part: Publication | Gap) -> Message:
+        if isinstance(part, Publication):
+            return Message(part.encoded(self.dialect.payload), binary=part.kind is Kind.BINARY)
+        return Message(self._gap(channel, part), binary=False)
+
+    def _gap(self, channel: Channel, gap: Gap) -> bytes:
+        assert self.dialect.gap is not None
+        return self.dialect.gap(channel.name, channel.log.epoch, gap)
+
+
+def _count(channel: Channel, given: Sequence[Publication], *, sent_bytes: int) -> None:
+    channel.count(len(given), sent_bytes=sent_bytes)
+    if given:
+        channel.tally.age.observe(time.monotonic() - given[0].time, len(given))
+
+
+def _offset(part: Publication | Gap) -> int:
+    return part.first if isinstance(part, Gap) else part.offset

@@ -1,0 +1,120 @@
+"""Sinks: where a client's bytes go. A client knows these Protocols, never the server that is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from ..core.lease import Lease
+from ..core.reasons import CloseReason
+
+EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a `Connection`
+
+
+class Message(NamedTuple):
+    """What a sink sends as one message: bytes, or text in UTF-8."""
+
+    payload: bytes
+    binary: bool
+
+
+class SinkOwner(Protocol):
+    """What a sink tells its client, always from the event loop's own turn."""
+
+    def sink_paused(self) -> None:
+        """Something is buffered: nothing may be written beside the sink from now on."""
+
+    def sink_resumed(self) -> None:
+        """Nothing is buffered any more."""
+
+    def sink_ponged(self, rtt_seconds: float) -> None:
+        """The peer has answered a ping, so long after it was sent."""
+
+    def sink_closed(self, reason: CloseReason) -> None:
+        """Nothing can be written any more, because of what the peer or the server did."""
+
+
+class Sink(Protocol):
+    """Takes messages, one batch at a time, at the pace of the peer."""
+
+    def attach(self, owner: SinkOwner) -> None:
+        """Makes `owner` hear what becomes of the connection, from now on or at once if it has ended. Called once."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the connection is open and nothing is buffered."""
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What waits in user space for the peer to take it; 0 where the server does not tell."""
+
+    @property
+    def taken(self) -> int:
+        """How many messages `send` has handed over, ever: it may end, or be cancelled, in the midst of a batch."""
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Hands over `messages`, which are not none; returns when the sink can be asked for `writable` again."""
+
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        """Starts the closing handshake behind what is buffered, and sees to an end `within_seconds` if it can.
+
+        May take as long as the peer likes: whoever calls bounds it too, and aborts.
+        """
+
+    def abort(self) -> None:
+        """Ends the connection now, whatever is buffered."""
+
+
+@runtime_checkable
+class DirectSink(Sink, Protocol):
+    """A sink that also takes bytes, synchronously: a sweep can write to it without waking its client's writer task."""
+
+    @property
+    def lease(self) -> Lease:
+        """The right to write to the socket beside `write`, while `writable`. It ends before the sink does."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Writes or buffers all of `data`; what it could not write at once makes it not `writable`. Never raises."""
+
+
+class Source(Protocol):
+    """Where a client's messages come from."""
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """The source itself, for one reader at a time."""
+
+    async def __anext__(self) -> str | bytes:
+        """The next message, text as str and binary as bytes."""
+
+    def end(self) -> None:
+        """Ends the iteration once the messages that are already here were read. Idempotent."""
+
+
+class LateSource:
+    """A source that listens from the first message that is asked for. Owns the invariant that it ends once ended."""
+
+    def __init__(self, listen: Callable[[], Source]) -> None:
+        self._listen = listen
+        self._source: Source | None = None
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        if self._source is None:
+            self._source = self._listen()
+            if self._ended:
+                self._source.end()
+        return aiter(self._source)
+
+    def end(self) -> None:
+        """Ends the iteration once the messages that are already here were read. Idempotent."""
+        self._ended = True
+        if self._source is not None:
+            self._source.end()
+
+
+@runtime_checkable
+class Connection(DirectSink, Protocol):
+    """What our protocol class offers in `scope["extensions"]`: a WebSocket whose socket may be written to."""
+
+    def listen(self) -> Source:
+        """Takes over what the peer sends, from now on and from what the application has not read yet."""

@@ -1,0 +1,186 @@
+"""Sweeps: once per turn of the event loop, what was appended since the last one goes to every ready client.
+
+A sweep makes one slice of bytes and writes it to each file descriptor: no object of a client is touched, no attribute
+is set, no task is woken. It gives the loop back every few milliseconds, between two cohorts, and goes on in the next
+turn with whoever is ready then: it never keeps file descriptors over a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterable
+from os import write as os_write
+
+from ..core.channel import Channel
+from ..core.counters import Tally
+from ..core.group import Cohort, ReadyGroup
+from ..core.reasons import CloseReason
+
+# Stand for the number of bytes taken, where the socket answered with an error; the second: the kernel gave the peer up.
+BROKEN, TIMED_OUT = -1, -2
+_SAMPLE = 8  # descriptors of a cohort that are looked at before each write, in the event loop's debug mode
+
+
+def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
+    """Writes `data` to each non-blocking descriptor once; returns (fd, bytes taken) for those that did not take it all.
+
+    O(descriptors), and nothing else: this loop is the hot path (`benchmarks/test_sweep.py`).
+    """
+    short = []
+    size = len(data)
+    write = os_write
+    for fd in fds:
+        try:
+            taken = write(fd, data)
+        except BlockingIOError:
+            taken = 0
+        except OSError as error:
+            taken = TIMED_OUT if isinstance(error, TimeoutError) else BROKEN
+        if taken != size:
+            short.append((fd, taken))
+    return short
+
+
+class Sweeper:
+    """Runs the sweeps of all channels. Owns the invariant that a channel with unswept publications is scheduled.
+
+    Args:
+        slice_bytes: About how much payload one write carries.
+        sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
+            In the loop's debug mode, sweeps compare sockets with their leases.
+        tally: Where it is counted.
+        clock: Seconds, the same as that of publications' times.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        slice_bytes: int,
+        sweep_seconds: float,
+        tally: Tally | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop = loop
+        self._slice_bytes = slice_bytes
+        self._sweep_seconds = sweep_seconds
+        self._tally = tally or Tally()
+        self._clock = clock
+        self._debug = loop.get_debug()
+        self._due: dict[Channel, int] = {}  # {channel: offset up to which its sweep goes, 0 before it has begun}
+        self._scheduled = False
+        self._waiters: dict[Channel, asyncio.Future[None]] = {}  # {channel: done at the end of its sweep}
+
+    def schedule(self, channel: Channel) -> None:
+        """Sees to it that the channel is swept from the next turn of the loop on. O(1)."""
+        if channel not in self._due:
+            self._due[channel] = 0
+            if not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._run)
+
+    def flush(self, channel: Channel) -> None:
+        """Sweeps the channel to its head here and now, however long that takes. O(its clients)."""
+        while channel.unswept:
+            self._sweep(channel, channel.log.head, deadline=math.inf, continued=False)
+
+    async def swept(self, channel: Channel) -> None:
+        """Waits until the sweep that is due has come to its end; for one turn of the loop if none is."""
+        if channel not in self._due:
+            return await asyncio.sleep(0)
+        waiter = self._waiters.get(channel)
+        if waiter is None:
+            waiter = self._waiters[channel] = self._loop.create_future()
+        return await asyncio.shield(waiter)  # others wait for it too: a cancelled one must not cancel it
+
+    def _run(self) -> None:
+        """One turn's work: the due channels one after the other, until all are swept or the time is up."""
+        self._scheduled = False
+        begin = self._clock()
+        try:
+            self._sweep_due(begin + self._sweep_seconds)
+        finally:
+            self._tally.sweep.observe(self._clock() - begin)
+            if self._due:
+                self._scheduled = True
+                self._loop.call_soon(self._run)
+
+    def _sweep_due(self, deadline: float) -> None:
+        for channel, begun in list(self._due.items()):
+            until = begun or channel.log.head  # fixed while it lasts: all cohorts end at the same cursor
+            del self._due[channel]
+            if not self._sweep(channel, until, deadline, continued=begun > 0):
+                self._due[channel] = until  # goes on after the others
+                break
+            if channel.unswept:
+                self._due[channel] = 0
+            waiter = self._waiters.pop(channel, None)
+            if waiter is not None:
+                waiter.set_result(None)
+
+    def _sweep(self, channel: Channel, until: int, deadline: float, *, continued: bool) -> bool:
+        """Gives everybody who is ready the publications up to offset `until`; False if the time was up before."""
+        now = self._clock() if continued else 0.0  # of the latest write
+        for wake in list(channel.sleepers.values()):
+            wake()
+        for group in channel.groups.values():
+            for cohort in group:
+                while cohort.cursor < until and len(cohort):
+                    now = self._write_slice(channel, group, cohort, until)
+                    if now >= deadline:
+                        return False
+            group.tidy()
+        if now and channel.unswept:
+            self._tally.last_socket.observe(now - channel.log.time_at(channel.swept + 1))
+        channel.mark_swept(until)
+        return True
+
+    def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> float:
+        """Returns when it was done."""
+        part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
+        size, members = len(part.data), len(cohort)
+        given, sent = members * (part.after - part.before), members * size
+        if self._debug:
+            self._check_leases(cohort)
+        cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
+        for fd, taken in write_to_all(cohort.by_fd, part.data):
+            queue, member = cohort.by_fd[fd]
+            if taken < 0:
+                cursor, left = part.before, size
+                member.broken(queue, cursor, CloseReason.STALLED if taken == TIMED_OUT else CloseReason.LOST)
+            else:
+                cursor, rest = group.cut(part, taken)
+                left = size - taken - len(rest)
+                member.fall_behind(queue, cursor, rest)
+            given -= part.after - cursor
+            sent -= left
+        for member in list(cohort.by_queue.values()):  # a copy: who is paused by the write leaves during it
+            member.write(part.data)
+        now = self._clock()
+        tally = self._tally
+        channel.deliveries += given
+        tally.deliveries += given
+        tally.delivered_bytes += sent
+        tally.age.observe(now - part.time, given)
+        return now
+
+    def _check_leases(self, cohort: Cohort) -> None:
+        """Compares the sockets behind some descriptors with those that were leased; one that differs is let go."""
+        for fd in random.sample(list(cohort.by_fd), min(_SAMPLE, len(cohort.by_fd))):
+            queue, member = cohort.by_fd[fd]
+            lease = member.lease
+            if lease is None or lease.ended or _inode(fd) != lease.identity:
+                self._loop.call_exception_handler({"message": f"descriptor {fd} is not the socket that was leased"})
+                member.broken(queue, cohort.cursor, CloseReason.INTERNAL)
+
+
+def _inode(fd: int) -> int | None:
+    """What names the socket behind a number (fstat(2)); None if there is none."""
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return None

@@ -1,0 +1,152 @@
+"""The command line of `fanwise bench`. What it needs beyond the server's own dependencies is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ..tools.bench.errors import BenchFailedError, OptionError
+from ..tools.bench.load.dialects import DIALECTS
+from ..tools.bench.load.plan import Plan
+from ..tools.bench.options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
+from ..tools.bench.run.capacity import Bound
+
+_RIVALS = ("tutorial", "queue")
+_CAPACITY_SECONDS = "2s"  # of each step, where nothing else is asked for
+
+
+def clash(given: dict[str, Any], *pairs: tuple[str, str]) -> None:
+    """Refuses two options that exclude each other.
+
+    Raises:
+        OptionError: Both of a pair are given.
+    """
+    for one, other in pairs:
+        if given[one] not in (None, False) and given[other] not in (None, False):
+            first, second = (f"--{name.replace('_', '-')}" for name in (one, other))
+            raise OptionError(first, given[one], f"no {second} beside it: one of the two")
+
+
+def read_options(given: dict[str, Any]) -> Options:
+    """The options as the user typed them, checked.
+
+    Raises:
+        OptionError: One cannot be used, or two do not go together.
+    """
+    clash(
+        given,
+        ("rate", "saturate"),
+        ("find_capacity", "saturate"),
+        ("find_capacity", "against"),
+        ("against", "url"),
+        ("server_pid", "against"),
+    )
+    if given["server_pid"] is not None and given["url"] is None:
+        raise OptionError(
+            "--server-pid", given["server_pid"], "a --url beside it: of its own server it knows the process"
+        )
+    capacity = None if given["find_capacity"] is None else Bound.parse(given["find_capacity"])
+    clients = given["clients"]
+    plan = Plan(
+        url="" if given["url"] is None else check_url(given["url"], given["channels"]),
+        dialect=given["dialect"],
+        channels=given["channels"],
+        clients=clients,
+        slow=parse_share("--slow", given["slow"], clients),
+        stalled=parse_share("--stalled", given["stalled"], clients),
+        flapping=parse_share("--flapping", given["flapping"], clients),
+        size_bytes=given["size"],
+        rate=given["rate"],
+        window_messages=given["window"],
+        duration_seconds=parse_seconds("--duration", given["duration"] or (_CAPACITY_SECONDS if capacity else "5s")),
+        slow_bytes_per_second=given["slow_bytes"],
+        workers=given["workers"],
+        server_pid=given["server_pid"],
+        headers=given["header"],
+    )
+    return Options(
+        plan=check_plan(plan),
+        capacity=capacity,
+        against=given["against"],
+        json_file=check_file("--json", given["json_file"]),
+        html_file=check_file("--html", given["html_file"]),
+        pin=given["pin"] if given["pin"] is not None else given["url"] is None,
+    )
+
+
+@click.command()
+@click.option(
+    "--url",
+    metavar="URL",
+    help="A server that runs already; {channel} stands for the channel's name. By default one of our own is started.",
+)
+@click.option("--server-pid", type=int, metavar="PID", help="Its process, for CPU and memory.")
+@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="plain", show_default=True)
+@click.option("--clients", type=int, default=1000, show_default=True, metavar="N")
+@click.option(
+    "--channels", type=int, default=1, show_default=True, metavar="N", help="Client i listens to channel i modulo N."
+)
+@click.option("--rate", type=float, metavar="N", help="Messages a second over all channels, at fixed times.")
+@click.option("--saturate", is_flag=True, help="As many as keep the window full. This is the default.")
+@click.option(
+    "--window", type=int, default=64, show_default=True, metavar="N", help="Saturated: messages in flight, per channel."
+)
+@click.option("--size", type=int, default=128, show_default=True, metavar="BYTES", help="Of each message.")
+@click.option("--slow", default="0", show_default=True, metavar="5%|N", help="Clients that read --slow-bytes a second.")
+@click.option("--slow-bytes", type=int, default=4096, show_default=True, metavar="BYTES")
+@click.option("--stalled", default="0", show_default=True, metavar="1%|N", help="Clients that read nothing.")
+@click.option("--flapping", default="0", show_default=True, metavar="1%|N", help="Clients that go and come back.")
+@click.option(
+    "--duration",
+    metavar="TIME",
+    help="Of the measurement: 5, 500ms, 2m.  [default: 5s; 2s for each step of --find-capacity]",
+)
+@click.option(
+    "--workers", type=int, default=1, show_default=True, metavar="N", help="Processes that carry the clients."
+)
+@click.option(
+    "--pin/--no-pin",
+    default=None,
+    help="Server on the first CPU, generator on the others.  [default: with a server of our own]",
+)
+@click.option("--header", multiple=True, metavar="LINE", help="Of each handshake: 'Authorization: Bearer KEY'.")
+@click.option(
+    "--find-capacity", metavar="p99=100ms", help="Raise the rate until the bound breaks, and report the knee."
+)
+@click.option(
+    "--against",
+    type=click.Choice(_RIVALS),
+    help="Then the same load on the tutorial's loop, or on a queue and task for each client, and the factor.",
+)
+@click.option("--json", "json_file", metavar="FILE", help="All figures, as JSON.")
+@click.option(
+    "--html", "html_file", metavar="FILE", help="One page with the latencies, the throughput, and who was dropped when."
+)
+def bench(**given: Any) -> None:
+    """Put load on a WebSocket broadcast server, and check every message on every client.
+
+    Ends with 0; with 1 when messages were lost, doubled, reordered, corrupt or late beyond waiting, or healthy clients
+    dropped; with 2 when an option is wrong; with 3 when the generator was the bottleneck: then there is no verdict.
+    """
+    try:
+        options = read_options(given)
+        status = _session(options)
+    except OptionError as error:
+        click.echo(f"fanwise bench: {error}", err=True)
+        sys.exit(2)
+    except BenchFailedError as error:
+        click.echo(f"fanwise bench: {error}", err=True)
+        sys.exit(1)
+    sys.exit(status)
+
+
+def _session(options: Options) -> int:
+    if not sys.platform.startswith("linux"):
+        raise BenchFailedError("the load generator runs on Linux only: it needs epoll")
+    try:
+        from ..tools.bench.session import Session  # noqa: PLC0415 - rich and psutil are extras that only this command needs
+    except ModuleNotFoundError as error:
+        raise BenchFailedError(f"{error.name} is missing: pip install 'fanwise[bench]'") from error
+    return Session(options, progress=sys.stderr, results=sys.stdout).run()

@@ -1,0 +1,182 @@
+"""The command line of `fanwise doctor`: settings in, exit status out."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from platform import python_version
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import FanwiseError, SettingsError
+from ..tools.doctor.findings import Finding
+from ..tools.doctor.report import Report, as_json, lines
+from ..tools.remote import Remote
+from .flags import SettingsCommand
+
+if TYPE_CHECKING:  # both bring along much that other commands do not need
+    from ..settings import Settings
+    from ..tools.doctor.backpressure import Measured
+
+CANNOT, INTERRUPTED = 3, 130  # exit statuses beside those of `Level`; shells make 130 of SIGINT
+
+
+class DoctorCommand(SettingsCommand):
+    """A command whose mistakes of usage end with a status of their own: 2, click's, means that a check has failed."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Reads the command line."""
+        with _own_status():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        with _own_status():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _own_status() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        error.show()
+        raise click.exceptions.Exit(CANNOT) from error
+
+
+@click.command(cls=DoctorCommand)
+@click.option(
+    "--url", metavar="URL", help="Look at this server, which runs already; of the settings, only the key counts."
+)
+@click.option(
+    "--publish", is_flag=True, help="With --url: publish up to 64 MB to a channel of its own, also on another machine."
+)
+@click.option("--json", "json_wanted", is_flag=True, help="Print the findings as JSON.")
+def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | bool | None) -> None:
+    """Check whether a server is, or would be here, as it should be.
+
+    Without --url it starts one with the settings in force, looks at it and at this machine, and stops it.
+
+    Each line is ok, warn or fail, with the fix. The status is that of the worst one: 0, 1 or 2; it is 3 when nothing
+    could be looked at: an option or a setting that cannot be used, no server, another key.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)  # or a server that we have started would stay
+    try:
+        report = _there(url, flags, publish=publish) if url is not None else _here(flags)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except FanwiseError as error:
+        problems = error.problems if isinstance(error, SettingsError) else [str(error)]
+        for problem in problems:
+            click.echo(f"fanwise doctor: {problem}", err=True)
+        sys.exit(CANNOT)
+    if json_wanted:
+        click.echo(as_json(report))
+    else:
+        for line in lines(report):
+            click.echo(line)  # without colours where this is no terminal
+    sys.exit(report.worst)
+
+
+def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
+    """A running server, from outside."""
+    from ..serve import is_loopback  # noqa: PLC0415 - other commands start faster without it
+    from ..settings import flag, variable  # noqa: PLC0415 - as above
+    from ..tools.doctor import checks  # noqa: PLC0415 - as above
+
+    given = [flag(name) for name, value in flags.items() if value is not None and name != "api_key"]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: a server that runs already (--url) has settings of its own")
+    remote = Remote(url, api_key=flags["api_key"] or os.environ.get(variable("api_key")))
+    report = Report(checks.describe(remote))
+    loopback = is_loopback(remote.host)
+    checks.exposure(report, remote, loopback=loopback)
+    if checks.processes(report, remote):
+        checks.server(report, remote, publish=publish or loopback)
+        report.left_out.append(checks.UNSEEN)
+    else:
+        report.left_out.append(checks.SEVERAL)
+    return report
+
+
+def _here(flags: dict[str, Any]) -> Report:
+    """What `fanwise serve` would be here."""
+    from ..settings import load_settings  # noqa: PLC0415 - as above
+    from ..tools.doctor import checks  # noqa: PLC0415 - as above
+    from ..tools.doctor.system import Machine  # noqa: PLC0415 - as above
+
+    settings = load_settings(**flags)
+    machine = Machine()
+    report = Report(
+        f"`fanwise serve` with the settings in force, Fanwise {version('fanwise')} on Python {python_version()}"
+    )
+    report.findings += _posture(settings)
+    clients = checks.machine_limits(report, machine, max_clients=settings.max_clients, backlog=_backlog())
+    process_bytes, measured = _tried_out(report, settings, flags)
+    checks.keep_alive(report, measured, ping_seconds=settings.ping_seconds, pong_seconds=settings.pong_seconds)
+    checks.machine_memory(
+        report,
+        machine,
+        clients=clients,
+        process_bytes=process_bytes,
+        memory_bytes=settings.memory_bytes,
+        unsent_bytes=settings.socket_unsent_bytes,
+        measured=measured,
+        queue_messages=settings.queue_messages,
+        queue_bytes=settings.queue_bytes,
+        history_messages=settings.history_messages,
+        history_bytes=settings.history_bytes,
+    )
+    return report
+
+
+def _posture(settings: Settings) -> list[Finding]:
+    from ..serve import check_exposure, is_loopback  # noqa: PLC0415 - as above
+    from ..tools.doctor import exposure  # noqa: PLC0415 - as above
+
+    problems: list[str] = []
+    try:
+        check_exposure(settings)
+    except SettingsError as error:
+        problems = error.problems
+    return [
+        exposure.exposure(
+            address=f"{settings.host}:{settings.port}",
+            key=settings.api_key is not None,
+            loopback=is_loopback(settings.host),
+            problems=problems,
+        ),
+        exposure.workers(os.environ),
+    ]
+
+
+def _backlog() -> int:
+    """What uvicorn asks for: `fanwise serve` leaves it at that."""
+    import uvicorn  # noqa: PLC0415 - as above
+
+    return int(inspect.signature(uvicorn.Config).parameters["backlog"].default)
+
+
+def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tuple[int, Measured | None]:
+    """Looks at a server of our own: (what it takes when it has just started, how its backpressure works)."""
+    from ..settings import variable  # noqa: PLC0415 - as above
+    from ..tools.doctor import checks  # noqa: PLC0415 - as above
+    from ..tools.doctor.server_process import hosting  # noqa: PLC0415 - as above
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    environ = {variable(name): str(value) for name, value in given.items()}  # "True" is true for pydantic
+    api_key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    with hosting(environ, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
+        process_bytes = int(remote.stats()["now"]["rss_bytes"])
+        return process_bytes, checks.server(report, remote, publish=True)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

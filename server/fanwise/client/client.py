@@ -1,0 +1,249 @@
+"""The Python client: `from fanwise.client import FanwiseClient`. It needs nothing of the server's side.
+
+async with FanwiseClient("ws://127.0.0.1:8000/ws") as client:
+    await client.subscribe("lobby")
+    async for message in client:
+        print(message.offset, message.data)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random as random_module
+import re
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.datastructures import Headers, HeadersLike
+from websockets.typing import Subprotocol
+
+from ..core.publication import Position, check_channel_name
+from .backoff import Backoff
+from .codec import SUBPROTOCOL, Gap, Message
+from .downlink import Downlink, Mailbox
+from .errors import ClientError, ClosedError, SubscribeError
+from .link import Link, Listener, State
+from .subscription import Track
+from .uplink import Uplink
+
+__all__ = ["ClientError", "FanwiseClient", "Gap", "Message", "Position", "State"]
+
+logger = logging.getLogger("fanwise.client")
+
+_DIRECTIONS = 2  # links of one client
+
+
+def log_gap(gap: Gap) -> None:
+    """What a client does about a gap unless it is told otherwise: a warning in the log."""
+    logger.warning("%s", gap)
+
+
+class FanwiseClient:
+    """A client that stays connected: it comes back after a loss and goes on after the last message that it has.
+
+    Iterating over it yields each message of the subscribed channels once, in the order of each channel's log. What will
+    not come is told to `on_gap`, at its place in that order: messages and gaps together leave nothing out. Connections
+    are opened when they are needed: one at the first `subscribe`, one at the first `publish`.
+
+    Args:
+        url: Where the server is: `ws://host:port/ws`, or `wss:` for TLS.
+        api_key: Sent as `Authorization: Bearer`, if the server wants one for publishing.
+        on_gap: Called with each gap, from within the iteration; may be a coroutine function. None: a warning.
+        queue_messages: How many messages may wait for the program. When they do, nothing more is read, and the server
+            decides what becomes of a client that is too slow.
+        queue_bytes: How many bytes of them, likewise.
+        acknowledge_seconds: How long `subscribe` and `publish` wait for their answer, with connecting; None: for ever.
+        open_seconds: How long one attempt to connect may take, and then the server's first word.
+        close_seconds: How long the closing handshake may take.
+        max_frame_bytes: The largest frame that is taken; a larger one ends the client with 1009.
+        backoff_base_seconds: The first attempt after a loss waits a random part of this, the next one of twice that.
+        backoff_cap_seconds: But never more than this.
+        random: Where backoff takes its chance from: a number from 0 to 1.
+        sleep: How it waits.
+        clock: What it measures by how long a connection lasted.
+        connect_options: For `websockets.asyncio.client.connect`: `ssl`, `proxy`, `ping_interval`...
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        on_gap: Callable[[Gap], Awaitable[None] | None] | None = None,
+        queue_messages: int = 1024,
+        queue_bytes: int = 1_048_576,
+        acknowledge_seconds: float | None = 10.0,
+        open_seconds: float = 10.0,
+        close_seconds: float = 2.0,
+        max_frame_bytes: int = 16_777_216,
+        backoff_base_seconds: float = 0.5,
+        backoff_cap_seconds: float = 30.0,
+        random: Callable[[], float] = random_module.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        **connect_options: Any,
+    ) -> None:
+        self.url = url
+        self._on_gap = on_gap or log_gap
+        self._acknowledge_seconds = acknowledge_seconds
+        self._connect_options = {
+            "subprotocols": [Subprotocol(SUBPROTOCOL)],
+            "compression": None,  # it costs the server memory and time for each client
+            "open_timeout": open_seconds,
+            "close_timeout": close_seconds,
+            "max_size": max_frame_bytes,
+            **connect_options,
+            "additional_headers": _headers(connect_options.get("additional_headers"), api_key),
+        }
+
+        def link(listener: Listener) -> Link:
+            return Link(
+                url,
+                self._open_connection,
+                listener,
+                backoff=Backoff(base_seconds=backoff_base_seconds, cap_seconds=backoff_cap_seconds, random=random),
+                sleep=sleep,
+                clock=clock,
+                welcome_seconds=open_seconds,
+            )
+
+        self._mailbox = Mailbox(queue_messages=queue_messages, queue_bytes=queue_bytes)
+        self._downlink = Downlink(self._mailbox)
+        self._uplink = Uplink()
+        self._down, self._up = link(self._downlink), link(self._uplink)
+        self._closed = False
+
+    @property
+    def state(self) -> State:
+        """Where the connection of the subscriptions is."""
+        return self._down.state
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """{channel: position up to which the program has it}: store it, and give it to `subscribe` as `since` later.
+
+        The message that the iteration handed out last is included, what waits in the queue is not.
+        """
+        tracks = self._downlink.tracks.values()
+        return {track.channel: track.handed for track in tracks if track.handed is not None}
+
+    async def subscribe(self, channel: str, *, since: Position | None = None) -> Position:
+        """Subscribes to a channel, and again on every later connection, until `unsubscribe`.
+
+        Args:
+            channel: The channel's name.
+            since: Begins after this position, as far as the server still can; by default at the channel's head.
+
+        Returns:
+            Where the stream begins.
+
+        Raises:
+            ChannelNameError: The name is not allowed.
+            SubscribeError: The server refused, or the channel is subscribed already.
+            NotConnectedError: No answer in time.
+            RefusedError: The server refused the connection.
+            ClosedError: The client is closed. After any of these errors the channel is not subscribed.
+        """
+        check_channel_name(channel)
+        if channel in self._downlink.tracks:
+            raise SubscribeError(channel=channel, code="already_subscribed", message="it is subscribed already")
+        self._down.start()
+        return await self._downlink.subscribe(self._down, Track(channel, since), self._acknowledge_seconds)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Wants no more of a channel: nothing of it is handed out after this, also of what waits in the queue.
+
+        Raises:
+            SubscribeError: It is not subscribed.
+        """
+        track = self._downlink.tracks.get(channel)
+        if track is None:
+            raise SubscribeError(channel=channel, code="not_subscribed", message="it is not subscribed")
+        self._downlink.drop(track)
+
+    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
+        """Publishes one message; any number of calls may be under way, and they are sent in their order.
+
+        Args:
+            channel: The channel's name.
+            data: `str`, any other JSON value, or `bytes` to publish it as binary. NaN becomes null.
+            key: What the message is the newest state of, for clients that get only the newest of each key.
+
+        Returns:
+            Where the message is in the channel's log.
+
+        Raises:
+            ChannelNameError: The name is not allowed.
+            PublishError: The server refused the message, or it cannot be sent.
+            UnconfirmedError: It was sent, but no answer came: it may or may not have been published.
+            NotConnectedError: There was no connection in time. Not published, as with the next two.
+            RefusedError: The server refused the connection.
+            ClosedError: The client is closed.
+        """
+        check_channel_name(channel)
+        self._up.start()
+        return await self._uplink.publish(
+            self._up, channel, data, key=key, acknowledge_seconds=self._acknowledge_seconds
+        )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message. Cancelling it loses nothing.
+
+        Raises:
+            SubscribeError: A channel could not be subscribed again after a reconnect; go on iterating for the others.
+            ClosedError: The server said not to come back, after the last message that came before.
+            RefusedError: The server refused the connection.
+            DialectError: The server does not speak the dialect.
+        """
+        while True:
+            try:
+                track, item = await self._mailbox.get()
+            except ClosedError:
+                if self._closed:
+                    raise StopAsyncIteration from None
+                raise
+            if isinstance(item, SubscribeError):
+                raise item
+            if track is None or self._downlink.tracks.get(track.channel) is not track:
+                continue  # given up while it waited
+            track.hand(item)
+            if isinstance(item, Message):
+                return item
+            result = self._on_gap(item)
+            if inspect.isawaitable(result):
+                await result
+
+    async def close(self) -> None:
+        """Closes the connections with 1000; iteration ends. What waits in the queue is not handed out any more."""
+        self._closed = True
+        # First, so that the reader is not held up by a full mailbox: it has to read the server's answer to the close.
+        self._mailbox.end(ClosedError(code=1000, reason="closed by this client"), discard=True)
+        await asyncio.gather(self._down.close(), self._up.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _open_connection(self) -> ClientConnection:
+        return await connect(self.url, **self._connect_options)
+
+
+def _headers(more: HeadersLike | None, api_key: str | None) -> Headers:
+    headers = Headers(more or {})
+    if api_key is not None:
+        if not re.fullmatch(r"[!-~]+", api_key):
+            raise ValueError("the API key must be printable ASCII without spaces, and not empty")
+        headers["Authorization"] = f"Bearer {api_key}"
+    return headers

@@ -1,0 +1,219 @@
+"""The dialect `fanwise.v1` as a client speaks it: frames to and from objects, without I/O."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+from ..core.publication import Position
+from .errors import DialectError, PublishError
+
+SUBPROTOCOL = "fanwise.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A publication as a client gets it.
+
+    Attributes:
+        channel: The channel's name.
+        epoch: Which log of the channel `offset` belongs to.
+        offset: 1 for the first publication of a log, then one more each.
+        data: A text, any other JSON value, or `bytes` if it was published as binary.
+        key: What it is the newest state of; None for none.
+    """
+
+    channel: str
+    epoch: str
+    offset: int
+    data: Any
+    key: str | None = None
+
+    @property
+    def position(self) -> Position:
+        """What `subscribe(since=...)` takes to go on after this message."""
+        return Position(self.epoch, self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Publications that will not come.
+
+    Attributes:
+        channel: The channel's name.
+        epoch: The log that `first` and `last` belong to.
+        first: The first offset that is missing.
+        last: The last one; `first - 1` if none of this log is.
+        reason: "history": the log did not reach back so far. "slow": this client was too slow, and the server's
+            overflow policy skipped them. "epoch": the log that this client stood in is gone, with whatever came there
+            after its position, and so are `first` to `last` of the new one. "unknown": the client found a hole that
+            the server did not tell of.
+    """
+
+    channel: str
+    epoch: str
+    first: int
+    last: int
+    reason: str
+
+    def __str__(self) -> str:
+        what = f"{self.first} to {self.last} are missing" if self.first <= self.last else "nothing is missing"
+        change = "another log has taken its place; " if self.reason == "epoch" else ""
+        return f"{self.channel}: {change}{what} of log {self.epoch} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The first frame of a connection."""
+
+    client: str
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Where the stream of a channel begins: the next message is the one after `position`, unless a gap is told."""
+
+    channel: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message before its channel's epoch is known, which the frame leaves out."""
+
+    channel: str
+    offset: int
+    data: Any
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """The last frame of a channel."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The acknowledgement of a publish."""
+
+    request: int | str | None
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The server's `error`."""
+
+    code: str
+    message: str
+    request: int | str | None
+    channel: str
+
+
+Event: TypeAlias = "Welcome | Subscribed | Arrival | Gap | Unsubscribed | Published | Failure"
+
+
+def decode(frame: str | bytes) -> Event | None:
+    """What a frame of the server says; None for an `op` that this version does not know.
+
+    Raises:
+        DialectError: It is not an object of the dialect.
+    """
+    if isinstance(frame, bytes):
+        raise DialectError(what="a binary frame", frame=frame)
+    try:
+        fields = orjson.loads(frame)
+        event = _EVENTS.get(fields["op"])
+        return None if event is None else event(fields)
+    except orjson.JSONDecodeError as error:
+        raise DialectError(what=f"no JSON ({error})", frame=frame) from error
+    except KeyError as error:
+        raise DialectError(what=f"no field {error}", frame=frame) from error
+    except (TypeError, binascii.Error) as error:
+        raise DialectError(what=str(error), frame=frame) from error
+
+
+def _message(fields: dict[str, Any]) -> Arrival:
+    data = base64.b64decode(fields["data"], validate=True) if "encoding" in fields else fields["data"]
+    return Arrival(_text(fields, "channel"), _number(fields, "offset"), data, fields.get("key"))
+
+
+def _gap(fields: dict[str, Any]) -> Gap:
+    first, last = _number(fields, "from"), _number(fields, "to")
+    return Gap(_text(fields, "channel"), _text(fields, "epoch"), first, last, _text(fields, "reason"))
+
+
+def _error(fields: dict[str, Any]) -> Failure:
+    return Failure(_text(fields, "code"), _text(fields, "message"), fields.get("id"), fields.get("channel") or "")
+
+
+_EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
+    "message": _message,
+    "gap": _gap,
+    "subscribed": lambda fields: Subscribed(_text(fields, "channel"), _position(fields)),
+    "unsubscribed": lambda fields: Unsubscribed(_text(fields, "channel")),
+    "published": lambda fields: Published(fields.get("id"), _position(fields)),
+    "error": _error,
+    "welcome": lambda fields: Welcome(_text(fields, "client"), _number(fields, "max_message_bytes")),
+}
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no string")
+    return value
+
+
+def _number(fields: dict[str, Any], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is no integer")
+    return value
+
+
+def _position(fields: dict[str, Any]) -> Position:
+    return Position(_text(fields, "epoch"), _number(fields, "offset"))
+
+
+def encode_subscribe(channel: str, since: Position | None) -> str:
+    """Asks for a channel, from its head or after `since`."""
+    fields: dict[str, Any] = {"op": "subscribe", "channel": channel}
+    if since is not None:
+        fields["since"] = {"epoch": since.epoch, "offset": since.offset}
+    return orjson.dumps(fields).decode()
+
+
+def encode_unsubscribe(channel: str) -> str:
+    """Asks for no more of a channel."""
+    return orjson.dumps({"op": "unsubscribe", "channel": channel}).decode()
+
+
+def encode_publish(channel: str, data: Any, *, key: str | None, request: int) -> tuple[str, int]:
+    """A publish, and the bytes of its payload: (frame, payload bytes). NaN and infinities become null.
+
+    Raises:
+        PublishError: `data` cannot be written as JSON.
+    """
+    fields: dict[str, Any] = {"op": "publish", "channel": channel, "id": request}
+    if key is not None:
+        fields["key"] = key
+    try:
+        if isinstance(data, bytes | bytearray | memoryview):
+            size_bytes = memoryview(data).nbytes
+            fields |= {"data": base64.b64encode(data).decode(), "encoding": "base64"}
+        else:
+            written = orjson.dumps(data)
+            size_bytes = len(data.encode()) if isinstance(data, str) else len(written)
+            fields["data"] = orjson.Fragment(written)
+        return orjson.dumps(fields).decode(), size_bytes
+    except TypeError as error:  # orjson's own error is one, also for text that is no Unicode
+        raise PublishError(channel=channel, code="bad_json", message=f"the data is not JSON: {error}") from error

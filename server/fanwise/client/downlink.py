@@ -1,0 +1,243 @@
+"""The subscribing half of the client: which channels are wanted, and what came in and waits for the program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from ..core.publication import Position
+from .codec import Arrival, Event, Failure, Gap, Subscribed, Unsubscribed, Welcome, encode_subscribe, encode_unsubscribe
+from .errors import NotConnectedError, SubscribeError
+from .link import Link
+from .subscription import Item, Track
+
+logger = logging.getLogger("fanwise.client")
+
+# A program that subscribes from inside its own loop over the messages does not read meanwhile, and the answer stands
+# behind messages of other channels. While it waits, the mailbox may hold so many times its bounds.
+_STRETCH = 8
+
+_Entry: TypeAlias = "tuple[Track | None, Item | SubscribeError, int]"  # (whose, what, characters of its frame)
+
+
+class Mailbox:
+    """A bounded queue between the connection and the program: who fills it waits while it is full.
+
+    Args:
+        queue_messages: Its bound in messages and gaps.
+        queue_bytes: Its bound in characters of their frames. One message fits in whatever its size.
+    """
+
+    def __init__(self, *, queue_messages: int, queue_bytes: int) -> None:
+        if queue_messages < 1 or queue_bytes < 1:
+            raise ValueError(f"queue_messages={queue_messages} and queue_bytes={queue_bytes} must be at least 1")
+        self._queue_messages = queue_messages
+        self._queue_bytes = queue_bytes
+        self._entries: deque[_Entry] = deque()
+        self._bytes = 0
+        self._stretched = 0  # how many answers are waited for
+        self._end: Exception | None = None
+        self._room = asyncio.Event()
+        self._filled = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @contextlib.contextmanager
+    def stretched(self) -> Iterator[None]:
+        """Lets the mailbox hold more while an answer is waited for that stands behind the messages."""
+        self._stretched += 1
+        self._room.set()
+        try:
+            yield
+        finally:
+            self._stretched -= 1
+
+    async def put(self, track: Track | None, item: Item | SubscribeError, frame_characters: int) -> None:
+        """Adds an item when there is room; drops it when the mailbox has ended."""
+        while self._end is None and self._is_full():
+            self._room.clear()
+            await self._room.wait()
+        if self._end is None:
+            self._entries.append((track, item, frame_characters))
+            self._bytes += frame_characters
+            self._filled.set()
+
+    async def get(self) -> tuple[Track | None, Item | SubscribeError]:
+        """The next item, and its track. Cancelling it loses nothing.
+
+        Raises:
+            Exception: What `end` was given, when everything before it is handed out.
+        """
+        while not self._entries:
+            if self._end is not None:
+                raise self._end
+            self._filled.clear()
+            await self._filled.wait()
+        track, item, frame_characters = self._entries.popleft()
+        self._bytes -= frame_characters
+        self._room.set()
+        return track, item
+
+    def end(self, error: Exception, *, discard: bool = False) -> None:
+        """Takes no more; `get` raises `error` after what is here already, or at once. The first reason wins."""
+        if discard:
+            self._entries.clear()
+            self._bytes = 0
+        if self._end is None:
+            self._end = error
+        self._room.set()
+        self._filled.set()
+
+    def _is_full(self) -> bool:
+        factor = _STRETCH if self._stretched else 1
+        return len(self._entries) >= factor * self._queue_messages or self._bytes >= factor * self._queue_bytes
+
+
+class Downlink:
+    """Makes each connection carry the channels that are wanted, and sorts what comes in. A `Listener` of a link."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.tracks: dict[str, Track] = {}  # {channel that is wanted: its stream}
+        self._mailbox = mailbox
+        self._answers: dict[Track, asyncio.Future[Position | Exception]] = {}  # {stream: its answer}, while awaited
+        # The rest is about the current connection.
+        self._asked: dict[str, Track] = {}  # {channel: for which stream it was asked for}
+        self._leaving: dict[str, int] = {}  # {channel: how many `unsubscribed` are due}; until then nothing is news
+        self._changed: dict[str, None] = {}  # channels of which more or less may be wanted than was asked for
+        self._dirty = asyncio.Event()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def subscribe(self, link: Link, track: Track, acknowledge_seconds: float | None) -> Position:
+        """Wants a channel, on this connection and on later ones; returns where its stream begins."""
+        answer: asyncio.Future[Position | Exception] = asyncio.get_running_loop().create_future()
+        self._answers[track] = answer
+        self.tracks[track.channel] = track
+        self._mark(track.channel)
+        try:
+            async with asyncio.timeout(acknowledge_seconds):
+                with self._mailbox.stretched():
+                    result = await answer
+        except TimeoutError as error:
+            self.drop(track)
+            raise NotConnectedError(url=link.url, seconds=acknowledge_seconds or 0.0, last=link.last_failure) from error
+        except BaseException:  # cancelled: the caller does not know of a subscription; raised again
+            self.drop(track)
+            raise
+        if isinstance(result, Exception):
+            self.drop(track)
+            raise result
+        return result
+
+    def drop(self, track: Track) -> None:
+        """Wants no more of a channel: nothing of it is handed out after this. Who waits for an answer gets an error."""
+        channel = track.channel
+        if self.tracks.get(channel) is track:
+            del self.tracks[channel]
+            self._mark(channel)
+        self._answer(track, SubscribeError(channel=channel, code="not_subscribed", message="it was given up meanwhile"))
+
+    async def take(self, event: Event, frame_characters: int) -> None:
+        """What the server says. Waits while the mailbox is full."""
+        match event:
+            case Arrival() | Gap():
+                track = self._track(event.channel)
+                if track is not None:
+                    for item in track.arrive(event) if isinstance(event, Arrival) else track.skip(event):
+                        await self._mailbox.put(track, item, frame_characters)
+            case Subscribed():
+                track = self._track(event.channel)
+                if track is not None:
+                    track.begin(event.position)
+                    self._answer(track, event.position)
+            case Unsubscribed():
+                self._left(event.channel)
+            case Failure():
+                await self._failed(event, frame_characters)
+            case _:
+                logger.warning("the server sent %r, which nobody asked for", event)
+
+    def welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:  # noqa: ARG002 - the Listener's signature
+        """Asks a new connection for everything that is wanted, each from where its stream has come to."""
+        self._asked.clear()
+        self._leaving.clear()
+        self._changed = dict.fromkeys(self.tracks)
+        self._dirty.set()
+        self._sender = asyncio.create_task(self._send(connection))
+
+    def lost(self, why: str) -> None:  # noqa: ARG002 - the Listener's signature
+        """Subscriptions stay wanted: the next connection is asked for them."""
+        if self._sender is not None:
+            self._sender.cancel()
+
+    def ended(self, error: Exception) -> None:
+        """Nothing more comes: those who wait get the error, and so does the program when it has read everything."""
+        self._mailbox.end(error)
+        for track in list(self._answers):
+            self._answer(track, error)
+
+    async def _send(self, connection: ClientConnection) -> None:
+        """Beside the reading, which must go on: the server may have to write before it can read what we ask."""
+        with contextlib.suppress(ConnectionClosed):  # the reader sees it too, and the next connection asks again
+            while True:
+                while self._changed:
+                    frame = self._next_request(next(iter(self._changed)))
+                    if frame is not None:
+                        await connection.send(frame)
+                self._dirty.clear()
+                await self._dirty.wait()
+
+    def _next_request(self, channel: str) -> str | None:
+        """What to say so that the connection carries what is wanted of a channel; None when it does."""
+        asked, wanted = self._asked.get(channel), self.tracks.get(channel)
+        if asked is not None and asked is not wanted:
+            del self._asked[channel]
+            self._leaving[channel] = self._leaving.get(channel, 0) + 1
+            return encode_unsubscribe(channel)
+        del self._changed[channel]
+        if wanted is None or asked is wanted:
+            return None
+        self._asked[channel] = wanted
+        return encode_subscribe(channel, wanted.received)
+
+    def _mark(self, channel: str) -> None:
+        self._changed[channel] = None
+        self._dirty.set()
+
+    def _track(self, channel: str) -> Track | None:
+        """Whose frame it is; None for what was on its way when the channel was given up."""
+        track = self._asked.get(channel)
+        return None if channel in self._leaving or self.tracks.get(channel) is not track else track
+
+    def _left(self, channel: str) -> None:
+        due = self._leaving.pop(channel, 0) - 1
+        if due > 0:
+            self._leaving[channel] = due
+
+    async def _failed(self, failure: Failure, frame_characters: int) -> None:
+        if failure.code == "not_subscribed":  # the subscription had failed before we gave it up
+            return self._left(failure.channel)
+        if failure.channel in self._leaving:
+            return None  # likewise: `not_subscribed` follows
+        error = SubscribeError(channel=failure.channel, code=failure.code, message=failure.message)
+        track = self._track(failure.channel)
+        if track is not None:
+            del self._asked[failure.channel], self.tracks[failure.channel]
+        if track is None or not self._answer(track, error):
+            await self._mailbox.put(None, error, frame_characters)
+        return None
+
+    def _answer(self, track: Track, result: Position | Exception) -> bool:
+        """Whether somebody waited for it."""
+        answer = self._answers.pop(track, None)
+        if answer is None or answer.done():
+            return False
+        answer.set_result(result)
+        return True

@@ -1,0 +1,121 @@
+"""What the Python client raises: a branch of the tree in `errors`."""
+
+from __future__ import annotations
+
+from ..errors import FanwiseError, shorten
+
+
+class ClientError(FanwiseError):
+    """The root of what the Python client raises."""
+
+
+class RefusedError(ClientError, ConnectionError):
+    """The server refused the handshake in a way that asking again does not change.
+
+    Attributes:
+        status: The HTTP status of the answer; 0 when there was none to speak of (no HTTP, a certificate that is wrong).
+        text: What the server, or the library, said about it.
+    """
+
+    def __init__(self, *, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        status = f" with status {self.status}" if self.status else ""
+        return f"the connection was refused{status}: {self.text or 'without a word'}"
+
+
+class ClosedError(ClientError, ConnectionError):
+    """The connection is closed for good: the close code asks not to reconnect, or the program closed the client.
+
+    Attributes:
+        code: The close code (RFC 6455 section 7.4).
+        reason: The close text.
+    """
+
+    def __init__(self, *, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the connection is closed with {self.code}" + (f": {self.reason}" if self.reason else "")
+
+
+class NotConnectedError(ClientError, TimeoutError):
+    """There was no answer to a subscription, or no connection to publish on, in time. Nothing was published.
+
+    Attributes:
+        url: Where the server should be.
+        seconds: How long was waited.
+        last: What the last attempt to connect said; "" if there was none that failed.
+    """
+
+    def __init__(self, *, url: str, seconds: float, last: str) -> None:
+        super().__init__(url, seconds, last)
+        self.url = url
+        self.seconds = seconds
+        self.last = last
+
+    def __str__(self) -> str:
+        last = f" ({self.last})" if self.last else ""
+        return f"no answer from {self.url} within {self.seconds:g} seconds{last}"
+
+
+class UnconfirmedError(ClientError):
+    """A publication was sent and its acknowledgement did not come: it may or may not have been published."""
+
+    def __init__(self, *, channel: str, why: str) -> None:
+        super().__init__(channel, why)
+        self.channel = channel
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the message to channel {self.channel} may or may not have been published: {self.why}"
+
+
+class AnswerError(ClientError):
+    """What was asked for a channel was refused.
+
+    Attributes:
+        channel: Which one; "" when the server did not say.
+        code: One of the dialect's error codes, such as "bad_channel" or "too_big".
+        message: The sentence that came with it.
+    """
+
+    failed = "refused for channel"
+
+    def __init__(self, *, channel: str, code: str, message: str) -> None:
+        super().__init__(channel, code, message)
+        self.channel = channel
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.failed} {shorten(self.channel)}: {self.message} ({self.code})"
+
+
+class PublishError(AnswerError):
+    """A message was not published: the server, or the client on its behalf, refused it."""
+
+    failed = "not published to channel"
+
+
+class SubscribeError(AnswerError):
+    """A subscription was refused, or could not be renewed after a reconnect: the channel is not subscribed."""
+
+    failed = "not subscribed to channel"
+
+
+class DialectError(ClientError, ValueError):
+    """The server sent something that is not `fanwise.v1`."""
+
+    def __init__(self, *, what: str, frame: str | bytes) -> None:
+        super().__init__(what, frame)
+        self.what = what
+        self.frame = frame
+
+    def __str__(self) -> str:
+        return f"the server does not speak fanwise.v1: {self.what} in {shorten(self.frame)}"

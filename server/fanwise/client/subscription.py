@@ -1,0 +1,135 @@
+"""What a client has of one channel: nothing twice, nothing backwards, and no hole that goes unmentioned. No I/O."""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeAlias
+
+from ..core.publication import Position
+from .codec import Arrival, Gap, Message
+from .errors import SubscribeError
+
+logger = logging.getLogger("fanwise.client")
+
+Item: TypeAlias = "Message | Gap"
+
+# Two servers behind one address that do not know of each other: a client that changes from one to the other and back
+# finds the log it came from. More than a handful of logs of one channel live nowhere at once.
+_EPOCHS = 8
+
+_NOWHERE = Position("", 0)
+
+_MAX_OFFSET = 2**63 - 1  # what fits into an integer of 64 bits, as JSON readers have them
+
+
+def _check(channel: str, since: Position) -> None:
+    epoch, offset = since
+    if not (isinstance(epoch, str) and isinstance(offset, int) and 0 <= offset <= _MAX_OFFSET):
+        message = (
+            f"since is {since!r}; it takes Position(epoch, offset): a string and an integer from 0 to {_MAX_OFFSET}"
+        )
+        raise SubscribeError(channel=channel, code="wrong_type", message=message)
+
+
+class Track:
+    """The stream of one subscribed channel, over as many connections as it takes.
+
+    Owns the invariant that what it lets through, messages and gaps together, tiles each log without overlap.
+
+    Attributes:
+        channel: The channel's name.
+        received: Up to where the stream has come in, and `since` of the next connection; None before the first answer
+            to a subscription that begins at the head.
+        handed: Up to where the stream was handed to the program.
+        duplicates: Messages and gaps that came again and were dropped.
+    """
+
+    __slots__ = ("_epoch", "_offsets", "_verified", "channel", "duplicates", "handed", "received")
+
+    def __init__(self, channel: str, since: Position | None = None) -> None:
+        if since is not None:
+            _check(channel, since)
+        self.channel = channel
+        self.received = since
+        self.handed = since
+        self.duplicates = 0
+        self._epoch = ""  # of the log that this connection shows
+        self._verified = False  # whether `received` is the server's word, not only the program's
+        # {epoch: offset up to which it has come in}, the newest last
+        self._offsets: dict[str, int] = {} if since is None else {since.epoch: since.offset}
+
+    def begin(self, position: Position) -> None:
+        """A connection has this channel now, and its stream begins after `position`.
+
+        `received` stays: another epoch is believed when its first gap or message is here, so that a connection lost in
+        between does not lose the gap.
+        """
+        self._epoch = position.epoch
+        if self.received is None:
+            self._advance(position)
+            self.handed = position
+        elif self.received.epoch == position.epoch and position.offset < self.received.offset and not self._verified:
+            # The program's position never was in this log. As good as none: what comes now is a turn to another log.
+            logger.warning("%s has no offset %d: it goes on after %s", self.channel, self.received.offset, position)
+            self.received = _NOWHERE
+            self._offsets.clear()
+        self._verified = True
+
+    def arrive(self, arrival: Arrival) -> list[Item]:
+        """What to hand on for a message: itself, with a gap before it if it leaves a hole, or nothing again."""
+        epoch = self._epoch
+        if arrival.offset <= self._have(epoch):
+            self.duplicates += 1
+            return []
+        items = self._hole(epoch, before=arrival.offset, turned=self._turned(epoch))
+        self._advance(Position(epoch, arrival.offset))
+        return [*items, Message(self.channel, epoch, arrival.offset, arrival.data, arrival.key)]
+
+    def skip(self, gap: Gap) -> list[Item]:
+        """What to hand on for a gap that the server tells: the part of it that is news."""
+        have = self._have(gap.epoch)
+        turned = self._turned(gap.epoch)
+        if gap.last <= have and not turned:
+            self.duplicates += 1
+            return []
+        items = self._hole(gap.epoch, before=gap.first, turned=turned and gap.reason != "epoch")
+        first = max(gap.first, have + 1)
+        last = max(gap.last, first - 1)
+        self._epoch = gap.epoch
+        self._advance(Position(gap.epoch, last))
+        return [*items, Gap(self.channel, gap.epoch, first, last, gap.reason)]
+
+    def hand(self, item: Item) -> None:
+        """The program has `item` now."""
+        self.handed = Position(item.epoch, item.offset if isinstance(item, Message) else item.last)
+
+    def _hole(self, epoch: str, *, before: int, turned: bool) -> list[Item]:
+        """The gap that nobody told of before offset `before` of log `epoch`, if there is one.
+
+        A turn to another log that nobody told of is one too, even if nothing of the new log is missing.
+        """
+        first = self._have(epoch) + 1
+        last = max(before - 1, first - 1)
+        if last < first and not turned:
+            return []
+        logger.error(
+            "%s: %d to %d of log %s are missing, and the server told of no gap", self.channel, first, last, epoch
+        )
+        return [Gap(self.channel, epoch, first, last, "unknown")]
+
+    def _turned(self, epoch: str) -> bool:
+        """Whether `epoch` is another log than the one that the stream stood in."""
+        return self.received is not None and self.received.epoch != epoch
+
+    def _have(self, epoch: str) -> int:
+        """Up to which offset of log `epoch` the stream has come in; 0 for nothing."""
+        if self.received is not None and self.received.epoch == epoch:
+            return self.received.offset
+        return self._offsets.get(epoch, 0)
+
+    def _advance(self, position: Position) -> None:
+        self.received = position
+        self._offsets.pop(position.epoch, None)
+        self._offsets[position.epoch] = position.offset
+        if len(self._offsets) > _EPOCHS:
+            del self._offsets[next(iter(self._offsets))]

@@ -1,0 +1,94 @@
+"""The publishing half of the client: what was sent and has no answer yet."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from ..core.publication import Position
+from .codec import Event, Failure, Published, Welcome, encode_publish
+from .errors import NotConnectedError, PublishError, UnconfirmedError
+from .link import Link
+
+logger = logging.getLogger("fanwise.client")
+
+
+class Uplink:
+    """Sends messages and matches the answers to them. A `Listener` of a link that subscribes to nothing.
+
+    That is why it has one of its own: an answer never stands behind messages that nobody reads.
+    """
+
+    def __init__(self) -> None:
+        self._max_message_bytes = 0  # until the server has said it
+        self._requests = itertools.count(1)
+        # {request: its answer}, or why there is none
+        self._in_flight: dict[int, asyncio.Future[Position | Failure | str]] = {}
+
+    async def publish(
+        self, link: Link, channel: str, data: Any, *, key: str | None, acknowledge_seconds: float | None
+    ) -> Position:
+        """Sends one message, in the order of the calls, and waits for its answer."""
+        request = next(self._requests)
+        frame, size_bytes = encode_publish(channel, data, key=key, request=request)
+        try:
+            async with asyncio.timeout(acknowledge_seconds):
+                connection = await link.connected()
+                if size_bytes > self._max_message_bytes:
+                    message = f"the data has {size_bytes} bytes, {self._max_message_bytes} are allowed"
+                    raise PublishError(channel=channel, code="too_big", message=message)
+                result = await self._exchange(connection, request, frame)
+        except TimeoutError as error:
+            seconds = acknowledge_seconds or 0.0
+            if self._in_flight.pop(request, None) is None:
+                raise NotConnectedError(url=link.url, seconds=seconds, last=link.last_failure) from error
+            raise UnconfirmedError(channel=channel, why=f"no answer within {seconds:g} seconds") from error
+        finally:
+            self._in_flight.pop(request, None)
+        if isinstance(result, Position):
+            return result
+        if isinstance(result, Failure):
+            raise PublishError(channel=channel, code=result.code, message=result.message)
+        raise UnconfirmedError(channel=channel, why=result)
+
+    async def _exchange(self, connection: ClientConnection, request: int, frame: str) -> Position | Failure | str:
+        answer: asyncio.Future[Position | Failure | str] = asyncio.get_running_loop().create_future()
+        self._in_flight[request] = answer
+        try:
+            await connection.send(frame)
+        except ConnectionClosed as closed:  # some of it may have gone out before
+            return str(closed)
+        return await answer
+
+    def welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:  # noqa: ARG002 - the Listener's signature
+        """Remembers what the server takes."""
+        self._max_message_bytes = welcome.max_message_bytes
+
+    async def take(self, event: Event, frame_characters: int) -> None:  # noqa: ARG002 - the Listener's signature
+        """Hands an answer to who waits for it."""
+        match event:
+            case Published(request, position):
+                self._answer(request, position)
+            case Failure(request=request) if request is not None:
+                self._answer(request, event)
+            case _:
+                logger.warning("the server sent %r to a connection that only publishes", event)
+
+    def lost(self, why: str) -> None:
+        """What is in flight may or may not have arrived."""
+        for request in list(self._in_flight):
+            self._answer(request, why)
+
+    def ended(self, error: Exception) -> None:
+        """Nothing is in flight: `lost` came before. Who waits for a connection hears of it from the link."""
+
+    def _answer(self, request: int | str | None, result: Position | Failure | str) -> None:
+        """Somebody may have stopped to wait: an answer that comes late finds nobody."""
+        answer = self._in_flight.get(request) if isinstance(request, int) else None
+        if answer is not None and not answer.done():
+            answer.set_result(result)

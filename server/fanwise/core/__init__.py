@@ -1,0 +1,16 @@
+"""The synchronous half of the server: no asyncio, no I/O, no logging, no clock.
+
+    hub          channels by name, and the clients on them
+    channel      a log with the queues onto it
+    dialect      what a kind of client is told, in which words
+    group        a channel's ready clients, in cohorts that share a cursor
+    lease        the right to write to a descriptor beside its transport
+    counters     what is counted
+    queue        a client's window onto a log
+    log          a channel's retained publications
+    encoding     how a publication becomes bytes
+    publication  a publication, its position, and the rule for channel names
+    reasons      the closed table of close reasons
+
+The caller is told what has happened, and logs and schedules; so all of it is tested without an event loop.
+"""

@@ -1,0 +1,178 @@
+"""A channel: a named stream, its log, and the queues onto it. Synchronous."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .counters import Tally
+from .group import Member, ReadyGroup
+from .lease import Lease
+from .log import Log
+from .publication import Encoding
+from .queue import Batch, Gap, Queue
+
+# What a log may retain beyond its bounds between two audits, for clients that a burst has put behind: they are judged
+# by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
+BURST_MESSAGES = 65_536
+BURST_BYTES = 16_777_216
+# What objects take beside the payloads, measured over many of them with CPython 3.11 (`tests/core/test_channel.py`).
+CHANNEL_BYTES = 2_048
+PUBLICATION_BYTES = 640
+
+
+class Channel:
+    """A named stream: its log, the queues onto it, and those of them that are ready."""
+
+    __slots__ = (
+        "_audited",
+        "_audited_end",
+        "_cohort_clients",
+        "_swept_end",
+        "charged_bytes",
+        "deliveries",
+        "groups",
+        "log",
+        "name",
+        "queues",
+        "skipped",
+        "sleepers",
+        "swept",
+        "tally",
+    )
+
+    def __init__(self, name: str, log: Log, *, cohort_clients: int, tally: Tally | None = None) -> None:
+        self.name = name
+        self.tally = tally or Tally()  # of the hub that it is in
+        self.log = log
+        self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
+        self.groups: dict[Encoding, ReadyGroup] = {}
+        self.sleepers: dict[Queue, Callable[[], None]] = {}  # {queue: wakes its client}, where a sweep cannot write
+        self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
+        self._swept_end = log.end
+        self.skipped = 0  # publications that clients did not get and were not closed for, once per client
+        self._audited = log.head  # the head at the last audit
+        self._audited_end = log.end
+        self.charged_bytes = 0  # what the hub's sum has of `cost_bytes`
+        self.deliveries = 0  # publications given to the sockets of ready clients, once per client
+        self._cohort_clients = cohort_clients
+
+    def group(self, encoding: Encoding) -> ReadyGroup:
+        """The ready group for `encoding`, made when it is first asked for."""
+        group = self.groups.get(encoding)
+        if group is None:
+            group = self.groups[encoding] = ReadyGroup(self.log, encoding, cohort_clients=self._cohort_clients)
+        return group
+
+    def mark_swept(self, offset: int) -> None:
+        """Moves `swept` on to `offset`, or leaves it where it is if it is there or further."""
+        if offset > self.swept:
+            self.swept = offset
+            self._swept_end = self.log.end_at(offset)
+
+    @property
+    def unswept(self) -> int:
+        """Publications that the next sweep has to write."""
+        return self.log.head - self.swept
+
+    def bursting(self) -> bool:
+        """Whether a whole burst has come since the last audit, and somebody is behind who may not get all of it."""
+        log = self.log
+        if log.head - self._audited < BURST_MESSAGES and log.end - self._audited_end < BURST_BYTES:
+            return False
+        return self.behind()
+
+    def behind(self) -> bool:
+        """Whether a client is neither in a ready group nor asleep. O(encodings)."""
+        return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
+
+    def count(self, deliveries: int, *, sent_bytes: int) -> None:
+        """Adds up what clients are given."""
+        self.deliveries += deliveries
+        self.tally.deliveries += deliveries
+        self.tally.delivered_bytes += sent_bytes
+
+    def count_batch(self, queue: Queue, batch: Batch) -> None:
+        """Adds up what is missing in a batch that `queue` has handed out, and notes how far behind it was."""
+        lag = queue.qsize() + len(batch.publications)
+        for gap in batch.gaps:
+            lag += self.skip(gap)  # never of another log: those gaps are before the first batch
+        self.note_lag(queue, lag)
+
+    def skip(self, gap: Gap) -> int:
+        """Adds up what a client is not given; returns how many publications."""
+        missing = self.tally.gap(gap)
+        self.skipped += missing
+        return missing
+
+    def note_lag(self, queue: Queue, lag: int) -> None:
+        """Keeps the furthest that `queue` has been behind, beyond what it came with. O(1)."""
+        if lag > queue.peak and lag > queue.begun:
+            self.tally.peak_lag.move(queue.peak, lag)
+            queue.peak = lag
+
+    @property
+    def cost_bytes(self) -> int:
+        """What the channel takes in memory, about. O(1)."""
+        log = self.log
+        return CHANNEL_BYTES + len(log) * PUBLICATION_BYTES + log.retained_bytes + log.extra_bytes
+
+    def halve(self) -> None:
+        """Lets go of the older half of the log, but of nothing that ready clients have not got yet."""
+        self.log.trim(max_messages=max(len(self.log) // 2, self.unswept), max_bytes=self.log.retained_bytes)
+
+    def trim(self, *, max_messages: int, max_bytes: int) -> None:
+        """Cuts the log to its bounds, but for what came since the last audit while somebody is behind. This is one."""
+        log = self.log
+        if self.behind():
+            max_messages += log.head - self._audited
+            max_bytes += log.end - self._audited_end
+        log.trim(max_messages=max_messages, max_bytes=max_bytes)
+        self._audited, self._audited_end = log.head, log.end
+
+    def crowded(self, *, messages: int, size_bytes: int) -> bool:
+        """Whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
+        log = self.log
+        return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes
+
+
+class Subscription(NamedTuple):
+    """A client's place on one channel."""
+
+    channel: Channel
+    queue: Queue
+
+
+class Subscriptions(dict[str, Subscription]):
+    """A client's places, by the name of the channel."""
+
+    def join(self, member: Member, *, encoding: Encoding, lease: Lease) -> None:
+        """Takes `member` into the ready groups of its channels. O(channels)."""
+        for channel, queue in self.values():
+            channel.group(encoding).join(queue, member, lease=lease)
+
+    def sleep(self, wake: Callable[[], None]) -> None:
+        """Has sweeps of its channels call `wake`. O(channels)."""
+        for channel, queue in self.values():
+            channel.sleepers[queue] = wake
+
+    def leave(self, *, encoding: Encoding, lease: Lease) -> None:
+        """Lets the client go from the ready groups of its channels. O(channels)."""
+        for channel, queue in self.values():
+            channel.group(encoding).leave(queue, lease=lease)
+
+    def awake(self) -> None:
+        """Has sweeps of its channels call nobody any more. O(channels)."""
+        for channel, queue in self.values():
+            channel.sleepers.pop(queue, None)
+
+    def take(self, *, max_bytes: int) -> tuple[Subscription, Batch] | None:
+        """The next publications, about `max_bytes` of payload, of a channel on which the client is behind.
+
+        None if it is up to date with the last sweeps. Its channels take turns. O(channels).
+        """
+        for name, place in self.items():
+            if place.queue.cursor < place.channel.swept:
+                self[name] = self.pop(name)  # to the end of the round; the loop ends here
+                return place, place.queue.get_nowait(max_bytes=max_bytes)
+        return None

@@ -1,0 +1,113 @@
+"""The leaves: a publication, its position, and the rule for channel names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, NamedTuple, TypeAlias
+
+from ..errors import ChannelNameError, PositionError
+
+Encoding: TypeAlias = "Callable[[Publication], bytes]"
+"""How a publication becomes bytes for one kind of client. The function itself is the key under which they are kept."""
+
+_CHANNEL_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
+
+
+def check_channel_name(name: str) -> str:
+    """Returns `name` when it is 1-255 characters of `A-Z a-z 0-9 . _ : / -`; raises ChannelNameError otherwise."""
+    if _CHANNEL_NAME.fullmatch(name) is None:
+        raise ChannelNameError(name)
+    return name
+
+
+class Kind(Enum):
+    """What a payload is."""
+
+    TEXT = "text"  # UTF-8
+    JSON = "json"  # one JSON value (RFC 8259), UTF-8; a client that knows no JSON gets it as text
+    BINARY = "binary"
+
+
+_CHARACTER_BYTES: Final = 4  # at most, in CPython
+_POSITION = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,18})", re.ASCII)
+
+
+class Position(NamedTuple):
+    """A place in a channel's log: `offset` counts within the log that `epoch` names."""
+
+    epoch: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The position that `str()` made "epoch:offset" of.
+
+        Raises:
+            PositionError: It looks different.
+        """
+        match = _POSITION.fullmatch(text)
+        if match is None:
+            raise PositionError(text)
+        return cls(match[1], int(match[2]))
+
+
+class Publication:
+    """One message of a channel: immutable, and the same object for every client that gets it.
+
+    Attributes:
+        channel: The channel's name.
+        epoch: Which log `offset` belongs to.
+        offset: 1 for the first publication of a log, then one more each.
+        payload: The message.
+        kind: What the payload is.
+        key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
+        time: When it was appended, in seconds of the monotonic clock.
+        extra_bytes: What is kept beside the payload: its encodings, and its key.
+        ledger: Whose first place counts the bytes of all encodings that are made, for the log that it is in.
+    """
+
+    __slots__ = ("_encoded", "_ledger", "channel", "epoch", "extra_bytes", "key", "kind", "offset", "payload", "time")
+
+    def __init__(
+        self,
+        channel: str,
+        epoch: str,
+        offset: int,
+        payload: bytes,
+        kind: Kind,
+        time: float,
+        key: str | None = None,
+        ledger: list[int] | None = None,
+    ) -> None:
+        self.channel: Final = channel
+        self.epoch: Final = epoch
+        self.offset: Final = offset
+        self.payload: Final = payload
+        self.kind: Final = kind
+        self.time: Final = time
+        self.key: Final = key
+        self._encoded: Final[dict[Encoding, bytes]] = {}
+        self._ledger: Final = [0] if ledger is None else ledger
+        self.extra_bytes = 0 if key is None else len(key) * _CHARACTER_BYTES
+
+    @property
+    def position(self) -> Position:
+        """Where a client that has this publication stands."""
+        return Position(self.epoch, self.offset)
+
+    def encoded(self, encoding: Encoding) -> bytes:
+        """The publication's bytes in `encoding`, made at the first call and kept: once, however many clients."""
+        encoded = self._encoded.get(encoding)
+        if encoded is None:
+            encoded = self._encoded[encoding] = encoding(self)
+            self.extra_bytes += len(encoded)
+            self._ledger[0] += len(encoded)
+        return encoded
+
+    def __repr__(self) -> str:
+        return f"<Publication {self.channel}@{self.epoch}:{self.offset} {self.kind.value}, {len(self.payload)} bytes>"

@@ -1,0 +1,93 @@
+"""The closed table of events: what the server logs, under which code, at which level and with which fields.
+
+One line per event that matters, and nothing per message. Only `log` writes to the logger "fanwise": whoever reads the
+log can count on the codes, and on the fields of each. The core logs nothing at all: it returns what has happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from enum import Enum
+from logging import ERROR, INFO, WARNING
+
+LOGGER = "fanwise"
+logger = logging.getLogger(LOGGER)
+
+_FIELD = re.compile(r"%\((\w+)\)")
+_SLOW_PATH = (
+    "clients are served over plain ASGI, which is slower: run `fanwise serve`, or uvicorn with "
+    "--ws fanwise.protocol:FanwiseProtocol"
+)
+_WORKERS = (
+    "this is one of %(workers)d worker processes: each reaches only its own clients, so a message published in one is "
+    "not seen by the clients of the others. Run a single worker"
+)
+_BEHIND = "it was %(lag)d publications, %(lag_bytes)d bytes and %(behind_seconds).1f s behind on %(channels)d channels"
+_MEMORY_SHORT = (
+    "memory is short: %(freed_bytes)d bytes of history were let go and %(aborted)d clients aborted since this was last "
+    "said; logs take %(retained_bytes)d of %(memory_bytes)s bytes"
+)
+
+
+class Event(Enum):
+    """What is worth a line: (level, sentence, further fields). Its fields are those and the ones in the sentence."""
+
+    STARTED = (
+        INFO,
+        "Fanwise %(version)s takes clients on %(url)s",
+        (
+            "default_channel", "queue_messages", "queue_bytes", "overflow", "stall_seconds", "pong_seconds",
+            "history_messages", "history_bytes", "max_message_bytes", "publishing", "max_clients", "descriptors",
+            "fast_path",
+        ),
+    )  # fmt: skip
+    STOPPING = (INFO, "%(clients)d clients leave within %(seconds)g s, then the server stops", ())
+    STOPPED = (INFO, "the server has stopped after %(uptime_seconds).1f s; %(aborted)d connections were aborted", ())
+    SLOW_PATH = (WARNING, _SLOW_PATH, ())
+    WORKERS = (ERROR, _WORKERS, ())
+    CLIENT_DROPPED = (WARNING, f"client %(client)s at %(address)s was dropped, %(reason)s: {_BEHIND}", ())
+    CLIENT_CLOSED = (INFO, f"client %(client)s at %(address)s was closed, %(reason)s: {_BEHIND}", ())
+    REFUSED = (INFO, "%(path)s was refused to %(address)s: %(reason)s", ())
+    NO_ROOM = (WARNING, "there was no room at %(path)s for %(address)s: %(reason)s", ())
+    MEMORY_SHORT = (WARNING, _MEMORY_SHORT, ())
+    LOOP_LATE = (WARNING, "the event loop was %(late_seconds).3f s late, more than %(limit_seconds)g s", ())
+    WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())
+    AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
+    FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
+    DEMO_FAILED = (ERROR, "the demo's %(part)s failed: %(error)s", ())
+    LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())
+    UNCAUGHT = (ERROR, "nobody caught %(error)s", ())
+    LIBRARY = (INFO, "what uvicorn, asyncio or another library logs, at its own level", ())
+
+    def __init__(self, level: int, sentence: str, further: tuple[str, ...]) -> None:
+        self.level = level
+        self.sentence = sentence
+        self.fields = (*dict.fromkeys(_FIELD.findall(sentence)), *further)  # each once
+
+    @property
+    def code(self) -> str:
+        """What stays the same whatever becomes of the sentence."""
+        return self.name.lower()
+
+
+CODES = {event.code: event for event in Event}  # {code: event}
+
+
+def log(event: Event, *, error: BaseException | None = None, **fields: object) -> None:
+    """Logs `event` with all its fields; `error`, with its traceback, is one of them. Costs little where nobody listens.
+
+    They are attributes of the record as well, beside `code`: any formatter can use them.
+    """
+    if not logger.isEnabledFor(event.level):
+        return
+    if "error" in event.fields:
+        fields["error"] = repr(error)
+    named = (fields,) if fields else ()  # logging takes an empty dict for an argument too many
+    extra = {"code": event.code, **fields}
+    logger.log(event.level, event.sentence, *named, exc_info=error, extra=extra, stacklevel=2)
+
+
+def event_of(record: logging.LogRecord) -> Event:
+    """Which event a record is: LIBRARY if it is none of ours."""
+    return CODES.get(str(getattr(record, "code", "")), Event.LIBRARY) if record.name == LOGGER else Event.LIBRARY

@@ -1,0 +1,132 @@
+"""The JSON dialect `fanwise.v1`: one connection, many channels. Each message of a client gets exactly one answer."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, assert_never
+
+import orjson
+
+from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.client import Client
+from ..core.publication import Position
+from ..errors import (
+    AlreadySubscribedError,
+    ChannelLimitError,
+    ChannelNameError,
+    GoneError,
+    MessageTooBigError,
+    PayloadError,
+)
+from ..version import SERVER_VERSION
+from .messages import ErrorCode, OpError, Publish, Subscribe, Unsubscribe, parse_op
+
+# What our own errors are called on the wire. HTTP answers use the same words.
+CODES: dict[type[Exception], ErrorCode] = {
+    AlreadySubscribedError: "already_subscribed",
+    ChannelNameError: "bad_channel",
+    ChannelLimitError: "too_many_channels",
+    MessageTooBigError: "too_big",
+    PayloadError: "wrong_type",
+}
+
+
+def decode_data(data: Any, encoding: str | None) -> Any:
+    """The payload that `data` of a message stands for: itself, or bytes if it is in base64.
+
+    Raises:
+        OpError: It is not base64.
+    """
+    if encoding is None:
+        return data
+    if not isinstance(data, str):
+        raise OpError("wrong_type", 'data: with "encoding": "base64" it is a string')
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise OpError("wrong_type", f"data: it is not base64: {error}") from error
+
+
+class Conversation:
+    """Answers one client.
+
+    Args:
+        broadcaster: Whose channels they are.
+        client: Who is answered; it speaks the JSON dialect.
+        max_subscriptions: How many channels it may be on at a time.
+        may_publish: Whether it has brought the key that publishing asks for.
+    """
+
+    def __init__(self, broadcaster: Broadcaster, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
+        self._broadcaster = broadcaster
+        self._client = client
+        self._max_subscriptions = max_subscriptions
+        self._may_publish = may_publish
+
+    def welcome(self) -> None:
+        """The first message: who the client is, and what it may do."""
+        self._tell(
+            op="welcome",
+            client=self._client.id,
+            version=SERVER_VERSION,
+            max_message_bytes=self._broadcaster.max_message_bytes,
+            max_subscriptions=self._max_subscriptions,
+        )
+
+    async def answer(self, message: str | bytes) -> None:
+        """Does what `message` asks for, or tells why not; waits while the client does not read its answers."""
+        try:
+            await self._do(message)
+        except OpError as error:
+            self._broadcaster.tally.reject(error.code)
+            self._tell(op="error", code=error.code, message=str(error), **error.about)
+        except GoneError:
+            return  # with messages of it still here, which nobody answers
+        await self._client.outlet.settled()
+
+    async def _do(self, message: str | bytes) -> None:
+        op = parse_op(message)
+        about: dict[str, str | int] = {"channel": op.channel}
+        if isinstance(op, Publish) and op.id is not None:
+            about["id"] = op.id
+        try:
+            if isinstance(op, Subscribe):
+                await self._subscribe(op)
+            elif isinstance(op, Unsubscribe):
+                self._unsubscribe(op)
+            elif isinstance(op, Publish):
+                await self._publish(op, about)
+            else:
+                assert_never(op)
+        except OpError as error:
+            raise OpError(error.code, error.problem, about) from error
+        except tuple(CODES) as error:
+            if isinstance(error, ChannelNameError):
+                about.pop("channel")  # it may be as long as a message
+            raise OpError(CODES[type(error)], str(error), about) from error
+
+    async def _subscribe(self, op: Subscribe) -> None:
+        subscriptions = self._client.subscriptions
+        if op.channel not in subscriptions and len(subscriptions) >= self._max_subscriptions:
+            raise OpError(
+                "too_many_subscriptions", f"a connection may be on {self._max_subscriptions} channels at most"
+            )
+        since = Position(op.since.epoch, op.since.offset) if op.since is not None else None
+        await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=since)
+
+    def _unsubscribe(self, op: Unsubscribe) -> None:
+        if op.channel not in self._client.subscriptions:
+            raise OpError("not_subscribed", f"this connection is not on channel {op.channel[:64]!r}")
+        self._broadcaster.unsubscribe(self._client, op.channel)
+        self._tell(op="unsubscribed", channel=op.channel)
+
+    async def _publish(self, op: Publish, about: dict[str, str | int]) -> None:
+        if not self._may_publish:
+            raise OpError("unauthorised", "publishing asks for the server's key, which the handshake did not bring")
+        payload = decode_data(op.data, op.encoding)
+        publication = await self._broadcaster.publish(op.channel, payload, key=op.key)
+        self._tell(op="published", **about, epoch=publication.epoch, offset=publication.offset)
+
+    def _tell(self, **fields: object) -> None:
+        self._client.tell(orjson.dumps(fields))

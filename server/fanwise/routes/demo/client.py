@@ -1,0 +1,113 @@
+"""A simulated client: what it has received, however often it was connected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ...tools.load.wire import Frame, Handshake
+from .connection import Connection
+from .plan import Kind
+from .rolling import Window
+from .stream import Stream
+from .target import Place
+
+_OPEN_SECONDS = 5.0  # a handshake that takes longer has failed
+
+
+class SimulatedClient:
+    """One client of the crowd.
+
+    Args:
+        kind: How it reads.
+        stream: Where its messages come from.
+        window: Where it counts them too; None if that is nobody's business.
+        now: Monotonic seconds.
+        on_lost: Called when the server has ended its connection.
+
+    Attributes:
+        connected: Whether it has a connection, after the handshake.
+        received: Messages, over all of its connections.
+        heard_at: When the last one came, or when it was made (monotonic seconds).
+        code: The close code of its last connection; 1006 for one that ended without; None before the first end.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        stream: Stream,
+        window: Window | None,
+        now: float,
+        on_lost: Callable[[SimulatedClient], None],
+    ) -> None:
+        self.kind = kind
+        self.connected = False
+        self.received = 0
+        self.heard_at = now
+        self.code: int | None = None
+        self._stream = stream
+        self._window = window
+        self._on_lost = on_lost
+        self._connection: Connection | None = None
+        self._first: int | None = None  # the first message that it should have; None before the first connection
+        self._last = 0
+
+    @property
+    def missing(self) -> int:
+        """How many of the messages since it was first connected it has not received."""
+        return 0 if self._first is None else max(self._stream.published - self._first + 1 - self.received, 0)
+
+    async def open(self, place: Place, handshake: Handshake) -> None:
+        """Connects. It is not connected afterwards if the server did not want it, or the connection is gone already."""
+        connection = self._connection = Connection(
+            self.kind, handshake, on_open=self._opened, on_message=self._heard, on_lost=self._lost
+        )
+        try:
+            with suppress(OSError):  # also a time that is up
+                async with asyncio.timeout(_OPEN_SECONDS):
+                    await connection.open(place)
+        finally:
+            if not self.connected:
+                connection.abort()
+
+    def leave(self) -> None:
+        """Ends its connection, also one that is being opened."""
+        self.connected = False
+        if self._connection is not None:
+            self._connection.leave()
+
+    def status(self, now: float) -> dict[str, Any]:
+        """How it fares."""
+        return {
+            "kind": self.kind.value,
+            "received": self.received,
+            "missing": self.missing,
+            "silent_seconds": round(now - self.heard_at, 3),
+            "connected": self.connected,
+            "code": self.code,
+        }
+
+    def _opened(self) -> None:
+        self.connected = True
+        if self._first is None:
+            self._first = self._stream.published + 1
+
+    def _heard(self, data: bytes, frame: Frame, now: float) -> None:
+        stamp = self._stream.read(data, frame.payload, frame.stop)
+        if stamp is None or stamp.number <= self._last:
+            return
+        if not self.received and self._first is not None:  # some may have been sent with the answer to the handshake
+            self._first = min(self._first, stamp.number)
+        self._last = stamp.number
+        self.received += 1
+        self.heard_at = now
+        if self._window is not None:
+            self._window.add(now, now - stamp.sent_at)
+
+    def _lost(self, code: int) -> None:
+        self.connected = False
+        self.code = code
+        self._on_lost(self)

@@ -1,0 +1,116 @@
+"""The simulated clients: they come one after the other, are counted, and come back when the server has closed them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Mapping
+from time import monotonic
+from typing import Any
+
+from ...tools.load.wire import Handshake
+from .client import SimulatedClient
+from .plan import Kind
+from .rolling import Window
+from .stream import Stream
+from .target import Place
+
+_RESTART = 1012  # the code of a server that stops
+_BACK_SECONDS = (1.0, 2.0)  # after so long, by chance, a client comes back
+
+
+class Crowd:
+    """Owns the invariant that each client is connected, or on its way, or waiting for its turn, until `leave`.
+
+    Args:
+        place: Where the server is.
+        handshake: How they open their connections.
+        stream: What they are sent.
+        on_restart: Called when the server says that it stops.
+
+    Attributes:
+        drops: How often the server has ended a connection.
+    """
+
+    def __init__(self, place: Place, handshake: Handshake, *, stream: Stream, on_restart: Callable[[], None]) -> None:
+        self.drops = 0
+        self._place = place
+        self._handshake = handshake
+        self._stream = stream
+        self._on_restart = on_restart
+        self._window = Window(stream.began)  # of the healthy ones
+        self._clients: dict[Kind, list[SimulatedClient]] = {kind: [] for kind in Kind}
+        self._arrivals: asyncio.Queue[SimulatedClient] = asyncio.Queue()  # whose turn comes; some have left since
+        self._returning: dict[SimulatedClient, asyncio.TimerHandle] = {}  # {client without connection: its timer}
+
+    def __iter__(self) -> Iterator[SimulatedClient]:
+        return (client for clients in self._clients.values() for client in clients)
+
+    def resize(self, counts: Mapping[Kind, int]) -> None:
+        """Makes as many clients of each kind as `counts` says; those who have to go are the latest of their kind."""
+        for kind, count in counts.items():
+            clients = self._clients[kind]
+            for client in clients[count:]:
+                self._dismiss(client)
+            del clients[count:]
+            for _ in range(count - len(clients)):
+                clients.append(self._make(kind))
+                self._arrivals.put_nowait(clients[-1])
+
+    async def open(self) -> None:
+        """Opens connections, one at a time: so a large crowd does not hold the loop. Never returns."""
+        while True:
+            client = await self._arrivals.get()
+            if client in self._clients[client.kind]:
+                await client.open(self._place, self._handshake)
+                if not client.connected:
+                    self._come_back(client)
+
+    def leave(self) -> None:
+        """Everybody goes, at once."""
+        self.resize(dict.fromkeys(Kind, 0))
+
+    def status(self) -> dict[str, Any]:
+        """How they fare. O(clients)."""
+        now = monotonic()
+        clients = [client.status(now) for client in self]
+        return {"healthy": self._healthy(now), "drops": self.drops, "clients": clients}
+
+    def _healthy(self, now: float) -> dict[str, Any]:
+        healthy = self._clients[Kind.HEALTHY]
+        silent_seconds = max((now - client.heard_at for client in healthy), default=0.0)
+        ages = self._window.percentiles(now, 0.5, 0.99)
+        if ages is None and healthy and silent_seconds >= 1:  # a stopped stream is not a fast one
+            ages = [silent_seconds] * 2
+        p50_seconds, p99_seconds = [None, None] if ages is None else [round(age, 6) for age in ages]
+        return {
+            "clients": sum(client.connected for client in healthy),
+            "received_per_second": round(self._window.per_second(now), 1),
+            "p50_seconds": p50_seconds,
+            "p99_seconds": p99_seconds,
+            "silent_seconds": round(silent_seconds, 3),
+        }
+
+    def _make(self, kind: Kind) -> SimulatedClient:
+        window = self._window if kind is Kind.HEALTHY else None
+        return SimulatedClient(kind, stream=self._stream, window=window, now=monotonic(), on_lost=self._lost)
+
+    def _dismiss(self, client: SimulatedClient) -> None:
+        client.leave()
+        if timer := self._returning.pop(client, None):
+            timer.cancel()
+
+    def _lost(self, client: SimulatedClient) -> None:
+        self.drops += 1
+        self._come_back(client)
+        if client.code == _RESTART:
+            self._on_restart()
+
+    def _come_back(self, client: SimulatedClient) -> None:
+        if client not in self._returning and client in self._clients[client.kind]:
+            seconds = random.uniform(*_BACK_SECONDS)  # noqa: S311 - no secret
+            self._returning[client] = asyncio.get_running_loop().call_later(seconds, self._return, client)
+
+    def _return(self, client: SimulatedClient) -> None:
+        del self._returning[client]
+        self._arrivals.put_nowait(client)

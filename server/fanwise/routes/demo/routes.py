@@ -1,0 +1,151 @@
+"""The demo over HTTP: looking at it, starting and changing it, stopping it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from ...broadcaster.broadcaster import Broadcaster
+from ..auth.access import Access
+from ..problems import ApiError, errors, json_response, key_guards, make_router, origin_guard, refuse
+from .controller import Demo
+from .plan import Kind, Mode, Plan
+from .target import find_place, is_local, why_not
+
+ROUTE = "/demo"
+NO_DEMO = "this server has no demo"
+NOT_FOR_OTHERS = (
+    "the demo is for those who reach the server from its own machine: "
+    "start it with --demo (FANWISE_DEMO=true) to offer it to all"
+)
+NOT_YOURS = "this is for the clients of a running demo"
+
+Age = Annotated[float | None, Field(description="publish to receive, over the last second; null before the first")]
+
+
+class HealthyInfo(BaseModel):
+    """The simulated clients that read at once, together."""
+
+    clients: Annotated[int, Field(description="who is connected")]
+    received_per_second: Annotated[float, Field(description="by all of them, over the last second")]
+    p50_seconds: Age
+    p99_seconds: Age
+    silent_seconds: Annotated[float, Field(description="the longest time that one of them has received nothing")]
+
+
+class SimulatedInfo(BaseModel):
+    """One simulated client."""
+
+    kind: Kind
+    received: int
+    missing: Annotated[int, Field(description="published since it came, and not received")]
+    silent_seconds: Annotated[float, Field(description="since it received something")]
+    connected: bool
+    code: Annotated[int | None, Field(description="of its last close; 1006: without a close frame; null: none yet")]
+
+
+class DemoStatus(BaseModel):
+    """How the show goes."""
+
+    running: bool
+    mode: Mode
+    seconds: Annotated[float, Field(description="since it began, or the mode was changed")]
+    rate: Annotated[float, Field(description="messages a second, as asked for")]
+    size: Annotated[int, Field(description="bytes of a message")]
+    published: int
+    publishing_seconds: Annotated[float, Field(description="how long the publication takes that is under way, else 0")]
+    healthy: HealthyInfo
+    drops: Annotated[int, Field(description="how often the server has closed a simulated client")]
+    clients: Annotated[list[SimulatedInfo], Field(description="healthy ones first, then slow and stalled ones")]
+
+
+class DemoInfo(BaseModel):
+    """Whether there is a demo, and what runs."""
+
+    available: bool
+    why: Annotated[str | None, Field(description="why it is not available")]
+    max_clients: int
+    status: Annotated[DemoStatus | None, Field(description="null while nothing runs")]
+
+
+def demo_routes(demo: Demo, broadcaster: Broadcaster, access: Access) -> APIRouter:
+    """`GET`, `PUT` and `DELETE /demo`, and `WS /demo/tutorial` for the simulated clients."""
+    router = make_router(broadcaster.tally.reject)
+    _add_looking(router, demo, access)
+    _add_playing(router, demo, access)
+
+    async def tutorial(websocket: WebSocket) -> None:
+        loop = demo.tutorial(websocket.query_params.get("token", ""))
+        if loop is None:
+            broadcaster.tally.reject("no_demo")
+            await refuse(websocket, 403, NOT_YOURS)
+        else:
+            await loop.serve(websocket)
+
+    router.add_websocket_route(f"{ROUTE}/tutorial", tutorial)
+    return router
+
+
+def _add_looking(router: APIRouter, demo: Demo, access: Access) -> None:
+    async def look(request: Request) -> Response:
+        """Whether the demo can be started from here, and how it goes while it runs."""
+        why = _refusal(demo, request)
+        info = {"available": why is None, "why": why, "max_clients": demo.max_clients, "status": demo.status()}
+        return _json(info)
+
+    router.add_api_route(
+        ROUTE, look, dependencies=[origin_guard(access)], responses={200: {"model": DemoInfo}, **errors(403)}
+    )
+
+
+def _add_playing(router: APIRouter, demo: Demo, access: Access) -> None:
+    async def play(plan: Plan, request: Request) -> Response:
+        """Starts the demo, or changes the one that runs: it goes on, unless the mode is another one.
+
+        It ends by itself an hour after the last change, and when the server is about to stop.
+        """
+        if why := _refusal(demo, request):
+            raise ApiError(403, "no_demo", why)
+        _check_bounds(demo, plan)
+        return _json(await demo.play(plan, find_place(request, route=ROUTE)))
+
+    async def stop() -> None:
+        """Stops the demo. That nothing runs is no error."""
+        await demo.stop()
+
+    keys = key_guards(access)
+    refused: dict[int | str, dict[str, Any]] = {
+        **errors(400, 401, 403, 503),
+        403: {**errors(403)[403], "description": "The page is of another host (`bad_origin`), or there is no demo."},
+    }
+    router.add_api_route(
+        ROUTE, play, methods=["PUT"], dependencies=keys, responses={200: {"model": DemoStatus}, **refused}
+    )
+    router.add_api_route(
+        ROUTE, stop, methods=["DELETE"], status_code=204, dependencies=keys, responses=errors(401, 403)
+    )
+
+
+def _refusal(demo: Demo, request: Request) -> str | None:
+    """Why the demo cannot be started by this request; None if it can."""
+    if not demo.available:
+        return NO_DEMO
+    return why_not(request) if demo.everybody or is_local(request) else NOT_FOR_OTHERS
+
+
+def _check_bounds(demo: Demo, plan: Plan) -> None:
+    for name, value, most in (
+        ("clients", plan.clients, demo.max_clients),
+        ("size", plan.size_bytes, demo.max_message_bytes),
+    ):
+        if value > most:
+            raise ApiError(400, "bad_request", f"{name}: {value} is more than the {most} that this server allows")
+
+
+def _json(body: object) -> Response:
+    return json_response(orjson.dumps(body))

@@ -1,0 +1,104 @@
+"""What runs: a publisher and a crowd, and how they fare."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ...broadcaster.broadcaster import Broadcaster
+from ...logs.events import Event, log
+from ...tools.load.wire import Handshake
+from .clients import Crowd
+from .plan import Plan
+from .publisher import Publisher
+from .stream import Stream
+from .target import Place
+from .tutorial import TutorialLoop
+
+CHANNEL = "fanwise.demo"
+
+
+class Show:
+    """A running demo in one mode. Made on the event loop; it runs from then on, until it is over.
+
+    Args:
+        plan: What to play.
+        place: Where the clients connect.
+        broadcaster: Whose channel is published to.
+        forget_seconds: How long after the last change it ends.
+
+    Attributes:
+        over: Set when it has ended, for whatever reason.
+        tutorial: The loop that its clients are on; None when they are Fanwise's.
+    """
+
+    def __init__(self, plan: Plan, *, place: Place, broadcaster: Broadcaster, forget_seconds: float) -> None:
+        self.plan = plan
+        self.place = place
+        self.over = asyncio.Event()
+        self.tutorial = TutorialLoop() if plan.mode == "tutorial" else None
+        publish: Callable[[str], Awaitable[object]]
+        if self.tutorial is None:
+            publish, url = partial(broadcaster.publish, CHANNEL), place.url("/ws", f"channel={CHANNEL}")
+        else:
+            publish, url = self.tutorial.publish, place.url("/demo/tutorial", f"token={self.tutorial.token}")
+        self._forget_seconds = forget_seconds
+        self._stream = Stream(monotonic())
+        self._publisher = Publisher(
+            self._stream, publish, rate_per_second=plan.rate_per_second, size_bytes=plan.size_bytes
+        )
+        self._crowd = Crowd(place, Handshake(url, subprotocol=None), stream=self._stream, on_restart=self.abandon)
+        self._crowd.resize(plan.counts())
+        self._tasks = {self._start(self._publisher.run(), "publisher"), self._start(self._crowd.open(), "crowd")}
+        self._timer = self._end_later()
+
+    def change(self, plan: Plan) -> None:
+        """Goes on with another plan of the same mode: clients come and go, nobody else is touched."""
+        self.plan = plan
+        self._publisher.rate_per_second = plan.rate_per_second
+        self._publisher.size_bytes = plan.size_bytes
+        self._crowd.resize(plan.counts())
+        self._timer.cancel()
+        self._timer = self._end_later()
+
+    def status(self) -> dict[str, Any]:
+        """The document (`routes.DemoStatus`). O(clients)."""
+        return {
+            "running": not self.over.is_set(),
+            "mode": self.plan.mode,
+            "seconds": round(monotonic() - self._stream.began, 3),
+            "rate": self.plan.rate_per_second,
+            "size": self.plan.size_bytes,
+            "published": self._stream.published,
+            "publishing_seconds": round(self._publisher.publishing_seconds(), 3),
+            **self._crowd.status(),
+        }
+
+    def abandon(self) -> None:
+        """Ends it, also in the midst of a publication that cannot go on. Idempotent."""
+        self.over.set()
+        self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._crowd.leave()
+
+    async def close(self) -> None:
+        """Ends it, and returns when its tasks are done."""
+        self.abandon()
+        await asyncio.wait(self._tasks)
+
+    def _end_later(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(self._forget_seconds, self.abandon)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine, name=f"fanwise demo {name}")
+        task.add_done_callback(partial(self._done, name))
+        return task
+
+    def _done(self, name: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log(Event.DEMO_FAILED, part=name, error=task.exception())
+            self.abandon()

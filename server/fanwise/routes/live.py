@@ -1,0 +1,154 @@
+"""`GET /stats`, and `WS /live`: the same second by second, over a small Fanwise of its own.
+
+Who watches is no client of the server: watchers have a broadcaster, a log and limits of their own, so that they neither
+show in what they look at nor hold it up. A watcher that falls behind gets the newest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+from fastapi import APIRouter
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.client import Client
+from ..core.dialect import JSON
+from ..errors import DrainingError, FullError
+from ..logs.events import Event, log
+from ..transport.connect import connect
+from .auth.access import Access
+from .conversation import Conversation
+from .messages import SUBPROTOCOL
+from .problems import (
+    KEY_REFUSED,
+    ApiError,
+    check_origin,
+    errors,
+    json_response,
+    key_guards,
+    make_router,
+    turn_away,
+)
+from .stats import Report, Reporter
+
+STATS: Final = "stats"  # a summary each second
+LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
+DEMO: Final = "demo"  # how the demo goes, four times a second while it runs
+REMEMBERED_SECONDS: Final = 300  # what a page that is opened shows at once
+MAX_WATCHERS: Final = 64
+_SUBSCRIPTIONS: Final = 8
+_IDLE_SECONDS: Final = 10.0  # after which a watcher that watches nothing makes room for others
+_ONLY: Final = f"this speaks the subprotocol {SUBPROTOCOL} only"
+_MEMORY_BYTES: Final = 33_554_432
+_HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and what clients are told of the others
+
+
+class Live:
+    """Tells watchers each second how the broadcaster stands.
+
+    Args:
+        broadcaster: Which is looked at.
+        access: Who may watch.
+    """
+
+    def __init__(self, broadcaster: Broadcaster, access: Access) -> None:
+        self.reporter = Reporter(broadcaster)
+        self._reject = broadcaster.tally.reject
+        self._access = access
+        self._watchers = Broadcaster(
+            queue_messages=8,
+            history_messages=REMEMBERED_SECONDS,
+            history_bytes=_HISTORY_BYTES,
+            history_seconds=REMEMBERED_SECONDS,
+            overflow="latest",
+            max_clients=MAX_WATCHERS,
+            max_channels=2 * MAX_WATCHERS * _SUBSCRIPTIONS,
+            memory_bytes=_MEMORY_BYTES,
+            max_message_bytes=_HISTORY_BYTES // 16,
+            ready_lag_seconds=math.inf,  # the broadcaster that is looked at tells of a late loop
+        )
+        self._starts = 0
+        self._feeding: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begins to tell. May be entered more than once: the last exit stops it."""
+        self._starts += 1
+        await self._watchers.__aenter__()
+        if self._feeding is None:
+            self._feeding = asyncio.create_task(self._feed(), name="fanwise live")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops, and closes the watchers."""
+        self._starts -= 1
+        if self._starts == 0 and self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.wait({self._feeding})
+            self._feeding = None
+        await self._watchers.__aexit__(kind, error, trace)
+
+    def tell(self, channel: str, document: dict[str, Any]) -> None:
+        """Tells those who watch `channel`. What nobody watches is kept for who comes."""
+        self._watchers.publish_nowait(channel, document)
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
+        try:
+            check_origin(websocket, self._access)
+            if not self._access.holds_key(websocket):
+                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+            if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
+                raise ApiError(400, "bad_request", _ONLY)  # noqa: TRY301 - as above
+            await self._talk(websocket)
+        except (ApiError, FullError, DrainingError) as error:
+            await turn_away(websocket, error, self._reject)
+
+    async def _talk(self, websocket: WebSocket) -> None:
+        async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
+            conversation = Conversation(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
+            conversation.welcome()
+            patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
+            try:
+                async for message in watcher:
+                    await conversation.answer(message)
+            finally:
+                patience.cancel()
+
+    async def _feed(self) -> None:
+        while True:
+            try:
+                self.tell(STATS, self.reporter.summary())
+                lists = self._watchers.channel(LISTS)
+                if lists is not None and lists.clients:
+                    self.tell(LISTS, await self.reporter.lists())
+            except Exception as error:  # noqa: BLE001 - looking at the server must not be what ends
+                log(Event.FEED_FAILED, error=error)
+            await asyncio.sleep(1)
+
+
+def _leave_if_idle(watcher: Client) -> None:
+    if not watcher.subscriptions:
+        watcher.close(text="nothing was subscribed to")
+
+
+def live_routes(live: Live, broadcaster: Broadcaster, access: Access) -> APIRouter:
+    """`GET /stats` and `WS /live`."""
+    router = make_router(broadcaster.tally.reject)
+
+    async def stats() -> Response:
+        """How the server stands: what there is, what was counted since the start, who is slow and what is busy."""
+        return json_response(orjson.dumps(await live.reporter.report()))
+
+    router.add_api_route(
+        "/stats", stats, dependencies=key_guards(access), responses={200: {"model": Report}, **errors(401, 403)}
+    )
+    router.add_websocket_route("/live", live.serve)
+    return router

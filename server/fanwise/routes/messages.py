@@ -1,0 +1,232 @@
+"""The messages of the JSON dialect `fanwise.v1`: what is read from clients, and what they are told.
+
+What is read goes through these models; what is told is written by `dialect`, `encoding` and `conversation`, and tests
+hold it against them. `asyncapi` describes the dialect with them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from ..errors import FanwiseError
+
+SUBPROTOCOL = "fanwise.v1"
+MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
+
+Channel: TypeAlias = Annotated[
+    str, Field(description="1 to 255 characters of A-Z a-z 0-9 . _ : / -", examples=["lobby"])
+]
+Epoch: TypeAlias = Annotated[
+    str, Field(description="which log of the channel an offset belongs to", examples=["9f2c01ab77e4"])
+]
+Offset: TypeAlias = Annotated[
+    int, Field(ge=0, description="place in the log; the first publication is 1", examples=[42])
+]
+Identifier: TypeAlias = Annotated[
+    Annotated[str, Field(max_length=MAX_CHARACTERS)] | int, Field(description="echoed in the answer", examples=["a1"])
+]
+Key: TypeAlias = Annotated[
+    str, Field(max_length=MAX_CHARACTERS, description="what the data is the newest state of", examples=["cell:7"])
+]
+Data: TypeAlias = Annotated[
+    Any, Field(description="a string goes out as text, everything else as JSON", examples=["hello"])
+]
+Base64: TypeAlias = Annotated[Literal["base64"], Field(description="`data` is a string in base64: binary")]
+
+
+class Strict(BaseModel):
+    """Nothing is converted, and a name that is not known is a mistake."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Since(Strict):
+    """A position: the last that the client has."""
+
+    epoch: Epoch
+    offset: Offset
+
+
+class Subscribe(Strict):
+    """Begin at the head, or go on after `since`. Answered with `subscribed`, before the channel's first message."""
+
+    op: Literal["subscribe"]
+    channel: Channel
+    since: Since | None = None
+
+
+class Unsubscribe(Strict):
+    """Answered with `unsubscribed`, after the channel's last message."""
+
+    op: Literal["unsubscribe"]
+    channel: Channel
+
+
+class Publish(Strict):
+    """Answered with `published` when it has its place in the log."""
+
+    op: Literal["publish"]
+    channel: Channel
+    data: Data
+    id: Identifier | None = None
+    key: Key | None = None
+    encoding: Base64 | None = None
+
+
+class Welcome(Strict):
+    """The first message of a connection."""
+
+    op: Literal["welcome"]
+    client: Annotated[str, Field(description="the connection's id, as in GET /clients")]
+    version: Annotated[str, Field(description="of the server")]
+    max_message_bytes: int
+    max_subscriptions: int
+
+
+class Subscribed(Strict):
+    """The stream begins after this position, or after the `gap` that follows."""
+
+    op: Literal["subscribed"]
+    channel: Channel
+    epoch: Epoch
+    offset: Offset
+    recovered: Annotated[bool, Field(description="`since` was given, and nothing is missing")]
+
+
+class Message(Strict):
+    """A publication. Its epoch is that of `subscribed`."""
+
+    op: Literal["message"]
+    channel: Channel
+    offset: Offset
+    data: Data
+    key: Key | None = None
+    encoding: Base64 | None = None
+
+
+class GapMessage(Strict):
+    """The offsets `from` to `to` will not come; none of this log if `to` is 0."""
+
+    model_config = ConfigDict(title="Gap")
+
+    op: Literal["gap"]
+    channel: Channel
+    epoch: Epoch
+    first: Annotated[int, Field(alias="from", ge=1)]
+    last: Annotated[int, Field(alias="to", ge=0)]
+    reason: Annotated[
+        Literal["history", "epoch", "slow"],
+        Field(description="history: the log does not reach back; epoch: the position's log is gone; slow: overflow"),
+    ]
+
+
+class Published(Strict):
+    """The publication's position."""
+
+    op: Literal["published"]
+    channel: Channel
+    epoch: Epoch
+    offset: Offset
+    id: Identifier | None = None
+
+
+class Unsubscribed(Strict):
+    """Nothing of the channel follows."""
+
+    op: Literal["unsubscribed"]
+    channel: Channel
+
+
+ErrorCode: TypeAlias = Literal[
+    "bad_json",
+    "unknown_op",
+    "missing_field",
+    "unknown_field",
+    "wrong_type",
+    "bad_channel",
+    "too_many_subscriptions",
+    "too_many_channels",
+    "already_subscribed",
+    "not_subscribed",
+    "too_big",
+    "unauthorised",
+]
+
+
+class Error(Strict):
+    """One message could not be used; the connection lives. `id` and `channel` are those of the message, if any."""
+
+    op: Literal["error"]
+    code: ErrorCode
+    message: Annotated[str, Field(description="what is wrong, and what is allowed")]
+    id: Identifier | None = None
+    channel: Annotated[str | None, Field(description="as it was sent")] = None
+
+
+Op: TypeAlias = Annotated[Subscribe | Unsubscribe | Publish, Field(discriminator="op")]
+Answer: TypeAlias = Annotated[
+    Welcome | Subscribed | Message | GapMessage | Published | Unsubscribed | Error, Field(discriminator="op")
+]
+
+_OPS: TypeAdapter[Subscribe | Unsubscribe | Publish] = TypeAdapter(Op)
+_CODES: dict[str, ErrorCode] = {
+    "missing": "missing_field",
+    "extra_forbidden": "unknown_field",
+    "union_tag_not_found": "missing_field",
+    "union_tag_invalid": "unknown_op",
+}
+
+
+class OpError(FanwiseError, ValueError):
+    """A message of the JSON dialect that cannot be used.
+
+    Attributes:
+        code: Stable, from the closed table above.
+        about: `id` and `channel` of the message, where it had them.
+    """
+
+    def __init__(self, code: ErrorCode, problem: str, about: dict[str, str | int] | None = None) -> None:
+        super().__init__(code, problem)
+        self.code = code
+        self.problem = problem
+        self.about = about or {}
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+def parse_op(text: str | bytes) -> Subscribe | Unsubscribe | Publish:
+    """What a client asks for.
+
+    Raises:
+        OpError: The message is not JSON, or not one of the three operations.
+    """
+    if isinstance(text, bytes):
+        raise OpError("bad_json", "a message is one JSON object in a text frame; this was a binary frame")
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise OpError("bad_json", f"the message is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise OpError("bad_json", 'a message is one JSON object, such as {"op":"subscribe","channel":"lobby"}')
+    try:
+        return _OPS.validate_python(fields)
+    except ValidationError as error:
+        raise _translate(error, fields) from error
+
+
+def _translate(error: ValidationError, fields: dict[str, object]) -> OpError:
+    detail = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, detail["loc"][1:]))
+    code = _CODES.get(detail["type"], "wrong_type")
+    problem = f"{place}: {detail['msg']}" if place else "op: it is one of subscribe, unsubscribe and publish"
+    given_id, channel = fields.get("id"), fields.get("channel")
+    about: dict[str, str | int] = {}
+    if isinstance(given_id, str | int) and not isinstance(given_id, bool) and len(str(given_id)) <= MAX_CHARACTERS:
+        about["id"] = given_id
+    if isinstance(channel, str) and len(channel) <= MAX_CHARACTERS:
+        about["channel"] = channel
+    return OpError(code, problem, about)

@@ -1,0 +1,162 @@
+"""`GET /metrics`: the tally for Prometheus, read when it is scraped. Needs the extra `metrics`.
+
+All labels come from closed sets, so that the number of series is the same for one client and for a hundred thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from ..broadcaster.broadcaster import Broadcaster
+from ..core.counters import Histogram, name_of
+from ..version import SERVER_VERSION
+from .auth.access import Access
+from .problems import ApiError, errors, key_guards, make_router
+from .process import Vitals, read_vitals
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+MISSING: Final = "metrics need the Prometheus client: install fanwise[metrics]"
+
+# {name in `Tally.histograms()`: (name of the metric, help)}
+HISTOGRAMS: Final = {
+    "lag_messages": ("fanwise_lag_messages", "lag of each client in publications, sampled four times a second"),
+    "age_seconds": ("fanwise_age_seconds", "age of the oldest publication of a write, once per delivery"),
+    "last_socket_seconds": ("fanwise_last_socket_seconds", "from publishing to the write to the last ready client"),
+    "sweep_seconds": ("fanwise_sweep_seconds", "how long a turn's sweeps held the event loop"),
+    "ping_rtt_seconds": ("fanwise_ping_rtt_seconds", "from a ping to its pong"),
+    "loop_lag_seconds": ("fanwise_loop_lag_seconds", "how late the event loop called a timer, five times a second"),
+}
+# Not a counter: a queue that falls further behind moves from one bucket to another.
+PEAK_LAG: Final = ("fanwise_peak_lag_messages", "the furthest that each queue, live or gone, has been behind")
+
+
+class Collector:
+    """Makes the metrics of one broadcaster, as `prometheus_client` asks a collector for them.
+
+    Args:
+        broadcaster: Whose tally it is.
+    """
+
+    def __init__(self, broadcaster: Broadcaster) -> None:
+        from prometheus_client import core  # noqa: PLC0415 - an extra
+
+        self._broadcaster = broadcaster
+        self._core = core
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they are now. O(series)."""
+        vitals = read_vitals()
+        yield from self._gauges(vitals)
+        yield from self._counters(vitals)
+        yield from self._labelled()
+        yield from self._histograms()
+
+    def _gauges(self, vitals: Vitals) -> Iterator[Metric]:
+        outline = self._broadcaster.outline()
+        yield self._core.InfoMetricFamily("fanwise", "which server this is", {"version": SERVER_VERSION})
+        for name, text, value in [
+            ("clients", "clients that are connected", outline.clients),
+            ("clients_behind", "clients that are not up to date", outline.behind),
+            ("channels", "channels that are open", outline.channels),
+            ("retained_bytes", "what logs take in memory, about", outline.retained_bytes),
+            ("ready", "1 if new clients are taken in and looked after", int(self._broadcaster.ready)),
+            ("max_clients", "clients that are taken in at most", self._broadcaster.max_clients),
+            ("max_channels", "channels that may be open at most", self._broadcaster.max_channels),
+            ("resident_memory_bytes", "memory of the process", vitals.rss_bytes),
+            ("open_descriptors", "file descriptors of the process; NaN where nobody counts them", vitals.descriptors),
+        ]:
+            yield self._core.GaugeMetricFamily(f"fanwise_{name}", text, float("nan") if value is None else value)
+
+    def _counters(self, vitals: Vitals) -> Iterator[Metric]:
+        tally = self._broadcaster.tally
+        for name, text, value in [
+            ("connections", "clients that were taken in", tally.connections),
+            ("publications", "publications that were appended to a log", tally.publications),
+            ("deliveries", "publications given to a client's socket or transport", tally.deliveries),
+            ("delivered_bytes", "their bytes on the wire", tally.delivered_bytes),
+            ("cpu_seconds", "CPU time of the process", vitals.cpu_seconds),
+        ]:
+            yield self._core.CounterMetricFamily(f"fanwise_{name}", text, value)
+
+    def _labelled(self) -> Iterator[Metric]:
+        tally = self._broadcaster.tally
+        dropped = self._core.CounterMetricFamily(
+            "fanwise_dropped", "publications that clients were not given, by cause", labels=["cause"]
+        )
+        for cause, count in tally.dropped.items():
+            dropped.add_metric([cause], count)
+        gaps = self._core.CounterMetricFamily("fanwise_gaps", "gaps that clients were told of", labels=["reason"])
+        for reason, count in tally.gaps.items():
+            gaps.add_metric([reason.value], count)
+        closed = self._core.CounterMetricFamily("fanwise_closed", "connections that ended", labels=["reason", "code"])
+        for ending, count in tally.closed.items():
+            closed.add_metric([name_of(ending), str(ending.code)], count)
+        rejected = self._core.CounterMetricFamily(
+            "fanwise_rejected", "connections, requests and operations that were refused", labels=["reason"]
+        )
+        for code, count in tally.rejected.items():
+            rejected.add_metric([code], count)
+        yield from (dropped, gaps, closed, rejected)
+
+    def _histograms(self) -> Iterator[Metric]:
+        tally = self._broadcaster.tally
+        for name, histogram in tally.histograms().items():
+            if name in HISTOGRAMS:
+                yield self._core.HistogramMetricFamily(
+                    *HISTOGRAMS[name], buckets=_cumulative(histogram), sum_value=histogram.sum
+                )
+        peak = tally.peak_lag
+        yield self._core.GaugeHistogramMetricFamily(*PEAK_LAG, buckets=_cumulative(peak), gsum_value=peak.sum)
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    """As Prometheus has it: (upper bound, values up to it), the last one without a bound."""
+    bounds = [repr(float(bound)) for bound in histogram.bounds]
+    return list(zip([*bounds, "+Inf"], accumulate(histogram.counts), strict=True))
+
+
+def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+    """`GET /metrics`."""
+    router = make_router(broadcaster.tally.reject)
+    render = _renderer(broadcaster)
+
+    async def metrics(request: Request) -> Response:
+        """The metrics of this process, in the text format that the scraper asks for (Prometheus or OpenMetrics)."""
+        if render is None:
+            raise ApiError(503, "no_metrics", MISSING)
+        body, media_type = render(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": media_type})
+
+    router.add_api_route(
+        "/metrics",
+        metrics,
+        dependencies=key_guards(access),
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors(401, 403, 503)},
+    )
+    return router
+
+
+def _renderer(broadcaster: Broadcaster) -> Callable[[str], tuple[bytes, str]] | None:
+    """Makes the body for an Accept header; None without the extra. Imported now: it would hold the loop for 20 ms."""
+    try:
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
+        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    registry = CollectorRegistry(auto_describe=False)
+    collector: Any = Collector(broadcaster)  # it asks for a base class that has nothing in it
+    registry.register(collector)
+
+    def render(accept: str) -> tuple[bytes, str]:
+        encode, media_type = choose_encoder(accept)
+        return encode(registry), media_type
+
+    return render

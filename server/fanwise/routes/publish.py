@@ -1,0 +1,239 @@
+"""Publishing over HTTP: one payload, or a batch in which each entry succeeds or fails by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Path, Query, Request
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from ..broadcaster.broadcaster import Broadcaster
+from ..errors import MessageTooBigError
+from .auth.access import Access
+from .conversation import CODES, decode_data
+from .idempotency import Idempotency, IdempotencyError
+from .messages import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, OpError, Strict
+from .problems import ApiError, Problem, errors, json_response, key_guards, make_router
+
+MAX_ENTRIES: Final = 1000  # of a batch
+_ENTRIES_IN_A_ROW: Final = 50  # about a millisecond: then others have their turn
+_BATCH_MESSAGES: Final = 16  # a batch may be as large as so many of the largest messages
+
+
+class Published(BaseModel):
+    """Where a publication stands: what subscribers see."""
+
+    channel: Channel
+    epoch: Epoch
+    offset: Offset
+
+
+class Entry(Strict):
+    """One publication of a batch."""
+
+    channel: Channel
+    data: Data
+    key: Key | None = None
+    encoding: Base64 | None = None
+
+
+class Failed(BaseModel):
+    """An entry that was not published."""
+
+    error: Problem
+
+
+class BatchAnswer(BaseModel):
+    """The fate of each entry, in their order."""
+
+    results: list[Published | Failed]
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="Sent again within five minutes, the same request publishes nothing and gets the same answer.",
+        min_length=1,
+        max_length=MAX_CHARACTERS,
+        examples=["5f1c6e0a"],
+    ),
+]
+KeyQuery = Annotated[
+    str | None, Query(description="What the payload is the newest state of.", max_length=MAX_CHARACTERS)
+]
+ChannelPath = Annotated[str, Path(description="1 to 255 characters of A-Z a-z 0-9 . _ : / -", examples=["lobby"])]
+_ENTRIES: TypeAdapter[list[Any]] = TypeAdapter(Annotated[list[Any], Field(max_length=MAX_ENTRIES)])
+_ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_ONE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The payload: JSON, text (also without a content type), or else binary.",
+        "content": {
+            "text/plain": {"schema": {"type": "string"}, "example": "hello"},
+            "application/json": {"schema": {}, "example": {"hello": "world"}},
+            "application/octet-stream": _ANYTHING,
+        },
+    }
+}
+_BATCH_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "array", "items": Entry.model_json_schema(), "maxItems": MAX_ENTRIES},
+                "example": [{"channel": "lobby", "data": "hello"}, {"channel": "news", "data": {"id": 7}, "key": "7"}],
+            }
+        },
+    }
+}
+
+
+async def read_body(request: Request, *, limit_bytes: int) -> bytes:
+    """The body, if it is within the limit; what is beyond it is not read.
+
+    Raises:
+        MessageTooBigError: It is larger, or says so.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit_bytes:
+        raise MessageTooBigError(size_bytes=int(announced), limit_bytes=limit_bytes)
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit_bytes:
+            raise MessageTooBigError(size_bytes=len(body), limit_bytes=limit_bytes)
+    return bytes(body)
+
+
+def payload_of(body: bytes, content_type: str) -> Any:
+    """What to publish: JSON is JSON (a JSON string is text), text is text, everything else is bytes.
+
+    Raises:
+        ApiError: The body is not what its type says.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind == "application/json" or kind.endswith("+json"):
+            value = orjson.loads(body)
+            orjson.dumps(value)  # what is nested deeper than can be written is refused here as everywhere
+            return value if isinstance(value, str) else orjson.Fragment(body)  # as it came
+        if kind in ("", "application/x-www-form-urlencoded") or kind.startswith("text/"):
+            return body.decode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+        raise ApiError(400, "bad_json", f"the body is not JSON that can be used: {error}") from error
+    except UnicodeDecodeError as error:
+        text = f"the body is not UTF-8, as text has to be; send binary as application/octet-stream: {error}"
+        raise ApiError(400, "bad_text", text) from error
+    return body
+
+
+class Desk:
+    """Takes what is to be published."""
+
+    def __init__(self, broadcaster: Broadcaster) -> None:
+        self._broadcaster = broadcaster
+        self._done = Idempotency()
+
+    async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
+        """Publishes the body; returns the answer's."""
+        body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
+        payload = payload_of(body, request.headers.get("content-type", ""))
+
+        async def act() -> bytes:
+            return orjson.dumps(await self._publish(channel, payload, key))
+
+        return await self._once(request, body, idempotency_key, act)
+
+    async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
+        """Publishes each entry of the body; returns the answer's."""
+        body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
+        try:
+            entries = _ENTRIES.validate_python(orjson.loads(body))
+        except orjson.JSONDecodeError as error:
+            raise ApiError(400, "bad_json", f"the body is not JSON: {error}") from error
+        except ValidationError as error:
+            text = f"the body is a JSON array of at most {MAX_ENTRIES} entries: {error.errors()[0]['msg']}"
+            raise ApiError(400, "bad_request", text) from error
+
+        async def act() -> bytes:
+            results = []
+            for number, entry in enumerate(entries):
+                if number % _ENTRIES_IN_A_ROW == 0:
+                    await asyncio.sleep(0)
+                results.append(await self._entry(entry))
+            return orjson.dumps({"results": results})
+
+        return await self._once(request, body, idempotency_key, act)
+
+    async def _once(
+        self, request: Request, body: bytes, key: str | None, act: Callable[[], Coroutine[Any, Any, bytes]]
+    ) -> bytes:
+        if key is None:
+            return await act()
+        asked = b"\0".join(
+            [request.url.path.encode(), request.url.query.encode(), request.headers.get("content-type", "").encode()]
+        )
+        try:
+            return await self._done.once(key, asked + b"\0" + body, act)
+        except IdempotencyError as error:
+            raise ApiError(422, "idempotency_key_reused", str(error)) from error
+
+    async def _publish(self, channel: str, payload: Any, key: str | None) -> dict[str, object]:
+        publication = await self._broadcaster.publish(channel, payload, key=key)
+        return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
+
+    async def _entry(self, fields: Any) -> dict[str, object]:
+        try:
+            entry = Entry.model_validate(fields)
+            return await self._publish(entry.channel, decode_data(entry.data, entry.encoding), entry.key)
+        except ValidationError as error:
+            detail = error.errors(include_url=False)[0]
+            place = ".".join(map(str, detail["loc"])) or "entry"
+            return _failed("bad_entry", f"{place}: {detail['msg']}")
+        except OpError as error:
+            return _failed(error.code, str(error))
+        except tuple(CODES) as error:
+            return _failed(CODES[type(error)], str(error))
+
+
+def _failed(code: str, message: str) -> dict[str, object]:
+    return {"error": {"code": code, "message": message}}
+
+
+def publishing_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+    """`POST /publish/{channel}` and `POST /publish`."""
+    router, desk = make_router(broadcaster.tally.reject), Desk(broadcaster)
+    guards = key_guards(access)
+
+    async def publish(
+        request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None
+    ) -> Response:
+        """Publishes the body to a channel. The answer's position is what subscribers see."""
+        return json_response(await desk.one(request, channel, key, idempotency_key))
+
+    async def publish_batch(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
+        """Publishes several payloads, in order; each succeeds or fails by itself."""
+        return json_response(await desk.batch(request, idempotency_key))
+
+    failures = errors(400, 401, 403, 413, 422, 503)
+    router.add_api_route(
+        "/publish/{channel:path}",
+        publish,
+        methods=["POST"],
+        dependencies=guards,
+        responses={200: {"model": Published}, **failures},
+        openapi_extra=_ONE_BODY,
+    )
+    router.add_api_route(
+        "/publish",
+        publish_batch,
+        methods=["POST"],
+        dependencies=guards,
+        responses={200: {"model": BatchAnswer}, **failures},
+        openapi_extra=_BATCH_BODY,
+    )
+    return router

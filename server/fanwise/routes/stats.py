@@ -1,0 +1,216 @@
+"""The report: how the server stands, as one JSON document. `/stats` answers with it, and the live page is fed with it.
+
+Its version is 1: fields are added to it, and none is taken away or changes its meaning while it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import platform
+import time
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.statistics import ClientStatistics, describe_channel
+from ..core.counters import Histogram, name_of
+from ..version import SERVER_VERSION
+from .inspection import ChannelInfo, ClientInfo, ClosedInfo, closed_info
+from .process import read_vitals
+
+VERSION: Final = 1
+LISTED: Final = 20  # clients and channels in a report
+_CHANNELS_SHOWN: Final = 8  # of a client's
+_FRESH_SECONDS: Final = 0.5  # for so long the lists are told again as they are: they cost O(clients behind + channels)
+
+
+class Server(BaseModel):
+    """Which process tells this."""
+
+    version: str
+    python: str
+    pid: int
+    loop: Literal["uvloop", "asyncio"]
+    gc_thresholds: Annotated[list[int], Field(description="of Python's garbage collector")]
+
+
+class Standing(BaseModel):
+    """How it is."""
+
+    ready: Annotated[bool, Field(description="as `/readyz` has it")]
+    draining: bool
+    loop_lag_seconds: Annotated[float, Field(description="the longest that the event loop was late, in 5 seconds")]
+
+
+class Now(BaseModel):
+    """What there is right now."""
+
+    clients: int
+    behind: Annotated[int, Field(description="clients that are not up to date")]
+    channels: int
+    retained_bytes: Annotated[int, Field(description="what logs take in memory, about, at the last audit")]
+    rss_bytes: int
+    cpu_seconds: float
+    descriptors: int | None
+
+
+class Totals(BaseModel):
+    """Since the start."""
+
+    connections: Annotated[int, Field(description="clients that were taken in")]
+    publications: int
+    deliveries: Annotated[int, Field(description="publications given to a socket or transport, once per client")]
+    delivered_bytes: Annotated[int, Field(description="and their bytes on the wire")]
+
+
+class Buckets(BaseModel):
+    """A histogram: `counts[i]` values were at most `bounds[i]` and above the bound before; the last is the rest."""
+
+    bounds: list[float]
+    counts: list[int]
+    sum: float
+
+
+class Summary(BaseModel):
+    """What is told once a second on the channel `stats` of `WS /live`."""
+
+    version: Literal[1]
+    at: Annotated[float, Field(description="seconds since 1970")]
+    uptime_seconds: float
+    state: Standing
+    now: Now
+    totals: Totals
+    dropped: Annotated[
+        dict[str, int],
+        Field(description="publications that clients were not given, by cause: the reasons of gaps and of closing"),
+    ]
+    gaps: dict[str, int]
+    closed: Annotated[dict[str, int], Field(description="connections that ended, by reason")]
+    rejected: Annotated[dict[str, int], Field(description="what was refused, by the code of its error")]
+    histograms: dict[str, Buckets]
+
+
+class SlowClient(ClientInfo):
+    """A client, with at most 8 of its channels."""
+
+    subscriptions: Annotated[int, Field(description="on how many channels it is")]
+
+
+class BusyChannel(ChannelInfo):
+    """A channel, and what it does."""
+
+    ready: Annotated[int, Field(description="clients that are up to date")]
+    deliveries: int
+    skipped: Annotated[int, Field(description="publications that were kept from a client")]
+    publications_per_second: Annotated[float | None, Field(description="since the lists were last made")]
+
+
+class Lists(BaseModel):
+    """What is told once a second on the channel `lists`, while somebody listens to it."""
+
+    at: float
+    clients: Annotated[list[SlowClient], Field(description="at most 20, those furthest behind first")]
+    channels: Annotated[list[BusyChannel], Field(description="at most 20, the busiest first")]
+    closed_log: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
+
+
+class Report(Summary, Lists):
+    """What `GET /stats` answers."""
+
+    model_config = ConfigDict(title="Stats")
+
+    server: Server
+    limits: Annotated[dict[str, int | float | str | None], Field(description="by the names of the settings")]
+
+
+class Reporter:
+    """Makes the reports of one broadcaster. Owns the invariant that the lists are made once for all who ask at a time.
+
+    Args:
+        broadcaster: Which is reported on.
+    """
+
+    def __init__(self, broadcaster: Broadcaster) -> None:
+        self._broadcaster = broadcaster
+        self._started_at = time.monotonic()
+        self._lists: dict[str, Any] = {}
+        self._listed_at = -_FRESH_SECONDS
+        self._listing: asyncio.Task[dict[str, Any]] | None = None  # under way, for all who ask meanwhile
+
+    def summary(self) -> dict[str, Any]:
+        """A `Summary`. O(1)."""
+        broadcaster = self._broadcaster
+        outline, tally = broadcaster.outline()._asdict(), broadcaster.tally
+        lag_seconds = outline.pop("loop_lag_seconds")
+        totals = ("connections", "publications", "deliveries", "delivered_bytes")
+        return {
+            "version": VERSION,
+            "at": time.time(),
+            "uptime_seconds": time.monotonic() - self._started_at,
+            "state": {
+                "ready": broadcaster.ready,
+                "draining": broadcaster.draining,
+                "loop_lag_seconds": lag_seconds,
+            },
+            "now": {**outline, **read_vitals()._asdict()},
+            "totals": {name: getattr(tally, name) for name in totals},
+            "dropped": dict(tally.dropped),
+            "gaps": {reason.value: count for reason, count in tally.gaps.items()},
+            "closed": {name_of(reason): count for reason, count in tally.closed.items()},
+            "rejected": dict(tally.rejected),
+            "histograms": {name: _buckets(histogram) for name, histogram in tally.histograms().items()},
+        }
+
+    async def lists(self) -> dict[str, Any]:
+        """`Lists`, made at most twice a second and in turns: O(clients that are behind + channels)."""
+        if time.monotonic() - self._listed_at < _FRESH_SECONDS:
+            return self._lists
+        if self._listing is None:
+            self._listing = asyncio.create_task(self._make_lists(), name="fanwise lists")
+            self._listing.add_done_callback(self._listed)
+        return await asyncio.shield(self._listing)  # who asked first may leave first
+
+    async def report(self) -> dict[str, Any]:
+        """A `Report`."""
+        lists = await self.lists()
+        server = {
+            "version": SERVER_VERSION,
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+            "loop": "uvloop" if "uvloop" in type(asyncio.get_running_loop()).__module__ else "asyncio",
+            "gc_thresholds": list(gc.get_threshold()),
+        }
+        summary = self.summary()
+        return {**summary, "server": server, "limits": self._broadcaster.limits(), **lists, "at": summary["at"]}
+
+    def _listed(self, task: asyncio.Task[dict[str, Any]]) -> None:
+        self._listing = None
+        if not task.cancelled() and task.exception() is None:
+            self._lists, self._listed_at = task.result(), time.monotonic()
+
+    async def _make_lists(self) -> dict[str, Any]:
+        clients = await self._broadcaster.furthest_behind(limit=LISTED)
+        channels = await self._broadcaster.busiest.look(limit=LISTED)
+        return {
+            "at": time.time(),
+            "clients": [_slow_client(client) for client in clients],
+            "channels": [
+                {**describe_channel(channel)._asdict(), "publications_per_second": rate} for channel, rate in channels
+            ],
+            "closed_log": [closed_info(gone) for gone in reversed(self._broadcaster.farewells())],
+        }
+
+
+def _slow_client(client: ClientStatistics) -> dict[str, Any]:
+    return {
+        **client._asdict(),
+        "channels": client.channels[:_CHANNELS_SHOWN],
+        "subscriptions": len(client.channels),
+    }
+
+
+def _buckets(histogram: Histogram) -> dict[str, Any]:
+    return {"bounds": histogram.bounds, "counts": list(histogram.counts), "sum": histogram.sum}

@@ -1,0 +1,215 @@
+"""`fanwise serve`: uvicorn, set up for fan-out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import ipaddress
+import resource
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from .app import create_app
+from .broadcaster.broadcaster import Broadcaster
+from .errors import SettingsError
+from .logs.events import Event, log
+from .logs.formatting import log_config, take_over, tell_left_out
+from .settings import Settings, flag, variable
+from .transport.http_protocol import FanwiseHttpProtocol
+from .transport.sockets import SocketOptions
+from .transport.websocket_protocol import FanwiseProtocol
+from .version import SERVER_VERSION
+
+# Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
+# itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
+GC_THRESHOLDS = (50_000, 50, 1000)
+# A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
+_ESCAPED, _ENVELOPE_BYTES = 6, 4_096
+
+
+class FanwiseServer(uvicorn.Server):
+    """uvicorn's server, which drains before it stops, and keeps the garbage collector away from the sweeps.
+
+    Args:
+        config: What is asked of uvicorn.
+        broadcaster: Whose clients leave first.
+        drain_seconds: How long they may take.
+        facts: What it logs when it has started: the fields of `Event.STARTED`.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float, facts: Mapping[str, Any]
+    ) -> None:
+        super().__init__(config)
+        self._broadcaster = broadcaster
+        self._drain_seconds = drain_seconds
+        self._facts = facts
+        self._started_at = time.monotonic()
+        self._signals = 0
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts, then tunes the collector of this process."""
+        await super().startup(sockets=sockets)
+        tune_gc()
+        if self.started:
+            self._started_at = time.monotonic()
+            log(Event.STARTED, **self._facts)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """The first SIGTERM or SIGINT asks for draining, the second one stops at once. Both are a clean exit."""
+        self._signals += 1
+        if self._signals > 1:
+            self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether it is time to stop."""
+        if self._signals and self._draining is None:
+            log(Event.STOPPING, clients=len(self._broadcaster), seconds=self._drain_seconds)
+            self._draining = asyncio.create_task(self._broadcaster.drain(seconds=self._drain_seconds))
+        drained = self._draining is not None and self._draining.done()
+        return await super().on_tick(counter) or drained
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops, and aborts whatever connection is left: an event loop may wait for them forever when it is closed."""
+        try:
+            await super().shutdown(sockets=sockets)
+        finally:
+            if self._draining is not None:
+                self._draining.cancel()
+            left = list(self.server_state.connections)
+            for connection in left:
+                connection.transport.abort()
+            await asyncio.sleep(0)
+            tell_left_out(quiet_seconds=0)
+            log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=len(left))
+
+
+def tune_gc() -> None:
+    """Keeps collections away from the sweeps: freezes the objects of the start, and makes full collections rare."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+def raise_fd_limit() -> int:
+    """Raises the soft limit on file descriptors to the hard one; returns what is in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    """What we ask of uvicorn: our protocol class, uvloop where it is installed, no compression per client."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop=settings.loop,
+        ws=type("Protocol", (FanwiseProtocol,), {"socket_options": socket_options(settings)}),
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), {"socket_options": socket_options(settings)}),
+        ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=settings.ping_seconds,
+        ws_ping_timeout=settings.pong_seconds,
+        timeout_graceful_shutdown=1,  # draining comes before; this is for what does not take part in it
+        log_config=log_config(settings.log_level, settings.log_format, secrets=_secrets(settings)),
+        log_level=settings.log_level,
+        access_log=False,  # it would write each URL with its query string
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+        workers=1,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses to let everybody publish who can reach this machine.
+
+    Raises:
+        SettingsError: The address is not a loopback one, there is no key, and `open` was not asked for.
+    """
+    if not (is_loopback(settings.host) or settings.api_key or settings.open):
+        problem = (
+            f"{variable('host')} ({flag('host')}) is {settings.host!r}, which others can reach, and everybody could "
+            f"publish: set {variable('api_key')}, or say {flag('open')} if that is what you want"
+        )
+        raise SettingsError([problem])
+
+
+def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
+    """What is in force: the fields of `Event.STARTED`."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    names = set(Event.STARTED.fields) & set(Settings.model_fields)
+    return {
+        **settings.model_dump(include=names),
+        "version": SERVER_VERSION,
+        "url": f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}",
+        "publishing": "key" if settings.api_key else "open",
+        "descriptors": fd_limit,
+        "fast_path": not settings.ssl_certfile,
+    }
+
+
+def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
+    """The same for people, in at most 12 lines."""
+    known = facts(settings, port=port, fd_limit=fd_limit)
+    direct = "yes" if known["fast_path"] else "no: TLS is written through the transport"
+    return [
+        f"Fanwise {known['version']} on {known['url']}",
+        f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
+        f"  queue      {settings.queue_messages} messages or {settings.queue_bytes} bytes, then {settings.overflow}",
+        f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
+        f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
+        f"  message    at most {settings.max_message_bytes} bytes",
+        f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
+        f"  clients    at most {settings.max_clients}, file descriptors {fd_limit}",
+        f"  fast path  {direct}",
+    ]
+
+
+def serve(settings: Settings) -> int:
+    """Runs the server until it is told to stop; returns the exit status."""
+    fd_limit = raise_fd_limit()
+    app = create_app(settings)
+    config = build_config(settings, app)  # from here on everything goes to the log
+    take_over()
+    listener = config.bind_socket()
+    socket_options(settings).apply(listener)  # accepted sockets inherit them
+    port = listener.getsockname()[1]
+    if settings.log_format == "text":
+        sys.stderr.write("\n".join(banner(settings, port=port, fd_limit=fd_limit)) + "\n")
+    known = facts(settings, port=port, fd_limit=fd_limit)
+    server = FanwiseServer(config, app.state.broadcaster, drain_seconds=settings.drain_seconds, facts=known)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def socket_options(settings: Settings) -> SocketOptions:
+    """What the settings ask of each client's socket."""
+    return SocketOptions(
+        unsent_bytes=settings.socket_unsent_bytes,
+        send_buffer_bytes=settings.socket_send_buffer_bytes,
+    )
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """The key, as it is and as browsers send it."""
+    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    return [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]

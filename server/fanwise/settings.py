@@ -1,0 +1,166 @@
+"""All settings, from flags, `FANWISE_*` variables and `.env`, in this order. Read by `app`, `serve` and `cli` only."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import Annotated, Literal
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .core.publication import check_channel_name
+from .errors import SettingsError
+from .routes.router import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .transport.sockets import UNSENT_BYTES
+
+PREFIX = "FANWISE_"
+ENV_FILE = ".env"
+_KEY = re.compile(r"[!-~]{8,255}")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
+
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """One model for every way of setting them; the descriptions are the help texts."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    default_channel: str = Field(DEFAULT_CHANNEL, description="channel of /ws without ?channel=")
+    template: str = Field(DEFAULT_TEMPLATE, description="what /ws makes of a text; contains {text} once")
+    queue_messages: Positive = Field(1024, description="publications a client may be behind")
+    queue_bytes: Positive = Field(1_048_576, description="payload bytes a client may be behind")
+    overflow: Literal["disconnect", "drop_oldest", "latest"] = Field(
+        "disconnect", description="what becomes of a client that is further behind"
+    )
+    stall_seconds: Seconds = Field(10.0, description="how long a connection may take nothing of what waits")
+    ping_seconds: Seconds = Field(15.0, description="how often an idle connection is asked for a sign of life")
+    pong_seconds: Seconds = Field(8.0, description="how long the answer may take")
+    memory_bytes: Positive = Field(1_073_741_824, description="what logs and transports may hold together, about")
+    socket_unsent_bytes: Positive = Field(UNSENT_BYTES, description="TCP_NOTSENT_LOWAT: unsent bytes in the kernel")
+    socket_send_buffer_bytes: Positive | None = Field(None, description="SO_SNDBUF; by default the kernel's own")
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(5.0, description="how long stopping may take clients leaving")
+    history_messages: Positive = Field(1000, description="publications a channel's log retains, at least")
+    history_bytes: Positive = Field(4_194_304, description="payload bytes a channel's log retains, at least")
+    history_seconds: Seconds = Field(300.0, description="how long publications, and idle channels, are kept")
+    max_message_bytes: Positive = Field(65_536, description="largest message, in bytes, as it is published")
+    max_clients: Positive = Field(100_000, description="clients that are taken in")
+    max_channels: Positive = Field(100_000, description="channels that may be open; idle ones make room")
+    max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
+    api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
+    allowed_origins: Origins = Field((), description="origins of pages on other hosts that may connect, or *")
+    demo: bool = Field(default=False, description="offer the page's demo also on an address that others can reach")
+    demo_clients: Positive = Field(200, le=1000, description="simulated clients that the demo may open")
+    ready_lag_seconds: Seconds = Field(1.0, description="/readyz says no when the event loop was later than this")
+    open: bool = Field(default=False, description="let everybody publish, also on an address that others can reach")
+    slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
+    sweep_seconds: Seconds = Field(0.003, le=1, description="how long a sweep may hold the event loop")
+    close_seconds: Seconds = Field(5.0, description="how long a client may take over the closing handshake")
+    ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
+    ssl_keyfile: str | None = Field(None, description="private key (PEM)")
+    loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", description="event loop; auto takes uvloop if it can")
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
+        "info", description="least level logged"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="how a line of the log looks")
+
+    @field_validator("default_channel")
+    @classmethod
+    def _name_is_allowed(cls, name: str) -> str:
+        return check_channel_name(name)
+
+    @field_validator("template")
+    @classmethod
+    def _template_has_text(cls, template: str) -> str:
+        split_template(template)
+        return template
+
+    @field_validator("api_key")
+    @classmethod
+    def _key_fits_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and _KEY.fullmatch(key.get_secret_value()) is None:
+            raise ValueError("a key takes 8 to 255 visible ASCII characters and no space")
+        return key
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"{origin!r} is not an origin: it looks like https://example.com, or is * for all")
+        return tuple(origin.lower() for origin in origins)  # as browsers send them
+
+    @model_validator(mode="after")
+    def _one_channel_fits(self) -> Settings:
+        least = 2 * max(self.history_bytes, self.queue_bytes)
+        if self.memory_bytes < least:
+            raise ValueError(
+                f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain: raise "
+                f"{variable('memory_bytes')} or lower {variable('history_bytes')} and {variable('queue_bytes')}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_message_fits(self) -> Settings:
+        if self.max_message_bytes > self.queue_bytes:
+            raise ValueError(
+                f"max_message_bytes={self.max_message_bytes} does not fit into queue_bytes={self.queue_bytes}: "
+                f"raise {variable('queue_bytes')} or lower {variable('max_message_bytes')}"
+            )
+        return self
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field: "FANWISE_QUEUE_BYTES" for "queue_bytes"."""
+    return PREFIX + field.upper()
+
+
+def flag(field: str) -> str:
+    """The command-line flag of a field: "--queue-bytes" for "queue_bytes"."""
+    return "--" + field.replace("_", "-")
+
+
+def load_settings(**flags: object) -> Settings:
+    """The settings in force: `flags` that are not None, then the environment, then `.env`, then the defaults.
+
+    Raises:
+        SettingsError: A value is out of range, or a `FANWISE_*` variable does not exist; names them all.
+    """
+    problems = _unknown_variables()
+    given = {field: value for field, value in flags.items() if value is not None}
+    try:
+        settings = Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        for detail in error.errors():
+            field = str(detail["loc"][0]) if detail["loc"] else ""
+            shown = "not allowed" if field == "api_key" else repr(detail["input"])
+            named = f"{variable(field)} ({flag(field)}) is {shown}: " if field else ""
+            problems.append(named + detail["msg"])
+        raise SettingsError(problems) from error
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    known = {variable(field) for field in Settings.model_fields}
+    found = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE)) if name.upper().startswith(PREFIX)}
+    problems = []
+    for name in sorted(found - known):
+        close = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
+        hint = f"did you mean {variable(close[0])}?" if close else f"known are {', '.join(sorted(known))}"
+        problems.append(f"{name} is not a setting: {hint}")
+    return problems

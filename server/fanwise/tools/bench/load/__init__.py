@@ -1,0 +1,15 @@
+"""The load itself: the clients and publishers of one worker process.
+
+    crowd       the clients of a worker, each of its kind
+    connection  one socket from `connect` to its end
+    engine      the receiving loop
+    publisher   sends the messages of one channel
+    snapshots   what a worker reports, as plain data
+    receiver    what a client has, and should have
+    stream      the bytes that a channel's clients are about to get
+    dialects    how to speak to a server
+    plan        the numbers that all processes of a run agree on
+    payload     what a message carries, so that each client can check it
+
+What a client should have is decided without I/O, in `receiver` and `stream`.
+"""

@@ -1,0 +1,140 @@
+"""What the user asks for, checked: each value that cannot be used is named, with what is allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import OptionError
+from .load.dialects import DIALECTS
+from .load.payload import MIN_BYTES
+from .load.plan import CHANNEL_FIELD, Plan
+from .run.capacity import Bound
+
+MAX_SIZE_BYTES = 16 << 20
+_SPARE_FILES = 64
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_UNITS_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: *[^\r\n]*")  # RFC 9110 section 5.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """A checked call of the command. A plan without a URL is for a server that is started for it."""
+
+    plan: Plan
+    capacity: Bound | None = None
+    against: str | None = None
+    json_file: str | None = None
+    html_file: str | None = None
+    pin: bool = False
+
+
+def parse_seconds(option: str, text: str) -> float:
+    """From "5", "5s", "500ms", "2m" or "1h".
+
+    Raises:
+        OptionError: It is none of them, or 0.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _UNITS_SECONDS[match[2] or ""] if match else 0.0
+    if not seconds:
+        raise OptionError(option, text, "a time above 0: 5, 5s, 500ms, 2m or 1h")
+    return seconds
+
+
+def parse_share(option: str, text: str, clients: int) -> int:
+    """How many of `clients`: from "5%" (at least one) or "50".
+
+    Raises:
+        OptionError: It is neither, or more than there are.
+    """
+    text = text.strip()
+    percent = _PERCENT.fullmatch(text)
+    if percent and float(percent[1]) <= 100:  # noqa: PLR2004 - per cent
+        share = float(percent[1])
+        return max(round(clients * share / 100), 1) if share else 0
+    if text.isascii() and text.isdecimal() and int(text) <= clients:
+        return int(text)
+    raise OptionError(option, text, f"a share like 5% or a number up to the {clients} clients")
+
+
+def check_url(url: str, channels: int) -> str:
+    """The URL, as it can be used.
+
+    Raises:
+        OptionError: It is no ws:// URL, or has no place for the names of several channels.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "ws" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or any(character <= " " for character in url):
+        raise OptionError(
+            "--url", url, "a URL that begins with ws://, such as ws://127.0.0.1:8000/ws (TLS is not spoken)"
+        )
+    if channels > 1 and CHANNEL_FIELD not in url:
+        raise OptionError("--url", url, f"a URL with {CHANNEL_FIELD} in it, since there are {channels} channels")
+    return url
+
+
+def check_file(option: str, path: str | None) -> str | None:
+    """The path, if a file can be written there: better told before the run than after it.
+
+    Raises:
+        OptionError: It cannot.
+    """
+    if path is not None and (Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK)):
+        raise OptionError(option, path, "a file in a directory that exists and can be written to")
+    return path
+
+
+def check_plan(plan: Plan) -> Plan:
+    """The plan, if it can be carried out.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = hard - _SPARE_FILES - plan.channels
+    odd = plan.slow + plan.stalled + plan.flapping
+    rules: list[tuple[bool, str, object, str]] = [
+        (1 <= plan.workers <= plan.clients, "--workers", plan.workers, f"1 to the {plan.clients} clients"),
+        (1 <= plan.channels <= plan.clients, "--channels", plan.channels, f"1 to the {plan.clients} clients"),
+        (
+            1 <= plan.clients <= most * plan.workers,
+            "--clients",
+            plan.clients,
+            f"1 to {most * plan.workers}: a process may open {hard} files",
+        ),
+        (
+            odd < plan.clients,
+            "--slow, --stalled and --flapping",
+            odd,
+            f"less than the {plan.clients} clients together: somebody has to be healthy",
+        ),
+        (
+            MIN_BYTES <= plan.size_bytes <= MAX_SIZE_BYTES,
+            "--size",
+            plan.size_bytes,
+            f"{MIN_BYTES} (sequence, time and check) to {MAX_SIZE_BYTES} bytes",
+        ),
+        (plan.rate is None or 0 < plan.rate <= 1e6, "--rate", plan.rate, "messages a second, up to 1,000,000"),  # noqa: PLR2004
+        (1 <= plan.window_messages <= 1 << 16, "--window", plan.window_messages, f"1 to {1 << 16} messages"),
+        (plan.slow_bytes_per_second >= 10, "--slow-bytes", plan.slow_bytes_per_second, "10 bytes a second or more"),  # noqa: PLR2004
+        (plan.dialect in DIALECTS, "--dialect", plan.dialect, " or ".join(DIALECTS)),
+        (plan.server_pid is None or plan.server_pid > 0, "--server-pid", plan.server_pid, "the number of a process"),
+    ]
+    for holds, option, value, allowed in rules:
+        if not holds:
+            raise OptionError(option, value, allowed)
+    for header in plan.headers:
+        if not _HEADER.fullmatch(header):
+            raise OptionError("--header", header, "a line like 'Authorization: Bearer KEY'")
+    return plan

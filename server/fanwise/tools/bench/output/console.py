@@ -1,0 +1,146 @@
+"""The figures of a run in words, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..load.plan import Kind, Plan
+from ..run.capacity import Capacity
+from ..run.comparison import Factors
+from ..run.results import QUANTILES, Score
+
+_SHOWN_CAUSES = 8
+_THOUSAND, _MILLION = 1e3, 1e6
+
+
+def number(value: float) -> str:
+    """In three or four digits: "11.4 M", "20,454", "3.1"."""
+    if value >= 10 * _MILLION:
+        return f"{value / _MILLION:.1f} M"
+    if value >= _MILLION:
+        return f"{value / _MILLION:.2f} M"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 - digits
+
+
+def milliseconds(value: float) -> str:
+    """In three digits at least: "0.312 ms", "12.4 ms", "1,204 ms"."""
+    if value < 1:
+        return f"{value:.3f} ms"
+    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"  # noqa: PLR2004 - digits
+
+
+def load(plan: Plan) -> str:
+    """What a plan asks for, in one line."""
+    odd = ", ".join(f"{count} {name}" for name, count in _odd(plan) if count)
+    pace = f"saturated ({plan.window_messages} in flight)" if plan.rate is None else f"{plan.rate:g} messages/s"
+    parts = [f"{plan.clients:,} clients" + (f" ({odd})" if odd else "")]
+    if plan.channels > 1:
+        parts.append(f"{plan.channels} channels")
+    return ", ".join([*parts, f"{plan.size_bytes} bytes", pace, f"{plan.duration_seconds:g} s", plan.dialect])
+
+
+def _odd(plan: Plan) -> Iterable[tuple[str, int]]:
+    return ("slow", plan.slow), ("stalled", plan.stalled), ("flapping", plan.flapping)
+
+
+def verdict(score: Score) -> str:
+    """One sentence: nothing about the server where the generator was the bottleneck, except for what it did wrong."""
+    told = ", ".join(f"{times:,} {name}" for name, times in score.flaws.items())
+    if score.bottleneck:
+        return f"no verdict: {score.bottleneck}" + (f" (and {told})" if told else "")
+    if told:
+        return f"flawed: {told}"
+    if not score.deliveries:
+        return "nothing was delivered"
+    return "every message reached every healthy client once, whole and in order"
+
+
+def lines(name: str, score: Score) -> list[str]:
+    """A run, in a dozen lines."""
+    latency = "  ".join(f"{quantile} {milliseconds(score.quantile_ms(quantile))}" for quantile in QUANTILES)
+    flaws = "  ".join(
+        f"{flaw} {score.count(flaw, Kind.HEALTHY, Kind.FLAPPING):,}"
+        for flaw in ("lost", "duplicates", "reordered", "corrupt")
+    )
+    per_second = score.published / score.elapsed_seconds if score.elapsed_seconds else 0.0
+    megabytes = score.deliveries_per_second * score.plan.size_bytes / _MILLION
+    detail = f"{number(per_second)} messages/s, {number(megabytes)} MB/s of payload"
+    return [
+        f"{name}: {load(score.plan)}",
+        f"  delivered   {number(score.deliveries_per_second)}/s  ({detail}; {score.deliveries:,} in all)",
+        f"  latency     {latency}",
+        f"  messages    {flaws}  undelivered {score.undelivered:,}",
+        *_drops(score),
+        *_others(score),
+        *_server(score),
+        *_generator(score),
+        f"  verdict     {verdict(score)}",
+    ]
+
+
+def _drops(score: Score) -> list[str]:
+    causes = score.drop_counts.most_common()
+    if not causes:
+        return ["  dropped     nobody"]
+    shown = [f"{times} {kind}: {cause}" for (kind, cause), times in causes[:_SHOWN_CAUSES]]
+    more = [f"{len(causes) - _SHOWN_CAUSES} more causes"] if len(causes) > _SHOWN_CAUSES else []
+    return [f"  dropped     {'; '.join(shown + more)}"]
+
+
+def _others(score: Score) -> list[str]:
+    left = [(score.open_clients[kind], kind) for kind in (Kind.SLOW, Kind.STALLED)]
+    found = [f"{count} {kind} still connected" for count, kind in left if count]
+    told, lost = score.count("gaps_told", *Kind), score.count("lost", Kind.SLOW, Kind.STALLED)
+    if told or lost:
+        found.append(f"slow and stalled missed {lost:,} in between, gaps told {told:,}")
+    if score.flaps:
+        found.append(f"flapping left {score.flaps:,} times")
+    found += [f"{note} ({times} times)" for note, times in score.notes.most_common(_SHOWN_CAUSES)]
+    return [f"  others      {'; '.join(found)}"] if found else []
+
+
+def _server(score: Score) -> list[str]:
+    server, each = score.server, score.cpu_per_delivery_ns
+    if score.server_share is None:
+        return ["  server      CPU and memory unknown: --server-pid tells which process it is"]
+    parts = [f"CPU {score.server_share:.2f} cores"]
+    if each is not None:
+        parts.append(f"{each:,.0f} ns per delivery")
+    if server.rss_start_bytes and server.rss_peak_bytes:
+        parts.append(
+            f"RSS {server.rss_start_bytes / _MILLION:.0f} MB, at most {server.rss_peak_bytes / _MILLION:.0f} MB"
+        )
+    return [f"  server      {', '.join(parts)}"]
+
+
+def _generator(score: Score) -> list[str]:
+    shares = ", ".join(f"{effort.cpu_share:.2f}" for effort in score.efforts)
+    waited = max((effort.waited_share for effort in score.efforts), default=0.0)
+    lag = milliseconds(score.lag.quantile_ns(0.99) / 1e6)
+    return [
+        f"  generator   CPU {shares} cores, in line for one {waited:.0%} of the time, read at most {lag} late (p99)"
+    ]
+
+
+def factor_lines(rival: str, factors: Factors) -> list[str]:
+    """Fanwise against a rival."""
+    return [f"Fanwise against {rival}:", *(f"  {line}" for line in factors.sentences())]
+
+
+def capacity_lines(capacity: Capacity) -> list[str]:
+    """The search, step by step, and what it found."""
+    bound = f"{capacity.bound.name} of {milliseconds(capacity.bound.limit_ms)}"
+    steps = [
+        f"  {number(step.rate):>9} messages/s  {number(step.score.deliveries_per_second):>9} deliveries/s  "
+        f"{capacity.bound.name} {milliseconds(step.score.quantile_ms(capacity.bound.name)):>9}  "
+        f"{'broke: ' + step.broken if step.broken else 'held'}"
+        for step in capacity.steps
+    ]
+    held = capacity.held
+    found = f"no rate held a {bound}"
+    if held is not None:
+        least = "at least " if capacity.limited else ""
+        rate, total = number(held.rate), number(held.score.deliveries_per_second)
+        found = f"the knee: {least}{rate} messages/s, {total} deliveries/s"
+    limited = [f"  not found further: {capacity.limited}"] if capacity.limited else []
+    return [f"capacity within a {bound}", *steps, *limited, f"  {found}"]

@@ -1,0 +1,131 @@
+"""A run as plain data, for `--json` and for the page. Units are in the names; what is not known is null."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+from ...load.histogram import lower_bound
+from ..load.plan import Kind
+from ..run.capacity import Capacity
+from ..run.results import QUANTILES, Score
+from .console import verdict
+
+FORMAT = 1  # of the file; grows when a name changes its meaning
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures come from."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def of_run(name: str, score: Score) -> dict[str, Any]:
+    """Everything that is known of one run."""
+    plan = score.plan
+    return {
+        "server": name,
+        "plan": {
+            "url": plan.url,
+            "dialect": plan.dialect,
+            "channels": plan.channels,
+            "clients": plan.clients,
+            "slow": plan.slow,
+            "stalled": plan.stalled,
+            "flapping": plan.flapping,
+            "size_bytes": plan.size_bytes,
+            "rate": plan.rate,
+            "window_messages": plan.window_messages if plan.rate is None else None,
+            "duration_seconds": plan.duration_seconds,
+            "workers": plan.workers,
+        },
+        "verdict": verdict(score),
+        "bottleneck": score.bottleneck,
+        "elapsed_seconds": score.elapsed_seconds,
+        "published": score.published,
+        "deliveries": score.deliveries,
+        "deliveries_per_second": score.deliveries_per_second,
+        "latency_ms": {name: score.quantile_ms(name) for name in QUANTILES} | {"mean": score.latency.mean_ns / 1e6},
+        "latency_histogram": [
+            {"from_ms": lower_bound(index) / 1e6, "to_ms": lower_bound(index + 1) / 1e6, "deliveries": count}
+            for index, count in score.latency.sparse().items()
+        ],
+        "flaws": score.flaws,
+        "clients": {kind.value: _of_kind(score, kind) for kind in Kind},
+        "undelivered": score.undelivered,
+        "flaps": score.flaps,
+        "notes": dict(score.notes),
+        "drops": [
+            {"kind": kind.value, "cause": cause, "clients": times}
+            for (kind, cause), times in score.drop_counts.most_common()
+        ],
+        "dropped_when": [
+            {"at_seconds": drop.at_seconds, "kind": drop.kind.value, "cause": drop.cause} for drop in score.drops
+        ],
+        "server_process": {
+            "cpu_seconds": score.server.cpu_seconds,
+            "cpu_cores": score.server_share,
+            "cpu_per_delivery_ns": score.cpu_per_delivery_ns,
+            "rss_start_bytes": score.server.rss_start_bytes,
+            "rss_peak_bytes": score.server.rss_peak_bytes,
+        },
+        "generator": {
+            "processes": [{"cpu_cores": e.cpu_share, "waited_share": e.waited_share} for e in score.efforts],
+            "lag_p99_ms": score.lag.quantile_ns(0.99) / 1e6,
+            "late_p99_ms": score.late.quantile_ns(0.99) / 1e6,
+        },
+        "timeline": [
+            {
+                "at_seconds": moment.at_seconds,
+                "deliveries": moment.deliveries,
+                "p50_ms": moment.p50_ms,
+                "p99_ms": moment.p99_ms,
+                "dropped": moment.dropped,
+            }
+            for moment in score.moments
+        ],
+    }
+
+
+def of_capacity(capacity: Capacity) -> dict[str, Any]:
+    """The search for the knee, step by step."""
+    return {
+        "bound": {"percentile": capacity.bound.name, "limit_ms": capacity.bound.limit_ms},
+        "held_rate": capacity.held and capacity.held.rate,
+        "broke_rate": capacity.broke and capacity.broke.rate,
+        "limited": capacity.limited,
+        "steps": [
+            {
+                "rate": step.rate,
+                "latency_ms": step.score.quantile_ms(capacity.bound.name),
+                "deliveries_per_second": step.score.deliveries_per_second,
+                "broken": step.broken,
+            }
+            for step in capacity.steps
+        ],
+    }
+
+
+def of_everything(
+    runs: list[dict[str, Any]], *, factors: dict[str, Any] | None, capacity: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The whole file."""
+    return {
+        "format": FORMAT,
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine(),
+        "runs": runs,
+        "factors": factors,
+        "capacity": capacity,
+    }
+
+
+def _of_kind(score: Score, kind: Kind) -> dict[str, int]:
+    names = ("deliveries", "lost", "duplicates", "reordered", "corrupt", "gaps_told")
+    return {name: score.count(name, kind) for name in names} | {"open": score.open_clients[kind]}

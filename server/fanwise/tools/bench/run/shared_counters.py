@@ -1,0 +1,48 @@
+"""A few numbers in memory that all workers of a run share."""
+
+from __future__ import annotations
+
+from ctypes import Array, c_uint64
+
+from ..load.plan import Plan
+
+NOBODY = (1 << 63) - 1  # no healthy client of this channel in this worker
+
+
+class Board:
+    """What workers tell each other while messages flow: one 64-bit number each, written by one process."""
+
+    def __init__(self, cells: Array[c_uint64], *, workers: int, channels: int) -> None:
+        self.cells = cells
+        self.workers = workers
+        self.channels = channels
+
+    @staticmethod
+    def cells_needed(plan: Plan) -> int:
+        """How many numbers a board of this plan has."""
+        return (plan.workers + 2) * plan.channels
+
+    def post(self, worker: int, channel: int, lowest: int | None) -> None:
+        """What the last healthy client of a worker waits for."""
+        self.cells[worker * self.channels + channel] = NOBODY if lowest is None else lowest
+
+    def lowest(self, channel: int) -> int:
+        """What the last healthy client of all waits for; 0 when there is none."""
+        least = min(self.cells[worker * self.channels + channel] for worker in range(self.workers))
+        return 0 if least == NOBODY else int(least)
+
+    def sent(self, channel: int, sequence: int, *, finished: bool) -> None:
+        """What a channel's publisher has sent, and whether it is through."""
+        row = self.workers * self.channels
+        self.cells[row + channel] = sequence
+        self.cells[row + self.channels + channel] = int(finished)
+
+    def all_sent(self) -> list[int]:
+        """[last sequence] by channel."""
+        row = self.workers * self.channels
+        return [int(cell) for cell in self.cells[row : row + self.channels]]
+
+    def all_finished(self) -> bool:
+        """All publishers are through."""
+        row = (self.workers + 1) * self.channels
+        return all(self.cells[row : row + self.channels])

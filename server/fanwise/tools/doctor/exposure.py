@@ -1,0 +1,52 @@
+"""Who may publish, and as how many processes it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ..humanize import printable
+from .findings import Finding, fail, ok, warn
+
+_VARIABLES = ("WEB_CONCURRENCY", "UVICORN_WORKERS")  # where uvicorn, started by hand, looks
+_ONE = "each process reaches only its own clients"
+
+
+def exposure(*, address: str, key: bool, loopback: bool, problems: Collection[str]) -> Finding:
+    """Whether others can publish who were not meant to. `problems` is what `fanwise serve` itself says."""
+    name = "exposure"
+    if problems:
+        return fail(name, "; ".join(problems), "as it says: `fanwise serve` does not start like this")
+    if key:
+        return ok(name, f"listens on {printable(address)}, publishing asks for the key")
+    if loopback:
+        return ok(name, f"listens on {printable(address)}, which only this machine reaches")
+    return warn(
+        name,
+        f"listens on {printable(address)}, and everybody who reaches it may publish, and close clients (--open)",
+        "set FANWISE_API_KEY, unless something in front of it keeps others out",
+    )
+
+
+def workers(environ: Mapping[str, str]) -> Finding:
+    """Whether the environment asks for several processes. `fanwise serve` is one all the same, uvicorn is not."""
+    name = "workers"
+    for variable in _VARIABLES:
+        asked = environ.get(variable, "")
+        if asked.isdecimal() and int(asked) > 1:
+            found = (
+                f"{variable} is {asked}: `fanwise serve` is one process all the same, but uvicorn would start {asked}"
+            )
+            return warn(name, f"{found}, and {_ONE}", f"unset {variable}, or set it to 1")
+    return ok(name, "one process")
+
+
+def processes(pids: Collection[int]) -> Finding:
+    """Whether the answers come from a single process. `pids`: who has answered, each once or more."""
+    name, different = "workers", len(set(pids))
+    if different == 1:
+        return ok(name, f"one process ({len(pids)} answers came from it)")
+    return fail(
+        name,
+        f"{len(pids)} answers came from {different} processes: {_ONE}, and a message does not reach the others",
+        "run a single worker (no --workers, no WEB_CONCURRENCY), or one server behind each address",
+    )

@@ -1,0 +1,210 @@
+"""A running server, seen from outside: its answers over HTTP, each over a connection of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from ..errors import FanwiseError, shorten
+from .deadline import Answer
+
+STATS_VERSION: Final = 1  # of the document at /stats
+PATIENCE_SECONDS: Final = 10.0  # for each step, a whole answer being one; a loop that is later than that is broken
+_MOST_BYTES: Final = 64 << 20  # of an answer: 10,000 clients on many channels take a tenth of it
+_KEY_STATUSES: Final = (401, 403)
+_OK: Final = 200
+_UNAVAILABLE: Final = 503
+_TROUBLES: Final[dict[type[OSError], str]] = {  # the first that fits
+    ConnectionRefusedError: "nothing listens there",
+    TimeoutError: f"it took longer than {PATIENCE_SECONDS:g} s",
+    socket.gaierror: "there is no such host",
+    ssl.SSLError: "it speaks no TLS there, or another kind of it",
+    ConnectionError: "it cut the connection",
+}
+
+
+class RemoteError(FanwiseError):
+    """The root of what keeps us from looking at a server."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(url, problem)
+        self.url = url
+        self.problem = problem
+
+
+class AddressError(RemoteError):
+    """A URL, or a key, that cannot be used."""
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class UnreachableError(RemoteError):
+    """There is no answer, or none to be had now."""
+
+    def __str__(self) -> str:
+        return f"cannot look at {self.url}: {self.problem}"
+
+
+class ForeignError(RemoteError):
+    """Something answers, but not as a Fanwise server does."""
+
+    def __str__(self) -> str:
+        return f"{self.url} is not a Fanwise server, or one of another version: {self.problem}"
+
+
+class KeyRefusedError(RemoteError):
+    """The server asks for a key, or for another one."""
+
+    def __str__(self) -> str:
+        return f"{self.url} {self.problem}"
+
+
+class Remote:
+    """Asks one server.
+
+    Args:
+        url: Where it is: "http://127.0.0.1:8000", with a path if it is mounted below one.
+        api_key: Its key, if it has one.
+        context: How certificates are checked, for https; by default as the system does it.
+        patience_seconds: How long each step may take: to connect, to ask, to hear the whole answer.
+
+    Raises:
+        AddressError: The URL or the key cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        context: ssl.SSLContext | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.patience_seconds = patience_seconds
+        self._parts = check_url(url)
+        self.url = url.rstrip("/")
+        self.host = self._parts.hostname or ""
+        self.authority = self._parts.netloc
+        self.secure = self._parts.scheme == "https"
+        self.port = self._parts.port or (443 if self.secure else 80)
+        self.base = self._parts.path.rstrip("/")
+        self.context = (context or ssl.create_default_context()) if self.secure else None
+        self.headers = {} if api_key is None else {"Authorization": f"Bearer {check_key(url, api_key)}"}
+        self._has_key = api_key is not None
+
+    def websocket_url(self, path: str) -> str:
+        """Where a WebSocket of the server is."""
+        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.base}{path}"
+
+    def get(self, path: str) -> Any:
+        """The JSON at `path`. Raises a RemoteError if there is none."""
+        return self._ask("GET", path)
+
+    def post(self, path: str, body: bytes) -> Any:
+        """Posts a text, and returns the JSON that it is answered with. Raises a RemoteError if there is none."""
+        return self._ask("POST", path, body)
+
+    def stats(self) -> dict[str, Any]:
+        """The document at /stats. Raises a RemoteError if there is none, or one of another version."""
+        document = self.get("/stats")
+        version = document.get("version") if isinstance(document, dict) else None
+        if version != STATS_VERSION:
+            said = "no version" if version is None else f"version {shorten(str(version))}"
+            raise ForeignError(self.url, f"GET /stats has {said}, this command knows {STATS_VERSION}")
+        assert isinstance(document, dict)
+        return document
+
+    def open(self) -> http.client.HTTPConnection:
+        """A connection, for one question, whose answer has to be there in time as a whole."""
+        connection = (
+            http.client.HTTPConnection(self.host, self.port, timeout=self.patience_seconds)
+            if self.context is None
+            else http.client.HTTPSConnection(self.host, self.port, timeout=self.patience_seconds, context=self.context)
+        )
+        connection.response_class = partial(Answer, seconds=self.patience_seconds)  # type: ignore[assignment]
+        return connection
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        connection = self.open()
+        headers: Mapping[str, str] = {"Connection": "close", "Accept": "application/json", **self.headers}
+        try:
+            connection.request(method, self.base + path, body, dict(headers))
+            with connection.getresponse() as answer:  # which owns the socket, if the server closes it
+                text = answer.read(_MOST_BYTES)
+        except OSError as error:
+            raise UnreachableError(self.url, describe(error)) from error
+        except UnicodeError as error:  # part of a name is longer than names may be
+            raise UnreachableError(self.url, _TROUBLES[socket.gaierror]) from error
+        except http.client.HTTPException as error:
+            raise ForeignError(self.url, f"what it says is not HTTP ({type(error).__name__})") from error
+        finally:
+            connection.close()
+        return self._read(f"{method} {path.partition('?')[0]}", answer.status, text)
+
+    def _read(self, asked: str, status: int, text: bytes) -> Any:
+        if status != _OK:
+            raise self.refusal(asked, status)
+        return self.decode(text, f"its answer to {asked}")
+
+    def refusal(self, asked: str, status: int) -> RemoteError:
+        """What it means that the server does not give what it was asked for."""
+        if status in _KEY_STATUSES:
+            key = "refuses the key" if self._has_key else "asks for its key"
+            return KeyRefusedError(self.url, f"{key} ({asked}: status {status}): give it as FANWISE_API_KEY")
+        if status == _UNAVAILABLE:
+            return UnreachableError(
+                self.url, f"it takes nobody in now: it is full, or about to stop ({asked}: {status})"
+            )
+        return ForeignError(self.url, f"it answers {asked} with status {status}")
+
+    def decode(self, text: str | bytes, what: str) -> Any:
+        """The value of a JSON text. Raises ForeignError if it is none."""
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:  # also no UTF-8
+            raise ForeignError(self.url, f"{what} is not JSON") from error
+
+
+def check_url(url: str) -> SplitResult:
+    """The parts of the URL.
+
+    Raises:
+        AddressError: It is not one that can be used.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if not usable or not plain or parts.query or parts.fragment or parts.username is not None:
+        raise AddressError(url, f"--url is {shorten(url)}: it takes a URL such as http://127.0.0.1:8000")
+    return parts
+
+
+def check_key(url: str, api_key: str) -> str:
+    """The key, if it fits into a header.
+
+    Raises:
+        AddressError: It does not.
+    """
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key and api_key):
+        raise AddressError(url, "--api-key (FANWISE_API_KEY) takes visible ASCII characters and no space")
+    return api_key
+
+
+def describe(error: OSError) -> str:
+    """What went wrong with a connection, in a few words without numbers of the system."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be trusted ({error.verify_message})"
+    for kind, text in _TROUBLES.items():
+        if isinstance(error, kind):
+            return text
+    return error.strerror or type(error).__name__

@@ -1,0 +1,8 @@
+"""`fanwise top`: a running server's numbers in a terminal.
+
+    screen   a picture on a terminal (rich, an extra)
+    plain    a picture as lines of text
+    picture  tiles and tables, made of documents of /stats
+
+It knows a server by `GET /stats` alone; rates are made of two documents (`tools.rates`).
+"""

@@ -1,0 +1,16 @@
+"""How bytes reach a socket. The room that knows uvicorn and ASGI.
+
+    websocket_protocol  uvicorn's WebSocket protocol class, the fast path
+    http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
+    request_cutter      cuts what a peer sends where its requests end
+    connect             a Starlette WebSocket becomes a client
+    connection          the connection that both protocol classes offer to the application
+    leased_transport    a transport that ends the lease before it is taken away
+    asgi                the fallback over plain ASGI
+    inbox               messages that a client sent and its endpoint has not read
+    frames              cuts what a peer sends into WebSocket frames
+    sockets             socket options
+    workers             a warning where uvicorn runs several workers
+
+Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.
+"""

@@ -1,0 +1,79 @@
+"""Turns a Starlette or FastAPI `WebSocket` into a client: over our protocol class if it is in use, else over ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+
+from starlette.websockets import WebSocket, WebSocketState
+
+from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.client import Client
+from ..broadcaster.sink import EXTENSION, Connection, Sink, Source
+from ..core.dialect import PLAIN, Dialect
+from ..core.publication import Position, check_channel_name
+from ..core.reasons import CloseReason
+from ..errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
+from ..logs.events import Event, log
+from .asgi import AsgiConnection
+
+_CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
+
+
+@asynccontextmanager
+async def connect(
+    broadcaster: Broadcaster,
+    websocket: WebSocket,
+    *,
+    channel: str | None = None,
+    since: Position | None = None,
+    subprotocol: str | None = None,
+    dialect: Dialect = PLAIN,
+) -> AsyncIterator[Client]:
+    """Accepts `websocket`, unless that was done, and makes it a client while the context lasts.
+
+    With a `channel` it is on that from the start, after `since` or at the head.
+
+    Raises:
+        ChannelLimitError: There is no room for another channel.
+        ChannelNameError: The channel's name is not allowed; the WebSocket was not accepted.
+        DrainingError: The server is about to stop; the WebSocket was not accepted.
+        FullError: All places are taken; the WebSocket was not accepted.
+        AlreadyConnectedError: The WebSocket is a client already.
+        NotRunningError: The broadcaster was not started.
+    """
+    if channel is not None:
+        check_channel_name(channel)
+    broadcaster.check_room()
+    if _CLIENT_KEY in websocket.scope:
+        raise AlreadyConnectedError
+    websocket.scope[_CLIENT_KEY] = True
+    if websocket.application_state is WebSocketState.CONNECTING:
+        await websocket.accept(subprotocol)
+    sink, listen = _open(websocket)
+    peer = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else ""
+    try:
+        async with broadcaster.client(
+            sink, listen, channel=channel, since=since, address=peer, dialect=dialect
+        ) as client:
+            yield client
+    except (ChannelLimitError, FullError, DrainingError) as error:  # it came to that during the handshake
+        reason = CloseReason.SHUTDOWN if isinstance(error, DrainingError) else CloseReason.FULL
+        await websocket.close(reason.code, reason.text)
+        raise
+
+
+def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
+    connection = websocket.scope.get("extensions", {}).get(EXTENSION)
+    if isinstance(connection, Connection):
+        return connection, connection.listen
+    hint_at_the_fast_path()
+    fallback = AsgiConnection(websocket)
+    return fallback, lambda: fallback
+
+
+@cache
+def hint_at_the_fast_path() -> None:
+    """Logs, at its first call, how to get the fast path."""
+    log(Event.SLOW_PATH)

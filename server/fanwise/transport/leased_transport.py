@@ -1,0 +1,142 @@
+"""A transport as our protocol classes hold it: whatever takes it away from its protocol ends the lease first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ..core.lease import Lease
+
+
+class _NoTransport(asyncio.Transport):
+    """What is left to a protocol whose transport belongs to another one: closed, and deaf to everything."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def is_reading(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+    abort = pause_reading = resume_reading = write_eof = close
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Nothing takes it."""
+
+
+_NO_TRANSPORT: Final = _NoTransport()
+
+
+class LeasedTransport(asyncio.Transport):
+    """The transport that a protocol was given, and the lease of its socket.
+
+    Owns the invariant that the lease ends before the transport closes, is aborted or changes its protocol, whoever asks
+    for that: all of it goes through here. What the event loop does by itself, `connection_lost` and `eof_received`, its
+    protocol has to say (`lease.end`).
+
+    Args:
+        transport: The event loop's own, or the `LeasedTransport` of the protocol that hands it over.
+        on_end: Called when the lease ends, however that comes about.
+        debug: Whether the lease is to name the socket, for sweeps to compare.
+    """
+
+    __slots__ = ("_transport", "lease")
+
+    def __init__(self, transport: asyncio.Transport, *, on_end: Callable[[], None], debug: bool = False) -> None:
+        if isinstance(transport, LeasedTransport):
+            transport = transport.released()
+        self._transport = transport
+        plain = transport.get_extra_info("sslcontext") is None
+        descriptor = transport.get_extra_info("socket").fileno() if plain else None
+        identity = os.fstat(descriptor).st_ino if debug and descriptor is not None else None
+        self.lease = Lease(descriptor, on_end=on_end, identity=identity)
+
+    def report_every_byte(self) -> None:
+        """Makes the event loop call `pause_writing` as soon as anything is buffered, by whomever."""
+        plain = self.lease.descriptor is not None  # those with TLS pause at the mark, plain ones above theirs
+        self._transport.set_write_buffer_limits(high=0 if plain else 1, low=0)
+
+    def released(self) -> asyncio.Transport:
+        """Ends the lease, and returns the event loop's own transport for whoever takes it over."""
+        self.lease.end()
+        return self._transport
+
+    # What takes the transport away.
+
+    def close(self) -> None:
+        """Closes the transport when what is buffered has been sent."""
+        self.lease.end()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Closes the transport at once."""
+        self.lease.end()
+        self._transport.abort()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Gives the transport to another protocol. The one before hears nothing any more, and finds it closed."""
+        self.lease.end()
+        self._transport.set_protocol(protocol)
+        self._transport = _NO_TRANSPORT
+
+    def write_eof(self) -> None:
+        """Says that nothing more will be sent."""
+        self.lease.end()
+        self._transport.write_eof()
+
+    # All else is the event loop's.
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends or buffers `data`."""
+        self._transport.write(data)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Sends or buffers all of it."""
+        self._transport.writelines(list_of_data)
+
+    def is_closing(self) -> bool:
+        """Whether the transport is closing or closed."""
+        return self._transport.is_closing()
+
+    def is_reading(self) -> bool:
+        """Whether the transport reads."""
+        return self._transport.is_reading()
+
+    def pause_reading(self) -> None:
+        """Stops reading."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Goes on reading."""
+        self._transport.resume_reading()
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes are buffered."""
+        return self._transport.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The marks at which writing pauses and resumes: (low, high)."""
+        return self._transport.get_write_buffer_limits()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Sets the marks at which writing pauses and resumes."""
+        self._transport.set_write_buffer_limits(high, low)
+
+    def can_write_eof(self) -> bool:
+        """Whether `write_eof` works."""
+        return self._transport.can_write_eof()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the event loop knows of the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that hears of the connection now."""
+        return self._transport.get_protocol()

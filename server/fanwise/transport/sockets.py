@@ -1,0 +1,80 @@
+"""Socket options: how much of a client's backlog hides in the kernel, and for how long."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from typing import Final, NamedTuple, Protocol
+
+from ..core.reasons import CloseReason
+
+# Measured with 1,000 clients and 4 KiB messages flat out: 16, 32, 64 and 128 KiB cost the same CPU per delivery within
+# noise, while a reader that stops hides 146, 146, 160 and 252 KB in the kernel, and 4.3 MB without the option.
+UNSENT_BYTES = 16_384
+
+
+class TakesOptions(Protocol):
+    """A socket, or what uvloop shows of one."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None:
+        """As `socket.socket.setsockopt`."""
+
+
+class TellsOptions(Protocol):
+    """Likewise."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
+        """As `socket.socket.getsockopt`."""
+
+
+# Of Linux's struct tcp_info: the segments that are not acknowledged, and the milliseconds since the latest ACK.
+_TCP_INFO: Final = struct.Struct("=24xI28xI")
+
+
+class SocketOptions(NamedTuple):
+    """What is asked of each client's socket.
+
+    Attributes:
+        unsent_bytes: TCP_NOTSENT_LOWAT (tcp(7)): how much may wait in the kernel before it was sent at all.
+        send_buffer_bytes: SO_SNDBUF (socket(7)): what the kernel keeps until the peer acknowledges it; None leaves it
+            to the kernel's autotuning.
+
+    TCP_USER_TIMEOUT is not among them: the kernel also ends a peer with it that reads all the time, but never opens its
+    window as wide as the next segment is long, which with offloading is 64 KiB. Audits and pings find out who is gone.
+    """
+
+    unsent_bytes: int = UNSENT_BYTES
+    send_buffer_bytes: int | None = None
+
+    def apply(self, sock: TakesOptions) -> None:
+        """Sets what the system knows; the rest, and sockets that are not TCP, are left as they are."""
+        wanted = [
+            (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", self.unsent_bytes),
+            (socket.SOL_SOCKET, "SO_SNDBUF", self.send_buffer_bytes),
+        ]
+        for level, name, value in wanted:
+            option = getattr(socket, name, None)  # not every system has them all
+            if option is not None and value is not None:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(level, option, value)
+
+
+def unanswered_seconds(sock: TellsOptions) -> float:
+    """For how long a peer has acknowledged nothing that was sent to it; 0 if it has all, or nobody knows (tcp(7))."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None:
+        return 0.0
+    try:
+        unacknowledged, since_ms = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO.size))
+    except (OSError, struct.error):  # no TCP, or another system's idea of it
+        return 0.0
+    return float(since_ms) / 1000 if unacknowledged else 0.0
+
+
+def lost_reason(error: Exception | None) -> CloseReason | None:
+    """What the error tells that a connection was lost with; None if it tells nothing.
+
+    When the kernel's patience ends before ours, the peer has stalled all the same.
+    """
+    return CloseReason.STALLED if isinstance(error, TimeoutError) else None

@@ -1,0 +1,248 @@
+"""The protocol class for uvicorn (`--ws fanwise.protocol:FanwiseProtocol`): the fast path.
+
+It keeps all of uvicorn's WebSocket implementation and adds what a fan-out needs: it offers the connection to the
+application as `scope["extensions"]["fanwise"]`, tells its client when the transport's buffer stops and starts being
+empty, and hands incoming messages over without a task switch or a system call for each.
+
+Writing to a socket beside its transport is safe under two invariants. A client is in a ready group exactly while its
+transport is open and has nothing buffered: with a high-water mark of 0 the event loop keeps the books, and whatever is
+buffered by whomever (a rest of ours, uvicorn's ping, pong or close) calls `pause_writing` at once, which leaves the
+groups, while `resume_writing` means empty. And a client is in a ready group only while it has a lease of its descriptor
+(`leased_transport`): it ends with whatever takes the transport away, and `connection_lost` comes before the descriptor
+is closed, on uvloop and on asyncio alike, so no group ever holds a number that may have been given to somebody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
+from websockets.protocol import State
+
+from ..broadcaster.sink import EXTENSION
+from ..core.reasons import CloseReason
+from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
+from .connection import SocketConnection
+from .frames import BINARY, OTHER, TEXT, FrameCutter
+from .inbox import Inbox
+from .leased_transport import LeasedTransport
+from .sockets import SocketOptions, lost_reason
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
+_PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
+
+
+class FanwiseProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, with a sink that sweeps can write to."""
+
+    socket_options = SocketOptions()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.close_timeout = CLOSE_SECONDS
+        self.sink: SocketConnection  # from `connection_made` on
+        self.transport: LeasedTransport
+        self._inbox: Inbox | None = None
+        self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
+        self._pinged_at = 0.0
+        # What becomes of single connections has a logger of its own, which can be told to be silent. At no level does
+        # websockets log each frame and header in it: headers carry keys, and there is nothing per message.
+        self.logger = self.conn.logger = logging.getLogger(CONNECTION_LOGGER)
+        self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
+        self.conn.debug = False
+
+    # Life of the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the lease of the socket, and makes the transport report every buffered byte."""
+        # uvloop's transports do not inherit from asyncio's.
+        own = cast("asyncio.Transport", transport)
+        leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
+        leased.report_every_byte()
+        self.socket_options.apply(leased.get_extra_info("socket"))
+        self.sink = SocketConnection(self, leased.lease)
+        super().connection_made(leased)
+
+    def _lease_ended(self) -> None:
+        """Leaves the ready groups: the transport closes, or is another protocol's."""
+        self._closing(self._reason())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
+        self.sink.ended(lost_reason(exc) or self._reason())
+        self.transport.lease.end()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if self._inbox is not None:
+            self._inbox.end()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The transport has buffered something."""
+        super().pause_writing()
+        self.sink.paused()
+
+    def resume_writing(self) -> None:
+        """The transport is empty."""
+        super().resume_writing()
+        self.sink.resumed()
+
+    def data_received(self, data: bytes) -> None:
+        """The handshake, and then frames."""
+        if not self.handshake_initiated:
+            super().data_received(data)
+            return
+        for kind, piece in self._cutter.feed(data, raw=self._inbox is None or self.close_sent):
+            if kind == OTHER:
+                super().data_received(piece)
+            elif self._inbox is not None:
+                self._deliver(self._inbox, kind, piece)
+            if self.transport.is_closing():
+                return  # what comes after the end does not count
+
+    def eof_received(self) -> None:
+        """The peer will send no more: the transport closes itself."""
+        super().eof_received()
+        self.transport.lease.end()
+
+    def shutdown(self) -> None:
+        """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
+        if self.config.timeout_graceful_shutdown is not None:
+            self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
+        if self.handshake_complete and self.conn.state is not State.OPEN:
+            self.close_sent = True  # the peer was first: uvicorn must not send a close frame of its own
+        self._closing(CloseReason.SHUTDOWN)
+        super().shutdown()
+
+    def keepalive_timeout(self) -> None:
+        """No pong has come in time: the end, unless it could not come.
+
+        While data waits before the ping, the progress rule judges; while we do not read, nobody can.
+        """
+        self.pong_timer = None
+        if self.close_sent or self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size() or not self.transport.is_reading():
+            self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
+            return
+        self.start_close(CloseReason.NO_PONG, CloseReason.NO_PONG.text, within_seconds=0)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """The application's own messages, its close among them."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True  # by an HTTP answer; uvicorn would log its absence as an error
+        if self.close_sent:  # nothing may follow it, although the transport is open
+            self._closing(self._reason())
+
+    def _reason(self) -> CloseReason:
+        """Why the connection ends, as far as the closing handshake tells."""
+        sent = self.conn.close_sent
+        if self.conn.close_rcvd is not None or (sent is not None and sent.code == CloseReason.NORMAL.code):
+            return CloseReason.NORMAL
+        return CloseReason.TOO_BIG if sent is not None and sent.code == CloseReason.TOO_BIG.code else CloseReason.LOST
+
+    def _closing(self, reason: CloseReason) -> None:
+        """Closing waits for the buffer to be flushed and for the peer's answer, which may never come: then abort."""
+        self.sink.ended(reason)
+        if self.disconnected:
+            return
+        end = self.loop.time() + self.close_timeout
+        if self._abort_at <= end:
+            return
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        self._abort_at = end
+        self._abort_timer = self.loop.call_at(end, self.transport.abort)
+
+    # What the sink asks for.
+
+    def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        """Sends a close frame behind what is buffered, without waiting for that or for the peer's answer."""
+        self.close_timeout = min(self.close_timeout, within_seconds)
+        if self.conn.state is State.OPEN and not self.transport.is_closing():
+            self.stop_keepalive()
+            self.conn.send_close(reason.code, text)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+            self.transport.resume_reading()  # whatever the peer still sends is dropped, up to its answer
+            # While this timer is set, uvicorn does not close the transport when the endpoint returns.
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+        self._closing(reason)
+
+    def listen(self) -> Inbox:
+        """An inbox for all messages that the application has not read; it takes uvicorn's place."""
+        if self.read_paused:  # uvicorn's own brake; the inbox has another
+            self.read_paused = False
+            self.transport.resume_reading()
+        inbox = self._inbox = Inbox(pause=self.transport.pause_reading, resume=self.transport.resume_reading)
+        while not self.queue.empty():
+            event = self.queue.get_nowait()
+            if event["type"] == "websocket.receive":
+                text, data = event.get("text"), event.get("bytes")
+                inbox.put(text if text is not None else data or b"")
+            elif event["type"] == "websocket.disconnect":
+                inbox.end()
+        return inbox
+
+    # Incoming.
+
+    def handle_connect(self, event: Request) -> None:
+        """Offers the connection to the application."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self.sink
+
+    def handle_ping(self) -> None:
+        """Answers, unless the peer lets the answers pile up (RFC 6455 section 5.5.3: the latest one is enough)."""
+        if self.transport.get_write_buffer_size() > _PONG_BACKLOG_BYTES:
+            self.conn.data_to_send()
+        else:
+            super().handle_ping()
+
+    def send_keepalive_ping(self) -> None:
+        """Asks for a sign of life."""
+        self._pinged_at = time.monotonic()  # uvloop's own clock stands still during a turn
+        super().send_keepalive_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """An answer, perhaps to the ping that was sent last."""
+        asked = self.pending_ping_payload is not None
+        super().handle_pong(event)
+        if asked and self.pending_ping_payload is None:
+            self.sink.ponged(time.monotonic() - self._pinged_at)
+
+    def handle_cont(self, event: Frame) -> None:
+        """The next fragment of a message. Empty ones are legal and no reason to keep them."""
+        if event.data or event.fin:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A whole message is here: straight to the inbox, where there is one."""
+        if self._inbox is None or self.close_sent:
+            return super().send_receive_event_to_app()
+        frames, self.frames = self.frames, []
+        kind = TEXT if self.curr_msg_data_type == "text" else BINARY
+        return self._deliver(self._inbox, kind, b"".join(frames))
+
+    def _deliver(self, inbox: Inbox, kind: int, payload: bytes) -> None:
+        if kind == BINARY:
+            inbox.put(payload)
+            return
+        try:
+            inbox.put(str(payload, "utf-8"))
+        except UnicodeDecodeError:
+            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()

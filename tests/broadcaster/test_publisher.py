@@ -1,0 +1,75 @@
+"""Publishing through a broadcaster, which is a publisher that has clients."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.errors import ChannelNameError, MessageTooBigError
+
+from ..support.live import until
+from .test_broadcaster import joined
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_bad_input_is_refused_and_loses_nothing_else() -> None:
+    """The error says what is allowed; no offset is used up, no channel opened."""
+    async with Broadcaster(max_message_bytes=5) as broadcaster:
+        with pytest.raises(ChannelNameError):
+            await broadcaster.publish("no good", "x")
+        with pytest.raises(MessageTooBigError) as caught:
+            await broadcaster.publish("lobby", "äää")
+        assert (caught.value.size_bytes, caught.value.limit_bytes) == (6, 5)
+        assert broadcaster.statistics().channels == ()
+        assert (await broadcaster.publish("lobby", "12345")).offset == 1
+
+
+async def test_a_burst_without_an_await_is_written_from_inside() -> None:
+    """The log never drops what ready clients have not been given, whatever the burst."""
+    async with (
+        Broadcaster(queue_messages=10, history_messages=1) as broadcaster,
+        joined(broadcaster) as (_, sink),
+    ):
+        await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+        for number in range(1000):
+            broadcaster.publish_nowait("lobby", f"{number:03}")
+        await checkpoint()
+        await checkpoint()
+        assert b"".join(sink.written) == b"".join(b"\x81\x03%03d" % number for number in range(1000))
+
+
+@pytest.mark.parametrize("burst", [101, 1000, 10_000])
+async def test_a_burst_through_publish_goes_at_the_pace_of_the_sweeps(burst: int) -> None:
+    """`publish` waits for the sweep, so less than a queue's worth is ever unswept."""
+    async with (
+        Broadcaster(queue_messages=100, history_messages=1) as broadcaster,
+        joined(broadcaster) as (_, sink),
+    ):
+        await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+        for number in range(burst):
+            await broadcaster.publish("lobby", f"{number:05}")
+        await until(lambda: broadcaster.statistics().clients[0].lag == 0)
+        assert b"".join(sink.written) == b"".join(b"\x81\x05%05d" % number for number in range(burst))
+        assert max(len(written) for written in sink.written) <= 50 * 7
+
+
+async def test_other_threads_publish_too() -> None:
+    """The future gives the publication, or raises what `publish` raises."""
+    async with Broadcaster() as broadcaster, joined(broadcaster) as (_, sink):
+        offsets: list[int] = []
+
+        def publish() -> None:
+            offsets.extend(broadcaster.publish_threadsafe("lobby", "x").result(5).offset for _ in range(3))
+            with pytest.raises(ChannelNameError):
+                broadcaster.publish_threadsafe("no good", "x").result(5)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        await until(lambda: len(b"".join(sink.written)) == 9)
+        assert offsets == [1, 2, 3]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.ranking import Busiest, in_turns
+
+from ..core.test_hub import make_hub, publish
+from ..support.live import until
+from .test_broadcaster import joined
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_who_has_most_to_get_comes_first() -> None:
+    """In bytes; those who have everything fill up what is asked for."""
+    async with (
+        Broadcaster() as broadcaster,
+        joined(broadcaster) as (ready, _),
+        joined(broadcaster, "a") as (little, one),
+        joined(broadcaster, "b") as (much, other),
+    ):
+        await until(lambda: all(client.state == "ready" for client in broadcaster.clients()))
+        one.pause()
+        other.pause()
+        await broadcaster.publish("a", "x")
+        await broadcaster.publish("a", "x")
+        await broadcaster.publish("b", "x" * 100)
+        found = await broadcaster.furthest_behind(limit=20)
+        assert [client.id for client in found] == [much.id, little.id, ready.id]
+        assert [client.id for client in await broadcaster.furthest_behind(limit=1)] == [much.id]
+        assert [client.id for client in await broadcaster.furthest_behind(limit=9, channel="a")] == [little.id]
+        assert await broadcaster.furthest_behind(limit=9, channel="none") == []
+
+
+async def test_channels_are_ranked_by_what_came_since_the_last_look() -> None:
+    """With a rate from the second look on; a channel that was opened anew begins at 0, and never goes below."""
+    hub = make_hub(queue_messages=100)
+    old, new = hub.channel("old", time=0.0), hub.channel("new", time=0.0)
+    for _ in range(50):
+        publish(hub, old)
+    busiest = Busiest(hub)
+    assert [(channel.name, rate) for channel, rate in await busiest.look(limit=9)] == [("old", None), ("new", None)]
+    publish(hub, new)
+    (first, rate), (second, no_rate) = await busiest.look(limit=9)
+    assert (first, second) == (new, old)
+    assert rate is not None
+    assert rate > 0
+    assert no_rate == 0
+    hub._forget(old)
+    publish(hub, hub.channel("old", time=0.0))
+    ((again, rate),) = await busiest.look(limit=1)
+    assert again.name == "old"
+    assert rate is not None
+    assert rate > 0
+    assert len(await busiest.look(limit=1)) == 1
+
+
+async def test_the_loop_turns_in_between() -> None:
+    """Many items do not hold it: others get their turns before the last one."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    found = await in_turns(str, range(100_000))
+    counting.cancel()
+    assert found == [str(number) for number in range(100_000)]
+    assert turns >= 2

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from fanwise.cli.top import Watch, glance, watch
+from fanwise.tools.remote import ForeignError, KeyRefusedError, Remote, UnreachableError
+from fanwise.tools.top.plain import Lines
+
+from ..support.documents import document
+from ..support.processes import ROOT, ServerProcess, clean_environ, free_port
+from ..tools.test_remote import answering
+
+SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
+TOP = (sys.executable, "-m", "fanwise", "top")
+
+
+class StoppedError(Exception):
+    """Ends a loop that nothing else ends."""
+
+
+def nothing(_seconds: float) -> None:
+    pass
+
+
+def tiles(watched: Watch) -> dict[str, str]:
+    """What is shown now, or still."""
+    assert watched.picture is not None
+    return dict(watched.picture.tiles)
+
+
+def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TOP, *args], cwd=ROOT, env=clean_environ(**environ), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_once_it_prints_the_numbers_of_a_real_server(server_process: Callable[..., ServerProcess]) -> None:
+    """As text, with the rates of one interval; status 0."""
+    server = server_process(*SERVE)
+    with connect(server.url("/ws?channel=news"), proxy=None):
+        done = run("--once", "--interval-seconds", "0.1", "--url", f"http://127.0.0.1:{server.port}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"process {server.pid}" in done.stdout
+    assert re.search(r"^clients +1$", done.stdout, re.MULTILINE)
+    assert re.search(r"^publications/s +0$", done.stdout, re.MULTILINE)
+    assert re.search(r"^news +1 ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("stop", [b"\x03", signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_on_a_terminal_it_draws_until_it_is_told_to_stop(
+    server_process: Callable[..., ServerProcess], stop: bytes | signal.Signals
+) -> None:
+    """Then it gives the terminal back, and ends with status 0."""
+    server = server_process(*SERVE)
+    terminal, inside = pty.openpty()
+    environ = clean_environ(TERM="xterm", COLUMNS="100", LINES="30")
+    url = f"http://127.0.0.1:{server.port}"
+    with subprocess.Popen(
+        [*TOP, "--interval-seconds", "0.1", "--url", url],
+        cwd=ROOT,
+        env=environ,
+        preexec_fn=lambda: os.login_tty(inside),  # noqa: PLW1509 - no threads here
+    ) as process:
+        os.close(inside)
+        shown = b""
+        while not (b"publications/s" in shown and shown.count(b"\x1b[H") > 3):
+            shown += os.read(terminal, 65_536)
+        if isinstance(stop, bytes):
+            os.write(terminal, stop)
+        else:
+            process.send_signal(stop)
+        try:
+            while piece := os.read(terminal, 65_536):
+                shown += piece
+        except OSError:  # the other end is closed
+            pass
+        assert process.wait() == 0
+    os.close(terminal)
+    assert b"\x1b[?1049h" in shown
+    assert shown.rstrip().endswith(b"\x1b[?1049l")
+    assert b"Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--once", "--url", "http://127.0.0.1:1"], "nothing listens there"),
+        (["--url", "ftp://h/"], "it takes a URL such as"),
+        (["--url", "http://h/", "--api-key", "two words"], "visible ASCII"),
+    ],
+)
+def test_what_cannot_be_watched_is_told_in_a_sentence(args: list[str], says: str) -> None:
+    """With status 1."""
+    done = run(*args)
+    assert done.returncode == 1
+    assert done.stderr.startswith("fanwise top: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_key_ends_it(server_process: Callable[..., ServerProcess]) -> None:
+    """Asking again would not change it. The right one is taken from the environment."""
+    server = server_process(*SERVE, FANWISE_API_KEY="correct-horse")
+    url = f"http://127.0.0.1:{server.port}"
+    assert "asks for its key" in run("--url", url).stderr
+    assert run("--url", url, "--once", "--interval-seconds", "0.1", FANWISE_API_KEY="correct-horse").returncode == 0
+
+
+def test_a_server_that_restarts_is_waited_for(server_process: Callable[..., ServerProcess]) -> None:
+    """It says that it is gone, goes on trying, and shows the new one without negative rates."""
+    port = free_port()
+    watched = Watch(Remote(f"http://127.0.0.1:{port}"))
+    watched.look()
+    assert "nothing listens there; trying again" in watched.trouble
+    first = server_process(*SERVE, port=port)
+    with connect(first.url("/ws"), proxy=None) as websocket:
+        for _ in range(100):
+            websocket.send("x")
+    watched.look()
+    watched.look()
+    assert (watched.trouble, tiles(watched)["publications/s"]) == ("", "0")
+    first.stop()
+    watched.look()
+    assert "trying again (for " in watched.trouble
+    assert tiles(watched)["publications/s"] == "0"
+    server_process(*SERVE, port=port)
+    watched.look()
+    assert (watched.trouble, tiles(watched)["deliveries/s"]) == ("", "-")
+    watched.look()
+    assert tiles(watched)["deliveries/s"] == "0"
+
+
+def test_it_asks_once_an_interval(server_process: Callable[..., ServerProcess]) -> None:
+    """One picture each; what ends the waiting ends it."""
+    server = server_process(*SERVE)
+    stream, waited = io.StringIO(), list[float]()
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        watch(Remote(f"http://127.0.0.1:{server.port}"), Lines(stream), interval_seconds=0.25, wait=wait)
+    assert waited == [0.25] * 3
+    assert stream.getvalue().count("Fanwise 0.1.0 on") == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (404, b"", ForeignError),
+        (401, b"", KeyRefusedError),
+        (200, b'{"version": 1}', ForeignError),
+        (200, b'{"version": 1, "at": "now", "server": [], "state": {}}', ForeignError),
+        (503, b"", UnreachableError),
+    ],
+)
+def test_what_is_no_server_is_not_watched(status: int, body: bytes, error: type[Exception]) -> None:
+    """Nothing is drawn: the sentence has the terminal to itself. A server that is full is asked again, if not once."""
+    stream = io.StringIO()
+    with answering(status, body) as (url, _):
+        with pytest.raises(error):
+            glance(Remote(url), Lines(stream), interval_seconds=0, wait=nothing)
+        watched = Watch(Remote(url))
+        if error is UnreachableError:
+            watched.look()
+            assert "trying again" in watched.trouble
+        else:
+            with pytest.raises(error):
+                watched.look()
+    assert stream.getvalue() == ""
+
+
+def test_a_long_value_is_cut() -> None:
+    """What somebody else's server says does not flood a terminal, and does nothing to it."""
+    body = json.dumps(document(at="x\x1b" * 100_000)).encode()
+    with answering(200, body) as (url, _), pytest.raises(ForeignError, match="GET /stats looks different") as caught:
+        Watch(Remote(url)).ask()
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    """On a terminal; elsewhere and with --once it does without."""
+    tmp_path.joinpath("rich.py").write_text("raise ModuleNotFoundError('no rich', name='rich')")
+    terminal, inside = pty.openpty()
+    environ = clean_environ(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    with subprocess.Popen(
+        [*TOP, "--url", "http://127.0.0.1:1"], cwd=ROOT, env=environ, stdout=inside, stderr=subprocess.PIPE, text=True
+    ) as process:
+        _, said = process.communicate(timeout=30)
+    os.close(inside)
+    os.close(terminal)
+    assert process.returncode == 1
+    assert "rich is missing: pip install 'fanwise[top]'" in said
+    assert "nothing listens there" in run("--once", "--url", "http://127.0.0.1:1", PYTHONPATH=str(tmp_path)).stderr

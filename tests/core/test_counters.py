@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+
+from fanwise.core.counters import LAG_BOUNDS, REJECTIONS, TIME_BOUNDS, Histogram, Tally
+from fanwise.core.queue import Gap, GapReason
+from fanwise.core.reasons import CloseReason
+from fanwise.routes.messages import ErrorCode
+
+from ..support.processes import ROOT
+
+
+def test_a_bound_belongs_to_its_bucket() -> None:
+    """As Prometheus has it: `le` means less or equal. What is above the last bound has a place too."""
+    histogram = Histogram((0, 1, 2))
+    for value in (0, 1, 1.5, 2, 3):
+        histogram.observe(value)
+    assert histogram.counts == [1, 1, 2, 1]
+    assert (histogram.count, histogram.sum) == (5, 7.5)
+
+
+def test_one_observation_may_stand_for_many() -> None:
+    """A thousand clients that get the same slice are one addition."""
+    histogram = Histogram((1,))
+    histogram.observe(0.5, 1000)
+    assert (histogram.counts, histogram.sum) == ([1000, 0], 500)
+
+
+def test_moving_leaves_the_number_as_it_is() -> None:
+    """What was counted lower is counted higher."""
+    histogram = Histogram((0, 1, 2))
+    histogram.observe(0)
+    histogram.move(0, 2)
+    assert (histogram.counts, histogram.sum) == ([0, 0, 1, 0], 2)
+
+
+@pytest.mark.parametrize("bounds", [LAG_BOUNDS, TIME_BOUNDS])
+def test_bounds_ascend(bounds: tuple[float, ...]) -> None:
+    """Or finding a bucket by halving would not work."""
+    assert list(bounds) == sorted(set(bounds))
+
+
+def test_a_gap_is_counted_with_what_is_missing() -> None:
+    """Once as a gap, and as many publications as it spans."""
+    tally = Tally()
+    assert tally.gap(Gap(3, 7, GapReason.SLOW)) == 5
+    assert tally.gap(Gap(1, 9, GapReason.EPOCH)) == 0, "how many were in a log that is gone, nobody knows"
+    assert tally.gaps == {GapReason.HISTORY: 0, GapReason.EPOCH: 1, GapReason.SLOW: 1}
+    assert tally.dropped["gap_slow"] == 5
+
+
+def test_every_cause_is_there_from_the_start() -> None:
+    """So that the number of series never changes."""
+    tally = Tally()
+    assert len(tally.dropped) == len(GapReason) + len(CloseReason) - 1
+    assert set(tally.closed) == set(CloseReason)
+    assert "closed_normal" not in tally.dropped
+
+
+def test_rejections_are_a_closed_set() -> None:
+    """Every code that an error may have, over HTTP and in the JSON dialect, can be counted; and no other can."""
+    used = set(get_args(ErrorCode))
+    for path in ROOT.joinpath("server").rglob("*.py"):
+        used |= set(re.findall(r"ApiError\(\s*\d+,\s*\"(\w+)\"", path.read_text()))
+    assert used <= set(REJECTIONS)
+    with pytest.raises(KeyError):
+        Tally().reject("whatever")

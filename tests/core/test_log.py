@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanwise.core.log import Log
+from fanwise.core.publication import Kind
+
+
+def make_log(*, max_messages: int = 1000, max_bytes: int = 1_000_000) -> Log:
+    return Log("lobby", epoch="e", max_messages=max_messages, max_bytes=max_bytes)
+
+
+def append(log: Log, *payloads: bytes) -> None:
+    for payload in payloads:
+        log.append(payload, kind=Kind.TEXT, time=0.0)
+
+
+def payloads_after(log: Log, cursor: int, *, max_bytes: int = 1 << 30, until: int | None = None) -> list[bytes]:
+    return [publication.payload for publication in log.read(cursor, max_bytes=max_bytes, until=until)]
+
+
+def test_offsets_are_dense() -> None:
+    """The first publication has offset 1, each next one more."""
+    log = make_log()
+    append(log, b"a", b"b", b"c")
+    assert [publication.offset for publication in log.read(0, max_bytes=99)] == [1, 2, 3]
+    assert (log.first, log.head, len(log), log.retained_bytes) == (1, 3, 3, 3)
+
+
+def test_an_empty_log() -> None:
+    """Before the first publication there is nothing to read, and the first offset is the one to come."""
+    log = make_log()
+    assert (log.first, log.head, len(log)) == (1, 0, 0)
+    assert log.read(0, max_bytes=99) == []
+
+
+def test_reading_stops_at_the_bounds() -> None:
+    """A read ends at `until`, at `max_bytes` or at the head, and always gets on."""
+    log = make_log()
+    append(log, b"aa", b"bb", b"cccc")
+    assert payloads_after(log, 0, max_bytes=4) == [b"aa", b"bb"]
+    assert payloads_after(log, 0, max_bytes=5) == [b"aa", b"bb"]
+    assert payloads_after(log, 0, max_bytes=1) == [b"aa"]
+    assert payloads_after(log, 2, max_bytes=1) == [b"cccc"]
+    assert payloads_after(log, 0, until=2) == [b"aa", b"bb"]
+    assert payloads_after(log, 2, until=2) == []
+    assert payloads_after(log, 3) == []
+
+
+def test_what_is_dropped_cannot_be_read() -> None:
+    """A cursor behind the oldest retained publication is an error, not a silent gap."""
+    log = make_log(max_messages=2)
+    append(log, b"a", b"b", b"c")
+    assert payloads_after(log, 1) == [b"b", b"c"]
+    with pytest.raises(IndexError):
+        log.read(0, max_bytes=99)
+    with pytest.raises(IndexError):
+        log.read(4, max_bytes=99)
+
+
+def test_the_newest_always_stays() -> None:
+    """One publication above the byte limit is retained alone."""
+    log = make_log(max_bytes=3)
+    append(log, b"a", b"large")
+    assert payloads_after(log, 1) == [b"large"]
+    assert len(log) == 1
+
+
+@given(
+    sizes=st.lists(st.integers(0, 50), max_size=400),
+    max_messages=st.integers(1, 150),
+    max_bytes=st.integers(1, 2000),
+    read_bytes=st.integers(1, 300),
+)
+def test_against_a_plain_list(sizes: list[int], max_messages: int, max_bytes: int, read_bytes: int) -> None:
+    """Whatever is appended, the log retains what a list cut by the same rule does, and counts its bytes rightly."""
+    log = make_log(max_messages=max_messages, max_bytes=max_bytes)
+    model: list[tuple[int, bytes]] = []
+    for offset, size in enumerate(sizes, 1):
+        append(log, bytes([offset % 251]) * size)
+        model.append((offset, bytes([offset % 251]) * size))
+        while len(model) > 1 and (len(model) > max_messages or sum(len(p) for _, p in model) > max_bytes):
+            model.pop(0)
+    assert len(log) == len(model)
+    assert log.retained_bytes == sum(len(payload) for _, payload in model)
+    for cursor in range(log.first - 1, log.head + 1):
+        rest = [(offset, payload) for offset, payload in model if offset > cursor]
+        assert log.bytes_after(cursor) == sum(len(payload) for _, payload in rest)
+        got = [(publication.offset, publication.payload) for publication in log.read(cursor, max_bytes=read_bytes)]
+        assert got == rest[: len(got)]
+        taken = sum(len(payload) for _, payload in got)
+        assert taken <= read_bytes or len(got) == 1
+        if len(got) < len(rest):
+            assert not got or taken + len(rest[len(got)][1]) > read_bytes
+
+
+def test_what_is_old_is_dropped_but_for_the_newest() -> None:
+    """By the time at which it was appended."""
+    log = make_log(max_messages=100, max_bytes=1000)
+    for time in range(10):
+        log.append(b"x", kind=Kind.TEXT, time=float(time))
+    log.expire(4.0)
+    assert (log.first, len(log)) == (5, 6)
+    log.expire(4.0)
+    assert len(log) == 6
+    log.expire(1e9)
+    assert (log.first, len(log), log.retained_bytes) == (10, 1, 1)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import logging
+import unicodedata
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus, urlencode
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanwise.logs.scrubbing import Scrubber, escape, hide_query_string
+
+
+def test_what_is_not_to_be_printed_is_escaped() -> None:
+    """Every control character, separator of lines, mark of direction and half of a character; and nothing else."""
+    kept = {chr(point) for point in range(0x11000) if escape(chr(point)) == chr(point)}
+    categories = {"Cc", "Zl", "Zp", "Cs"}
+    assert {unicodedata.category(char) for char in kept} & categories == set()
+    directions = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    assert {unicodedata.bidirectional(char) for char in kept} & directions == set()
+    escaped = {char for char in map(chr, range(0x11000)) if char not in kept} - {"\u061c", "\u200e", "\u200f"}
+    assert {unicodedata.category(char) for char in escaped} <= {*categories, "Cf"}
+    assert all(unicodedata.category(char) != "Cf" or unicodedata.bidirectional(char) in directions for char in escaped)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mb\x07", "a\\x1b[31mb\\x07"),
+        ("a\r\n2026-01-01T00:00:00.000Z INFO started: forged", "a\\r\\n2026-01-01T00:00:00.000Z INFO started: forged"),
+        ("\x7f\x85\u2028\u202e\ud800", "\\x7f\\x85\\u2028\\u202e\\ud800"),
+        ("héllo 世界 🎉 \u00a0", "héllo 世界 🎉 \u00a0"),
+    ],
+)
+def test_escapes_are_readable(text: str, shown: str) -> None:
+    """As Python writes them: one line stays one line, and other alphabets stay themselves."""
+    assert escape(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("the key is correct-horse.", "the key is ***."),
+        ('"WebSocket /ws?token=a&b=c" [accepted]', '"WebSocket /ws?***" [accepted]'),
+        ("at /sse/a?since=1:2 and on", "at /sse/a?*** and on"),
+        ("did you mean it? yes", "did you mean it? yes"),
+        ("unexpected fanwise.key.YWJj-_= here", "unexpected fanwise.key.*** here"),
+        ("got Bearer abc.def", "got Bearer ***"),
+        ("< Authorization: Basic YTpi", "< Authorization: ***"),
+        ("{'x-api-key': 'abc', 'a': 1}", "{'x-api-key': '***"),
+        ("Cookie: a=b; c=d\nnext", "Cookie: ***\\nnext"),
+    ],
+)
+def test_secrets_are_hidden(text: str, shown: str) -> None:
+    """The server's own, and what looks like somebody's: query strings, keys, headers that carry one."""
+    assert Scrubber(["correct-horse"]).clean(text, 1000) == shown
+
+
+VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
+KEYS = st.text(VISIBLE.replace("~", ""), min_size=8, max_size=255)  # what `settings` takes, but for our mark
+WRITINGS: list[Callable[[str], str]] = [
+    str,
+    repr,
+    lambda text: repr(text.encode()),
+    lambda text: repr(ValueError(text)),
+    lambda text: repr(ValueError(f"a 'quoted' one: {text}")),
+    lambda text: repr(ValueError(f'a "quoted" one, isn\'t it: {text}')),
+    lambda text: repr(ValueError(repr(ValueError({"a": text})))),
+    lambda text: json.dumps({"a": text}),
+    lambda text: json.dumps(json.dumps([text])),
+    lambda text: repr(json.dumps([text])),
+    lambda text: orjson.dumps([text]).decode(),
+    lambda text: json.dumps(text).replace("/", "\\/"),
+    quote,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(text, safe="!'()*"),
+    quote_plus,
+    lambda text: repr(quote(text, safe="!'()*")),
+    lambda text: urlencode({"a": text}),
+    lambda text: repr(repr(repr(text))),
+]
+
+
+@given(KEYS, st.sampled_from(WRITINGS))
+def test_a_secret_is_hidden_however_it_is_written(key: str, write: Callable[[str], str]) -> None:
+    """Whatever visible characters it is made of: in an error, in an error's error, in JSON, in a URL. All of it."""
+    assert Scrubber([key]).hide(write(f"~{key}~")).split("~")[1:-1] == ["***"]
+
+
+@pytest.mark.parametrize(
+    "key", ['cor"rect', "cor'rect", "cor\\rect", "\\'\"horse", 'horse\\\\"', "a/b?c%d&e", "\\" * 8]
+)
+def test_quotes_and_backslashes_do_not_uncover_it(key: str) -> None:
+    """Each way of writing, with the keys that change most."""
+    for write in WRITINGS:
+        assert Scrubber([key]).hide(write(f"~{key}~")).split("~")[1:-1] == ["***"]
+
+
+def test_no_secret_hides_nothing() -> None:
+    """An empty one would hide everything."""
+    assert Scrubber([""]).hide("hello") == "hello"
+
+
+@pytest.mark.parametrize("key", ["\\" * 64, '\\"' * 100, "a" + '"' * 100, "%5C" * 80])
+@pytest.mark.parametrize("piece", ["\\", '\\\\"', "a", '"', "%5C"])
+def test_hostile_texts_take_no_time_with_any_key(key: str, piece: str) -> None:
+    """Not even those that are made of what it is made of."""
+    assert len(Scrubber([f"{key}!"]).clean(piece * (20_000_000 // len(piece)), 1000)) <= 1003
+
+
+def test_long_texts_are_cut() -> None:
+    """A text at its end, with a mark; a traceback at its beginning. A secret is hidden before it can be cut in two."""
+    scrubber = Scrubber(["secret"])
+    assert scrubber.clean("x" * 600, 500) == "x" * 500 + "..."
+    assert scrubber.clean("x" * 500, 500) == "x" * 500
+    assert scrubber.clean("x" * 497 + "secret", 500) == "x" * 497 + "***"
+    assert scrubber.clean_lines("first\nsecond\n  last\x1b", 12) == ["cond", "  last\\x1b"]
+    assert scrubber.clean_lines("\n", 10) == []
+
+
+@pytest.mark.parametrize("piece", ["/", "?", "a?", "fanwise.key.", "Bearer ", "cookie", "authorization ", "\x1b", "a "])
+def test_hostile_texts_take_no_time(piece: str) -> None:
+    """Twenty million characters would take minutes if any pattern went back and forth; most are not even read."""
+    assert len(Scrubber().clean(piece * (20_000_000 // len(piece)), 1000)) <= 1003
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "expected"),
+    [
+        ('%s - "WebSocket %s" [accepted]', ("1.2.3.4:5", "/ws?token=secret"), ("1.2.3.4:5", "/ws")),
+        ("other %s", ("/ws?token=secret",), ("/ws?token=secret",)),
+    ],
+)
+def test_query_strings_stay_out_of_the_log(message: str, args: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    """A token in a URL does not reach it; other records are left alone."""
+    record = logging.LogRecord("uvicorn.error", logging.INFO, "", 0, message, args, None)
+    assert hide_query_string(record)
+    assert record.args == expected

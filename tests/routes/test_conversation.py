@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fastapi import FastAPI
+from pydantic import TypeAdapter
+from websockets.exceptions import ConnectionClosedError
+
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.outbox import UNREAD_BYTES
+from fanwise.broadcaster.state import State
+from fanwise.core.reasons import CloseReason
+from fanwise.routes.auth.access import Access
+from fanwise.routes.messages import Answer
+from fanwise.routes.router import build_router
+
+from ..support.live import Live, handshake, running, until
+
+pytestmark = pytest.mark.anyio
+
+FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])
+ANSWER: TypeAdapter[object] = TypeAdapter(Answer)
+
+
+@asynccontextmanager
+async def serving(
+    broadcaster: Broadcaster,
+    *,
+    fast: bool = True,
+    max_subscriptions: int = 100,
+    heartbeat_seconds: float = 15.0,
+    access: Access | None = None,
+) -> AsyncIterator[Live]:
+    app = FastAPI()
+    router = build_router(
+        broadcaster, max_subscriptions=max_subscriptions, heartbeat_seconds=heartbeat_seconds, access=access
+    )
+    app.include_router(router)
+    async with running(app, fast=fast) as live:
+        yield live
+
+
+@FAST
+async def test_one_connection_many_channels(fast: bool) -> None:
+    """Step by step: welcome, subscribe, publish, leave one channel and stay on the other."""
+    broadcaster = Broadcaster()
+    async with serving(broadcaster, fast=fast) as live, await live.talk() as talk:
+        assert talk.websocket.subprotocol == "fanwise.v1"
+        assert (talk.welcome["op"], talk.welcome["max_message_bytes"]) == ("welcome", 65_536)
+        for name in "ab":
+            answer = await talk.ask(op="subscribe", channel=name)
+            assert (answer["op"], answer["channel"], answer["offset"], answer["recovered"]) == (
+                "subscribed",
+                name,
+                0,
+                False,
+            )
+        await talk.say(op="publish", channel="a", data={"n": [1, None]}, id="x", key="k")
+        heard = sorted([await talk.hear(), await talk.hear()], key=lambda one: str(one["op"]))
+        assert heard[0] == {"op": "message", "channel": "a", "offset": 1, "data": {"n": [1, None]}, "key": "k"}
+        assert (heard[1]["op"], heard[1]["id"], heard[1]["offset"]) == ("published", "x", 1)
+        assert await talk.ask(op="unsubscribe", channel="a") == {"op": "unsubscribed", "channel": "a"}
+        await broadcaster.publish("a", "not for us")
+        await broadcaster.publish("b", "for us")
+        assert (await talk.hear())["data"] == "for us"
+
+
+@FAST
+async def test_all_kinds_of_payloads_reach_both_dialects(fast: bool) -> None:
+    """A string is text, JSON is JSON and its text, bytes are bytes and base64."""
+    broadcaster = Broadcaster()
+    async with (
+        serving(broadcaster, fast=fast) as live,
+        await live.connect("/ws?channel=a") as plain,
+        await live.talk() as talk,
+    ):
+        await talk.ask(op="subscribe", channel="a")
+        for op, told in (
+            ({"data": "zwölf"}, "zwölf"),
+            ({"data": {"a": 1}}, '{"a":1}'),
+            ({"data": None}, "null"),
+            ({"data": base64.b64encode(b"\x00\xff").decode(), "encoding": "base64"}, b"\x00\xff"),
+        ):
+            await talk.say(op="publish", channel="a", **op)
+            heard = {answer["op"]: answer for answer in (await talk.hear(), await talk.hear())}
+            assert {name: heard["message"][name] for name in op} == op
+            assert await plain.recv() == told
+
+
+@FAST
+async def test_bad_messages_are_answered_and_the_connection_lives(fast: bool) -> None:
+    """Each with its code, and with the id and channel that it came with."""
+    access = Access(api_key="correct-horse")
+    key = {"X-API-Key": "correct-horse"}
+    async with (
+        serving(Broadcaster(max_channels=3), fast=fast, max_subscriptions=2, access=access) as live,
+        await live.talk() as talk,
+        await live.talk(additional_headers=key) as other,
+    ):
+        for name in "ab":
+            await talk.ask(op="subscribe", channel=name)
+        await other.ask(op="subscribe", channel="c")
+        for code, op in (
+            ("unknown_op", {"op": "dance"}),
+            ("missing_field", {"op": "subscribe"}),
+            ("unknown_field", {"op": "subscribe", "channel": "c", "sinc": 1}),
+            ("wrong_type", {"op": "subscribe", "channel": 5}),
+            ("already_subscribed", {"op": "subscribe", "channel": "a"}),
+            ("too_many_subscriptions", {"op": "subscribe", "channel": "c"}),
+            ("not_subscribed", {"op": "unsubscribe", "channel": "c"}),
+            ("unauthorised", {"op": "publish", "channel": "a", "data": 1}),
+        ):
+            answer = await talk.ask(**op)
+            assert (answer["op"], answer["code"]) == ("error", code)
+            ANSWER.validate_python(answer)
+        for code, op in (
+            ("too_many_channels", {"op": "subscribe", "channel": "d"}),
+            ("too_many_channels", {"op": "publish", "channel": "d", "data": 1, "id": 5}),
+            ("bad_channel", {"op": "subscribe", "channel": "no good"}),
+            ("bad_channel", {"op": "publish", "channel": "", "data": 1, "id": 5}),
+            ("too_big", {"op": "publish", "channel": "c", "data": "x" * 65_537, "id": 5}),
+            ("wrong_type", {"op": "publish", "channel": "c", "data": "?", "encoding": "base64", "id": 5}),
+            ("wrong_type", {"op": "publish", "channel": "c", "data": 7, "encoding": "base64", "id": 5}),
+        ):
+            answer = await other.ask(**op)
+            assert (answer["op"], answer["code"]) == ("error", code)
+            assert answer.get("id") == op.get("id")
+            ANSWER.validate_python(answer)
+        await other.websocket.send("{")
+        assert (await other.hear())["code"] == "bad_json"
+        await other.websocket.send(b"{}")
+        assert (await other.hear())["code"] == "bad_json"
+        assert (await other.ask(op="unsubscribe", channel="c"))["op"] == "unsubscribed"
+
+
+async def test_deep_json_is_an_answer_and_no_crash() -> None:
+    """What can be parsed need not be something that can be written."""
+    async with serving(Broadcaster()) as live, await live.talk() as talk:
+        await talk.websocket.send('{"op":"publish","channel":"a","data":' + "[" * 900 + "]" * 900 + "}")
+        assert (await talk.hear())["code"] == "wrong_type"
+
+
+@FAST
+async def test_resuming_gets_what_was_missed_and_then_what_comes(fast: bool) -> None:
+    """Exactly once, without a gap, and with the position that was asked for."""
+    broadcaster = Broadcaster()
+    async with serving(broadcaster, fast=fast) as live:
+        for number in range(1, 11):
+            last = await broadcaster.publish("a", str(number))
+        async with await live.talk() as talk:
+            since = {"epoch": last.epoch, "offset": 4}
+            answer = await talk.ask(op="subscribe", channel="a", since=since)
+            assert answer == {"op": "subscribed", "channel": "a", **since, "recovered": True}
+            await broadcaster.publish("a", "11")
+            assert [(await talk.hear())["data"] for _ in range(7)] == [str(number) for number in range(5, 12)]
+
+
+@FAST
+async def test_what_is_not_retained_is_one_gap(fast: bool) -> None:
+    """Because the log does not reach back, or because it is another log; then everything that there is."""
+    broadcaster = Broadcaster(queue_messages=3, history_messages=3)
+    async with serving(broadcaster, fast=fast) as live:
+        for number in range(1, 129):
+            last = await broadcaster.publish("a", str(number))
+        first = next(broadcaster.channels())
+        retained = first.retained
+        for since, begin, gap in (
+            ({"epoch": last.epoch, "offset": 7}, 7, {"from": 8, "to": 128 - retained, "reason": "history"}),
+            ({"epoch": "other", "offset": 7}, 0, {"from": 1, "to": 128 - retained, "reason": "epoch"}),
+        ):
+            async with await live.talk() as talk:
+                answer = await talk.ask(op="subscribe", channel="a", since=since)
+                assert (answer["epoch"], answer["offset"], answer["recovered"]) == (last.epoch, begin, False)
+                assert await talk.hear() == {"op": "gap", "channel": "a", "epoch": last.epoch, **gap}
+                heard = [(await talk.hear())["offset"] for _ in range(retained)]
+                assert heard == list(range(129 - retained, 129))
+
+
+async def test_a_wrong_key_is_refused_in_the_handshake() -> None:
+    """And no key at all only keeps from publishing."""
+    async with serving(Broadcaster(), access=Access(api_key="correct-horse")) as live:
+        with pytest.raises(Exception, match="401"):
+            await live.talk(additional_headers={"Authorization": "Bearer wrong"})
+        async with await live.talk(additional_headers={"Authorization": "Bearer correct-horse"}) as talk:
+            assert (await talk.ask(op="publish", channel="a", data=1))["op"] == "published"
+
+
+@FAST
+async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> None:
+    """What it is owed is bounded, and in the end it is a stalled client like any other."""
+    broadcaster = Broadcaster(stall_seconds=0.6, close_seconds=0.2)
+    loop = asyncio.get_running_loop()
+    frame = masked(json.dumps({"op": "dance", "channel": "x" * 200}).encode())
+    owed = []
+
+    async def ask_and_ask(sock: socket.socket) -> None:
+        while True:
+            await loop.sock_sendall(sock, frame * 100)
+
+    async with serving(broadcaster, fast=fast) as live:
+        sock = await deaf(live)
+        await until(lambda: len(broadcaster) == 1)
+        (client,) = broadcaster._roster
+        task = asyncio.create_task(ask_and_ask(sock))
+        while client.state is not State.CLOSED:
+            owed.append(client.sink.buffered_bytes + client.outlet._told_bytes)
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        sock.close()
+        assert client.reason is CloseReason.STALLED
+        assert UNREAD_BYTES < max(owed) < UNREAD_BYTES + 300
+
+
+@FAST
+async def test_slow_clients_are_told_their_gaps(fast: bool) -> None:
+    """Under a policy that skips, each offset is either heard or told to be missing, in order."""
+    broadcaster = Broadcaster(overflow="drop_oldest", queue_messages=5, history_messages=5)
+    async with serving(broadcaster, fast=fast) as live, await live.talk() as talk:
+        start = await talk.ask(op="subscribe", channel="a")
+        for _ in range(3000):
+            await broadcaster.publish("a", "x" * 5000)
+        await broadcaster.publish("a", "end")
+        covered, told = start["offset"], 0
+        while covered < 3001:
+            heard = await talk.hear()
+            first, last = (heard["from"], heard["to"]) if heard["op"] == "gap" else (heard["offset"],) * 2
+            told += heard["op"] == "gap"
+            assert first == covered + 1
+            covered = last
+        assert told == 0 or next(broadcaster.channels()).skipped > 0
+
+
+def masked(payload: bytes) -> bytes:
+    """A text frame as a client sends it, with a mask of zeros."""
+    assert 126 <= len(payload) < 65_536
+    return b"\x81\xfe" + len(payload).to_bytes(2) + bytes(4) + payload
+
+
+async def deaf(live: Live) -> socket.socket:
+    """A client of the JSON dialect that never reads."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", live.port))
+    request = handshake("/ws").replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Protocol: fanwise.v1\r\n\r\n")
+    await loop.sock_sendall(sock, request)
+    return sock
+
+
+async def test_closing_says_why() -> None:
+    """The operator's code is one that asks not to come back."""
+    broadcaster = Broadcaster()
+    async with serving(broadcaster) as live, await live.talk() as talk:
+        assert broadcaster.close_client(talk.welcome["client"])
+        with pytest.raises(ConnectionClosedError) as caught:
+            await talk.hear()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4503
+
+
+@FAST
+async def test_what_is_asked_before_leaving_leaves_nothing_behind(fast: bool) -> None:
+    """Subscriptions that are still in the inbox when the client has gone."""
+    broadcaster = Broadcaster()
+    async with serving(broadcaster, fast=fast) as live:
+        for _ in range(20):
+            talk = await live.talk()
+            for number in range(50):
+                await talk.say(op="subscribe", channel=f"channel-{number}", since={"epoch": "e", "offset": 1})
+            talk.websocket.transport.abort()
+        await until(lambda: len(broadcaster) == 0)
+        await until(lambda: not live.server.server_state.connections)
+        await until(lambda: not broadcaster._writers)
+        assert {channel.clients for channel in broadcaster.channels()} <= {0}

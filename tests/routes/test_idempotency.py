@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from fanwise.routes.idempotency import Idempotency, IdempotencyError
+
+pytestmark = pytest.mark.anyio
+
+
+class Counter:
+    """Something that must not be done twice."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.release = asyncio.Event()
+        self.release.set()
+
+    async def __call__(self) -> bytes:
+        self.done += 1
+        await self.release.wait()
+        return b"%d" % self.done
+
+
+async def test_the_same_request_is_done_once() -> None:
+    """And gets the same answer as often as it is sent."""
+    idempotency, act = Idempotency(), Counter()
+    assert [await idempotency.once("k", b"request", act) for _ in range(3)] == [b"1", b"1", b"1"]
+    assert await idempotency.once("other", b"request", act) == b"2"
+
+
+async def test_a_key_for_another_request_is_refused() -> None:
+    """Rather than answered with what was never asked."""
+    idempotency, act = Idempotency(), Counter()
+    await idempotency.once("k", b"request", act)
+    with pytest.raises(IdempotencyError, match="take a new one"):
+        await idempotency.once("k", b"another", act)
+    assert act.done == 1
+
+
+async def test_a_request_that_is_being_done_is_waited_for() -> None:
+    """Also if whoever sent it first has given up."""
+    idempotency, act = Idempotency(), Counter()
+    act.release.clear()
+    first = asyncio.create_task(idempotency.once("k", b"request", act))
+    await checkpoint()
+    await checkpoint()
+    second = asyncio.create_task(idempotency.once("k", b"request", act))
+    await checkpoint()
+    first.cancel()
+    await asyncio.wait({first})
+    assert first.cancelled()
+    act.release.set()
+    assert await second == b"1"
+
+
+async def test_what_failed_may_be_sent_again() -> None:
+    """Nothing was done, so nothing is remembered."""
+    idempotency, act = Idempotency(), Counter()
+
+    async def fail() -> bytes:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await idempotency.once("k", b"request", fail)
+    assert len(idempotency) == 0
+    assert await idempotency.once("k", b"another", act) == b"1"
+
+
+async def test_answers_are_forgotten_by_age_and_by_number() -> None:
+    """What is remembered is bounded."""
+    act = Counter()
+    brief = Idempotency(seconds=0.0)
+    assert [await brief.once("k", b"request", act) for _ in range(2)] == [b"1", b"2"]
+    few = Idempotency(max_answers=3)
+    for key in "abcde":
+        await few.once(key, b"request", act)
+    assert len(few) == 3
+    done = act.done
+    await few.once("e", b"request", act)
+    assert act.done == done
+    await few.once("a", b"request", act)
+    assert act.done == done + 1
+
+
+async def test_answers_are_bounded_in_bytes() -> None:
+    """However large each is, and however small the requests were; the newest is remembered if it fits at all."""
+
+    async def act() -> bytes:
+        return bytes(400)
+
+    idempotency = Idempotency(max_bytes=1000)
+    for key in "abcde":
+        assert len(await idempotency.once(key, b"request", act)) == 400
+        await asyncio.sleep(0)
+    assert (len(idempotency), idempotency._bytes) == (2, 800)

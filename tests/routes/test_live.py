@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+
+import pytest
+from fastapi import FastAPI
+from websockets.exceptions import ConnectionClosedOK, InvalidStatus
+
+from fanwise.app import create_app
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.embedding import FastAPIBroadcaster
+from fanwise.routes.auth.access import Access
+from fanwise.routes.live import MAX_WATCHERS
+from fanwise.routes.live import Live as Feed
+from fanwise.routes.stats import Report, Reporter
+from fanwise.settings import load_settings
+
+from ..support.live import Live, running
+
+pytestmark = pytest.mark.anyio
+
+
+def embedded() -> tuple[FastAPI, FastAPIBroadcaster]:
+    broadcaster = FastAPIBroadcaster()
+    app = FastAPI()
+    app.include_router(broadcaster.router, prefix="/fan")
+    return app, broadcaster
+
+
+async def test_stats_are_the_report() -> None:
+    """As JSON, also under a prefix."""
+    app, broadcaster = embedded()
+    async with running(app) as live:
+        await broadcaster.publish("a", "x")
+        answer = await live.request("GET", "/fan/stats")
+        assert answer.status == 200
+        assert Report.model_validate_json(answer.body).totals.publications == 1
+
+
+async def test_a_watcher_gets_what_was_and_what_is() -> None:
+    """Who asks for what was before gets the summaries that are retained; lists are made while somebody listens."""
+    app, _ = embedded()
+    async with running(app) as live:
+        async with await live.talk(path="/fan/live") as talk:
+            assert (await talk.ask(op="subscribe", channel="stats", since={"epoch": "none", "offset": 0}))["op"] == (
+                "subscribed"
+            )
+            assert (await talk.hear())["reason"] == "epoch"
+            first = await talk.hear()
+            assert (first["channel"], first["offset"], first["data"]["version"]) == ("stats", 1, 1)
+            await talk.say(op="subscribe", channel="lists")
+            while (heard := await talk.hear()).get("channel") != "lists" or heard["op"] != "message":
+                pass
+            assert set(heard["data"]) == {"at", "clients", "channels", "closed_log"}
+        async with await live.talk(path="/fan/live") as again:
+            await again.ask(op="subscribe", channel="stats", since={"epoch": "none", "offset": 0})
+            await again.hear()
+            assert (await again.hear())["offset"] == 1
+
+
+async def test_watchers_are_no_clients() -> None:
+    """Looking changes nothing of what is seen, and publishes nothing."""
+    app, broadcaster = embedded()
+    async with running(app) as live, await live.talk(path="/fan/live") as talk:
+        assert (await talk.ask(op="publish", channel="stats", data=1))["code"] == "unauthorised"
+        assert len(broadcaster) == 0
+        assert broadcaster.tally.connections == 0
+        assert broadcaster.channel_names() == []
+
+
+async def refusal(live: Live, **options: object) -> int:
+    with pytest.raises(InvalidStatus) as refused:
+        await live.talk(path="/live", **options)
+    return refused.value.response.status_code
+
+
+async def test_who_may_watch() -> None:
+    """With a key only who brings it, and only pages of this host: clients' addresses are nobody else's business."""
+    async with running(create_app(load_settings(api_key="12345678"))) as live:
+        assert (await live.request("GET", "/stats")).status == 401
+        key = {"Authorization": "Bearer 12345678"}
+        assert (await live.request("GET", "/stats", headers=key)).status == 200
+        assert await refusal(live) == 401
+        assert await refusal(live, additional_headers=key, origin="https://elsewhere.example") == 403
+        async with await live.talk(path="/live", additional_headers=key) as talk:
+            assert talk.welcome["op"] == "welcome"
+        with pytest.raises(InvalidStatus) as refused:
+            await live.connect("/live", additional_headers=key)
+        assert refused.value.response.status_code == 400
+
+
+async def test_there_are_not_many_watchers() -> None:
+    """One more than there is room for is asked to come back."""
+    async with running(create_app(load_settings())) as live:
+        watchers = [await live.talk(path="/live") for _ in range(MAX_WATCHERS)]
+        assert await refusal(live) == 503
+        for watcher in watchers:
+            watcher.websocket.transport.abort()
+
+
+async def test_routes_that_are_included_twice_are_fed_once() -> None:
+    """As the broadcaster, the feed begins with the first start and ends with the last; nothing of it stays."""
+    broadcaster = FastAPIBroadcaster()
+    app = FastAPI()
+    app.include_router(broadcaster.router)
+    app.include_router(broadcaster.router, prefix="/fan")
+    async with running(app) as live:
+        assert [task.get_name() for task in asyncio.all_tasks()].count("fanwise live") == 1
+        assert (await live.request("GET", "/fan/stats")).status == 200
+    assert "fanwise live" not in [task.get_name() for task in asyncio.all_tasks()]
+
+
+async def test_refusals_are_counted() -> None:
+    """Who tries keys here shows in the same numbers as who tries them elsewhere."""
+    app = create_app(load_settings(api_key="12345678"))
+    async with running(app) as live:
+        assert await refusal(live, additional_headers={"X-API-Key": "87654321"}) == 401
+        assert app.state.broadcaster.tally.rejected["unauthorised"] == 1
+
+
+async def test_who_watches_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who do: they stay."""
+    monkeypatch.setattr("fanwise.routes.live._IDLE_SECONDS", 0.05)
+    async with (
+        running(create_app(load_settings())) as live,
+        await live.talk(path="/live") as idle,
+        await live.talk(path="/live") as watcher,
+    ):
+        await watcher.ask(op="subscribe", channel="lists")
+        with pytest.raises(ConnectionClosedOK) as closed:
+            await idle.hear()
+        assert "nothing was subscribed to" in str(closed.value)
+        assert (await watcher.hear())["channel"] == "lists"
+
+
+async def test_a_second_that_fails_is_not_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the next one comes."""
+    summary = Reporter.summary
+    failures = [ValueError("once")]
+
+    def fail_once(self: Reporter) -> object:
+        if failures:
+            raise failures.pop()
+        return summary(self)
+
+    monkeypatch.setattr(Reporter, "summary", fail_once)
+    app, _ = embedded()
+    with caplog.at_level(logging.ERROR, "fanwise"):
+        async with running(app) as live, await live.talk(path="/fan/live") as talk:
+            await talk.ask(op="subscribe", channel="stats")
+            assert (await talk.hear())["data"]["version"] == 1
+    assert "the live feed has missed a second" in caplog.text
+
+
+def test_a_late_loop_is_told_once() -> None:
+    """By the broadcaster that is looked at; the watchers' own is on the same loop."""
+    assert Feed(Broadcaster(), Access())._watchers._ready_lag_seconds == math.inf

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fanwise.routes.messages import MAX_CHARACTERS, OpError, Publish, Since, Subscribe, Unsubscribe, parse_op
+
+
+def test_the_three_operations() -> None:
+    """With and without what is optional."""
+    assert parse_op('{"op":"subscribe","channel":"a"}') == Subscribe(op="subscribe", channel="a")
+    assert parse_op('{"op":"subscribe","channel":"a","since":{"epoch":"e","offset":0}}') == Subscribe(
+        op="subscribe", channel="a", since=Since(epoch="e", offset=0)
+    )
+    assert parse_op('{"op":"unsubscribe","channel":"a"}') == Unsubscribe(op="unsubscribe", channel="a")
+    assert parse_op('{"op":"publish","channel":"a","data":null}') == Publish(op="publish", channel="a", data=None)
+    given_all = parse_op('{"op":"publish","channel":"a","data":"AA==","id":7,"key":"k","encoding":"base64"}')
+    assert given_all == Publish(op="publish", channel="a", data="AA==", id=7, key="k", encoding="base64")
+
+
+LONG = "x" * (MAX_CHARACTERS + 1)
+BAD: list[tuple[str | bytes, str, str]] = [
+    ("{", "bad_json", "not JSON"),
+    ("", "bad_json", "not JSON"),
+    ('{"op":"publish","channel":"a","data":NaN}', "bad_json", "not JSON"),
+    ("[]", "bad_json", "one JSON object"),
+    ('"subscribe"', "bad_json", "one JSON object"),
+    (b'{"op":"subscribe","channel":"a"}', "bad_json", "binary frame"),
+    ("{}", "missing_field", "op: it is one of"),
+    ('{"op":"dance"}', "unknown_op", "subscribe, unsubscribe and publish"),
+    ('{"op":null}', "unknown_op", "subscribe, unsubscribe and publish"),
+    ('{"op":"subscribe"}', "missing_field", "channel"),
+    ('{"op":"publish","channel":"a"}', "missing_field", "data"),
+    ('{"op":"subscribe","channel":"a","since":{"epoch":"e"}}', "missing_field", "since.offset"),
+    ('{"op":"subscribe","channel":"a","sinc":1}', "unknown_field", "sinc"),
+    ('{"op":"subscribe","channel":7}', "wrong_type", "channel"),
+    ('{"op":"subscribe","channel":"a","since":7}', "wrong_type", "since"),
+    ('{"op":"subscribe","channel":"a","since":{"epoch":"e","offset":"7"}}', "wrong_type", "since.offset"),
+    ('{"op":"subscribe","channel":"a","since":{"epoch":"e","offset":-1}}', "wrong_type", "since.offset"),
+    ('{"op":"publish","channel":"a","data":1,"id":true}', "wrong_type", "id"),
+    (json.dumps({"op": "publish", "channel": "a", "data": 1, "key": LONG}), "wrong_type", "key"),
+    (json.dumps({"op": "publish", "channel": "a", "data": 1, "id": LONG}), "wrong_type", "id"),
+    ('{"op":"publish","channel":"a","data":1,"encoding":"hex"}', "wrong_type", "encoding"),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "named"), BAD)
+def test_a_bad_message_has_a_code_and_a_sentence(text: str | bytes, code: str, named: str) -> None:
+    """The code is stable, the sentence names what is wrong."""
+    with pytest.raises(OpError) as caught:
+        parse_op(text)
+    assert caught.value.code == code
+    assert named in str(caught.value)
+
+
+def test_an_error_says_which_message_it_is_about() -> None:
+    """Its id and its channel, unless they are what is wrong with it."""
+    for fields, about in (
+        ({"id": "a1", "channel": "c"}, {"id": "a1", "channel": "c"}),
+        ({"id": 0, "channel": 7}, {"id": 0}),
+        ({"id": True, "channel": LONG}, {}),
+        ({"id": LONG}, {}),
+        ({"id": [1]}, {}),
+    ):
+        with pytest.raises(OpError) as caught:
+            parse_op(json.dumps({"op": "publish", **fields}))
+        assert caught.value.about == about
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text()
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@given(VALUES)
+def test_nothing_but_an_op_error_comes_out(value: object) -> None:
+    """Whatever a client sends."""
+    subscribe = {"op": "subscribe", "channel": value}
+    for message in (value, subscribe, {"op": "publish", "channel": "a", "data": 1, "id": value}):
+        try:
+            parse_op(json.dumps(message))
+        except OpError as error:
+            assert error.code  # noqa: PT017 - both ends are fine

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+from pydantic import BaseModel
+
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.core.counters import REJECTIONS
+from fanwise.core.queue import GapReason
+from fanwise.core.reasons import CloseReason
+from fanwise.routes.stats import Lists, Report, Reporter, Summary
+
+from ..broadcaster.test_broadcaster import joined
+from ..support.live import until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_report_is_what_its_model_says() -> None:
+    """Nothing missing and nothing more, also with a client that is behind, a channel and a farewell."""
+    async with Broadcaster() as broadcaster:
+        async with joined(broadcaster):
+            pass
+        async with joined(broadcaster) as (client, sink):
+            await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+            sink.pause(buffered_bytes=7)
+            await broadcaster.publish("lobby", "1234")
+            told = orjson.loads(orjson.dumps(await Reporter(broadcaster).report()))
+            assert Report.model_validate(told, strict=True).model_dump(mode="json") == told
+            (slow,) = told["clients"]
+            assert (slow["id"], slow["lag"], slow["lag_bytes"], slow["buffered_bytes"]) == (client.id, 1, 4, 7)
+            assert (slow["path"], slow["subscriptions"], slow["rtt_seconds"]) == ("transport", 1, None)
+            assert told["now"] | {"clients": 1, "behind": 1, "channels": 1} == told["now"]
+            assert told["totals"] == {"connections": 2, "publications": 1, "deliveries": 0, "delivered_bytes": 0}
+            assert told["channels"][0]["head"] == 1
+            assert told["closed_log"][0]["reason"] == "normal"
+            assert told["limits"]["queue_messages"] == 1024
+            assert told["server"]["loop"] in str(type(asyncio.get_running_loop()))
+
+
+async def test_the_feed_is_the_report_in_two_parts() -> None:
+    """The summary and the lists have models of their own."""
+    async with Broadcaster() as broadcaster:
+        reporter = Reporter(broadcaster)
+        models: list[tuple[type[BaseModel], object]] = [
+            (Summary, reporter.summary()),
+            (Lists, await reporter.lists()),
+        ]
+        for model, told in models:
+            received = orjson.loads(orjson.dumps(told))
+            assert model.model_validate(received, strict=True).model_dump(mode="json") == received
+
+
+async def test_all_that_can_be_counted_is_there_from_the_start() -> None:
+    """Nobody has to guess whether what is missing is zero."""
+    async with Broadcaster() as broadcaster:
+        told = Reporter(broadcaster).summary()
+        assert set(told["closed"]) == {reason.name.lower() for reason in CloseReason}
+        assert set(told["gaps"]) == {reason.value for reason in GapReason}
+        assert set(told["rejected"]) == set(REJECTIONS)
+
+
+async def test_a_client_on_many_channels_is_told_in_short() -> None:
+    """Eight of its channels, and how many there are: the size of a report is bounded."""
+    async with Broadcaster() as broadcaster, joined(broadcaster) as (client, _):
+        for number in range(20):
+            broadcaster.subscribe(client, f"c{number}")
+        (listed,) = (await Reporter(broadcaster).lists())["clients"]
+        assert (len(listed["channels"]), listed["subscriptions"]) == (8, 21)
+
+
+async def test_the_lists_are_made_once_for_all_who_ask() -> None:
+    """At the same time, and for half a second: asking often costs nothing."""
+    async with Broadcaster() as broadcaster:
+        reporter = Reporter(broadcaster)
+        one, other = await asyncio.gather(reporter.lists(), reporter.lists())
+        assert one is other is await reporter.lists()
+        reporter._listed_at -= 1
+        assert await reporter.lists() is not one
+
+
+def test_a_report_is_bound_to_no_event_loop() -> None:
+    """An application that is started again, on another loop, is reported on again."""
+    broadcaster = Broadcaster()
+    reporter = Reporter(broadcaster)
+
+    async def ask() -> None:
+        async with broadcaster:
+            reporter._listed_at -= 1
+            await asyncio.gather(reporter.lists(), reporter.lists())
+
+    for _ in range(2):
+        asyncio.run(ask())

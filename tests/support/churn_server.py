@@ -1,0 +1,159 @@
+"""A server for `test_churn.py`: four channels broadcast flat out while connections come, go and are aborted by us.
+
+    python -m tests.support.churn_server PORT uvloop|asyncio [--yield-after-each] [--fault NAME]
+
+`--yield-after-each` makes sweeps give the loop back after every client. `--fault` plants one of the faults that the
+test is there to catch, a lease that ends one turn of the loop too late: when the connection is `lost`, when its
+transport is `closed`, or when it is `taken` by a WebSocket while a stream is open on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from fanwise import Broadcaster, CloseReason
+from fanwise.broadcaster.client import Client
+from fanwise.core.lease import Lease
+from fanwise.serve import FanwiseServer
+from fanwise.transport.http_protocol import FanwiseHttpProtocol
+from fanwise.transport.leased_transport import LeasedTransport
+from fanwise.transport.websocket_protocol import FanwiseProtocol
+
+# {channel: what is published there, again and again}
+PAYLOADS = {name: name * size for name, size in (("w", 100), ("x", 130), ("y", 1_000), ("z", 5_000))}
+
+
+class WatchedBroadcaster(Broadcaster):
+    """Knows its clients, so that some can be aborted."""
+
+    def some_client(self) -> Client | None:
+        clients = list(self._roster)
+        return random.choice(clients) if clients else None
+
+
+def create_app(*, yield_after_each: bool) -> tuple[FastAPI, Broadcaster]:  # noqa: C901 - two tasks and an application
+    broadcaster = WatchedBroadcaster(
+        queue_messages=4_000,
+        queue_bytes=8_000_000,
+        history_bytes=8_000_000,
+        cohort_clients=1 if yield_after_each else 128,
+        sweep_seconds=1e-9 if yield_after_each else 0.003,
+    )
+
+    async def publish() -> None:
+        while True:
+            for channel, payload in PAYLOADS.items():
+                for _ in range(4):
+                    await broadcaster.publish(channel, payload)
+            await asyncio.sleep(0)
+
+    async def end_some() -> None:
+        while True:
+            await asyncio.sleep(0.005)
+            client = broadcaster.some_client()
+            if client is not None and random.random() < 0.5:
+                client.sink.abort()
+            elif client is not None:
+                client.close(CloseReason.OPERATOR)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with broadcaster.lifespan(app):
+            tasks = [asyncio.create_task(publish()), asyncio.create_task(end_some())]
+            yield
+            for task in tasks:
+                task.cancel()
+
+    app = FastAPI(lifespan=lifespan)
+    app.include_router(broadcaster.router)
+    return app, broadcaster
+
+
+def late(name: str) -> tuple[type[FanwiseProtocol], type[FanwiseHttpProtocol]]:  # noqa: C901 - three small faults
+    """Protocol classes whose leases end one turn too late."""
+
+    class LateLease(Lease):
+        __slots__ = ()
+
+        def end(self) -> None:
+            asyncio.get_running_loop().call_soon(super().end)
+
+    def lose(transport: LeasedTransport) -> None:
+        """Has `connection_lost` end a lease of nothing, and the real one in the next turn."""
+        asyncio.get_running_loop().call_soon(transport.lease.end)
+        transport.lease = Lease(None)
+
+    class Late(FanwiseProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            if name == "closed":
+                self.transport.lease.__class__ = LateLease
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if name == "lost":
+                lose(self.transport)
+                sink, self.sink = self.sink, type(self.sink)(self, Lease(None))
+                self.loop.call_soon(sink.ended, CloseReason.LOST)
+            super().connection_lost(exc)
+
+    class LateHttp(FanwiseHttpProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            if name == "lost" and self._stream is not None:
+                lose(self.transport)
+                self.loop.call_soon(self._stream.sink.ended, CloseReason.LOST)
+                self._stream = None
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if name == "taken":  # as uvicorn does it: what is here is parsed, whatever was answered
+                super(FanwiseHttpProtocol, self).data_received(data)
+            else:
+                super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self._received = self._received and name != "taken"
+            super().on_message_begin()
+
+        def handle_websocket_upgrade(self) -> None:
+            if name == "taken":
+                self.transport.lease.__class__ = LateLease
+                super(FanwiseHttpProtocol, self).handle_websocket_upgrade()
+            else:
+                super().handle_websocket_upgrade()
+
+    return Late, LateHttp
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    parser.add_argument("loop", choices=["uvloop", "asyncio"])
+    parser.add_argument("--yield-after-each", action="store_true")
+    parser.add_argument("--fault", choices=["lost", "closed", "taken"])
+    options = parser.parse_args()
+    ws, http = late(options.fault) if options.fault else (FanwiseProtocol, FanwiseHttpProtocol)
+    app, broadcaster = create_app(yield_after_each=options.yield_after_each)
+    config = uvicorn.Config(
+        app,
+        port=options.port,
+        loop=options.loop,
+        ws=ws,
+        http=http,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        log_level="warning",
+        backlog=4096,
+        timeout_graceful_shutdown=2,
+    )
+    FanwiseServer(config, broadcaster, drain_seconds=1.0, facts={"version": "", "url": ""}).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""An application with a demo, and what it told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.routes.auth.access import Access
+from fanwise.routes.demo.controller import Demo
+from fanwise.routes.demo.routes import DemoStatus, demo_routes
+from fanwise.routes.demo.target import Place
+from fanwise.routes.router import build_router
+
+from .live import Live, running
+
+
+class Told:
+    """The documents that a demo was told with, each checked against the model."""
+
+    def __init__(self) -> None:
+        self.documents: list[dict[str, Any]] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, document: dict[str, Any]) -> None:
+        DemoStatus.model_validate(document)
+        self.documents.append(document)
+        self._news.set()
+
+    async def where(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The next document of which `condition` holds; the test's own time limit ends a wait that is in vain."""
+        seen = len(self.documents)
+        while True:
+            for document in self.documents[seen:]:
+                if condition(document):
+                    return document
+            seen = len(self.documents)
+            self._news.clear()
+            await self._news.wait()
+
+
+class Staged:
+    """A running application with a demo, which may be left in whatever state."""
+
+    def __init__(self, live: Live, demo: Demo, broadcaster: Broadcaster, told: Told) -> None:
+        self.live = live
+        self.demo = demo
+        self.broadcaster = broadcaster
+        self.told = told
+
+    @property
+    def place(self) -> Place:
+        return local(self.live.port)
+
+
+def local(port: int) -> Place:
+    return Place(2, ("127.0.0.1", port), f"127.0.0.1:{port}", "")
+
+
+@asynccontextmanager
+async def staged(
+    *,
+    fast: bool = True,
+    access: Access | None = None,
+    broadcaster: Broadcaster | None = None,
+    prefix: str = "",
+    **options: Any,
+) -> AsyncIterator[Staged]:
+    """Serves the routes of a broadcaster and its demo while the context lasts."""
+    broadcaster = Broadcaster() if broadcaster is None else broadcaster  # an empty one is falsy
+    access, told = access or Access(), Told()
+    demo = Demo(broadcaster, tell=told, **options)
+
+    @asynccontextmanager
+    async def run(_app: Any) -> AsyncIterator[None]:
+        async with broadcaster, demo:
+            yield
+
+    app = FastAPI()
+    app.include_router(demo_routes(demo, broadcaster, access), prefix=prefix)  # before those of a server without demo
+    app.include_router(build_router(broadcaster, access=access, lifespan=run), prefix=prefix)
+    async with running(app, fast=fast) as live:
+        yield Staged(live, demo, broadcaster, told)
+
+
+def sockets() -> int:
+    """How many sockets this process has open. Event loops open other things when they need them first."""
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208 - what is listed may be gone
+        with suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")  # noqa: PTH115 - likewise
+    return found
+
+
+def sockets_before() -> int:
+    """The same, after those that nobody holds any more have gone."""
+    gc.collect()
+    return sockets()
+
+
+def of_kind(document: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [client for client in document["clients"] if client["kind"] == kind]

@@ -1,0 +1,113 @@
+"""Fakes that satisfy our Protocols, written once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fanwise.broadcaster.sink import Message, SinkOwner
+from fanwise.core.lease import Lease
+from fanwise.core.queue import Queue
+from fanwise.core.reasons import CloseReason
+
+
+class FakeMember:
+    """A `group.Member` that records what a sweep calls."""
+
+    def __init__(self, lease: Lease | None = None) -> None:
+        self.lease = lease
+        self.calls: list[tuple[object, ...]] = []
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(("write", data))
+
+    def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
+        self.calls.append(("fall_behind", queue, cursor, bytes(rest)))
+
+    def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
+        self.calls.append(("broken", queue, cursor, reason))
+
+
+class FakeSink:
+    """A `sink.DirectSink` without a descriptor: it takes everything until `pause()`, and after `resume()` again."""
+
+    def __init__(self) -> None:
+        self.lease = Lease(None)
+        self.owner: SinkOwner | None = None
+        self.written: list[bytes] = []
+        self.reasons: list[CloseReason] = []
+        self.texts: list[str] = []
+        self.buffered_bytes = 0
+        self.taken = 0
+        self.aborted = False
+        self.writable = True
+
+    def attach(self, owner: SinkOwner) -> None:
+        self.owner = owner
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        raise AssertionError("a direct sink is written to")
+
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        self.reasons.append(reason)
+        self.texts.append(text)
+        self.end(CloseReason.NORMAL)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.end(CloseReason.LOST)
+
+    def pause(self, *, buffered_bytes: int = 1) -> None:
+        self.writable = False
+        self.buffered_bytes = buffered_bytes
+        assert self.owner is not None
+        self.owner.sink_paused()
+
+    def resume(self) -> None:
+        self.writable = True
+        self.buffered_bytes = 0
+        assert self.owner is not None
+        self.owner.sink_resumed()
+
+    def end(self, reason: CloseReason) -> None:
+        self.writable = False
+        assert self.owner is not None
+        self.owner.sink_closed(reason)
+
+
+class AwaitedSink:
+    """A `sink.Sink` whose messages are handed over one by one, while its gate is open."""
+
+    def __init__(self) -> None:
+        self.owner: SinkOwner | None = None
+        self.sent: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.writable = True
+        self.buffered_bytes = 0
+
+    @property
+    def taken(self) -> int:
+        return len(self.sent)
+
+    def attach(self, owner: SinkOwner) -> None:
+        self.owner = owner
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            await self.gate.wait()
+            self.sent.append(message.payload)
+
+    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        self.writable = False
+
+    def abort(self) -> None:
+        self.writable = False
+
+    def end(self, reason: CloseReason) -> None:
+        self.writable = False
+        assert self.owner is not None
+        self.owner.sink_closed(reason)

@@ -1,0 +1,118 @@
+"""Servers as a user runs them: processes of their own, on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def clean_environ(**extra: str) -> dict[str, str]:
+    """This process's environment without settings of ours, and with `extra`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("FANWISE_", "UVICORN_"))}
+    inherited.pop("WEB_CONCURRENCY", None)
+    return {**inherited, **extra}
+
+
+class ServerProcess:
+    """`python ARGS` with `{port}` filled in, listening when the constructor returns."""
+
+    def __init__(self, *args: str, port: int | None = None, **environ: str) -> None:
+        self.port = free_port() if port is None else port
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        argv = [sys.executable, *(arg.format(port=self.port) for arg in args)]
+        self._process = subprocess.Popen(
+            argv, cwd=ROOT, env=clean_environ(**environ), stdout=self._log, stderr=self._log
+        )
+        try:
+            self._wait_until_it_listens()
+        except BaseException:  # whatever it was, also a test's end: the process must not outlive it; raised again
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the process has printed so far."""
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def url(self, path: str) -> str:
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    def wait_for_log(self, text: str) -> None:
+        """Returns when `text` was printed; the test's own time limit ends a wait that is in vain."""
+        while text not in self.log:
+            try:
+                status = self._process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            raise RuntimeError(f"the server ended with {status}: {self.log}")
+
+    def get(self, path: str) -> bytes:
+        """The whole answer to a GET request."""
+        return self.exchange(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+
+    def exchange(self, request: bytes) -> bytes:
+        """The whole answer to a request after which the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port)) as sock:
+            sock.sendall(request)
+            return b"".join(iter(lambda: sock.recv(65_536), b""))
+
+    def wait(self) -> int:
+        """Returns the exit status when the process has ended; the test's own time limit ends a wait in vain."""
+        return self._process.wait()
+
+    def terminate(self) -> None:
+        """Sends SIGTERM, if the process runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def stop(self, *, within_seconds: float = 15) -> int:
+        """Sends SIGTERM and returns the exit status; a process that does not end is killed, and the test fails."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(within_seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """Sends SIGKILL, and returns when the process is gone."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Stops the process, if it runs, and forgets its log."""
+        self.stop()
+        self._log.close()
+
+    def _wait_until_it_listens(self) -> None:
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError as error:
+                try:
+                    status = self._process.wait(0.02)
+                except subprocess.TimeoutExpired:
+                    continue
+                raise RuntimeError(f"the server ended with {status}: {self.log}") from error

@@ -1,0 +1,302 @@
+"""A server for the live page whose figures are made up: it says what a test wants the page to show."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from copy import deepcopy
+from typing import Any, Self
+
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+from starlette.websockets import WebSocket
+
+from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.core.dialect import JSON
+from fanwise.core.reasons import CloseReason
+from fanwise.routes.auth.access import Access
+from fanwise.routes.conversation import Conversation
+from fanwise.routes.messages import SUBPROTOCOL
+from fanwise.routes.page import page_routes
+from fanwise.routes.problems import refuse
+from fanwise.routes.router import build_router
+from fanwise.transport.connect import connect
+from fanwise.transport.websocket_protocol import FanwiseProtocol
+
+from .live import PromptServer, until
+from .processes import free_port
+
+NOON = 1_763_812_800.0
+LAG_BOUNDS = (0, *(2**power for power in range(18)))
+TIME_BOUNDS = (*(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)), 10.0, 60.0)
+CLOSES = [reason.name.lower() for reason in CloseReason]
+CAUSES = ["gap_history", "gap_epoch", "gap_slow", *(f"closed_{name}" for name in CLOSES if name != "normal")]
+LIMITS = {
+    "queue_messages": 1024,
+    "queue_bytes": 1_048_576,
+    "overflow": "disconnect",
+    "history_messages": 1000,
+    "history_bytes": 4_194_304,
+    "history_seconds": 300.0,
+    "max_message_bytes": 65_536,
+    "max_clients": 100_000,
+    "max_channels": 100_000,
+    "memory_bytes": 1_073_741_824,
+    "stall_seconds": 10.0,
+    "slice_bytes": 262_144,
+    "close_seconds": 5.0,
+}
+
+
+def histogram(bounds: Sequence[float]) -> dict[str, Any]:
+    return {"bounds": list(bounds), "counts": [0] * (len(bounds) + 1), "sum": 0.0}
+
+
+def observe(into: dict[str, Any], values: Mapping[float, int]) -> None:
+    for value, times in values.items():
+        into["counts"][bisect_left(into["bounds"], value)] += times
+        into["sum"] += value * times
+
+
+class Figures:
+    """What a server would have counted. `tick` is a second of its life, and returns the document of the stream."""
+
+    def __init__(self, *, at: float = NOON, version: str = "0.1.0") -> None:
+        self.version = version
+        self.clients: list[dict[str, Any]] = []
+        self.channels: list[dict[str, Any]] = []
+        self.closed_log: list[dict[str, Any]] = []
+        self.stats: dict[str, Any] = {
+            "version": 1,
+            "at": at,
+            "uptime_seconds": 5.0,
+            "state": {"ready": True, "draining": False, "loop_lag_seconds": 0.0004},
+            "now": {"clients": 0, "behind": 0, "channels": 0, "retained_bytes": 0, "rss_bytes": 52_428_800}
+            | {"cpu_seconds": 0.9, "descriptors": 20},
+            "totals": {"connections": 0, "publications": 0, "deliveries": 0, "delivered_bytes": 0},
+            "dropped": dict.fromkeys(CAUSES, 0),
+            "gaps": {"history": 0, "epoch": 0, "slow": 0},
+            "closed": dict.fromkeys(CLOSES, 0),
+            "rejected": {"full": 0},
+            "histograms": {
+                **{name: histogram(LAG_BOUNDS) for name in ("lag_messages", "peak_lag_messages")},
+                **{
+                    f"{name}_seconds": histogram(TIME_BOUNDS)
+                    for name in ("age", "sweep", "last_socket", "ping_rtt", "loop_lag")
+                },
+            },
+        }
+
+    def tick(
+        self,
+        *,
+        seconds: float = 1.0,
+        totals: Mapping[str, int] | None = None,
+        dropped: Mapping[str, int] | None = None,
+        ages: Mapping[float, int] | None = None,
+        lags: Mapping[float, int] | None = None,
+        **now: float,
+    ) -> dict[str, Any]:
+        """What was counted in these seconds; `now` is how things stand after them."""
+        self.stats["at"] += seconds
+        self.stats["uptime_seconds"] += seconds
+        for kind, increases in (("totals", totals), ("dropped", dropped)):
+            for name, increase in (increases or {}).items():
+                self.stats[kind][name] += increase
+        observe(self.stats["histograms"]["age_seconds"], ages or {})
+        observe(self.stats["histograms"]["lag_messages"], lags or {})
+        self.stats["now"].update(now)
+        return deepcopy(self.stats)
+
+    def lists(self) -> dict[str, Any]:
+        shown = {"clients": self.clients, "channels": self.channels, "closed_log": self.closed_log}
+        return {"at": self.stats["at"], **deepcopy(shown)}
+
+    def document(self) -> dict[str, Any]:
+        """What `/stats` answers."""
+        server = {"version": self.version, "python": "3.11.7", "pid": 42, "loop": "uvloop"}
+        return {**deepcopy(self.stats), "server": server, "limits": LIMITS, **self.lists()}
+
+
+def client(number: int, **fields: Any) -> dict[str, Any]:
+    """A client that has everything, but for what `fields` say."""
+    return {
+        "id": f"{number:016x}",
+        "address": f"10.0.0.{number % 250}:{40_000 + number}",
+        "dialect": "fanwise.v1",
+        "path": "direct",
+        "state": "ready",
+        "channels": ["lobby"],
+        "subscriptions": 1,
+        "lag": 0,
+        "lag_bytes": 0,
+        "buffered_bytes": 0,
+        "behind_seconds": None,
+        "rtt_seconds": 0.0004,
+        "connected_seconds": 12.5,
+        **fields,
+    }
+
+
+def channel(name: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "epoch": "7b54f2d7a4f4",
+        "head": 120,
+        "clients": 3,
+        "ready": 3,
+        "retained": 120,
+        "retained_bytes": 15_360,
+        "deliveries": 360,
+        "skipped": 0,
+        "publications_per_second": 2.0,
+        **fields,
+    }
+
+
+def gone(number: int, why: CloseReason = CloseReason.SLOW, **fields: Any) -> dict[str, Any]:
+    who = {"id": f"{number:016x}", "address": f"10.0.1.{number % 250}:{30_000 + number}"}
+    return {**who, "reason": why.name.lower(), "code": why.code, "at": NOON - number, "lag": 1025, **fields}
+
+
+def demo(mode: str = "fanwise", *, healthy: int = 4, slow: int = 0, stalled: int = 0, **fields: Any) -> dict[str, Any]:
+    """A demo in which everybody is served, but for what `fields` say."""
+    one = {"received": 200, "missing": 0, "silent_seconds": 0.03, "connected": True, "code": None}
+    kinds = ["healthy"] * healthy + ["slow"] * slow + ["stalled"] * stalled
+    return {
+        "running": True,
+        "mode": mode,
+        "seconds": 10.0,
+        "rate": 20,
+        "size": 4096,
+        "published": 200,
+        "publishing_seconds": 0.0,
+        "healthy": {"clients": healthy, "received_per_second": 20.0 * healthy}
+        | {"p50_seconds": 0.001, "p99_seconds": 0.003, "silent_seconds": 0.03},
+        "drops": 0,
+        "clients": [{"kind": kind, **one} for kind in kinds],
+        **fields,
+    }
+
+
+class Staged:
+    """Serves the page, and what is put on stage for it, from a thread of its own.
+
+    Attributes:
+        figures: Answered to `GET /stats`; `tick` and `show` tell them to who watches.
+        demo: Answered to `GET /demo`.
+        asked: [(method, path, body)] of what the page wanted to have done.
+        statuses: {path: status} of what is refused.
+    """
+
+    def __init__(self, *, api_key: str | None = None, port: int | None = None, prefix: str = "") -> None:
+        self.port = free_port() if port is None else port
+        self.api_key = api_key
+        self.prefix = prefix
+        self.figures = Figures()
+        self.demo: dict[str, Any] = {"available": True, "why": None, "max_clients": 200, "status": None}
+        self.asked: list[tuple[str, str, Any]] = []
+        self.statuses: dict[str, int] = {}
+        self._access = Access(api_key=api_key)
+        self._live = Broadcaster(history_messages=300, queue_messages=1000)
+        self._chat = Broadcaster()
+        self._server: PromptServer
+        self._thread: threading.Thread
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.prefix}/"
+
+    def tick(self, **happened: Any) -> None:
+        """A second passes."""
+        self.say("stats", self.figures.tick(**happened))
+
+    def show(self) -> None:
+        """The lists, as they stand, to who looks at them."""
+        self.wait(lambda: self.listeners("lists") > 0)
+        self.say("lists", self.figures.lists())
+
+    def play(self, document: dict[str, Any]) -> None:
+        """What the demo does, to who looks at it."""
+        self.wait(lambda: self.listeners("demo") > 0)
+        self.say("demo", document)
+
+    def say(self, channel: str, document: dict[str, Any]) -> None:
+        self._live.publish_threadsafe(channel, document).result()
+
+    def listeners(self, channel: str) -> int:
+        """How many of those who watch listen to a channel."""
+        found = self._live.channel(channel)
+        return found.clients if found is not None else 0
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Returns when the condition holds in the server's loop."""
+        asyncio.run_coroutine_threadsafe(until(condition), self._loop).result(20)
+
+    def __enter__(self) -> Self:
+        app = FastAPI(lifespan=self._lifespan)
+        self._add_routes(app)
+        app.include_router(page_routes(), prefix=self.prefix)
+        app.include_router(build_router(self._chat), prefix=self.prefix)
+        config = uvicorn.Config(
+            app, port=self.port, ws=FanwiseProtocol, ws_per_message_deflate=False, log_config=None, lifespan="on"
+        )
+        config.timeout_graceful_shutdown = 1
+        self._server = PromptServer(config)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()))
+        self._thread.start()
+        assert self._started.wait(20)
+        self.wait(lambda: self._server.started)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        async with self._live, self._chat:
+            self._loop = asyncio.get_running_loop()
+            self._started.set()
+            yield
+
+    def _add_routes(self, app: FastAPI) -> None:
+        app.add_api_route(f"{self.prefix}/stats", self._stats)
+        app.add_api_route(f"{self.prefix}/demo", self._demo)
+        app.add_api_route(f"{self.prefix}/demo", self._do, methods=["PUT", "DELETE"])
+        app.add_api_route(f"{self.prefix}/clients/{{id:path}}", self._do, methods=["DELETE"])
+        app.add_api_websocket_route(f"{self.prefix}/live", self._watch)
+
+    async def _stats(self, request: Request) -> Response:
+        return JSONResponse(self.figures.document()) if self._access.holds_key(request) else refusal(401)
+
+    async def _demo(self) -> Response:
+        return JSONResponse(self.demo)
+
+    async def _do(self, request: Request) -> Response:
+        path = f"clients/{request.path_params['id']}" if "id" in request.path_params else "demo"
+        self.asked.append((request.method, path, await request.json() if request.method == "PUT" else None))
+        status = self.statuses.get(path, 200 if request.method == "PUT" else 204)
+        if status >= 400:
+            return refusal(status)
+        return JSONResponse(self.demo["status"]) if status == 200 else Response(status_code=status)
+
+    async def _watch(self, websocket: WebSocket) -> None:
+        if not self._access.holds_key(websocket):
+            await refuse(websocket, 401, "the key, please")
+            return
+        async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
+            conversation = Conversation(self._live, watcher, max_subscriptions=9, may_publish=False)
+            conversation.welcome()
+            async for message in watcher:
+                await conversation.answer(message)
+
+
+def refusal(status: int) -> Response:
+    return JSONResponse({"error": {"code": "refused", "message": f"refused <b>with</b> {status}"}}, status)

@@ -1,0 +1,1 @@
+"""Whole server processes over sockets, and what is installed."""

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import gc
+import resource
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.sync.client import connect
+
+from fanwise.errors import SettingsError
+from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, is_loopback, raise_fd_limit, tune_gc
+from fanwise.settings import load_settings
+
+from ..support.processes import ServerProcess
+
+SERVERS = {
+    "fanwise serve, uvloop": ["-m", "fanwise", "serve", "--port", "{port}", "--loop", "uvloop"],
+    "fanwise serve, asyncio": ["-m", "fanwise", "serve", "--port", "{port}", "--loop", "asyncio"],
+    "uvicorn, uvloop": ["-m", "uvicorn", "fanwise.app:app", "--port", "{port}", "--loop", "uvloop"],
+    "uvicorn, asyncio": ["-m", "uvicorn", "fanwise.app:app", "--port", "{port}", "--loop", "asyncio"],
+    "uvicorn with our protocol class": [
+        "-m", "uvicorn", "fanwise.app:app", "--port", "{port}", "--ws", "fanwise.protocol:FanwiseProtocol",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("args", SERVERS.values(), ids=SERVERS)
+def test_the_story_of_a_b_and_c(server_process: Callable[..., ServerProcess], args: list[str]) -> None:
+    """The plain dialect, as a user runs it: a process of its own, real sockets, both loops."""
+    server = server_process(*args)
+    url = server.url("/ws?token=secret")
+    with connect(url) as b:
+        with connect(url) as a:
+            a.send("Hello")
+            assert [a.recv(), b.recv()] == ["Message: Hello"] * 2
+            b.send("Hi")
+            assert [a.recv(), b.recv()] == ["Message: Hi"] * 2
+        b.send("Bye")
+        assert b.recv() == "Message: Bye"
+    with connect(url) as c:
+        c.send(b"Anybody?")
+        assert c.recv() == b"Anybody?"
+    assert server.stop() in (0, -15)  # uvicorn raises the signal again when it has stopped
+    fast = "FanwiseProtocol" in args[-1] or "serve" in args
+    assert ("plain ASGI" in server.log) is not fast
+    assert ("token=secret" in server.log) is not fast, "our protocol class keeps query strings out of the log"
+    assert "Traceback" not in server.log
+
+
+def test_the_banner_tells_what_is_in_force(server_process: Callable[..., ServerProcess]) -> None:
+    """In at most twelve lines, before the first client; flags and variables have been read."""
+    server = server_process(
+        "-m", "fanwise", "serve", "--port", "{port}", "--queue-messages", "77", FANWISE_MAX_CLIENTS="88"
+    )
+    server.wait_for_log("Application startup complete")
+    for fact in (
+        f"http://127.0.0.1:{server.port}",
+        "77 messages",
+        "disconnect",
+        "88",
+        "file descriptors",
+        "fast path  yes",
+    ):
+        assert fact in server.log
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_banner_is_short(host: str) -> None:
+    """At most twelve lines of at most 100 characters, with a URL that can be opened."""
+    lines = banner(load_settings(host=host), port=8000, fd_limit=1024)
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 100
+    assert ("http://[::1]:8000" if ":" in host else "http://127.0.0.1:8000") in lines[0]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1, with its key, and a context that trusts it."""
+    authority, file, context = trustme.CA(), tmp_path / "server.pem", ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    authority.configure_trust(context)
+    return file, context
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_tls(server_process: Callable[..., ServerProcess], certificate: tuple[Path, ssl.SSLContext], loop: str) -> None:
+    """Under TLS no descriptor is written to: everything goes through the transport, and arrives the same."""
+    file, context = certificate
+    server = server_process(
+        "-m",
+        "fanwise",
+        "serve",
+        "--port",
+        "{port}",
+        "--loop",
+        loop,
+        "--ssl-certfile",
+        str(file),
+        "--ssl-keyfile",
+        str(file),
+    )
+    url = server.url("/ws").replace("ws:", "wss:")
+    with connect(url, ssl=context) as a, connect(url, ssl=context) as b:
+        messages = [f"{number} {'x' * 50_000}" for number in range(50)]
+        for message in messages:
+            a.send(message)
+            assert [a.recv(), b.recv()] == [f"Message: {message}"] * 2
+    assert "fast path  no: TLS" in server.log
+    assert "Traceback" not in server.log
+
+
+def test_a_taken_port_is_an_error(server_process: Callable[..., ServerProcess]) -> None:
+    """The process ends with a status of its own and names the address."""
+    server = server_process("-m", "fanwise", "serve", "--port", "{port}")
+    with pytest.raises(RuntimeError, match=r"(?si)ended with 3.*address already in use"):
+        server_process("-m", "fanwise", "serve", "--port", str(server.port))
+
+
+@pytest.fixture
+def _gc_as_it_was() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("_gc_as_it_was")
+def test_the_collector_is_kept_away() -> None:
+    """What lives as long as the process is frozen, full collections are rare."""
+    tune_gc()
+    assert gc.get_freeze_count() > 0
+    assert gc.get_threshold() == GC_THRESHOLDS
+
+
+def test_as_many_descriptors_as_the_system_gives() -> None:
+    """The soft limit is raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        assert raise_fd_limit() == hard
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("example.com", False),
+        ("", False),
+    ],
+)
+def test_who_can_reach_an_address(host: str, loopback: bool) -> None:
+    """Only loopback addresses are ours alone; a name may lead anywhere."""
+    assert is_loopback(host) is loopback
+
+
+def test_it_does_not_let_everybody_publish_by_accident() -> None:
+    """On an address that others can reach it wants a key, or to be told that it is meant."""
+    with pytest.raises(SettingsError, match="FANWISE_API_KEY, or say --open"):
+        check_exposure(load_settings(host="0.0.0.0"))
+    for allowed in ({"api_key": "correct-horse"}, {"open": True}, {"host": "::1"}):
+        check_exposure(load_settings(**{"host": "0.0.0.0", **allowed}))

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic_ns
+from typing import Any
+
+from fanwise.tools.bench.load.crowd import Crowd
+from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.load.wire import TEXT, client_frame
+
+from ....support import bad_server as bad
+from ....support.bad_server import bad_server
+from ....support.bench import PAYLOADS
+
+
+@contextmanager
+def crowd(url: str, **changes: Any) -> Iterator[tuple[Crowd, Callable[[Callable[[], object]], None]]]:
+    """A crowd, all of which is connected, and a way to let it go on until something holds."""
+    made = Crowd(Plan(**{"url": url, "clients": 4, "warmup_messages": 0, **changes}), 0)
+
+    def until(condition: Callable[[], object]) -> None:
+        while not condition():
+            made.tick(monotonic_ns())
+            made.engine.turn(0.01)
+
+    try:
+        until(lambda: made.settled)
+        made.start_ns = monotonic_ns()
+        yield made, until
+    finally:
+        made.close()
+
+
+def publish(made: Crowd, count: int, *, first: int = 1, size: int = 128) -> None:
+    """As the crowd's own publisher would."""
+    payloads = made._streams[0].payloads
+    assert payloads.size_bytes == size
+    sock = made.publishers[0].socket
+    sock.setblocking(True)
+    for sequence in range(first, first + count):
+        sock.sendall(client_frame(TEXT, payloads.build(sequence, monotonic_ns())))
+    sock.setblocking(False)
+
+
+def test_everybody_is_there() -> None:
+    """Of each kind as many as planned, and one publisher."""
+    with bad_server() as url, crowd(url, clients=9, slow=1, stalled=2, flapping=1) as (made, _):
+        assert made.open_clients() == {
+            Kind.HEALTHY: 5, Kind.SLOW: 1, Kind.STALLED: 2, Kind.FLAPPING: 1, Kind.PUBLISHER: 1,
+        }  # fmt: skip
+        assert made.failed == 0
+
+
+def test_healthy_clients_get_everything() -> None:
+    """And what they wait for is known."""
+    with bad_server() as url, crowd(url) as (made, until):
+        publish(made, 10)
+        until(lambda: made.tallies[Kind.HEALTHY].deliveries == 10 * made.open_clients()[Kind.HEALTHY])
+        assert made.tallies[Kind.HEALTHY].deliveries == 40
+        until(lambda: made.tallies[Kind.PUBLISHER].deliveries == 10)
+        assert (made.behind([10]), made.behind([12])) == (0, 8)
+
+
+def test_the_fate_of_a_stalled_client() -> None:
+    """It reads nothing until the end; then what it was sent, with the reason, comes to light."""
+    with bad_server() as url, crowd(url, stalled=2) as (made, until):
+        publish(made, 10)
+        until(lambda: made.tallies[Kind.HEALTHY].deliveries == 10 * made.open_clients()[Kind.HEALTHY])
+        assert made.tallies[Kind.STALLED].deliveries == 0
+
+        def everything() -> bool:
+            made.fates()
+            return made.tallies[Kind.STALLED].deliveries == 20
+
+        until(everything)
+        assert not made.drops
+
+
+def test_a_stalled_client_that_is_dropped() -> None:
+    """Is counted with the code at once, although it does not read."""
+    with bad_server(close_at=3) as url, crowd(url, clients=bad.VICTIM + 4, stalled=bad.VICTIM + 3) as (made, until):
+        publish(made, 5)
+        until(lambda: made.drops)
+        kinds = {drop.kind for drop in made.drops}
+        assert len(made.drops) == 1
+        assert kinds <= {Kind.STALLED, Kind.HEALTHY}
+        assert made.drops[0].cause == "4008 too slow for <us>"
+
+
+def test_slow_clients_read_their_share() -> None:
+    """So many bytes a second, in tenths of it."""
+    with bad_server() as url, crowd(url, slow=1, slow_bytes_per_second=1450) as (made, until):
+        publish(made, 10)
+        until(lambda: made.tallies[Kind.HEALTHY].deliveries == 10 * made.open_clients()[Kind.HEALTHY])
+        before = made.tallies[Kind.SLOW].deliveries
+        until(lambda: made.tallies[Kind.SLOW].deliveries == 10)
+        assert before < 10
+        assert monotonic_ns() - made.start_ns > 500_000_000
+
+
+def test_flapping_clients_come_back() -> None:
+    """Again and again, without being counted as dropped or as losing what came while they were away."""
+    with bad_server() as url, crowd(url, flapping=2, flap_seconds=(0.001, 0.01)) as (made, until):
+        sent = 0
+
+        def busy() -> bool:
+            nonlocal sent
+            publish(made, 1, first=sent + 1)
+            sent += 1
+            return made.flaps >= 10
+
+        until(busy)
+        tally = made.tallies[Kind.FLAPPING]
+        assert tally.lost == tally.duplicates == tally.reordered == 0
+        assert not made.drops
+
+
+def test_what_others_publish_is_nothing_to_us() -> None:
+    """A message with another run's token is no message of ours, and no flaw."""
+    with bad_server() as url, crowd(url) as (made, until):
+        made.publishers[0].socket.send(client_frame(TEXT, PAYLOADS.build(1, 1)))
+        publish(made, 1)
+        healthy = made.tallies[Kind.HEALTHY]
+        until(lambda: healthy.deliveries == 4)
+        assert (healthy.corrupt, healthy.lost, made.progress[0].lowest) == (0, 0, 2)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.output.console import capacity_lines, factor_lines, lines, load, milliseconds, number, verdict
+from fanwise.tools.bench.run.capacity import Bound, find_capacity
+from fanwise.tools.bench.run.comparison import compare
+
+from ....support.bench import MILLISECOND, delivered, dropped, score
+
+
+def test_numbers() -> None:
+    """As many digits as are worth reading."""
+    assert [number(value) for value in (0, 3.14, 20, 20454.4, 1_234_567, 11_437_439)] == [
+        "0", "3.1", "20", "20,454", "1.23 M", "11.4 M",
+    ]  # fmt: skip
+    assert [milliseconds(value) for value in (0.3123, 12.44, 1204)] == ["0.312 ms", "12.4 ms", "1,204 ms"]
+
+
+def test_the_load_in_one_line() -> None:
+    """Odd clients, channels and pace are named where there are any."""
+    assert load(Plan(url="", clients=1000, slow=50)) == (
+        "1,000 clients (50 slow), 128 bytes, saturated (64 in flight), 5 s, plain"
+    )
+    assert "3 channels" in load(Plan(url="", channels=3, rate=20))
+    assert "20 messages/s" in load(Plan(url="", channels=3, rate=20))
+
+
+def test_the_verdict() -> None:
+    """None where the generator was the bottleneck; flaws are told all the same."""
+    lossy = delivered(10, MILLISECOND)
+    lossy[Kind.HEALTHY].lost = 4
+    assert verdict(score()).startswith("every message reached")
+    assert verdict(score(tallies=lossy)) == "flawed: 4 lost"
+    assert verdict(score(cpu_seconds=0.99)).startswith("no verdict: the generator used 99% of a core")
+    assert verdict(score(cpu_seconds=0.99, tallies=lossy)).endswith("(and 4 lost)")
+    assert verdict(score(tallies=delivered(0, 0))) == "nothing was delivered"
+
+
+def test_a_run_in_lines() -> None:
+    """With who was dropped, who stayed, and what is not known."""
+    told = "\n".join(
+        lines(
+            "ws://h/",
+            score(
+                **dropped("4009 stalled", times=7),
+                open_clients={Kind.SLOW: 3},
+                flaps=12,
+                notes={"too_big: no": 2},
+                server_cpu_seconds=None,
+            ),
+        )
+    )
+    for words in (
+        "1,000/s",
+        "p99.9 2.0 ms",
+        "7 stalled: 4009 stalled",
+        "3 slow still connected",
+        "flapping left 12 times",
+        "too_big: no (2 times)",
+        "--server-pid",
+        "verdict",
+    ):
+        assert words in told
+
+
+def test_a_comparison_in_lines() -> None:
+    """Headed by the rival's name."""
+    assert factor_lines("queue", compare(score(), score(), rival="queue"))[0] == "Fanwise against queue:"
+
+
+def test_a_search_in_lines() -> None:
+    """Each step, and the knee; or why there is none."""
+    bound, held = Bound("p99", 100.0), Plan(url="", rate=10.0, duration_seconds=0.1)
+    found = find_capacity(
+        bound, 8.0, lambda rate: score(plan=held, latency_ns=(50 if rate < 20 else 500) * MILLISECOND)
+    )
+    told = "\n".join(capacity_lines(found))
+    assert "the knee: 1" in told
+    assert "broke: p99 was" in told
+    limited = find_capacity(bound, 8.0, lambda _rate: score(plan=held, cpu_seconds=0.99))
+    told = "\n".join(capacity_lines(limited))
+    assert "not found further: at 8 messages/s the generator" in told
+    assert "no rate held" in told

@@ -1,0 +1,101 @@
+"""End to end: processes, sockets, and servers that do something wrong on purpose."""
+
+from __future__ import annotations
+
+import pytest
+
+from fanwise.tools.bench.errors import BenchFailedError
+from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.run.conductor import Conductor
+from fanwise.tools.bench.run.hosts import FANWISE, hosting
+from fanwise.tools.bench.run.results import Score
+
+from ....support import bad_server as bad
+from ....support.bad_server import bad_server
+from ....support.bench import run
+
+
+def plan(url: str, **changes: object) -> Plan:
+    values = {"url": url, "clients": 20, "duration_seconds": 0.3, "rate": 200.0, "drain_seconds": 1.0, **changes}
+    return Plan(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fault", "flaw"),
+    [
+        (bad.lose, "lost"),
+        (bad.duplicate, "duplicates"),
+        (bad.corrupt, "corrupt"),
+        (bad.rewrite_time, "corrupt"),
+        (bad.Reorder(), "reordered"),
+    ],
+)
+def test_each_fault_is_reported_as_what_it_is(fault: bad.Fault, flaw: str) -> None:
+    """One client of twenty gets it wrong, each seventh time; the others are not blamed."""
+    with bad_server(fault) as url:
+        score = run(plan(url))
+    hits = (score.published + 5) // bad.EVERY
+    assert set(score.flaws) <= {flaw, "undelivered"}  # the last of a reordered pair may have had no successor
+    assert hits - 1 <= score.flaws[flaw] <= hits
+    assert score.published == 60
+    assert score.deliveries >= 20 * 60 - hits
+
+
+def test_who_is_closed_is_told_with_the_code() -> None:
+    """And with the server's own words; everybody else goes on."""
+    with bad_server(close_at=20) as url:
+        score = run(plan(url))
+    assert score.drop_counts == {(Kind.HEALTHY, "4008 too slow for <us>"): 1}
+    assert 0 < score.drops[0].at_seconds < 1
+    assert score.flaws == {"dropped": 1}
+    assert score.deliveries == 19 * 60 + 15
+
+
+def test_a_fine_server_has_no_flaw() -> None:
+    """Also when it is saturated, and in front of several processes."""
+    with bad_server() as url:
+        score = run(plan(url, rate=None, workers=2))
+    assert score.flaws == {}
+    assert score.deliveries == 20 * score.published
+    assert len(score.efforts) == 2
+
+
+@pytest.mark.parametrize("dialect", ["plain", "fanwise.v1"])
+def test_fanwise(dialect: str) -> None:
+    """Several channels, saturated, with stalled, slow and flapping clients: who reads gets everything."""
+    seen: list[tuple[str, Score]] = []
+    with hosting(FANWISE) as host:
+        chosen = plan(
+            host.url,
+            clients=40,
+            channels=3,
+            rate=None,
+            dialect=dialect,
+            slow=3,
+            stalled=3,
+            flapping=3,
+            flap_seconds=(0.02, 0.1),
+            duration_seconds=0.6,
+            server_pid=host.pid,
+        )
+        score = Conductor(chosen, lambda phase, score: seen.append((phase, score))).run()
+    assert score.flaws == {}
+    assert score.deliveries > 1000
+    assert score.flaps > 3
+    assert score.server.cpu_seconds
+    assert score.server.rss_peak_bytes
+    assert score.count("deliveries", Kind.FLAPPING) > 0
+    assert sum(moment.deliveries for moment in score.moments) == score.deliveries
+    assert {phase for phase, _ in seen} >= {"drained"}
+
+
+def test_nobody_there() -> None:
+    """The run comes to nothing, and says why."""
+    with pytest.raises(BenchFailedError, match="21 of 21 clients did not connect: cannot connect: ECONNREFUSED"):
+        run(plan("ws://127.0.0.1:1/"))
+
+
+def test_a_server_that_keeps_everything_to_itself() -> None:
+    """Is found out while warming up."""
+    with bad_server(lambda _client, _message, _text: []) as url, pytest.raises(BenchFailedError, match="20 of 20"):
+        run(plan(url, warmup_seconds=0.3))

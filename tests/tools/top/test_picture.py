@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+
+from fanwise.tools.rates import between
+from fanwise.tools.top.picture import paint
+
+from ...support.documents import CHANNEL, CLIENT, CLOSED, document, histogram
+
+LATER = document(
+    uptime_seconds=14.5,
+    totals={"connections": 210, "publications": 1_600, "deliveries": 65_222, "delivered_bytes": 8_000_000},
+    histograms={"last_socket_seconds": histogram(0, 100, 0, 0), "loop_lag_seconds": histogram(30, 0, 0, 0)},
+)
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e\r\nname"
+
+
+def test_the_tiles_are_those_of_the_page() -> None:
+    """Rates of the time between two documents, and what there is now."""
+    tiles = dict(paint(LATER, between(document(), LATER)).tiles)
+    assert tiles == {
+        "clients": "205, 3 behind",
+        "publications/s": "300",
+        "deliveries/s": "12,111",
+        "drops/s": "0",
+        "p99 to socket": "9.91 ms",
+        "loop lag": "0.4 ms",
+        "memory": "69.3 MB",
+        "retained": "1.26 MB",
+    }
+
+
+def test_without_a_document_before_it_there_are_no_rates() -> None:
+    """They are left open, not 0."""
+    tiles = dict(paint(document(), None).tiles)
+    assert [tiles[name] for name in ("publications/s", "deliveries/s", "drops/s", "p99 to socket")] == ["-"] * 4
+
+
+def test_the_tables() -> None:
+    """A row for each client, channel and closed connection, in the server's order."""
+    clients, channels, closed = paint(document(), None).tables
+    assert clients.rows == [("98049d8164be3b02", "127.0.0.1:36836", "news +1", "90", "12.3 KB", "141 B", "1.25 s", "-")]
+    assert channels.rows == [("news", "41", "59.8", "281", "38.5 KB", "12,345")]
+    assert closed.rows == [("89e087d5e3af61f3", "127.0.0.1:42248", "slow", "4008", "1,025", "1 min")]
+    for table in (clients, channels, closed):
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_what_is_not_known_is_left_open() -> None:
+    """A client on no channel, a channel that was seen once, a closing that the clocks put into the future."""
+    picture = paint(
+        document(
+            clients=[{**CLIENT, "channels": [], "subscriptions": 0, "behind_seconds": None}],
+            channels=[{**CHANNEL, "publications_per_second": None}],
+            closed_log=[{**CLOSED, "at": 1_763_800_001.0}],
+        ),
+        None,
+    )
+    clients, channels, closed = (table.rows[0] for table in picture.tables)
+    assert (clients[2], clients[6], channels[2], closed[5]) == ("-", "-", "-", "0 ms")
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"ready": True, "draining": False}, "ready"),
+        ({"ready": False, "draining": True}, "draining"),
+        ({"ready": False, "draining": False}, "not ready"),
+    ],
+)
+def test_the_head(state: dict[str, bool], told: str) -> None:
+    """Which process it is, and whether it takes clients in."""
+    head = paint(document(state={**state, "loop_lag_seconds": 0.0}), None).head
+    assert head == f"Fanwise 0.1.0 on Python 3.11.7 (uvloop), process 42, up 12.5 s, {told}"
+
+
+def test_what_strangers_chose_cannot_play_with_the_terminal() -> None:
+    """Every text of a hostile document comes out printable, and short."""
+    picture = paint(
+        document(
+            server={**document()["server"], "version": HOSTILE, "python": HOSTILE, "loop": HOSTILE},
+            clients=[{**CLIENT, "id": HOSTILE, "address": HOSTILE, "channels": [HOSTILE * 9]}],
+            channels=[{**CHANNEL, "name": HOSTILE * 9}],
+            closed_log=[{**CLOSED, "id": HOSTILE, "address": HOSTILE, "reason": HOSTILE}],
+        ),
+        None,
+    )
+    cells = [cell for table in picture.tables for row in table.rows for cell in row]
+    assert all(text.isprintable() for text in (picture.head, *cells))
+    assert max(map(len, cells)) <= 40

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+
+from fanwise.transport.frames import BINARY, OTHER, TEXT, FrameCutter
+
+MAX_BYTES = 70_000
+
+
+def frame(opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, payload, fin=fin).serialize(mask=True)
+
+
+def feed(*parts: bytes, raw: bool = False, max_bytes: int = MAX_BYTES) -> list[tuple[int, bytes]]:
+    cutter = FrameCutter(max_bytes=max_bytes)
+    return [piece for part in parts for piece in cutter.feed(part, raw=raw)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, MAX_BYTES])
+def test_whole_messages_are_unmasked(size: int) -> None:
+    """At each length of the header."""
+    payload = bytes(range(256)) * (size // 256 + 1)
+    text, binary = frame(Opcode.TEXT, payload[:size]), frame(Opcode.BINARY, payload[:size])
+    assert feed(text + binary) == [(TEXT, payload[:size]), (BINARY, payload[:size])]
+
+
+def test_everything_else_comes_out_as_it_came_in() -> None:
+    """Control frames, and all data frames of a fragmented message, in their order."""
+    frames = [
+        frame(Opcode.PING, b"ping"),
+        frame(Opcode.TEXT, b"Hel", fin=False),
+        frame(Opcode.PONG, b""),
+        frame(Opcode.CONT, b"lo"),
+        frame(Opcode.CLOSE, b"\x03\xe8"),
+    ]
+    assert feed(b"".join(frames)) == [(OTHER, one) for one in frames]
+    assert feed(frames[1] + frame(Opcode.TEXT, b"against the rule"))[1][0] == OTHER
+
+
+def test_raw_leaves_everything_to_somebody_else() -> None:
+    """While nobody has asked for messages."""
+    one = frame(Opcode.TEXT, b"text")
+    assert feed(one + one[:3], one[3:], raw=True) == [(OTHER, one), (OTHER, one)]
+
+
+@pytest.mark.parametrize("head", [0xC1, 0xF2, 0x83, 0x8B])
+def test_frames_that_break_a_rule_are_not_messages(head: int) -> None:
+    """Extension bits and unknown opcodes: the parser ends the connection."""
+    broken = bytes([head]) + frame(Opcode.TEXT, b"x")[1:]
+    assert feed(broken) == [(OTHER, broken)]
+
+
+def test_an_unmasked_frame_is_the_end() -> None:
+    """RFC 6455 section 5.1: nothing behind it is cut any more."""
+    unmasked = b"\x81\x01x"
+    masked = frame(Opcode.TEXT, b"x")
+    assert feed(unmasked + masked, masked) == [(OTHER, unmasked + masked), (OTHER, masked)]
+
+
+@pytest.mark.parametrize("size", [126, 65_536])
+def test_a_frame_that_is_too_big_is_not_collected(size: int) -> None:
+    """Its header is enough."""
+    header = frame(Opcode.TEXT, b"x" * size)[:14]
+    assert feed(header, max_bytes=125) == [(OTHER, header)]
+
+
+@given(
+    messages=st.lists(
+        st.tuples(
+            st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.CONT]),
+            st.one_of(st.binary(max_size=300), st.integers(0, 66_000).map(bytes)),
+            st.booleans(),
+        ),
+        max_size=8,
+    ),
+    cuts=st.lists(st.integers(0, 200_000), max_size=12),
+    raw=st.booleans(),
+)
+def test_however_the_stream_is_cut(messages: list[tuple[Opcode, bytes, bool]], cuts: list[int], raw: bool) -> None:
+    """The same frames come out as from the whole stream, and none of it is lost."""
+    frames = [
+        frame(opcode, payload[:125] if opcode is Opcode.PING else payload, fin=fin or opcode is Opcode.PING)
+        for opcode, payload, fin in messages
+    ]
+    stream = b"".join(frames)
+    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    parts = [stream[left:right] for left, right in pairwise(edges)]
+    whole = feed(stream, raw=raw)
+    assert feed(*parts, raw=raw) == whole
+    assert len(whole) == len(frames)
+    for (kind, piece), original, (opcode, payload, _) in zip(whole, frames, messages, strict=True):
+        assert piece == (original if kind == OTHER else payload)
+        assert kind == OTHER or (opcode, kind) in ((Opcode.TEXT, TEXT), (Opcode.BINARY, BINARY))
