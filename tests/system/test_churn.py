@@ -121,7 +121,7 @@ class Received:
             self._read = self._frames
         elif status == b"200" and self._request.kind == "stream":
             self._read = self._chunks
-        elif status in (b"400", b"503") or (status == b"405" and self._request.kind == "head"):
+        elif status in (b"400", b"500", b"503") or (status == b"405" and self._request.kind == "head"):
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             self._body_bytes = 0 if status == b"405" else length
             self._read = self._body
@@ -296,6 +296,9 @@ class Churn:
                 return
             if peer.ending == "close":
                 peer.sock.send(b"\x88\x82\x00\x00\x00\x00\x03\xe8")
+                self.endings["close"] += 1
+                peer.ending = "stay"  # and see that nothing follows the answer
+                return
         except OSError:
             pass
         if peer.ending == "reset":
