@@ -1,0 +1,58 @@
+"""Typical uses of the public names, which mypy checks strictly: their types are part of what users rely on."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any, assert_type
+
+from fastapi import APIRouter, FastAPI
+from starlette.websockets import WebSocket
+
+from fanwise import Broadcaster, Client, CloseReason, FanwiseError, Position, Publication
+from fanwise.client import FanwiseClient, Gap, Message
+from fanwise.logs import log_config
+from fanwise.routes import build_router
+
+
+async def an_endpoint(broadcaster: Broadcaster, websocket: WebSocket) -> None:
+    async with broadcaster.connect(websocket, channel="lobby", since=Position("7b54f2d7a4f4", 1)) as client:
+        assert_type(client, Client)
+        async for message in client:
+            assert_type(message, str | bytes)
+            await broadcaster.publish("lobby", message)
+        client.close(CloseReason.OPERATOR)
+
+
+async def a_publisher(broadcaster: Broadcaster) -> None:
+    assert_type(await broadcaster.publish("lobby", {"eur": 1.08}, key="eur"), Publication)
+    assert_type(broadcaster.publish_nowait("lobby", b"bytes"), Publication)
+    assert_type(broadcaster.publish_threadsafe("lobby", "text"), Future[Publication])
+    assert_type(CloseReason.SLOW.code, int)
+    assert_type(CloseReason.SLOW.reconnect, bool)
+
+
+def an_application(broadcaster: Broadcaster) -> FastAPI:
+    app = FastAPI(lifespan=broadcaster.lifespan)
+    assert_type(broadcaster.router, APIRouter)
+    assert_type(build_router(broadcaster, page=True), APIRouter)
+    app.include_router(broadcaster.router)
+    assert_type(log_config("info", "json", secrets=["key"]), dict[str, Any])
+    return app
+
+
+def on_gap(gap: Gap) -> None:
+    assert_type(gap.channel, str)
+    assert_type(gap.first, int)
+
+
+async def a_client() -> None:
+    try:
+        async with FanwiseClient("ws://127.0.0.1:8000/ws", on_gap=on_gap) as client:
+            assert_type(client, FanwiseClient)
+            await client.subscribe("lobby")
+            assert_type(await client.publish("lobby", {"hello": "world"}), Position)
+            async for message in client:
+                assert_type(message, Message)
+                assert_type(message.offset, int)
+    except FanwiseError:
+        return
