@@ -415,7 +415,7 @@ uvicorn.run(application, port={port}, log_config=log_config("info", "json"))
 
 
 def test_an_application_that_is_not_ours_has_the_same(server_process: Callable[..., ServerProcess]) -> None:
-    """With nothing but what the README says: every line is written or counted, and Python has none of its own."""
+    """With nothing but what the documents say: every line is written or counted, and Python has none of its own."""
     server = server_process("-c", IN_AN_APPLICATION)
     for _ in range(50):
         server.get("/sse/no%20good")
