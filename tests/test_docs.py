@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -107,6 +108,13 @@ def test_every_document_is_linked() -> None:
         for target in re.findall(r"\]\(([^)\s:]+)\)", path.read_text())
     }
     assert set(NEW) - targets - {ROOT / "README.md"} == set()
+
+
+def test_the_sdist_takes_every_document() -> None:
+    """Each file, or the folder that has it, is in the list."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"])
+    assert {path.relative_to(ROOT).parts[0] for path in ALL} - listed == set()
 
 
 @pytest.mark.parametrize("path", NEW, ids=name_of)
