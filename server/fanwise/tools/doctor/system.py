@@ -24,7 +24,7 @@ class MemoryLimit(NamedTuple):
     source: str  # "of this machine", or "of its control group (memory.max)"
 
 
-class Machine:
+class System:
     """Reads below `root`, which is another directory in tests."""
 
     def __init__(self, root: Path = _ROOT) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ...load.histogram import lower_bound
 from ..load.plan import Kind
 from ..run.capacity import Capacity
-from ..run.results import QUANTILES, Score
+from ..run.results import QUANTILES, Results
 from .console import verdict
 
 FORMAT = 1  # of the file; grows when a name changes its meaning
@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def of_run(name: str, score: Score) -> dict[str, Any]:
+def of_run(name: str, score: Results) -> dict[str, Any]:
     """Everything that is known of one run."""
     plan = score.plan
     return {
@@ -126,6 +126,6 @@ def of_everything(
     }
 
 
-def _of_kind(score: Score, kind: Kind) -> dict[str, int]:
+def _of_kind(score: Results, kind: Kind) -> dict[str, int]:
     names = ("deliveries", "lost", "duplicates", "reordered", "corrupt", "gaps_told")
     return {name: score.count(name, kind) for name in names} | {"open": score.open_clients[kind]}
