@@ -8,8 +8,6 @@ import pytest
 from fanwise.tools.doctor.system import MemoryLimit, System
 
 GIB = 1 << 30
-NO_LIMIT = "9223372036854771712"
-V1 = "sys/fs/cgroup/memory"
 V2 = "sys/fs/cgroup"
 
 
@@ -46,23 +44,12 @@ def planted(root: Path, **files: str) -> System:
             {"proc/self/cgroup": "0::/\n", f"{V2}/memory.max": f"{GIB}\n"},
             MemoryLimit(GIB, "the control group (memory.max)"),
         ),
-        (
-            {"proc/self/cgroup": "9:pids:/\n4:memory:/fan\n0::/\n", f"{V1}/fan/memory.limit_in_bytes": f"{GIB}"},
-            MemoryLimit(GIB, "the control group (memory.limit_in_bytes)"),
-        ),
-        (
-            {"proc/self/cgroup": "4:cpu,memory:/docker/0123abcd\n", f"{V1}/memory.limit_in_bytes": f"{GIB}"},
-            MemoryLimit(GIB, "the control group (memory.limit_in_bytes)"),
-        ),
-        (
-            {"proc/self/cgroup": "4:memory:/fan\n", f"{V1}/fan/memory.limit_in_bytes": NO_LIMIT},
-            MemoryLimit(8 * GIB, "this machine"),
-        ),
+        ({"proc/self/cgroup": "4:memory:/fan\n"}, MemoryLimit(8 * GIB, "this machine")),
         ({"proc/self/cgroup": "0::/../../other\nnonsense\n:\n"}, MemoryLimit(8 * GIB, "this machine")),
     ],
     ids=[
         "no groups", "version 2", "a group above", "high below max", "the root of a container", "version 1",
-        "version 1, the path of the host", "version 1 without a limit", "nonsense",
+        "nonsense",
     ],
 )  # fmt: skip
 def test_the_least_limit_counts(tmp_path: Path, files: dict[str, str], limit: MemoryLimit) -> None:
