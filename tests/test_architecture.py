@@ -31,7 +31,6 @@ LONG = {
     "routes.router:build_router",
     "routes.sse:sse_routes",
     "tools.bench.options:check_plan",
-    "tools.bench.output.json:of_run",
     "tools.bench.run.bottleneck:bottleneck",
 }
 # Maps; and files of a few lines, which the tests of others run.

@@ -19,8 +19,8 @@ from fanwise.routes.metrics import Collector
 from .support.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
-_METRIC = re.compile(r"\bfanwise_\w+")
-_LABELS = re.compile(r"(fanwise_\w+)\{([^}]*)\}")
+_METRIC = re.compile(r"\b(?:fanwise|process)_\w+")
+_LABELS = re.compile(r"((?:fanwise|process)_\w+)\{([^}]*)\}")
 _MATCHER = re.compile(r"(\w+)\s*(=~|!=|!~|=)\s*\"([^\"]*)\"")
 # Added when metrics are scraped.
 SCRAPED = {"instance", "job"}
@@ -98,7 +98,7 @@ def test_every_metric_is_on_the_dashboard_or_named_here(known: dict[str, dict[st
     """What is worth counting is worth seeing."""
     shown = {name for expression in expressions() for name in _METRIC.findall(expression)}
     beside = {"fanwise_info", "fanwise_channels", "fanwise_connections_total", "fanwise_delivered_bytes_total"}
-    beside |= {"fanwise_max_channels", "fanwise_open_descriptors"}
+    beside |= {"fanwise_max_channels", "process_open_fds", "process_max_fds", "process_start_time_seconds"}
     parts = {name for name in known if name.endswith(("_count", "_sum", "_gcount", "_gsum", "_created"))}
     assert set(known) - shown - parts == beside
 

@@ -83,13 +83,25 @@ def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_settings(allowed_origins="*").allowed_origins == ("*",)
 
 
+@pytest.mark.parametrize(
+    "key", ["short", "a" * 256, "correct horse", "cor\"rect'horse", "=correct", "cor=rect", "grüße-123", "correct\n"]
+)
+def test_a_key_is_a_token_of_rfc_6750(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """8 to 255 letters, digits and -._~+/, and = at its end; others are refused."""
+    monkeypatch.setenv("FANWISE_API_KEY", key)
+    with pytest.raises(SettingsError, match="a key takes 8 to 255 letters"):
+        load_settings()
+    monkeypatch.setenv("FANWISE_API_KEY", "AZaz09-._~+/==")
+    assert load_settings().api_key is not None
+
+
 def test_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in the error about it nor when settings are printed."""
     monkeypatch.setenv("FANWISE_API_KEY", "sh rt secret")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "FANWISE_API_KEY" in str(caught.value)
-    assert "8 to 255 visible" in str(caught.value)
+    assert "8 to 255 letters" in str(caught.value)
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("FANWISE_API_KEY", "long-enough-secret")
     assert "long-enough-secret" not in repr(load_settings())

@@ -18,7 +18,7 @@ from .transport.sockets import UNSENT_BYTES
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
-_KEY = re.compile(r"[!-~]{8,255}")
+_KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
 
 Positive = Annotated[int, Field(ge=1)]
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     @classmethod
     def _key_fits_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
         if key is not None and _KEY.fullmatch(key.get_secret_value()) is None:
-            raise ValueError("a key takes 8 to 255 visible ASCII characters and no space")
+            raise ValueError("a key takes 8 to 255 letters, digits and -._~+/ of ASCII, and = at its end (RFC 6750)")
         return key
 
     @field_validator("allowed_origins")

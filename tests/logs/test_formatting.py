@@ -392,10 +392,12 @@ def test_every_line_is_written_or_counted(server_process: Callable[..., ServerPr
     come_and_go(server, 50)
     assert server.stop() == 0
     found = lines(server.log)
-    accepted = [line for line in found if line["code"] == "library" and "[accepted]" in line["message"]]
-    (rest,) = [line["lines"] for line in found if line["code"] == "left_out" and "[accepted]" in line["kind"]]
-    assert len(accepted) < 50
-    assert len(accepted) + sum(line.get("suppressed", 0) for line in accepted) + rest == 50
+    heard = [line for line in found if line["logger"] == CONNECTION_LOGGER and line["level"] == "info"]
+    (rest,) = [
+        line["lines"] for line in found if line["code"] == "left_out" and line["kind"] == f"{CONNECTION_LOGGER}: info"
+    ]
+    assert len(heard) < 100
+    assert len(heard) + sum(line.get("suppressed", 0) for line in heard) + rest == 100  # two for each connection
 
 
 IN_AN_APPLICATION = """

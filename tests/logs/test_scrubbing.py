@@ -59,8 +59,7 @@ def test_secrets_are_hidden(text: str, shown: str) -> None:
     assert Scrubber(["correct-horse"]).clean(text, 1000) == shown
 
 
-VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
-KEYS = st.text(VISIBLE.replace("~", ""), min_size=8, max_size=255)  # what `settings` takes, but for our mark
+KEYS = st.from_regex(r"[A-Ya-z0-9._~+/-]{8,64}={0,3}", fullmatch=True)  # what `settings` takes, but for our mark
 WRITINGS: list[Callable[[str], str]] = [
     str,
     repr,
@@ -86,17 +85,16 @@ WRITINGS: list[Callable[[str], str]] = [
 
 @given(KEYS, st.sampled_from(WRITINGS))
 def test_a_secret_is_hidden_however_it_is_written(key: str, write: Callable[[str], str]) -> None:
-    """Whatever visible characters it is made of: in an error, in an error's error, in JSON, in a URL. All of it."""
-    assert Scrubber([key]).hide(write(f"~{key}~")).split("~")[1:-1] == ["***"]
+    """Whatever characters of RFC 6750 it is made of: in an error, in an error's error, in JSON, in a URL. All of it."""
+    assert Scrubber([key]).hide(write(f"Z{key}Z")).split("Z")[1:-1] == ["***"]
 
 
-@pytest.mark.parametrize(
-    "key", ['cor"rect', "cor'rect", "cor\\rect", "\\'\"horse", 'horse\\\\"', "a/b?c%d&e", "\\" * 8]
-)
-def test_quotes_and_backslashes_do_not_uncover_it(key: str) -> None:
-    """Each way of writing, with the keys that change most."""
-    for write in WRITINGS:
-        assert Scrubber([key]).hide(write(f"~{key}~")).split("~")[1:-1] == ["***"]
+@pytest.mark.parametrize("key", ["cor/rect+horse==", "~~~~~~~~", "/////////", "a.b-c_d~e"])
+def test_escapes_do_not_uncover_it(key: str) -> None:
+    """Each way of writing, with the keys that change most; and escapes of all of its characters, in either case."""
+    escaped = "".join(f"%{ord(character):02X}" for character in key)
+    for text in [*(write(f"Z{key}Z") for write in WRITINGS), f"Z{escaped}Z", f"Z{escaped.lower()}Z"]:
+        assert Scrubber([key]).hide(text).split("Z")[1:-1] == ["***"]
 
 
 def test_no_secret_hides_nothing() -> None:
@@ -104,8 +102,8 @@ def test_no_secret_hides_nothing() -> None:
     assert Scrubber([""]).hide("hello") == "hello"
 
 
-@pytest.mark.parametrize("key", ["\\" * 64, '\\"' * 100, "a" + '"' * 100, "%5C" * 80])
-@pytest.mark.parametrize("piece", ["\\", '\\\\"', "a", '"', "%5C"])
+@pytest.mark.parametrize("key", ["/" * 200, "a" + "/" * 200, "~" * 200, "+a" * 100])
+@pytest.mark.parametrize("piece", ["\\", "/", "\\/", "a", "%2F", "%"])
 def test_hostile_texts_take_no_time_with_any_key(key: str, piece: str) -> None:
     """Not even those that are made of what it is made of."""
     assert len(Scrubber([f"{key}!"]).clean(piece * (20_000_000 // len(piece)), 1000)) <= 1003

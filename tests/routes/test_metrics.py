@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,7 +53,10 @@ async def test_what_is_counted_is_told() -> None:
         assert told["fanwise_age_seconds_count"] == told["fanwise_age_seconds_bucket,le=+Inf"] == 1
         assert told["fanwise_last_socket_seconds_count"] == 1
         assert told["fanwise_peak_lag_messages_bucket,le=+Inf"] == 1
-        assert told["fanwise_resident_memory_bytes"] > 1e6
+        assert told["process_resident_memory_bytes"] > 1e6
+        assert told["process_cpu_seconds_total"] > 0
+        assert 3 <= told["process_open_fds"] < told["process_max_fds"]
+        assert 0 < time.time() - told["process_start_time_seconds"] < 86_400
 
 
 async def test_the_number_of_series_is_constant() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from fanwise.routes.process import read_vitals
+from fanwise.routes.process import max_descriptors, read_vitals
 
 
 def test_descriptors_are_counted() -> None:
@@ -33,3 +36,21 @@ def test_cpu_time_goes_on() -> None:
     while time.process_time() < before + 0.01:
         pass
     assert read_vitals().cpu_seconds >= before + 0.01
+
+
+def test_the_start_is_the_process_s_own() -> None:
+    """In seconds since 1970, of a process that has just started."""
+    print_it = "from fanwise.routes.process import start_seconds; print(start_seconds())"
+    before = time.time()
+    started = float(subprocess.check_output([sys.executable, "-c", print_it]))
+    assert before - 0.1 < started < time.time() + 0.1
+
+
+def test_the_most_descriptors_are_the_soft_limit() -> None:
+    """Which follows when it is changed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        assert max_descriptors() == soft - 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -10,7 +10,7 @@ from fanwise.tools.bench.load.receiver import Lane, Receiver, Tally
 from fanwise.tools.bench.load.snapshots import Drop, Snapshot
 from fanwise.tools.bench.load.stream import Progress, Stream
 from fanwise.tools.bench.run.conductor import Conductor
-from fanwise.tools.bench.run.results import Score
+from fanwise.tools.bench.run.results import Results
 from fanwise.tools.load.histogram import Histogram
 from fanwise.tools.load.wire import TEXT
 
@@ -74,10 +74,10 @@ def score(
     latency_ns: int = 2 * MILLISECOND,
     cpu_seconds: float = 0.1,
     **changes: Any,
-) -> Score:
+) -> Results:
     """Of a run of one second in which everything arrived, but for `changes` of its only snapshot."""
     plan = plan or Plan(url="ws://127.0.0.1:1/ws")
-    made = Score(plan, start_ns=START_NS, stopped_ns=START_NS + 1_000_000_000)
+    made = Results(plan, start_ns=START_NS, stopped_ns=START_NS + 1_000_000_000)
     values: dict[str, Any] = {
         "tallies": delivered(deliveries, latency_ns),
         "published": {0: plan.warmup_messages + 1},
@@ -95,6 +95,6 @@ def dropped(cause: str, *, kind: Kind = Kind.STALLED, times: int = 1) -> dict[st
     return {"drops": [Drop(0.5, kind, cause)] * times, "drop_counts": {(kind, cause): times}}
 
 
-def run(plan: Plan) -> Score:
+def run(plan: Plan) -> Results:
     """The plan, carried out by processes of their own."""
     return Conductor(plan, lambda _phase, _score: None).run()

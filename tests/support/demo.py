@@ -13,9 +13,9 @@ from fastapi import FastAPI
 
 from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.routes.auth.access import Access
-from fanwise.routes.demo.controller import Demo
+from fanwise.routes.demo.controller import DemoController
 from fanwise.routes.demo.routes import DemoStatus, demo_routes
-from fanwise.routes.demo.target import Place
+from fanwise.routes.demo.target import Target
 from fanwise.routes.router import build_router
 
 from .live import Live, running
@@ -48,19 +48,19 @@ class Told:
 class Staged:
     """A running application with a demo, which may be left in whatever state."""
 
-    def __init__(self, live: Live, demo: Demo, broadcaster: Broadcaster, told: Told) -> None:
+    def __init__(self, live: Live, demo: DemoController, broadcaster: Broadcaster, told: Told) -> None:
         self.live = live
         self.demo = demo
         self.broadcaster = broadcaster
         self.told = told
 
     @property
-    def place(self) -> Place:
+    def target(self) -> Target:
         return local(self.live.port)
 
 
-def local(port: int) -> Place:
-    return Place(2, ("127.0.0.1", port), f"127.0.0.1:{port}", "")
+def local(port: int) -> Target:
+    return Target(2, ("127.0.0.1", port), f"127.0.0.1:{port}", "")
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def staged(
     """Serves the routes of a broadcaster and its demo while the context lasts."""
     broadcaster = Broadcaster() if broadcaster is None else broadcaster  # an empty one is falsy
     access, told = access or Access(), Told()
-    demo = Demo(broadcaster, tell=told, **options)
+    demo = DemoController(broadcaster, tell=told, **options)
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from ..tools.bench.load.plan import Plan
 from ..tools.bench.options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
 from ..tools.bench.run.capacity import Bound
 
-_RIVALS = ("tutorial", "queue")
+_BASELINES = ("tutorial", "queue")
 _CAPACITY_SECONDS = "2s"  # of each step, where nothing else is asked for
 
 
@@ -117,7 +117,7 @@ def read_options(given: dict[str, Any]) -> Options:
 )
 @click.option(
     "--against",
-    type=click.Choice(_RIVALS),
+    type=click.Choice(_BASELINES),
     help="Then the same load on the tutorial's loop, or on a queue and task for each client, and the factor.",
 )
 @click.option("--json", "json_file", metavar="FILE", help="All figures, as JSON.")

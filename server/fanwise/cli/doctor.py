@@ -97,9 +97,9 @@ def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
     remote = Remote(url, api_key=flags["api_key"] or os.environ.get(variable("api_key")))
     report = Report(checks.describe(remote))
     loopback = is_loopback(remote.host)
-    checks.exposure(report, remote, loopback=loopback)
-    if checks.processes(report, remote):
-        checks.server(report, remote, publish=publish or loopback)
+    checks.check_exposure(report, remote, loopback=loopback)
+    if checks.check_processes(report, remote):
+        checks.check_server(report, remote, publish=publish or loopback)
         report.left_out.append(checks.UNSEEN)
     else:
         report.left_out.append(checks.SEVERAL)
@@ -110,17 +110,17 @@ def _here(flags: dict[str, Any]) -> Report:
     """What `fanwise serve` would be here."""
     from ..settings import load_settings  # noqa: PLC0415 - as above
     from ..tools.doctor import checks  # noqa: PLC0415 - as above
-    from ..tools.doctor.system import Machine  # noqa: PLC0415 - as above
+    from ..tools.doctor.system import System  # noqa: PLC0415 - as above
 
     settings = load_settings(**flags)
-    machine = Machine()
+    machine = System()
     report = Report(
         f"`fanwise serve` with the settings in force, Fanwise {version('fanwise')} on Python {python_version()}"
     )
     report.findings += _posture(settings)
     clients = checks.machine_limits(report, machine, max_clients=settings.max_clients, backlog=_backlog())
     process_bytes, measured = _tried_out(report, settings, flags)
-    checks.keep_alive(report, measured, ping_seconds=settings.ping_seconds, pong_seconds=settings.pong_seconds)
+    checks.check_keep_alive(report, measured, ping_seconds=settings.ping_seconds, pong_seconds=settings.pong_seconds)
     checks.machine_memory(
         report,
         machine,
@@ -175,7 +175,7 @@ def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tup
     api_key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     with hosting(environ, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
         process_bytes = int(remote.stats()["now"]["rss_bytes"])
-        return process_bytes, checks.server(report, remote, publish=True)
+        return process_bytes, checks.check_server(report, remote, publish=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

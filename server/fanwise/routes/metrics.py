@@ -5,6 +5,7 @@ All labels come from closed sets, so that the number of series is the same for o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,7 @@ from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
 from .auth.access import Access
 from .problems import ApiError, errors, key_guards, make_router
-from .process import Vitals, read_vitals
+from .process import max_descriptors, read_vitals, start_seconds
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -49,16 +50,17 @@ class Collector:
 
         self._broadcaster = broadcaster
         self._core = core
+        self._started_at = start_seconds()
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, as they are now. O(series)."""
-        vitals = read_vitals()
-        yield from self._gauges(vitals)
-        yield from self._counters(vitals)
+        """Yields all metrics as they are now. O(series)."""
+        yield from self._gauges()
+        yield from self._process()
+        yield from self._counters()
         yield from self._labelled()
         yield from self._histograms()
 
-    def _gauges(self, vitals: Vitals) -> Iterator[Metric]:
+    def _gauges(self) -> Iterator[Metric]:
         outline = self._broadcaster.outline()
         yield self._core.InfoMetricFamily("fanwise", "which server this is", {"version": SERVER_VERSION})
         for name, text, value in [
@@ -69,19 +71,29 @@ class Collector:
             ("ready", "1 if new clients are taken in and looked after", int(self._broadcaster.ready)),
             ("max_clients", "clients that are taken in at most", self._broadcaster.max_clients),
             ("max_channels", "channels that may be open at most", self._broadcaster.max_channels),
-            ("resident_memory_bytes", "memory of the process", vitals.rss_bytes),
-            ("open_descriptors", "file descriptors of the process; NaN where nobody counts them", vitals.descriptors),
         ]:
-            yield self._core.GaugeMetricFamily(f"fanwise_{name}", text, float("nan") if value is None else value)
+            yield self._core.GaugeMetricFamily(f"fanwise_{name}", text, value)
 
-    def _counters(self, vitals: Vitals) -> Iterator[Metric]:
+    def _process(self) -> Iterator[Metric]:
+        """The standard names. `prometheus_client.ProcessCollector` lists descriptors, for ms with 10,000 of them."""
+        vitals = read_vitals()
+        open_fds = math.nan if vitals.descriptors is None else vitals.descriptors
+        for name, text, value in [
+            ("resident_memory_bytes", "resident memory", vitals.rss_bytes),
+            ("open_fds", "open file descriptors; NaN where the system does not count them", open_fds),
+            ("max_fds", "file descriptors that may be open", max_descriptors()),
+            ("start_time_seconds", "start of the process, since 1970; NaN outside of Linux", self._started_at),
+        ]:
+            yield self._core.GaugeMetricFamily(f"process_{name}", text, value)
+        yield self._core.CounterMetricFamily("process_cpu_seconds", "CPU time, user and system", vitals.cpu_seconds)
+
+    def _counters(self) -> Iterator[Metric]:
         tally = self._broadcaster.tally
         for name, text, value in [
             ("connections", "clients that were taken in", tally.connections),
             ("publications", "publications that were appended to a log", tally.publications),
             ("deliveries", "publications given to a client's socket or transport", tally.deliveries),
             ("delivered_bytes", "their bytes on the wire", tally.delivered_bytes),
-            ("cpu_seconds", "CPU time of the process", vitals.cpu_seconds),
         ]:
             yield self._core.CounterMetricFamily(f"fanwise_{name}", text, value)
 

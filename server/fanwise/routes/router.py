@@ -20,7 +20,7 @@ from .assets import add_static
 from .asyncapi import asyncapi_routes
 from .auth.access import Access
 from .conversation import Conversation
-from .demo.controller import Demo
+from .demo.controller import DemoController
 from .demo.routes import demo_routes
 from .inspection import inspection_routes
 from .live import DEMO, Live, live_routes
@@ -142,7 +142,7 @@ def build_router(
     )
 
     live = Live(broadcaster, access)
-    demo = Demo(
+    demo = DemoController(
         broadcaster,
         tell=partial(live.tell, DEMO),
         max_clients=demo_clients,

@@ -8,7 +8,7 @@ from fastapi import FastAPI, WebSocket
 
 from fanwise.routes.demo.client import SimulatedClient
 from fanwise.routes.demo.plan import Kind
-from fanwise.routes.demo.rolling import Window
+from fanwise.routes.demo.rolling import RollingWindow
 from fanwise.routes.demo.stream import Stream
 from fanwise.tools.load.wire import Handshake
 
@@ -44,7 +44,7 @@ async def connect(client: SimulatedClient, live: Live) -> None:
     await client.open(local(live.port), Handshake(url, subprotocol=None))
 
 
-def make(stream: Stream, lost: list[SimulatedClient], window: Window | None = None) -> SimulatedClient:
+def make(stream: Stream, lost: list[SimulatedClient], window: RollingWindow | None = None) -> SimulatedClient:
     return SimulatedClient(Kind.HEALTHY, stream=stream, window=window, now=0.0, on_lost=lost.append)
 
 
@@ -57,7 +57,7 @@ def publish(stream: Stream) -> str:
 async def test_it_counts_what_it_receives_and_what_it_misses() -> None:
     """From its first connection on, over a close and a return; what others publish does not count."""
     loop, stream, lost = Loop(), Stream(began=0.0), list[SimulatedClient]()
-    window = Window(began=0.0)
+    window = RollingWindow(began=0.0)
     client = make(stream, lost, window)
     publish(stream)
     assert (client.missing, client.connected, client.code) == (0, False, None)

@@ -10,7 +10,7 @@ import pytest
 import fanwise.transport.websocket_protocol
 from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.errors import DrainingError, FullError, NotRunningError
-from fanwise.routes.demo.controller import Demo
+from fanwise.routes.demo.controller import DemoController
 from fanwise.routes.demo.plan import Plan
 
 from ...support.demo import Told, local, sockets, sockets_before, staged
@@ -37,7 +37,7 @@ async def test_it_tells_how_the_show_goes_until_it_has_ended() -> None:
     """Again and again while it runs, and once more at the end."""
     async with staged() as here:
         assert here.demo.status() is None
-        assert (await here.demo.play(plan(), here.place))["running"]
+        assert (await here.demo.play(plan(), here.target))["running"]
         for _ in range(3):
             await here.told.where(running)
         await here.demo.stop()
@@ -51,12 +51,12 @@ async def test_it_tells_how_the_show_goes_until_it_has_ended() -> None:
 async def test_the_same_mode_goes_on() -> None:
     """With the clients that are there; another mode is another show, and is not told as an end."""
     async with staged() as here:
-        await here.demo.play(plan(), here.place)
+        await here.demo.play(plan(), here.target)
         await here.told.where(lambda told: told["published"] > 20)
-        told = await here.demo.play(plan(clients=4), here.place)
+        told = await here.demo.play(plan(clients=4), here.target)
         assert (told["published"] > 20, len(told["clients"])) == (True, 4)
         before = here.demo._show
-        told = await here.demo.play(plan("tutorial"), here.place)
+        told = await here.demo.play(plan("tutorial"), here.target)
         assert before is not None
         assert all(task.done() for task in before._tasks)
         assert (told["published"] < 10, told["mode"]) == (True, "tutorial")
@@ -70,9 +70,9 @@ async def test_modes_can_be_switched_while_a_publication_is_stuck() -> None:
     async with staged() as here:
         before, tasks = sockets_before(), len(asyncio.all_tasks())
         for _ in range(3):
-            await here.demo.play(plan("tutorial", stalled=1), here.place)
+            await here.demo.play(plan("tutorial", stalled=1), here.target)
             await here.told.where(lambda told: told["publishing_seconds"] > 0.1)
-            await here.demo.play(plan("fanwise", stalled=1), here.place)
+            await here.demo.play(plan("fanwise", stalled=1), here.target)
             await here.told.where(lambda told: told["mode"] == "fanwise" and told["published"] > 5)
             await until(lambda: sockets() <= before + 6)
         await here.demo.stop()
@@ -84,9 +84,9 @@ async def test_changes_come_one_after_the_other() -> None:
     async with staged() as here:
         tasks = len(asyncio.all_tasks())
         modes = ["tutorial", "fanwise"] * 5
-        await asyncio.gather(*(here.demo.play(plan(mode), here.place) for mode in modes), here.demo.stop())
+        await asyncio.gather(*(here.demo.play(plan(mode), here.target) for mode in modes), here.demo.stop())
         assert here.demo.status() is None
-        await asyncio.gather(*(here.demo.play(plan(mode), here.place) for mode in modes))
+        await asyncio.gather(*(here.demo.play(plan(mode), here.target) for mode in modes))
         status = here.demo.status()
         assert status is not None
         assert status["mode"] == "fanwise"
@@ -98,7 +98,7 @@ async def test_changes_come_one_after_the_other() -> None:
 async def test_a_draining_server_has_no_show(mode: str) -> None:
     """It ends when draining begins, which is not longer for it, and none is begun."""
     async with staged() as here:
-        await here.demo.play(plan(mode, stalled=1), here.place)
+        await here.demo.play(plan(mode, stalled=1), here.target)
         await here.told.where(lambda told: told["published"] > 0)
         began = monotonic()
         await here.broadcaster.drain(seconds=100)
@@ -106,7 +106,7 @@ async def test_a_draining_server_has_no_show(mode: str) -> None:
         await here.told.where(ended) if here.demo.status() else None
         assert here.demo.status() is None
         with pytest.raises(DrainingError):
-            await here.demo.play(plan(mode), here.place)
+            await here.demo.play(plan(mode), here.target)
 
 
 @MODES
@@ -116,7 +116,7 @@ async def test_a_server_that_stops_is_not_held_up(mode: str, fast: bool, monkeyp
     monkeypatch.setattr(fanwise.transport.websocket_protocol, "CLOSE_SECONDS", 60)
     async with staged(fast=fast) as here:
         here.live.server.config.timeout_graceful_shutdown = 120
-        await here.demo.play(plan(mode, clients=10, stalled=2, slow=2, size=16_384, rate=200), here.place)
+        await here.demo.play(plan(mode, clients=10, stalled=2, slow=2, size=16_384, rate=200), here.target)
         await here.told.where(lambda told: told["clients"][-1]["missing"] > 20 or told["publishing_seconds"] > 0.2)
         began = monotonic()
     assert monotonic() - began < 30
@@ -126,13 +126,13 @@ async def test_a_server_that_stops_is_not_held_up(mode: str, fast: bool, monkeyp
 
 async def test_it_is_for_a_running_server_with_room() -> None:
     """Else it says what is wrong, and nothing runs."""
-    demo = Demo(Broadcaster(), tell=Told())
+    demo = DemoController(Broadcaster(), tell=Told())
     with pytest.raises(NotRunningError):
         await demo.play(plan(), local(1))
     async with staged(broadcaster=Broadcaster(max_clients=1)) as here, await here.live.connect():
         await until(lambda: len(here.broadcaster) == 1)
         with pytest.raises(FullError):
-            await here.demo.play(plan(), here.place)
+            await here.demo.play(plan(), here.target)
         assert here.demo.status() is None
 
 
@@ -140,9 +140,9 @@ async def test_the_loop_is_for_those_who_know_the_token() -> None:
     """Of the show that runs, if it has a loop."""
     async with staged() as here:
         assert here.demo.tutorial("") is None
-        await here.demo.play(plan(), here.place)
+        await here.demo.play(plan(), here.target)
         assert here.demo.tutorial("") is None
-        await here.demo.play(plan("tutorial"), here.place)
+        await here.demo.play(plan("tutorial"), here.target)
         loop = here.demo._show.tutorial if here.demo._show else None
         assert loop is not None
         assert here.demo.tutorial(loop.token) is loop
@@ -151,13 +151,13 @@ async def test_the_loop_is_for_those_who_know_the_token() -> None:
 
 
 async def test_the_same_server_under_another_name_goes_on() -> None:
-    """Who asks it as localhost changes the show that was started as 127.0.0.1; another prefix is another place."""
+    """Who asks it as localhost changes the show that was started as 127.0.0.1; another prefix is another target."""
     async with staged() as here:
-        await here.demo.play(plan(), here.place)
+        await here.demo.play(plan(), here.target)
         await here.told.where(lambda told: told["published"] > 20)
-        named = here.place._replace(host=f"localhost:{here.live.port}")
+        named = here.target._replace(host=f"localhost:{here.live.port}")
         assert (await here.demo.play(plan(), named))["published"] > 20
-        assert (await here.demo.play(plan(), here.place._replace(prefix="/elsewhere")))["published"] < 10
+        assert (await here.demo.play(plan(), here.target._replace(prefix="/elsewhere")))["published"] < 10
 
 
 async def test_who_is_told_may_fail(caplog: pytest.LogCaptureFixture) -> None:
@@ -173,12 +173,12 @@ async def test_who_is_told_may_fail(caplog: pytest.LogCaptureFixture) -> None:
         here.demo._tell = tell
         with caplog.at_level(logging.ERROR, "fanwise"):
             for show in (1, 2):
-                await here.demo.play(plan(), here.place)
+                await here.demo.play(plan(), here.target)
                 await until(lambda before=failed: failed > before + 2)  # type: ignore[misc]
                 assert here.demo.status() is not None
                 await here.demo.stop()
                 assert caplog.text.count("the demo's news failed: ValueError('no')") == show
         assert len(caplog.records) == 2
         here.demo._tell = here.told
-        await here.demo.play(plan(), here.place)
+        await here.demo.play(plan(), here.target)
         await here.told.where(running)

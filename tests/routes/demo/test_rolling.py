@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.routes.demo.rolling import Window
+from fanwise.routes.demo.rolling import RollingWindow
 
 
 def test_ages_are_those_of_the_last_second() -> None:
     """What is older is forgotten, a quarter of a second at a time."""
-    window = Window(began=0.0)
+    window = RollingWindow(began=0.0)
     window.add(0.1, 7.0)
     for _ in range(99):
         window.add(1.3, 0.001)
@@ -19,7 +19,7 @@ def test_ages_are_those_of_the_last_second() -> None:
 
 def test_the_rate_is_per_second() -> None:
     """Also in the first one, and when nothing comes any more."""
-    window = Window(began=10.0)
+    window = RollingWindow(began=10.0)
     assert window.per_second(10.0) == 0
     for step in range(100):
         window.add(10 + step / 50, 0.001)
@@ -31,7 +31,7 @@ def test_the_rate_is_per_second() -> None:
 
 def test_it_takes_bounded_memory() -> None:
     """However long it runs, and whatever comes."""
-    window = Window(began=0.0)
+    window = RollingWindow(began=0.0)
     for step in range(10_000):
         window.add(step / 10, step * 1e-4)
     assert len(window._steps) <= 5

@@ -9,7 +9,7 @@ import pytest
 from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.demo.plan import Plan
-from fanwise.routes.demo.run import CHANNEL, Show
+from fanwise.routes.demo.run import CHANNEL, Run
 
 from ...support.demo import Staged, of_kind, sockets, sockets_before, staged
 from ...support.live import until
@@ -23,13 +23,13 @@ def plan(mode: Any, **more: Any) -> Plan:
     return Plan.model_validate({"mode": mode, "clients": 5, "rate": 200, "size": 4096} | more)
 
 
-def begin(here: Staged, wanted: Plan, *, forget_seconds: float = 3600) -> Show:
-    show = Show(wanted, place=here.place, broadcaster=here.broadcaster, forget_seconds=forget_seconds)
+def begin(here: Staged, wanted: Plan, *, forget_seconds: float = 3600) -> Run:
+    show = Run(wanted, target=here.target, broadcaster=here.broadcaster, forget_seconds=forget_seconds)
     here.demo._show = show  # whose clients are let into the tutorial loop
     return show
 
 
-def everybody(show: Show) -> list[dict[str, Any]]:
+def everybody(show: Run) -> list[dict[str, Any]]:
     clients: list[dict[str, Any]] = show.status()["clients"]
     return clients
 

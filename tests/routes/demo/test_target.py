@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import HTTPConnection
 
-from fanwise.routes.demo.target import find_place, is_local, why_not
+from fanwise.routes.demo.target import find_target, is_local, why_not
 
 
 def request(*headers: tuple[str, str], **scope: Any) -> HTTPConnection:
@@ -40,9 +40,9 @@ def request(*headers: tuple[str, str], **scope: Any) -> HTTPConnection:
 )
 def test_what_stands_before_the_route_stands_before_the_others(scope: dict[str, Any], prefix: str) -> None:
     """As it was on the wire: the server puts its own root path in front."""
-    place = find_place(request(**scope), route="/demo")
-    assert place.prefix == prefix
-    assert place.url("/ws", "channel=x").geturl() == f"ws://127.0.0.1:8000{prefix.replace(' ', '%20')}/ws?channel=x"
+    target = find_target(request(**scope), route="/demo")
+    assert target.prefix == prefix
+    assert target.url("/ws", "channel=x").geturl() == f"ws://127.0.0.1:8000{prefix.replace(' ', '%20')}/ws?channel=x"
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_what_stands_before_the_route_stands_before_the_others(scope: dict[str, 
 )
 def test_the_address_is_where_the_request_came_in(server: tuple[str, int], family: int, address: Any) -> None:
     """This machine's own where that cannot be connected to."""
-    place = find_place(request(server=server), route="/demo")
-    assert (place.family, place.address) == (family, address)
+    target = find_target(request(server=server), route="/demo")
+    assert (target.family, target.address) == (family, address)
 
 
 def test_the_host_is_the_one_that_was_asked() -> None:
     """A server that looks at it takes the simulated clients in, too; IPv6 addresses have their brackets."""
-    assert find_place(request(("host", "example.com:1")), route="/demo").host == "example.com:1"
-    assert find_place(request(server=("::1", 80)), route="/demo").host == "[::1]:80"
+    assert find_target(request(("host", "example.com:1")), route="/demo").host == "example.com:1"
+    assert find_target(request(server=("::1", 80)), route="/demo").host == "[::1]:80"
 
 
 @pytest.mark.parametrize(

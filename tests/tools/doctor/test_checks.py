@@ -10,7 +10,7 @@ import pytest
 from fanwise.tools.doctor import checks
 from fanwise.tools.doctor.findings import Level
 from fanwise.tools.doctor.report import Report
-from fanwise.tools.doctor.system import Machine
+from fanwise.tools.doctor.system import System
 from fanwise.tools.remote import ForeignError, Remote
 
 from ...support.documents import document
@@ -30,8 +30,8 @@ def levels(report: Report) -> dict[str, Level]:
 def test_everything_that_a_real_server_shows(server_process: Callable[..., ServerProcess]) -> None:
     """Each check once, all of them ok, and what was measured."""
     remote, report = Remote(f"http://127.0.0.1:{server_process(*SERVE).port}"), Report()
-    assert checks.processes(report, remote)
-    found = checks.server(report, remote, publish=True)
+    assert checks.check_processes(report, remote)
+    found = checks.check_server(report, remote, publish=True)
     names = ["workers", "event loop", "garbage collector", "fast path", "event streams", "deflate", "backpressure"]
     assert levels(report) == dict.fromkeys(names, Level.OK)
     assert report.left_out == []
@@ -43,12 +43,12 @@ def test_everything_that_a_real_server_shows(server_process: Callable[..., Serve
 def test_without_publishing_backpressure_is_left_out(server_process: Callable[..., ServerProcess]) -> None:
     """And said so; so is it where messages are too small to tell, and then what builds on it."""
     remote, report = Remote(f"http://127.0.0.1:{server_process(*SERVE).port}"), Report()
-    assert checks.server(report, remote, publish=False) is None
+    assert checks.check_server(report, remote, publish=False) is None
     assert "backpressure" not in levels(report)
     assert "(--publish)" in report.left_out[0]
     small, report = Remote(f"http://127.0.0.1:{server_process(*SERVE, '--max-message-bytes', '100').port}"), Report()
-    found = checks.server(report, small, publish=True)
-    checks.keep_alive(report, found, ping_seconds=15, pong_seconds=8)
+    found = checks.check_server(report, small, publish=True)
+    checks.check_keep_alive(report, found, ping_seconds=15, pong_seconds=8)
     assert [sentence.partition(":")[0] for sentence in report.left_out] == ["backpressure", "keep-alive"]
 
 
@@ -57,7 +57,7 @@ def test_several_processes() -> None:
     pids = count(1)
     with answering(200, lambda: json.dumps(document(server={"pid": next(pids) % 3})).encode()) as (url, _):
         report = Report()
-        assert not checks.processes(report, Remote(url))
+        assert not checks.check_processes(report, Remote(url))
     assert levels(report) == {"workers": Level.FAIL}
 
 
@@ -67,7 +67,7 @@ def test_a_document_that_looks_different(server: object) -> None:
     with answering(200, json.dumps(document(server=server)).encode()) as (url, _):
         for look in (
             checks.describe,
-            lambda remote: checks.server(Report(), remote, publish=True),
+            lambda remote: checks.check_server(Report(), remote, publish=True),
         ):
             with pytest.raises(ForeignError, match=r"its answers look different|status|does not answer"):
                 look(Remote(url))
@@ -91,8 +91,8 @@ def test_values_that_are_too_large(changes: dict[str, object]) -> None:
 
     def look(remote: Remote) -> None:
         checks.describe(remote)
-        checks.processes(Report(), remote)
-        checks.server(Report(), remote, publish=False)
+        checks.check_processes(Report(), remote)
+        checks.check_server(Report(), remote, publish=False)
 
     with answering(200, json.dumps(document(**changes)).encode()) as (url, _):
         remote = Remote(url)
@@ -114,7 +114,7 @@ def test_the_limits_of_a_machine(tmp_path: Path) -> None:
     assert checks.machine_limits(report, machine, max_clients=10, backlog=2048) == 10
     assert levels(report) == {"file descriptors": Level.OK, "backlog": Level.WARN}
     report = Report()
-    assert checks.machine_limits(report, Machine(tmp_path / "none"), max_clients=1 << 40, backlog=2048) < 1 << 40
+    assert checks.machine_limits(report, System(tmp_path / "none"), max_clients=1 << 40, backlog=2048) < 1 << 40
     assert report.left_out == ["backlog: this system does not tell net.core.somaxconn"]
 
 
@@ -158,7 +158,7 @@ def test_what_the_kernel_holds_is_what_was_measured(tmp_path: Path) -> None:
 def test_a_machine_that_does_not_tell_its_memory(tmp_path: Path) -> None:
     """Is not judged."""
     report = Report()
-    machine = Machine(tmp_path)
+    machine = System(tmp_path)
     checks.machine_memory(
         report, machine, clients=1, process_bytes=1, memory_bytes=1, unsent_bytes=1, measured=None, **BOUNDS
     )

@@ -10,15 +10,15 @@ from typing import Any
 from ...tools.load.wire import Frame, Handshake
 from .connection import Connection
 from .plan import Kind
-from .rolling import Window
+from .rolling import RollingWindow
 from .stream import Stream
-from .target import Place
+from .target import Target
 
 _OPEN_SECONDS = 5.0  # a handshake that takes longer has failed
 
 
 class SimulatedClient:
-    """One client of the crowd.
+    """One simulated client.
 
     Args:
         kind: How it reads.
@@ -39,7 +39,7 @@ class SimulatedClient:
         kind: Kind,
         *,
         stream: Stream,
-        window: Window | None,
+        window: RollingWindow | None,
         now: float,
         on_lost: Callable[[SimulatedClient], None],
     ) -> None:
@@ -60,7 +60,7 @@ class SimulatedClient:
         """How many of the messages since it was first connected it has not received."""
         return 0 if self._first is None else max(self._stream.published - self._first + 1 - self.received, 0)
 
-    async def open(self, place: Place, handshake: Handshake) -> None:
+    async def open(self, target: Target, handshake: Handshake) -> None:
         """Connects. It is not connected afterwards if the server did not want it, or the connection is gone already."""
         connection = self._connection = Connection(
             self.kind, handshake, on_open=self._opened, on_message=self._heard, on_lost=self._lost
@@ -68,7 +68,7 @@ class SimulatedClient:
         try:
             with suppress(OSError):  # also a time that is up
                 async with asyncio.timeout(_OPEN_SECONDS):
-                    await connection.open(place)
+                    await connection.open(target)
         finally:
             if not self.connected:
                 connection.abort()

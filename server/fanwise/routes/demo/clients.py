@@ -11,19 +11,19 @@ from typing import Any
 from ...tools.load.wire import Handshake
 from .client import SimulatedClient
 from .plan import Kind
-from .rolling import Window
+from .rolling import RollingWindow
 from .stream import Stream
-from .target import Place
+from .target import Target
 
 _RESTART = 1012  # the code of a server that stops
 _BACK_SECONDS = (1.0, 2.0)  # after so long, by chance, a client comes back
 
 
-class Crowd:
+class Clients:
     """Owns the invariant that each client is connected, or on its way, or waiting for its turn, until `leave`.
 
     Args:
-        place: Where the server is.
+        target: Where the server is.
         handshake: How they open their connections.
         stream: What they are sent.
         on_restart: Called when the server says that it stops.
@@ -32,13 +32,13 @@ class Crowd:
         drops: How often the server has ended a connection.
     """
 
-    def __init__(self, place: Place, handshake: Handshake, *, stream: Stream, on_restart: Callable[[], None]) -> None:
+    def __init__(self, target: Target, handshake: Handshake, *, stream: Stream, on_restart: Callable[[], None]) -> None:
         self.drops = 0
-        self._place = place
+        self._target = target
         self._handshake = handshake
         self._stream = stream
         self._on_restart = on_restart
-        self._window = Window(stream.began)  # of the healthy ones
+        self._window = RollingWindow(stream.began)  # of the healthy ones
         self._clients: dict[Kind, list[SimulatedClient]] = {kind: [] for kind in Kind}
         self._arrivals: asyncio.Queue[SimulatedClient] = asyncio.Queue()  # whose turn comes; some have left since
         self._returning: dict[SimulatedClient, asyncio.TimerHandle] = {}  # {client without connection: its timer}
@@ -58,11 +58,11 @@ class Crowd:
                 self._arrivals.put_nowait(clients[-1])
 
     async def open(self) -> None:
-        """Opens connections, one at a time: so a large crowd does not hold the loop. Never returns."""
+        """Opens connections, one at a time: so that many do not hold the loop. Never returns."""
         while True:
             client = await self._arrivals.get()
             if client in self._clients[client.kind]:
-                await client.open(self._place, self._handshake)
+                await client.open(self._target, self._handshake)
                 if not client.connected:
                     self._come_back(client)
 

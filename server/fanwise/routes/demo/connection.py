@@ -22,7 +22,7 @@ from ...tools.load.wire import (
     next_frame,
 )
 from .plan import Kind
-from .target import Place
+from .target import Target
 
 NORMAL = 1000
 ABORTED = 1006  # the code of an end without a close frame (RFC 6455 section 7.1.5)
@@ -71,19 +71,19 @@ class Connection:
         self._rest = b""  # what has come of an unfinished frame
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}  # {what is called later: its timer}
 
-    async def open(self, place: Place) -> None:
+    async def open(self, target: Target) -> None:
         """Connects, and returns when the handshake has succeeded, or was refused. Who gives up calls `abort`.
 
         Raises:
             OSError: Nobody listens there.
         """
-        sock = socket.socket(place.family, socket.SOCK_STREAM)
+        sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._few:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _FEW_BYTES)
-            await self._loop.sock_connect(sock, place.address)
+            await self._loop.sock_connect(sock, target.address)
             sock.sendall(self._handshake.request)
         except BaseException:  # cancelled or not: the descriptor must not stay; raised again
             sock.close()

@@ -11,14 +11,14 @@ from typing import Any, Self
 from ...broadcaster.broadcaster import Broadcaster
 from ...logs.events import Event, log
 from .plan import Plan
-from .run import Show
-from .target import Place
+from .run import Run
+from .target import Target
 from .tutorial import TutorialLoop
 
 TELL_SECONDS = 0.25  # how often it is told how the show goes, and looked at whether the server is about to stop
 
 
-class Demo:
+class DemoController:
     """Owns the invariant that at most one show runs, and none after the context.
 
     Args:
@@ -48,8 +48,8 @@ class Demo:
         self._broadcaster = broadcaster
         self._tell = tell
         self._forget_seconds = forget_seconds
-        self._show: Show | None = None
-        self._untold: Show | None = None  # the show that could not be told of: the log says so once
+        self._show: Run | None = None
+        self._untold: Run | None = None  # the show that could not be told of: the log says so once
         self._watcher: asyncio.Task[None] | None = None  # of the show, or of the last one
         self._changing = asyncio.Lock()
 
@@ -68,7 +68,7 @@ class Demo:
         loop = self._show.tutorial if self._show is not None else None
         return loop if loop is not None and secrets.compare_digest(loop.token.encode(), token.encode()) else None
 
-    async def play(self, plan: Plan, place: Place) -> dict[str, Any]:
+    async def play(self, plan: Plan, target: Target) -> dict[str, Any]:
         """Starts a show, or changes the running one; returns its document.
 
         In the same mode it goes on with the clients that it has. Another mode is another show.
@@ -82,11 +82,11 @@ class Demo:
             before = self._show
             if before is None or before.over.is_set():
                 self._broadcaster.check_room()
-            elif (before.plan.mode, before.place.server) == (plan.mode, place.server):
+            elif (before.plan.mode, before.target.server) == (plan.mode, target.server):
                 before.change(plan)
                 return before.status()
-            show = self._show = Show(
-                plan, place=place, broadcaster=self._broadcaster, forget_seconds=self._forget_seconds
+            show = self._show = Run(
+                plan, target=target, broadcaster=self._broadcaster, forget_seconds=self._forget_seconds
             )
             watched, self._watcher = self._watcher, asyncio.create_task(self._watch(show), name="fanwise demo watcher")
             self._watcher.add_done_callback(_watched)
@@ -102,7 +102,7 @@ class Demo:
                 self._show.abandon()
                 await asyncio.wait({self._watcher})
 
-    async def _watch(self, show: Show) -> None:
+    async def _watch(self, show: Run) -> None:
         try:
             while not show.over.is_set() and not self._broadcaster.draining:
                 self._say(show)
@@ -115,7 +115,7 @@ class Demo:
         if last:
             self._say(show)
 
-    def _say(self, show: Show) -> None:
+    def _say(self, show: Run) -> None:
         document = show.status()
         try:
             self._tell(document)

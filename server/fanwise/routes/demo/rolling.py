@@ -10,7 +10,7 @@ _STEPS_PER_SECOND = 4
 _STEPS = _STEPS_PER_SECOND + 1  # the one that runs, and a second of them before it
 
 
-class Window:
+class RollingWindow:
     """How many messages came lately, and how old they were. `began` is when it began (monotonic seconds)."""
 
     def __init__(self, began: float) -> None:

@@ -13,9 +13,9 @@ from starlette.websockets import WebSocket
 from ...broadcaster.broadcaster import Broadcaster
 from ..auth.access import Access
 from ..problems import ApiError, errors, json_response, key_guards, make_router, origin_guard, refuse
-from .controller import Demo
+from .controller import DemoController
 from .plan import Kind, Mode, Plan
-from .target import find_place, is_local, why_not
+from .target import find_target, is_local, why_not
 
 ROUTE = "/demo"
 NO_DEMO = "this server has no demo"
@@ -73,7 +73,7 @@ class DemoInfo(BaseModel):
     status: Annotated[DemoStatus | None, Field(description="null while nothing runs")]
 
 
-def demo_routes(demo: Demo, broadcaster: Broadcaster, access: Access) -> APIRouter:
+def demo_routes(demo: DemoController, broadcaster: Broadcaster, access: Access) -> APIRouter:
     """`GET`, `PUT` and `DELETE /demo`, and `WS /demo/tutorial` for the simulated clients."""
     router = make_router(broadcaster.tally.reject)
     _add_looking(router, demo, access)
@@ -91,7 +91,7 @@ def demo_routes(demo: Demo, broadcaster: Broadcaster, access: Access) -> APIRout
     return router
 
 
-def _add_looking(router: APIRouter, demo: Demo, access: Access) -> None:
+def _add_looking(router: APIRouter, demo: DemoController, access: Access) -> None:
     async def look(request: Request) -> Response:
         """Whether the demo can be started from here, and how it goes while it runs."""
         why = _refusal(demo, request)
@@ -103,7 +103,7 @@ def _add_looking(router: APIRouter, demo: Demo, access: Access) -> None:
     )
 
 
-def _add_playing(router: APIRouter, demo: Demo, access: Access) -> None:
+def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> None:
     async def play(plan: Plan, request: Request) -> Response:
         """Starts the demo, or changes the one that runs: it goes on, unless the mode is another one.
 
@@ -112,7 +112,7 @@ def _add_playing(router: APIRouter, demo: Demo, access: Access) -> None:
         if why := _refusal(demo, request):
             raise ApiError(403, "no_demo", why)
         _check_bounds(demo, plan)
-        return _json(await demo.play(plan, find_place(request, route=ROUTE)))
+        return _json(await demo.play(plan, find_target(request, route=ROUTE)))
 
     async def stop() -> None:
         """Stops the demo. That nothing runs is no error."""
@@ -131,14 +131,14 @@ def _add_playing(router: APIRouter, demo: Demo, access: Access) -> None:
     )
 
 
-def _refusal(demo: Demo, request: Request) -> str | None:
+def _refusal(demo: DemoController, request: Request) -> str | None:
     """Why the demo cannot be started by this request; None if it can."""
     if not demo.available:
         return NO_DEMO
     return why_not(request) if demo.everybody or is_local(request) else NOT_FOR_OTHERS
 
 
-def _check_bounds(demo: Demo, plan: Plan) -> None:
+def _check_bounds(demo: DemoController, plan: Plan) -> None:
     for name, value, most in (
         ("clients", plan.clients, demo.max_clients),
         ("size", plan.size_bytes, demo.max_message_bytes),

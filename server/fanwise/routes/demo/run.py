@@ -1,4 +1,4 @@
-"""What runs: a publisher and a crowd, and how they fare."""
+"""What runs: a publisher and its clients, and how they fare."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from ...broadcaster.broadcaster import Broadcaster
 from ...logs.events import Event, log
 from ...tools.load.wire import Handshake
-from .clients import Crowd
+from .clients import Clients
 from .plan import Plan
 from .publisher import Publisher
 from .stream import Stream
-from .target import Place
+from .target import Target
 from .tutorial import TutorialLoop
 
 CHANNEL = "fanwise.demo"
 
 
-class Show:
+class Run:
     """A running demo in one mode. Made on the event loop; it runs from then on, until it is over.
 
     Args:
         plan: What to play.
-        place: Where the clients connect.
+        target: Where the clients connect.
         broadcaster: Whose channel is published to.
         forget_seconds: How long after the last change it ends.
 
@@ -35,24 +35,24 @@ class Show:
         tutorial: The loop that its clients are on; None when they are Fanwise's.
     """
 
-    def __init__(self, plan: Plan, *, place: Place, broadcaster: Broadcaster, forget_seconds: float) -> None:
+    def __init__(self, plan: Plan, *, target: Target, broadcaster: Broadcaster, forget_seconds: float) -> None:
         self.plan = plan
-        self.place = place
+        self.target = target
         self.over = asyncio.Event()
         self.tutorial = TutorialLoop() if plan.mode == "tutorial" else None
         publish: Callable[[str], Awaitable[object]]
         if self.tutorial is None:
-            publish, url = partial(broadcaster.publish, CHANNEL), place.url("/ws", f"channel={CHANNEL}")
+            publish, url = partial(broadcaster.publish, CHANNEL), target.url("/ws", f"channel={CHANNEL}")
         else:
-            publish, url = self.tutorial.publish, place.url("/demo/tutorial", f"token={self.tutorial.token}")
+            publish, url = self.tutorial.publish, target.url("/demo/tutorial", f"token={self.tutorial.token}")
         self._forget_seconds = forget_seconds
         self._stream = Stream(monotonic())
         self._publisher = Publisher(
             self._stream, publish, rate_per_second=plan.rate_per_second, size_bytes=plan.size_bytes
         )
-        self._crowd = Crowd(place, Handshake(url, subprotocol=None), stream=self._stream, on_restart=self.abandon)
-        self._crowd.resize(plan.counts())
-        self._tasks = {self._start(self._publisher.run(), "publisher"), self._start(self._crowd.open(), "crowd")}
+        self._clients = Clients(target, Handshake(url, subprotocol=None), stream=self._stream, on_restart=self.abandon)
+        self._clients.resize(plan.counts())
+        self._tasks = {self._start(self._publisher.run(), "publisher"), self._start(self._clients.open(), "clients")}
         self._timer = self._end_later()
 
     def change(self, plan: Plan) -> None:
@@ -60,7 +60,7 @@ class Show:
         self.plan = plan
         self._publisher.rate_per_second = plan.rate_per_second
         self._publisher.size_bytes = plan.size_bytes
-        self._crowd.resize(plan.counts())
+        self._clients.resize(plan.counts())
         self._timer.cancel()
         self._timer = self._end_later()
 
@@ -74,7 +74,7 @@ class Show:
             "size": self.plan.size_bytes,
             "published": self._stream.published,
             "publishing_seconds": round(self._publisher.publishing_seconds(), 3),
-            **self._crowd.status(),
+            **self._clients.status(),
         }
 
     def abandon(self) -> None:
@@ -83,7 +83,7 @@ class Show:
         self._timer.cancel()
         for task in self._tasks:
             task.cancel()
-        self._crowd.leave()
+        self._clients.leave()
 
     async def close(self) -> None:
         """Ends it, and returns when its tasks are done."""

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 _PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
-class Place(NamedTuple):
+class Target(NamedTuple):
     """The server's address and what stands before its paths.
 
     Attributes:
@@ -53,8 +53,8 @@ def why_not(connection: HTTPConnection) -> str | None:
     return None
 
 
-def find_place(connection: HTTPConnection, *, route: str) -> Place:
-    """The place of a server that answers at `route` (as in "/demo") under some prefix; `why_not` was asked before."""
+def find_target(connection: HTTPConnection, *, route: str) -> Target:
+    """Returns the target of a server that answers at `route` ("/demo") below some prefix; `why_not` comes first."""
     host, port = connection.scope["server"]
     try:
         address = ipaddress.ip_address(host)
@@ -64,7 +64,7 @@ def find_place(connection: HTTPConnection, *, route: str) -> Place:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004 - IPv4
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
     own = f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
-    return Place(family, (str(address), port), connection.headers.get("host", own), _prefix(connection, route))
+    return Target(family, (str(address), port), connection.headers.get("host", own), _prefix(connection, route))
 
 
 def _prefix(connection: HTTPConnection, route: str) -> str:

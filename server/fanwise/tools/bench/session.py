@@ -15,13 +15,13 @@ from .options import Options
 from .output.console import capacity_lines, factor_lines, lines, load
 from .output.html import page
 from .output.json import of_capacity, of_everything, of_run
-from .output.progress import make_display
+from .output.progress import make_progress
 from .run.capacity import Capacity, find_capacity
-from .run.comparison import Factors, compare
+from .run.comparison import Comparison, compare
 from .run.conductor import Conductor
-from .run.hosts import FANWISE, RIVALS, hosting
+from .run.hosts import BASELINES, FANWISE, hosting
 from .run.meter import cpus
-from .run.results import Score
+from .run.results import Results
 
 _PROBE_DELIVERIES = 20_000  # a second: where the search for the capacity begins
 
@@ -33,8 +33,8 @@ class Session:
         self._options = options
         self._progress = progress
         self._results = results
-        self._runs: list[tuple[str, Score]] = []
-        self._factors: Factors | None = None
+        self._runs: list[tuple[str, Results]] = []
+        self._factors: Comparison | None = None
         self._capacity: Capacity | None = None
         self._server_cpus, self._worker_cpus = _divided(cpus()) if options.pin else ((), ())
 
@@ -66,18 +66,18 @@ class Session:
         with hosting(arguments, cpus=self._server_cpus) as host:
             yield replace(plan, url=host.url, server_pid=host.pid)
 
-    def _measure(self, name: str, plan: Plan) -> Score:
+    def _measure(self, name: str, plan: Plan) -> Results:
         score = self._once(f"{name}: {load(plan)}", plan)
         self._runs.append((name, score))
         self._say(lines(name, score))
         return score
 
-    def _once(self, title: str, plan: Plan) -> Score:
-        with make_display(self._progress, title) as display:
+    def _once(self, title: str, plan: Plan) -> Results:
+        with make_progress(self._progress, title) as display:
             return Conductor(replace(plan, token=new_token()), display.progress).run()
 
     def _against(self, rival: str) -> None:
-        with self._target(RIVALS[rival]) as plan:
+        with self._target(BASELINES[rival]) as plan:
             theirs = self._measure(rival, plan)
         self._factors = compare(self._runs[0][1], theirs, rival=rival)
         self._say(factor_lines(rival, self._factors))
@@ -88,7 +88,7 @@ class Session:
             raise AssertionError("without a bound there is nothing to find")
         first_rate = plan.rate or max(_PROBE_DELIVERIES / plan.clients, 1.0)
 
-        def at(rate: float) -> Score:
+        def at(rate: float) -> Results:
             return self._once(f"{name} at {rate:.1f} messages/s", replace(plan, rate=rate))
 
         self._capacity = find_capacity(bound, first_rate, at)

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 
 from ..humanize import printable, span
 from ..remote import ForeignError, KeyRefusedError, Remote
-from . import backpressure, handshake, keepalive, limits, memory
-from . import exposure as posture
+from . import backpressure, exposure, handshake, keepalive, limits, memory
 from .backpressure import Measured
 from .findings import Finding
 from .probe import Probe
 from .report import Report
-from .system import Machine
+from .system import System
 
 # What a socket holds that has stopped, beside what was not sent: the last write, with the kernel's own books.
 _LAST_WRITE_BYTES = 65_536
@@ -26,9 +25,9 @@ _TOO_SMALL = "backpressure: it takes messages of 1,024 bytes, max_message_bytes 
 _NOT_PUBLISHED = "backpressure: it takes publishing up to 64 MB to a server that is not on this machine (--publish)"
 
 
-def machine_limits(report: Report, machine: Machine, *, max_clients: int, backlog: int) -> int:
+def machine_limits(report: Report, system: System, *, max_clients: int, backlog: int) -> int:
     """Descriptors and backlog; returns how many clients there can be."""
-    ceiling, somaxconn = machine.open_files_ceiling(), machine.longest_backlog()
+    ceiling, somaxconn = system.open_files_ceiling(), system.longest_backlog()
     soft, hard = limits.open_files(ceiling)
     report.findings.append(limits.descriptors(soft=soft, hard=hard, ceiling=ceiling, max_clients=max_clients))
     if somaxconn is None:
@@ -47,7 +46,7 @@ def describe(remote: Remote) -> str:
         return f"{remote.url}: {server}, up {span(document['uptime_seconds'])}, {clients:,} clients"
 
 
-def exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
+def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
     """Whether a running server asks for a key, as far as that can be judged from here."""
     try:
         Remote(remote.url, context=remote.context).stats()
@@ -58,19 +57,19 @@ def exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
     if loopback and not key:
         report.left_out.append(_UNKNOWN_EXPOSURE)
     else:
-        found = posture.exposure(address=remote.authority, key=key, loopback=False, problems=())
+        found = exposure.exposure(address=remote.authority, key=key, loopback=False, problems=())
         report.findings.append(found)
 
 
-def processes(report: Report, remote: Remote) -> bool:
+def check_processes(report: Report, remote: Remote) -> bool:
     """Whether a running server is one process. Raises a RemoteError if it cannot be looked at."""
     with _reading(remote):
-        found = posture.processes(handshake.look_at_processes(remote))
+        found = exposure.processes(handshake.look_at_processes(remote))
     report.findings.append(found)
     return not found.fix
 
 
-def server(report: Report, remote: Remote, *, publish: bool) -> Measured | None:
+def check_server(report: Report, remote: Remote, *, publish: bool) -> Measured | None:
     """Everything that a running server shows to those who ask; what is known of its backpressure.
 
     Raises:
@@ -99,7 +98,7 @@ def server(report: Report, remote: Remote, *, publish: bool) -> Measured | None:
         return measured
 
 
-def keep_alive(report: Report, measured: Measured | None, *, ping_seconds: float, pong_seconds: float) -> None:
+def check_keep_alive(report: Report, measured: Measured | None, *, ping_seconds: float, pong_seconds: float) -> None:
     """How slow a reader may be, where it is known what hides in front of a ping."""
     if measured is None:
         report.left_out.append("keep-alive: what hides in front of a ping could not be measured")
@@ -112,7 +111,7 @@ def keep_alive(report: Report, measured: Measured | None, *, ping_seconds: float
 
 def machine_memory(
     report: Report,
-    machine: Machine,
+    system: System,
     *,
     clients: int,
     process_bytes: int,
@@ -122,7 +121,7 @@ def machine_memory(
     **bounds: int,
 ) -> None:
     """The most that the settings may take; `bounds` are those of queues and logs, as `memory.one_channel` has them."""
-    limit = machine.memory_limit()
+    limit = system.memory_limit()
     if limit is None:
         report.left_out.append("memory: this system does not tell how much there is")
         return
@@ -133,7 +132,7 @@ def machine_memory(
     report.findings += [
         memory.process(demand, limit),
         memory.one_channel(limit, memory_bytes=memory_bytes, **bounds),
-        memory.kernel(demand, limit, client_bytes=client_bytes, tcp_bytes=machine.tcp_bytes()),
+        memory.kernel(demand, limit, client_bytes=client_bytes, tcp_bytes=system.tcp_bytes()),
     ]
 
 

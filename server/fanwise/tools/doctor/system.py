@@ -9,12 +9,9 @@ from typing import Final, NamedTuple
 
 _ROOT: Final = Path("/")
 _KIB: Final = 1024
-# Where the groups of version 2 are mounted, alone or beside those of version 1, and the files that hold a limit there:
-# beyond `max` the process is killed, beyond `high` it hardly runs any more (cgroups(7), Documentation/cgroup-v2).
-_UNIFIED: Final[tuple[str, ...]] = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
-_UNIFIED_FILES: Final[tuple[str, ...]] = ("memory.max", "memory.high")
-_LEGACY: Final = "sys/fs/cgroup/memory"
-_LEGACY_FILE: Final = "memory.limit_in_bytes"
+_GROUPS: Final = "sys/fs/cgroup"
+# Beyond `max` the process is killed, beyond `high` it hardly runs any more (cgroups(7), Documentation/cgroup-v2).
+_GROUP_FILES: Final[tuple[str, ...]] = ("memory.max", "memory.high")
 
 
 class MemoryLimit(NamedTuple):
@@ -24,7 +21,7 @@ class MemoryLimit(NamedTuple):
     source: str  # "of this machine", or "of its control group (memory.max)"
 
 
-class Machine:
+class System:
     """Reads below `root`, which is another directory in tests."""
 
     def __init__(self, root: Path = _ROOT) -> None:
@@ -67,28 +64,19 @@ class Machine:
         return None
 
     def _group_limits(self) -> Iterator[MemoryLimit]:
-        """A group is also bound by those above it, up to the root that this process sees."""
+        """Yields the limits of this process's group and of the groups above it (version 2 of control groups)."""
         try:
             groups = self._read("proc/self/cgroup").splitlines()
         except OSError:
             return
-        for line in groups:
-            number, _, rest = line.partition(":")
-            controllers, _, path = rest.partition(":")
-            if number == "0" and not controllers:
-                bases, files = _UNIFIED, _UNIFIED_FILES  # no more than one of them has such files
-            elif "memory" in controllers.split(","):
-                bases, files = (_LEGACY,), (_LEGACY_FILE,)
-            else:
-                continue
-            # In a container the path may be that of the host, of which only the last directory, or nothing, is here.
-            parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-            for base in bases:
-                for depth in range(len(parts), -1, -1):
-                    for file in files:
-                        limit_bytes = self._integer("/".join([base, *parts[:depth], file]))
-                        if limit_bytes is not None:
-                            yield MemoryLimit(limit_bytes, f"the control group ({file})")
+        path = next((line.removeprefix("0::") for line in groups if line.startswith("0::")), "")
+        # In a container the path may be that of the host, of which only the last directory, or nothing, is here.
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        for depth in range(len(parts), -1, -1):
+            for file in _GROUP_FILES:
+                limit_bytes = self._integer("/".join([_GROUPS, *parts[:depth], file]))
+                if limit_bytes is not None:
+                    yield MemoryLimit(limit_bytes, f"the control group ({file})")
 
     def _integer(self, path: str) -> int | None:
         try:

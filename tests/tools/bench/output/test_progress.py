@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from fanwise.tools.bench.load.plan import Kind
-from fanwise.tools.bench.output.progress import Lines, LiveTable, make_display, rows, share_done
+from fanwise.tools.bench.output.progress import Lines, LiveTable, make_progress, rows, share_done
 
 from ....support.bench import START_NS, dropped, score
 
@@ -13,7 +13,7 @@ from ....support.bench import START_NS, dropped, score
 def test_elsewhere_it_is_lines() -> None:
     """A file or a pipe gets plain text, at most one line a second."""
     stream = io.StringIO()
-    with make_display(stream, "Fanwise: 10 clients") as display:
+    with make_progress(stream, "Fanwise: 10 clients") as display:
         assert isinstance(display, Lines)
         for _ in range(10):
             display.progress("drained", score())

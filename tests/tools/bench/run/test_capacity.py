@@ -7,12 +7,12 @@ import pytest
 from fanwise.tools.bench.errors import OptionError
 from fanwise.tools.bench.load.plan import Kind, Plan
 from fanwise.tools.bench.run.capacity import Bound, find_capacity
-from fanwise.tools.bench.run.results import Score
+from fanwise.tools.bench.run.results import Results
 
 from ....support.bench import MILLISECOND, dropped, score
 
 
-def at(rate: float, *, knee: float, **changes: Any) -> Score:
+def at(rate: float, *, knee: float, **changes: Any) -> Results:
     plan = Plan(url="ws://h/", clients=10, rate=rate, duration_seconds=1)
     latency_ns = (20 if rate <= knee else 200) * MILLISECOND
     published = {0: plan.warmup_messages + int(rate)}

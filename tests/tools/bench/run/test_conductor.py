@@ -8,7 +8,7 @@ from fanwise.tools.bench.errors import BenchFailedError
 from fanwise.tools.bench.load.plan import Kind, Plan
 from fanwise.tools.bench.run.conductor import Conductor
 from fanwise.tools.bench.run.hosts import FANWISE, hosting
-from fanwise.tools.bench.run.results import Score
+from fanwise.tools.bench.run.results import Results
 
 from ....support import bad_server as bad
 from ....support.bad_server import bad_server
@@ -63,7 +63,7 @@ def test_a_fine_server_has_no_flaw() -> None:
 @pytest.mark.parametrize("dialect", ["plain", "fanwise.v1"])
 def test_fanwise(dialect: str) -> None:
     """Several channels, saturated, with stalled, slow and flapping clients: who reads gets everything."""
-    seen: list[tuple[str, Score]] = []
+    seen: list[tuple[str, Results]] = []
     with hosting(FANWISE) as host:
         chosen = plan(
             host.url,

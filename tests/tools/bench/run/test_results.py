@@ -4,7 +4,7 @@ import pytest
 
 from fanwise.tools.bench.load.plan import Kind, Plan
 from fanwise.tools.bench.run import results as module
-from fanwise.tools.bench.run.results import Score
+from fanwise.tools.bench.run.results import Results
 
 from ....support.bench import MILLISECOND, START_NS, delivered, dropped, score, snapshot
 
@@ -12,7 +12,7 @@ from ....support.bench import MILLISECOND, START_NS, delivered, dropped, score, 
 def test_the_figures_of_two_workers_are_summed() -> None:
     """Counters from their newest snapshots, latencies from all of them."""
     plan = Plan(url="ws://h/", workers=2)
-    total = Score(plan, start_ns=START_NS, stopped_ns=START_NS + 2_000_000_000)
+    total = Results(plan, start_ns=START_NS, stopped_ns=START_NS + 2_000_000_000)
     total.add(snapshot(0, tallies=delivered(100, 2 * MILLISECOND)))
     total.add(snapshot(1, tallies=delivered(50, 9 * MILLISECOND), published={0: 5 + 3}, cpu_seconds=1.0))
     later = delivered(130, 2 * MILLISECOND, elapsed_ns=2_000_000_000)
@@ -40,7 +40,7 @@ def test_flaws_are_those_of_clients_that_read() -> None:
 def test_the_timeline_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours become one, and nothing is lost of their sums."""
     monkeypatch.setattr(module, "MAX_MOMENTS", 10)
-    long = Score(Plan(url="ws://h/"), start_ns=START_NS)
+    long = Results(Plan(url="ws://h/"), start_ns=START_NS)
     for second in range(100):
         long.add(snapshot(tallies=delivered(second, MILLISECOND), at_ns=START_NS + second * 1_000_000_000))
         long.mark()
@@ -63,4 +63,4 @@ def test_nothing_at_all() -> None:
     nothing = score(tallies=delivered(0, 0), server_cpu_seconds=None)
     assert nothing.cpu_per_delivery_ns is None
     assert nothing.server_share is None
-    assert Score(Plan(url="ws://h/")).deliveries_per_second == 0
+    assert Results(Plan(url="ws://h/")).deliveries_per_second == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from fanwise.tools.bench.load.plan import Kind, Plan
 from fanwise.tools.bench.load.snapshots import Phase, Snapshot
-from fanwise.tools.bench.run.shared_counters import Board
+from fanwise.tools.bench.run.shared_counters import SharedCounters
 from fanwise.tools.bench.run.worker import Worker, run_worker
 
 from ....support.bad_server import bad_server
@@ -24,8 +24,8 @@ def test_the_phases_of_a_worker() -> None:
     with bad_server() as url:
         chosen = plan(url)
         ours, theirs = multiprocessing.Pipe()
-        board = Board((c_uint64 * Board.cells_needed(chosen))(), workers=1, channels=1)
-        worker = Worker(chosen, 0, board, theirs)
+        counters = SharedCounters((c_uint64 * SharedCounters.cells_needed(chosen))(), workers=1, channels=1)
+        worker = Worker(chosen, 0, counters, theirs)
         thread = threading.Thread(target=worker.run)
         thread.start()
         said: list[Any] = []

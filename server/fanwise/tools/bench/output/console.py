@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from ..load.plan import Kind, Plan
 from ..run.capacity import Capacity
-from ..run.comparison import Factors
-from ..run.results import QUANTILES, Score
+from ..run.comparison import Comparison
+from ..run.results import QUANTILES, Results
 
 _SHOWN_CAUSES = 8
 _THOUSAND, _MILLION = 1e3, 1e6
@@ -43,7 +43,7 @@ def _odd(plan: Plan) -> Iterable[tuple[str, int]]:
     return ("slow", plan.slow), ("stalled", plan.stalled), ("flapping", plan.flapping)
 
 
-def verdict(score: Score) -> str:
+def verdict(score: Results) -> str:
     """One sentence: nothing about the server where the generator was the bottleneck, except for what it did wrong."""
     told = ", ".join(f"{times:,} {name}" for name, times in score.flaws.items())
     if score.bottleneck:
@@ -55,7 +55,7 @@ def verdict(score: Score) -> str:
     return "every message reached every healthy client once, whole and in order"
 
 
-def lines(name: str, score: Score) -> list[str]:
+def lines(name: str, score: Results) -> list[str]:
     """A run, in a dozen lines."""
     latency = "  ".join(f"{quantile} {milliseconds(score.quantile_ms(quantile))}" for quantile in QUANTILES)
     flaws = "  ".join(
@@ -78,7 +78,7 @@ def lines(name: str, score: Score) -> list[str]:
     ]
 
 
-def _drops(score: Score) -> list[str]:
+def _drops(score: Results) -> list[str]:
     causes = score.drop_counts.most_common()
     if not causes:
         return ["  dropped     nobody"]
@@ -87,7 +87,7 @@ def _drops(score: Score) -> list[str]:
     return [f"  dropped     {'; '.join(shown + more)}"]
 
 
-def _others(score: Score) -> list[str]:
+def _others(score: Results) -> list[str]:
     left = [(score.open_clients[kind], kind) for kind in (Kind.SLOW, Kind.STALLED)]
     found = [f"{count} {kind} still connected" for count, kind in left if count]
     told, lost = score.count("gaps_told", *Kind), score.count("lost", Kind.SLOW, Kind.STALLED)
@@ -99,7 +99,7 @@ def _others(score: Score) -> list[str]:
     return [f"  others      {'; '.join(found)}"] if found else []
 
 
-def _server(score: Score) -> list[str]:
+def _server(score: Results) -> list[str]:
     server, each = score.server, score.cpu_per_delivery_ns
     if score.server_share is None:
         return ["  server      CPU and memory unknown: --server-pid tells which process it is"]
@@ -113,7 +113,7 @@ def _server(score: Score) -> list[str]:
     return [f"  server      {', '.join(parts)}"]
 
 
-def _generator(score: Score) -> list[str]:
+def _generator(score: Results) -> list[str]:
     shares = ", ".join(f"{effort.cpu_share:.2f}" for effort in score.efforts)
     waited = max((effort.waited_share for effort in score.efforts), default=0.0)
     lag = milliseconds(score.lag.quantile_ns(0.99) / 1e6)
@@ -122,7 +122,7 @@ def _generator(score: Score) -> list[str]:
     ]
 
 
-def factor_lines(rival: str, factors: Factors) -> list[str]:
+def factor_lines(rival: str, factors: Comparison) -> list[str]:
     """Fanwise against a rival."""
     return [f"Fanwise against {rival}:", *(f"  {line}" for line in factors.sentences())]
 

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from ...load.histogram import lower_bound
-from ..load.plan import Kind
+from ..load.plan import Kind, Plan
 from ..run.capacity import Capacity
-from ..run.results import QUANTILES, Score
+from ..run.results import QUANTILES, Moment, Results
 from .console import verdict
 
 FORMAT = 1  # of the file; grows when a name changes its meaning
@@ -26,25 +26,11 @@ def machine() -> dict[str, Any]:
     }
 
 
-def of_run(name: str, score: Score) -> dict[str, Any]:
+def of_run(name: str, score: Results) -> dict[str, Any]:
     """Everything that is known of one run."""
-    plan = score.plan
     return {
         "server": name,
-        "plan": {
-            "url": plan.url,
-            "dialect": plan.dialect,
-            "channels": plan.channels,
-            "clients": plan.clients,
-            "slow": plan.slow,
-            "stalled": plan.stalled,
-            "flapping": plan.flapping,
-            "size_bytes": plan.size_bytes,
-            "rate": plan.rate,
-            "window_messages": plan.window_messages if plan.rate is None else None,
-            "duration_seconds": plan.duration_seconds,
-            "workers": plan.workers,
-        },
+        "plan": _of_plan(score.plan),
         "verdict": verdict(score),
         "bottleneck": score.bottleneck,
         "elapsed_seconds": score.elapsed_seconds,
@@ -68,28 +54,8 @@ def of_run(name: str, score: Score) -> dict[str, Any]:
         "dropped_when": [
             {"at_seconds": drop.at_seconds, "kind": drop.kind.value, "cause": drop.cause} for drop in score.drops
         ],
-        "server_process": {
-            "cpu_seconds": score.server.cpu_seconds,
-            "cpu_cores": score.server_share,
-            "cpu_per_delivery_ns": score.cpu_per_delivery_ns,
-            "rss_start_bytes": score.server.rss_start_bytes,
-            "rss_peak_bytes": score.server.rss_peak_bytes,
-        },
-        "generator": {
-            "processes": [{"cpu_cores": e.cpu_share, "waited_share": e.waited_share} for e in score.efforts],
-            "lag_p99_ms": score.lag.quantile_ns(0.99) / 1e6,
-            "late_p99_ms": score.late.quantile_ns(0.99) / 1e6,
-        },
-        "timeline": [
-            {
-                "at_seconds": moment.at_seconds,
-                "deliveries": moment.deliveries,
-                "p50_ms": moment.p50_ms,
-                "p99_ms": moment.p99_ms,
-                "dropped": moment.dropped,
-            }
-            for moment in score.moments
-        ],
+        **_of_processes(score),
+        "timeline": [_of_moment(moment) for moment in score.moments],
     }
 
 
@@ -126,6 +92,50 @@ def of_everything(
     }
 
 
-def _of_kind(score: Score, kind: Kind) -> dict[str, int]:
+def _of_kind(score: Results, kind: Kind) -> dict[str, int]:
     names = ("deliveries", "lost", "duplicates", "reordered", "corrupt", "gaps_told")
     return {name: score.count(name, kind) for name in names} | {"open": score.open_clients[kind]}
+
+
+def _of_plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "url": plan.url,
+        "dialect": plan.dialect,
+        "channels": plan.channels,
+        "clients": plan.clients,
+        "slow": plan.slow,
+        "stalled": plan.stalled,
+        "flapping": plan.flapping,
+        "size_bytes": plan.size_bytes,
+        "rate": plan.rate,
+        "window_messages": plan.window_messages if plan.rate is None else None,
+        "duration_seconds": plan.duration_seconds,
+        "workers": plan.workers,
+    }
+
+
+def _of_processes(score: Results) -> dict[str, Any]:
+    return {
+        "server_process": {
+            "cpu_seconds": score.server.cpu_seconds,
+            "cpu_cores": score.server_share,
+            "cpu_per_delivery_ns": score.cpu_per_delivery_ns,
+            "rss_start_bytes": score.server.rss_start_bytes,
+            "rss_peak_bytes": score.server.rss_peak_bytes,
+        },
+        "generator": {
+            "processes": [{"cpu_cores": e.cpu_share, "waited_share": e.waited_share} for e in score.efforts],
+            "lag_p99_ms": score.lag.quantile_ns(0.99) / 1e6,
+            "late_p99_ms": score.late.quantile_ns(0.99) / 1e6,
+        },
+    }
+
+
+def _of_moment(moment: Moment) -> dict[str, Any]:
+    return {
+        "at_seconds": moment.at_seconds,
+        "deliveries": moment.deliveries,
+        "p50_ms": moment.p50_ms,
+        "p99_ms": moment.p99_ms,
+        "dropped": moment.dropped,
+    }

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..load.plan import Kind
-from ..run.results import Moment, Score
+from ..run.results import Moment, Results
 from .console import milliseconds, number
 
 _LINE_NS = 1_000_000_000
@@ -20,7 +20,7 @@ _PHASES = {"connected": "connecting", "warm": "warming up", "drained": "measurin
 _BAR_WIDTH = 60
 
 
-class Display(Protocol):
+class ProgressDisplay(Protocol):
     """Shows progress between entering and leaving."""
 
     def __enter__(self) -> Self:
@@ -29,17 +29,17 @@ class Display(Protocol):
     def __exit__(self, *_: object) -> None:
         """Ends."""
 
-    def progress(self, phase: str, score: Score) -> None:
+    def progress(self, phase: str, score: Results) -> None:
         """Called four times a second."""
 
 
-def make_display(stream: TextIO, title: str) -> Display:
+def make_progress(stream: TextIO, title: str) -> ProgressDisplay:
     """The one that fits `stream`: a live table only on a terminal."""
     console = Console(file=stream)
     return LiveTable(console, title) if console.is_terminal else Lines(stream, title)
 
 
-def rows(phase: str, score: Score) -> list[tuple[str, str]]:
+def rows(phase: str, score: Results) -> list[tuple[str, str]]:
     """[(name, value)] of what is known now."""
     moment = score.moments[-1] if score.moments else Moment(0.0, 0, 0.0, 0.0, 0)
     width_seconds = moment.at_seconds - (score.moments[-2].at_seconds if len(score.moments) > 1 else 0.0)
@@ -63,7 +63,7 @@ def rows(phase: str, score: Score) -> list[tuple[str, str]]:
     ]
 
 
-def share_done(score: Score, now_ns: int) -> float:
+def share_done(score: Results, now_ns: int) -> float:
     """How much of the measurement is over, 0 to 1."""
     if not score.start_ns:
         return 0.0
@@ -84,7 +84,7 @@ class LiveTable:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def progress(self, phase: str, score: Score) -> None:
+    def progress(self, phase: str, score: Results) -> None:
         """Draws it anew."""
         table = Table(title=Text(self._title), show_header=False, title_justify="left")
         for name, value in rows(phase, score):
@@ -108,7 +108,7 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def progress(self, phase: str, score: Score) -> None:
+    def progress(self, phase: str, score: Results) -> None:
         """Prints a line if the last one is a second old."""
         now_ns = monotonic_ns()
         if now_ns < self._next_ns:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import OptionError
-from .results import QUANTILES, Score
+from .results import QUANTILES, Results
 
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _BOUND = re.compile(r"(?P<name>[^=]+)=(?P<number>\d+(\.\d+)?)(?P<unit>us|ms|s)")
@@ -37,7 +37,7 @@ class Bound:
             raise OptionError("--find-capacity", text, f"one of {names}, = and a time in us, ms or s: p99=100ms")
         return cls(match["name"], float(match["number"]) * _UNITS_MS[match["unit"]])
 
-    def broken_by(self, score: Score) -> str | None:
+    def broken_by(self, score: Results) -> str | None:
         """Why a run did not hold the bound; None if it did."""
         offered = (score.plan.rate or 0) * score.plan.duration_seconds
         reached_ms = score.quantile_ms(self.name)
@@ -55,7 +55,7 @@ class Step:
     """One rate that was tried; `broken` says why the bound did not hold."""
 
     rate: float
-    score: Score
+    score: Results
     broken: str | None
 
 
@@ -82,7 +82,7 @@ class Capacity:
             return None
         return math.sqrt(self.held.rate * self.broke.rate)
 
-    def take(self, rate: float, score: Score) -> None:
+    def take(self, rate: float, score: Results) -> None:
         """What came of a rate."""
         step = Step(rate, score, self.bound.broken_by(score))
         self.steps.append(step)
@@ -94,7 +94,7 @@ class Capacity:
             self.held = step
 
 
-def find_capacity(bound: Bound, first_rate: float, run: Callable[[float], Score]) -> Capacity:
+def find_capacity(bound: Bound, first_rate: float, run: Callable[[float], Results]) -> Capacity:
     """Doubles the rate until the bound breaks, then closes in on the knee."""
     capacity = Capacity(bound)
     rate: float | None = first_rate

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .results import Score
+from .results import Results
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
+class Comparison:
     """How many times better Fanwise was; below 1 it was worse. None where it cannot be told.
 
     Where the generator limited Fanwise, factors are told as lower bounds; where it limited the rival, not at all.
@@ -55,10 +55,10 @@ class Factors:
         }
 
 
-def compare(ours: Score, theirs: Score, *, rival: str) -> Factors:
+def compare(ours: Results, theirs: Results, *, rival: str) -> Comparison:
     """The factors; those of throughput only when saturated: at a fixed rate both deliver what they are given."""
     saturated = ours.plan.rate is None
-    return Factors(
+    return Comparison(
         rival=rival,
         throughput=_ratio(ours.deliveries_per_second, theirs.deliveries_per_second) if saturated else None,
         p99=_ratio(theirs.quantile_ms("p99"), ours.quantile_ms("p99")),
@@ -68,7 +68,7 @@ def compare(ours: Score, theirs: Score, *, rival: str) -> Factors:
     )
 
 
-def _stopped(theirs: Score, rival: str) -> str | None:
+def _stopped(theirs: Results, rival: str) -> str | None:
     if theirs.undelivered or not theirs.deliveries:
         return (
             f"{rival} left {theirs.undelivered:,} messages undelivered after {theirs.plan.drain_seconds:g} s of waiting"

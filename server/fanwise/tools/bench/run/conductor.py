@@ -15,8 +15,8 @@ from ..errors import BenchFailedError
 from ..load.plan import Plan
 from ..load.snapshots import Phase, Snapshot
 from .meter import CpuSample, Watched, cpu_between
-from .results import Score
-from .shared_counters import Board
+from .results import Results
+from .shared_counters import SharedCounters
 from .worker import CONNECT_SECONDS, REPORT_NS, run_worker
 
 _START_NS = 100_000_000  # from the order to measure until it begins: all workers have heard it by then
@@ -31,15 +31,15 @@ class Conductor:
         server_pid: In the plan, so that memory can be read; without it there is none to show.
     """
 
-    def __init__(self, plan: Plan, on_progress: Callable[[str, Score], None]) -> None:
+    def __init__(self, plan: Plan, on_progress: Callable[[str, Results], None]) -> None:
         self._plan = plan
         self._on_progress = on_progress
-        self._score = Score(plan)
+        self._score = Results(plan)
         self._pipes: dict[int, Pipe] = {}  # {worker: the pipe to it}
         self._server = None if plan.server_pid is None else Watched(plan.server_pid)
         self._cpu: tuple[int, CpuSample] | None = None  # (when, the server's) at the last look
 
-    def run(self) -> Score:
+    def run(self) -> Results:
         """From connecting to the last figure.
 
         Raises:
@@ -66,7 +66,7 @@ class Conductor:
     @contextmanager
     def _workers(self) -> Iterator[None]:
         context = multiprocessing.get_context("spawn")
-        cells = context.RawArray(c_uint64, Board.cells_needed(self._plan))
+        cells = context.RawArray(c_uint64, SharedCounters.cells_needed(self._plan))
         processes: list[SpawnProcess] = []
         try:
             for index in range(self._plan.workers):

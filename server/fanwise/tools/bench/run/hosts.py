@@ -21,7 +21,7 @@ _PORT = "{port}"
 
 FANWISE = ("-m", "fanwise", "serve", "--host", "127.0.0.1", "--port", _PORT, "--log-level", "warning")
 _UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port", _PORT, "--log-level", "warning")
-RIVALS = {  # {name: arguments of the interpreter}
+BASELINES = {  # {name: arguments of the interpreter}
     "tutorial": (*_UVICORN, "fanwise.tools.bench.run.baselines:tutorial"),
     "queue": (*_UVICORN, "fanwise.tools.bench.run.baselines:queue_and_task"),
 }

@@ -37,7 +37,7 @@ class Server:
 
 
 @dataclass
-class Score:
+class Results:
     """A run's figures; complete when the last snapshot of each worker was added.
 
     Attributes:

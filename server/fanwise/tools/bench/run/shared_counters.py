@@ -9,7 +9,7 @@ from ..load.plan import Plan
 NOBODY = (1 << 63) - 1  # no healthy client of this channel in this worker
 
 
-class Board:
+class SharedCounters:
     """What workers tell each other while messages flow: one 64-bit number each, written by one process."""
 
     def __init__(self, cells: Array[c_uint64], *, workers: int, channels: int) -> None:
@@ -19,7 +19,7 @@ class Board:
 
     @staticmethod
     def cells_needed(plan: Plan) -> int:
-        """How many numbers a board of this plan has."""
+        """Returns how many numbers the counters of this plan have."""
         return (plan.workers + 2) * plan.channels
 
     def post(self, worker: int, channel: int, lowest: int | None) -> None:

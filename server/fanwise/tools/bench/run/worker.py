@@ -22,7 +22,7 @@ from ..load.plan import Kind, Plan
 from ..load.publisher import Publisher
 from ..load.snapshots import Phase, Snapshot
 from .meter import Watched, contended_seconds, cpu_between, sample_self
-from .shared_counters import Board
+from .shared_counters import SharedCounters
 
 REPORT_NS = 250_000_000
 CONNECT_SECONDS = 60.0
@@ -35,10 +35,10 @@ _OTHERS_SECONDS = 0.001  # how often to look whether the clients of other worker
 class Worker:
     """Runs its part of a plan, phase by phase, each begun by an order from `orders`."""
 
-    def __init__(self, plan: Plan, index: int, board: Board, pipe: Pipe) -> None:
+    def __init__(self, plan: Plan, index: int, counters: SharedCounters, pipe: Pipe) -> None:
         self._plan = plan
         self._index = index
-        self._board = board
+        self._counters = counters
         self._pipe = pipe
         self._crowd = Crowd(plan, index)
         self._crowd.publisher_gone = self._publisher_gone
@@ -106,7 +106,7 @@ class Worker:
         ended = sample_self()
         self._cpu_seconds = ended.cpu_seconds - began.cpu_seconds
         self._waited_seconds = contended_seconds(began, ended)
-        self._undelivered = self._crowd.behind(self._board.all_sent())
+        self._undelivered = self._crowd.behind(self._counters.all_sent())
         if server and server_began:
             self._server_cpu_seconds = cpu_between(server_began, server.cpu())
         self._report()
@@ -119,7 +119,7 @@ class Worker:
             self._step()
 
     def _is_drained(self) -> bool:
-        return self._board.all_finished() and not self._crowd.behind(self._board.all_sent())
+        return self._counters.all_finished() and not self._crowd.behind(self._counters.all_sent())
 
     def _until(self, condition: Callable[[], bool], limit_seconds: float) -> None:
         limit_ns = monotonic_ns() + int(limit_seconds * 1e9)
@@ -133,12 +133,12 @@ class Worker:
             publisher.pump(now_ns)
             if publisher.blocked != blocked and not publisher.lost:
                 self._crowd.engine.want_write(self._crowd.publishers[channel].fd, publisher.blocked)
-            self._board.sent(channel, publisher.sequence, finished=publisher.finished)
+            self._counters.sent(channel, publisher.sequence, finished=publisher.finished)
             idle_seconds = min(idle_seconds, publisher.due_seconds(now_ns))
         self._crowd.tick(now_ns)
         self._crowd.engine.turn(idle_seconds)
         for channel, progress in enumerate(self._crowd.progress):
-            self._board.post(self._index, channel, progress.lowest)
+            self._counters.post(self._index, channel, progress.lowest)
         if now_ns >= self._next_report_ns and self._crowd.start_ns:
             self._report()
 
@@ -149,7 +149,7 @@ class Worker:
                 payloads=Payloads(self._plan.channel_token(channel), size_bytes=self._plan.size_bytes),
                 dialect=self._crowd.dialect,
                 channel=self._plan.channel(channel),
-                done=lambda channel=channel: self._board.lowest(channel),  # type: ignore[misc]
+                done=lambda channel=channel: self._counters.lowest(channel),  # type: ignore[misc]
             )
 
     def _publisher_gone(self, channel: int) -> None:
@@ -221,7 +221,7 @@ def run_worker(plan: Plan, index: int, cells: Array[c_uint64], pipe: Pipe) -> No
     if plan.worker_cpus:
         os.sched_setaffinity(0, {plan.worker_cpus[index % len(plan.worker_cpus)]})
     try:
-        worker = Worker(plan, index, Board(cells, workers=plan.workers, channels=plan.channels), pipe)
+        worker = Worker(plan, index, SharedCounters(cells, workers=plan.workers, channels=plan.channels), pipe)
         try:
             worker.run()
         finally:
