@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.sink import Message, SinkOwner, Source
+from fanwise.broadcaster.sink import Message, Received, SinkOwner, Source
 from fanwise.core.channel import Channel
 from fanwise.core.dialect import PLAIN, Dialect
 from fanwise.core.lease import Lease
@@ -89,10 +89,10 @@ def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
 class Silence:
     """A `sink.Source` in which nothing comes."""
 
-    def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> AsyncIterator[Received]:
         return self
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> Received:
         raise StopAsyncIteration
 
     def end(self) -> None:

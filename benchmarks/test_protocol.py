@@ -6,6 +6,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fanwise.broadcaster.outbox import Outlet
+from fanwise.broadcaster.sink import Received
 from fanwise.core.dialect import PLAIN
 from fanwise.core.publication import Kind, Publication
 from fanwise.core.queue import Batch
@@ -21,11 +22,11 @@ def test_hello(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "one message in one read"
     with wire() as connection:
 
-        def run() -> list[str | bytes]:
+        def run() -> list[Received]:
             connection.feed(HELLO)
             return connection.read()
 
-        assert benchmark(run) == ["hello"]
+        assert benchmark(run) == [(Kind.TEXT, b"hello")]
 
 
 def test_ping(benchmark: BenchmarkFixture) -> None:

@@ -17,6 +17,7 @@ from fanwise.core.channel import Channel, Subscription
 from fanwise.core.dialect import PLAIN
 from fanwise.core.encoding import plain_frame
 from fanwise.core.hub import Hub
+from fanwise.core.publication import Kind
 from fanwise.core.reasons import CloseReason
 from fanwise.transport.inbox import Inbox
 
@@ -249,7 +250,7 @@ async def test_a_broken_socket_is_aborted() -> None:
 async def test_the_client_iterates_over_what_it_sends() -> None:
     """Messages that were there before the iteration began are part of it."""
     async with scene() as setting:
-        setting.inbox.put("one")
-        setting.inbox.put(b"two")
+        setting.inbox.put(Kind.TEXT, b"one")
+        setting.inbox.put(Kind.BINARY, b"two")
         setting.inbox.end()
         assert [message async for message in setting.client] == ["one", b"two"]

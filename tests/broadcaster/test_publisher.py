@@ -9,6 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.core.publication import Kind
 from fanwise.errors import ChannelNameError, MessageTooBigError
 
 from ..support.live import until
@@ -73,3 +74,21 @@ async def test_other_threads_publish_too() -> None:
         await asyncio.to_thread(thread.join)
         await until(lambda: len(b"".join(sink.written)) == 9)
         assert offsets == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_bytes_are_appended_as_they_are(kind: Kind) -> None:
+    """What the caller says they are is what the publication is, and the bytes are not made again."""
+    async with Broadcaster() as broadcaster:
+        data = b'{"a": [1, 2]}'
+        publication = await broadcaster.append("lobby", kind, data, key="k")
+        assert publication.payload is data
+        assert (publication.kind, publication.key, publication.offset) == (kind, "k", 1)
+
+
+async def test_bytes_are_measured_like_every_payload() -> None:
+    """One byte above the limit is refused, and appends nothing."""
+    async with Broadcaster(max_message_bytes=10) as broadcaster:
+        with pytest.raises(MessageTooBigError):
+            await broadcaster.append("lobby", Kind.TEXT, b"x" * 11)
+        assert broadcaster.tally.publications == 0

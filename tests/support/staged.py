@@ -294,8 +294,8 @@ class Staged:
         async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             conversation = Conversation(self._live, watcher, max_subscriptions=9, may_publish=False)
             conversation.welcome()
-            async for message in watcher:
-                await conversation.answer(message)
+            async for kind, data in watcher.received():
+                await conversation.answer(kind, data)
 
 
 def refusal(status: int) -> Response:

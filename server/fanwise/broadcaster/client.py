@@ -13,7 +13,7 @@ from ..core.lease import Lease
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
 from .outbox import Outlet
-from .sink import LateSource, Source
+from .sink import Decoded, LateSource, Received, Source
 from .state import State
 
 # What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
@@ -70,6 +70,10 @@ class Client:
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """What the client sends, text as str and binary as bytes, until it has left or was closed."""
+        return Decoded(aiter(self._source))
+
+    def received(self) -> AsyncIterator[Received]:
+        """What the client sends, as bytes with their kind: what a route publishes need not be decoded."""
         return aiter(self._source)
 
     def tell(self, payload: bytes) -> None:

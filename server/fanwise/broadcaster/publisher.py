@@ -82,7 +82,8 @@ class Publisher:
             NotRunningError: The broadcaster was not started.
             PayloadError: JSON has no word for the payload.
         """
-        return self._publish(channel, payload, key)[1]
+        kind, data = serialise(payload)
+        return self._append(channel, kind, data, key)[1]
 
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
@@ -90,7 +91,25 @@ class Publisher:
         It never waits for a client; but when so much has come between two audits that one who reads may miss some of
         it, it waits for the audit, which is a quarter of a second at most. Raises what `publish_nowait` raises.
         """
-        place, publication = self._publish(channel, payload, key)
+        kind, data = serialise(payload)
+        return await self.append(channel, kind, data, key=key)
+
+    async def append(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
+        """Publishes `data` as it is, at the pace of the sweeps: the one entry, which `publish` serialises for.
+
+        Args:
+            channel: The channel's name.
+            kind: What `data` is: the caller has checked that text is UTF-8, and JSON one JSON value.
+            data: The payload.
+            key: What it is the newest state of; None for none.
+
+        Raises:
+            ChannelLimitError: There is no room for another channel.
+            ChannelNameError: The channel's name is not allowed.
+            MessageTooBigError: The payload is above `max_message_bytes`.
+            NotRunningError: The broadcaster was not started.
+        """
+        place, publication = self._append(channel, kind, data, key)
         if place.crowded(messages=self._pace_messages, size_bytes=self._slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
@@ -98,16 +117,10 @@ class Publisher:
                 await self._audited()
         return publication
 
-    def _publish(self, channel: str, payload: Payload, key: str | None) -> tuple[Channel, Publication]:
+    def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> tuple[Channel, Publication]:
         sweeper, hub = self._sweeper, self._hub
         if sweeper is None:
             raise NotRunningError
-        if isinstance(payload, str):
-            kind, data = Kind.TEXT, payload.encode()
-        elif isinstance(payload, bytes):
-            kind, data = Kind.BINARY, payload
-        else:
-            kind, data = _serialise(payload)
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
@@ -133,7 +146,16 @@ class Publisher:
         return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
 
 
-def _serialise(payload: Payload) -> tuple[Kind, bytes]:
+def serialise(payload: Payload) -> tuple[Kind, bytes]:
+    """Returns what a payload is, and its bytes.
+
+    Raises:
+        PayloadError: JSON has no word for the payload.
+    """
+    if isinstance(payload, str):
+        return Kind.TEXT, payload.encode()
+    if isinstance(payload, bytes):
+        return Kind.BINARY, payload
     if isinstance(payload, (bytearray, memoryview)):
         return Kind.BINARY, bytes(payload)
     try:

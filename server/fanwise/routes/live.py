@@ -117,8 +117,8 @@ class Live:
             conversation.welcome()
             patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
             try:
-                async for message in watcher:
-                    await conversation.answer(message)
+                async for kind, data in watcher.received():
+                    await conversation.answer(kind, data)
             finally:
                 patience.cancel()
 

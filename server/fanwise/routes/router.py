@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 
 from ..broadcaster.broadcaster import Broadcaster
 from ..core.dialect import JSON
+from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from ..transport.connect import connect
@@ -64,7 +65,7 @@ class Speaker:
         self._broadcaster = broadcaster
         self._access = access
         self._default_channel = default_channel
-        self._before, self._after = split_template(template)
+        self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -85,13 +86,14 @@ class Speaker:
         """What a client sends goes to all clients of its channel, itself included."""
         channel = websocket.query_params.get("channel", self._default_channel)
         async with connect(self._broadcaster, websocket, channel=channel) as client:
-            async for message in client:
-                payload = f"{self._before}{message}{self._after}" if isinstance(message, str) else message
+            async for kind, data in client.received():
                 if not may_publish:
                     client.close(CloseReason.UNAUTHORISED)
                     return
                 try:
-                    await self._broadcaster.publish(channel, payload)
+                    await self._broadcaster.append(
+                        channel, kind, self._before + data + self._after if kind is Kind.TEXT else data
+                    )
                 except MessageTooBigError:
                     client.close(CloseReason.TOO_BIG)
 
@@ -101,8 +103,8 @@ class Speaker:
                 self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
             )
             conversation.welcome()
-            async for message in client:
-                await conversation.answer(message)
+            async for kind, data in client.received():
+                await conversation.answer(kind, data)
 
 
 def build_router(

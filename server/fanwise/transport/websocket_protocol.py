@@ -27,6 +27,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from ..broadcaster.sink import EXTENSION
+from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import SocketConnection
@@ -192,7 +193,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             event = self.queue.get_nowait()
             if event["type"] == "websocket.receive":
                 text, data = event.get("text"), event.get("bytes")
-                inbox.put(text if text is not None else data or b"")
+                inbox.put(*((Kind.BINARY, data or b"") if text is None else (Kind.TEXT, text.encode())))
             elif event["type"] == "websocket.disconnect":
                 inbox.end()
         return inbox
@@ -239,10 +240,17 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _deliver(self, inbox: Inbox, kind: int, payload: bytes) -> None:
         if kind == BINARY:
-            inbox.put(payload)
-            return
-        try:
-            inbox.put(str(payload, "utf-8"))
-        except UnicodeDecodeError:
+            inbox.put(Kind.BINARY, payload)
+        elif payload.isascii() or _is_utf8(payload):
+            inbox.put(Kind.TEXT, payload)
+        else:
             self.conn.send_close(CloseCode.INVALID_DATA)
             self.handle_parser_exception()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
