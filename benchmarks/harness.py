@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
-from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.broadcaster.client import Client
+from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sink import Message, Received, SinkOwner, Source
 from fanwise.core.channel import Channel
 from fanwise.core.dialect import PLAIN, Dialect
@@ -195,7 +195,7 @@ class Stage:
 
     def __init__(self, **settings: Any) -> None:
         self.loop = StillLoop()
-        self.broadcaster = Broadcaster(sweep_seconds=1e9, memory_bytes=None, **settings)
+        self.broadcaster = Node(sweep_seconds=1e9, memory_bytes=None, **settings)
         self.loop.run_until_complete(self.broadcaster.__aenter__())
         self._clients: list[AbstractAsyncContextManager[Client]] = []
 

@@ -13,7 +13,7 @@ from fanwise.core.reasons import CloseReason
 from fanwise.logs.events import Event
 
 from ..support.live import until
-from .test_broadcaster import joined
+from .test_node import joined
 
 pytestmark = pytest.mark.anyio
 

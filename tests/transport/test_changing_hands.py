@@ -15,7 +15,7 @@ from fastapi import FastAPI, WebSocket
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sink import EXTENSION
 from fanwise.broadcaster.state import State
 from fanwise.broadcaster.statistics import ChannelStatistics
@@ -38,7 +38,7 @@ TLS = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 class Place:
     """A server with everything of ours, and an application's own routes beside it."""
 
-    def __init__(self, broadcaster: Broadcaster, live: Live, authority: trustme.CA | None) -> None:
+    def __init__(self, broadcaster: Node, live: Live, authority: trustme.CA | None) -> None:
         self.broadcaster = broadcaster
         self.live = live
         self._context = None
@@ -79,7 +79,7 @@ class Place:
 async def place(
     tmp_path: Path | None = None, *, tls: bool = False, key: str | None = None, fast: bool = True
 ) -> AsyncIterator[Place]:
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     app = FastAPI()
     access = Access(api_key=key) if key else None
     app.include_router(build_router(broadcaster, access=access, heartbeat_seconds=0.05))
@@ -113,7 +113,7 @@ async def place(
         yield Place(broadcaster, live, authority)
 
 
-def broadcaster_connect(broadcaster: Broadcaster, websocket: WebSocket) -> Any:
+def broadcaster_connect(broadcaster: Node, websocket: WebSocket) -> Any:
     return connect(broadcaster, websocket, channel="lobby")
 
 

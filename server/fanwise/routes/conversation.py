@@ -8,8 +8,8 @@ from typing import Any, assert_never
 
 import orjson
 
-from ..broadcaster.broadcaster import Broadcaster
 from ..broadcaster.client import Client
+from ..broadcaster.node import Node
 from ..broadcaster.publisher import serialise
 from ..core.publication import Kind, Position
 from ..errors import (
@@ -60,7 +60,7 @@ class Conversation:
         may_publish: Whether it has brought the key that publishing asks for.
     """
 
-    def __init__(self, broadcaster: Broadcaster, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
+    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._max_subscriptions = max_subscriptions

@@ -172,6 +172,7 @@ Answer: TypeAlias = Annotated[
     Welcome | Subscribed | Message | GapMessage | Published | Unsubscribed | Error, Field(discriminator="op")
 ]
 
+_BINARY = Kind.BINARY  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _OPS: TypeAdapter[Subscribe | Unsubscribe | Publish] = TypeAdapter(Op)
 _CODES: dict[str, ErrorCode] = {
     "missing": "missing_field",
@@ -205,7 +206,7 @@ def parse_op(data: bytes | str, kind: Kind = Kind.TEXT) -> Subscribe | Unsubscri
     Raises:
         OpError: The message is not JSON, or not one of the three operations.
     """
-    if kind is not Kind.TEXT:
+    if kind is _BINARY:
         raise OpError("bad_json", "a message is one JSON object in a text frame; this was a binary frame")
     try:
         fields = orjson.loads(data)

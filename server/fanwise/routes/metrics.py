@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
 from .auth.access import Access
@@ -44,7 +44,7 @@ class Collector:
         broadcaster: Whose tally it is.
     """
 
-    def __init__(self, broadcaster: Broadcaster) -> None:
+    def __init__(self, broadcaster: Node) -> None:
         from prometheus_client import core  # noqa: PLC0415 - an extra
 
         self._broadcaster = broadcaster
@@ -59,7 +59,7 @@ class Collector:
         yield from self._histograms()
 
     def _gauges(self, vitals: Vitals) -> Iterator[Metric]:
-        outline = self._broadcaster.outline()
+        outline = self._broadcaster.inspect.outline()
         yield self._core.InfoMetricFamily("fanwise", "which server this is", {"version": SERVER_VERSION})
         for name, text, value in [
             ("clients", "clients that are connected", outline.clients),
@@ -122,7 +122,7 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return list(zip([*bounds, "+Inf"], accumulate(histogram.counts), strict=True))
 
 
-def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`GET /metrics`."""
     router = make_router(broadcaster.tally.reject)
     render = _renderer(broadcaster)
@@ -144,7 +144,7 @@ def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     return router
 
 
-def _renderer(broadcaster: Broadcaster) -> Callable[[str], tuple[bytes, str]] | None:
+def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
     """Makes the body for an Accept header; None without the extra. Imported now: it would hold the loop for 20 ms."""
     try:
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra

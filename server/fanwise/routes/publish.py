@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
 from ..core.publication import Kind
 from ..errors import MessageTooBigError
 from .auth.access import Access
@@ -140,7 +140,7 @@ def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
 class Desk:
     """Takes what is to be published."""
 
-    def __init__(self, broadcaster: Broadcaster) -> None:
+    def __init__(self, broadcaster: Node) -> None:
         self._broadcaster = broadcaster
         self._done = Idempotency()
 
@@ -210,7 +210,7 @@ def _failed(code: str, message: str) -> dict[str, object]:
     return {"error": {"code": code, "message": message}}
 
 
-def publishing_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
     router, desk = make_router(broadcaster.tally.reject), Desk(broadcaster)
     guards = key_guards(access)

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
 from ..core.dialect import JSON
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
@@ -32,6 +32,7 @@ from .problems import COME_BACK, KEY_REFUSED, ApiError, check_origin, turn_away
 from .publish import publishing_routes
 from .sse import sse_routes
 
+_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
 
@@ -60,7 +61,7 @@ class Speaker:
     """
 
     def __init__(
-        self, broadcaster: Broadcaster, access: Access, *, default_channel: str, template: str, max_subscriptions: int
+        self, broadcaster: Node, access: Access, *, default_channel: str, template: str, max_subscriptions: int
     ) -> None:
         self._broadcaster = broadcaster
         self._access = access
@@ -92,7 +93,7 @@ class Speaker:
                     return
                 try:
                     await self._broadcaster.append(
-                        channel, kind, self._before + data + self._after if kind is Kind.TEXT else data
+                        channel, kind, self._before + data + self._after if kind is _TEXT else data
                     )
                 except MessageTooBigError:
                     client.close(CloseReason.TOO_BIG)
@@ -108,7 +109,7 @@ class Speaker:
 
 
 def build_router(
-    broadcaster: Broadcaster,
+    broadcaster: Node,
     *,
     default_channel: str = DEFAULT_CHANNEL,
     template: str = DEFAULT_TEMPLATE,
@@ -173,7 +174,7 @@ def build_router(
     return router
 
 
-def _add_probes(router: APIRouter, broadcaster: Broadcaster) -> None:
+def _add_probes(router: APIRouter, broadcaster: Node) -> None:
     async def alive() -> dict[str, str]:
         """Answers as long as the event loop turns."""
         return {"status": "ok"}

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
+# As globals: CPython 3.11 makes a call of each attribute of an enum.
+_TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -240,9 +242,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _deliver(self, inbox: Inbox, kind: int, payload: bytes) -> None:
         if kind == BINARY:
-            inbox.put(Kind.BINARY, payload)
+            inbox.put(_BINARY_KIND, payload)
         elif payload.isascii() or _is_utf8(payload):
-            inbox.put(Kind.TEXT, payload)
+            inbox.put(_TEXT_KIND, payload)
         else:
             self.conn.send_close(CloseCode.INVALID_DATA)
             self.handle_parser_exception()

@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from ...broadcaster.broadcaster import Broadcaster
+from ...broadcaster.node import Node
 from ...logs.events import Event, log
 from ...tools.load.wire import Handshake
 from .clients import Crowd
@@ -35,7 +35,7 @@ class Show:
         tutorial: The loop that its clients are on; None when they are Fanwise's.
     """
 
-    def __init__(self, plan: Plan, *, place: Place, broadcaster: Broadcaster, forget_seconds: float) -> None:
+    def __init__(self, plan: Plan, *, place: Place, broadcaster: Node, forget_seconds: float) -> None:
         self.plan = plan
         self.place = place
         self.over = asyncio.Event()
