@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fanwise.broadcaster.outbox import Outlet
+from fanwise.broadcaster.outbox import Outbox
 from fanwise.broadcaster.sink import Received
 from fanwise.core.dialect import PLAIN
 from fanwise.core.publication import Kind, Publication
@@ -57,13 +57,13 @@ def test_catching_up(benchmark: BenchmarkFixture, way: str) -> None:
     publications = [Publication("lobby", "e", at, PAYLOAD, kind=Kind.TEXT, time=0.0) for at in range(64)]
     with wire() as connection, stage() as place:
         channel = place.broadcaster._hub.channel("lobby", time=0.0)
-        outlet = Outlet(connection.protocol.sink, PLAIN)
+        outbox = Outbox(connection.protocol.sink, PLAIN)
 
         def run() -> int:
             connection.transport.written.clear()
             batches = [publications] if way == "frames as they are" else [[one] for one in publications]
             for batch in batches:
-                outlet.write(channel, Batch(batch, []))
+                outbox.write(channel, Batch(batch, []))
             return sum(map(len, connection.transport.written))
 
         assert benchmark(run) == 64 * (4 + len(PAYLOAD))

@@ -150,9 +150,9 @@ class World:
         given = sum(got(sink) for _, sink in self.clients)
         assert tally.deliveries == given
         gone = sum(queue.cursor - first for queue, first in self.hub.begun.items())
-        in_hand = gone - given - tally.dropped["gap_slow"]
+        in_flight = gone - given - tally.dropped["gap_slow"]
         left = sum(farewell.lag for farewell in self.broadcaster.inspect.farewells())
-        assert 0 <= in_hand <= (left if self.awaited else 0)
+        assert 0 <= in_flight <= (left if self.awaited else 0)
 
 
 def got(sink: FakeSink | AwaitedSink) -> int:

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.client import Client
+from fanwise.broadcaster.client import Client, State
 from fanwise.broadcaster.node import Node
-from fanwise.broadcaster.state import State
 from fanwise.core.reasons import CloseReason
 from fanwise.errors import FullError, NotRunningError
 from fanwise.transport.inbox import Inbox
@@ -188,7 +187,7 @@ async def test_a_client_without_channels_is_not_behind() -> None:
         inbox = Inbox(pause=lambda: None, resume=lambda: None)
         async with broadcaster.client(sink, lambda: inbox) as client:
             await until(lambda: client.state is State.READY)
-            assert not broadcaster._roster._behind
+            assert not broadcaster._registry._behind
             broadcaster.subscribe(client, "lobby")
             await broadcaster.publish("lobby", "x")
             await until(lambda: sink.written == [b"\x81\x01x"])
@@ -213,9 +212,9 @@ async def test_what_is_in_hand_is_dropped_with_its_client() -> None:
         sink.gate.clear()
         for _ in range(3):
             await broadcaster.publish("lobby", "x")
-        await until(lambda: client.outlet.in_hand > 0)
+        await until(lambda: client.outbox.in_flight > 0)
         client.abort(CloseReason.STALLED)
         assert broadcaster.inspect.farewells()[0].lag == 3
         assert broadcaster.tally.dropped["closed_stalled"] == 3
-        await until(lambda: client.outlet.in_hand == 0)
+        await until(lambda: client.outbox.in_flight == 0)
         assert broadcaster.tally.deliveries == 1

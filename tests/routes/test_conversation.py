@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from websockets.exceptions import ConnectionClosedError
 
+from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.outbox import UNREAD_BYTES
-from fanwise.broadcaster.state import State
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.access import Access
 from fanwise.routes.messages import Answer
@@ -206,10 +206,10 @@ async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> No
     async with serving(broadcaster, fast=fast) as live:
         sock = await deaf(live)
         await until(lambda: len(broadcaster) == 1)
-        (client,) = broadcaster._roster
+        (client,) = broadcaster._registry
         task = asyncio.create_task(ask_and_ask(sock))
         while client.state is not State.CLOSED:
-            owed.append(client.sink.buffered_bytes + client.outlet._told_bytes)
+            owed.append(client.sink.buffered_bytes + client.outbox._told_bytes)
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task})

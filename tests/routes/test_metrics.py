@@ -7,9 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fanwise.app import create_app
 from fanwise.broadcaster.node import Node
-from fanwise.core.counters import Tally
-from fanwise.core.queue import Gap, GapReason
-from fanwise.core.reasons import CloseReason
+from fanwise.core.counters import Counters
+from fanwise.core.queue import Gap
+from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.metrics import HISTOGRAMS, PEAK_LAG, Collector
 from fanwise.settings import load_settings
 
@@ -70,7 +70,7 @@ async def test_the_number_of_series_is_constant() -> None:
 
 def test_every_histogram_is_told() -> None:
     """One that is added to the tally is not forgotten here."""
-    assert {*HISTOGRAMS, "peak_lag_messages"} == set(Tally().histograms())
+    assert {*HISTOGRAMS, "peak_lag_messages"} == set(Counters().histograms())
     families = {family.name: family for family in Collector(Node()).collect()}
     assert families[PEAK_LAG[0]].type == "gaugehistogram", "no counter: its buckets go down too"
 

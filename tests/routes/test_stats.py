@@ -8,8 +8,7 @@ from pydantic import BaseModel
 
 from fanwise.broadcaster.node import Node
 from fanwise.core.counters import REJECTIONS
-from fanwise.core.queue import GapReason
-from fanwise.core.reasons import CloseReason
+from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.stats import Lists, Report, Reporter, Summary
 
 from ..broadcaster.test_node import joined

@@ -15,9 +15,9 @@ from fastapi import FastAPI, WebSocket
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sink import EXTENSION
-from fanwise.broadcaster.state import State
 from fanwise.broadcaster.statistics import ChannelStatistics
 from fanwise.routes.auth.access import Access
 from fanwise.routes.router import build_router
@@ -330,8 +330,8 @@ async def test_a_transport_that_somebody_else_takes(tmp_path: Path, tls: bool, r
     """Its client leaves the ready groups in the same call, and the old protocol cannot touch the transport any more."""
     async with place(tmp_path, tls=tls) as here:
         _, writer = await here.open(request_)
-        await until(lambda: [client.state for client in here.broadcaster._roster] == [State.READY])
-        (client,) = here.broadcaster._roster
+        await until(lambda: [client.state for client in here.broadcaster._registry] == [State.READY])
+        (client,) = here.broadcaster._registry
         (protocol,) = here.protocols
         raw, lost = protocol.transport._transport, asyncio.Event()
 

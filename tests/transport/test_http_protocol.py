@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
-from fanwise.broadcaster.state import State
 from fanwise.transport.connection import SocketConnection
 
 from ..routes.test_conversation import serving
@@ -20,10 +20,10 @@ async def test_a_stream_is_served_over_its_descriptor() -> None:
     broadcaster = Node()
     async with serving(broadcaster) as live, live.events("/sse/a") as events:
         await events.next()
-        (client,) = broadcaster._roster
+        (client,) = broadcaster._registry
         await until(lambda: client.state is State.READY)
         assert isinstance(client.sink, SocketConnection)
-        assert client.outlet.path == "direct"
+        assert client.outbox.path == "direct"
         recoveries = client.recoveries
         for number in range(100):
             broadcaster.publish_nowait("a", str(number))
@@ -56,7 +56,7 @@ async def test_a_slow_reader_of_a_stream_catches_up() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port, limit=4096)
         writer.write(b"GET /sse/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await until(lambda: len(broadcaster) == 1)
-        (client,) = broadcaster._roster
+        (client,) = broadcaster._registry
         await until(lambda: client.state is State.READY)
         number = 0
         while client.state is State.READY or number < 100:

@@ -15,7 +15,6 @@
     outbox       a client's bytes on their way to its sink
     looplag      how late the event loop is
     sink         Protocols: where a client's bytes go, and where its messages come from
-    state        the states of a client
 
 Sockets, uvicorn and FastAPI are unknown here: bytes leave through a `sink`.
 """

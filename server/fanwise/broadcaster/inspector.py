@@ -13,10 +13,9 @@ from ..core.channel import Channel
 from ..core.counters import name_of
 from ..core.hub import Hub, log_begin
 from ..core.publication import Position
-from .client import Client
+from .client import Client, State
 from .looplag import LoopLag
-from .registry import Farewell, Roster, lag_bytes
-from .state import State
+from .registry import ClientRegistry, Farewell, lag_bytes
 from .statistics import (
     ChannelStatistics,
     ClientStatistics,
@@ -73,7 +72,7 @@ class Inspector:
 
     Args:
         hub: Whose channels they are.
-        roster: Whose clients they are.
+        registry: Whose clients they are.
         loop_lag: How late the event loop is.
         limits: Returns the settings in force that are not the hub's.
     """
@@ -81,13 +80,13 @@ class Inspector:
     def __init__(
         self,
         hub: Hub,
-        roster: Roster,
+        registry: ClientRegistry,
         loop_lag: LoopLag,
         *,
         limits: Callable[[], dict[str, int | float | str | None]],
     ) -> None:
         self._hub = hub
-        self._roster = roster
+        self._registry = registry
         self._loop_lag = loop_lag
         self._limits = limits
         self.busiest = Busiest(hub)  # ranks the channels; `describe_channel` tells how one stands
@@ -105,8 +104,8 @@ class Inspector:
     def outline(self) -> Outline:
         """How things stand, in numbers. O(1)."""
         return Outline(
-            clients=len(self._roster),
-            behind=self._roster.behind_count,
+            clients=len(self._registry),
+            behind=self._registry.behind_count,
             channels=len(self._hub),
             retained_bytes=self._hub.charged_bytes,
             loop_lag_seconds=self._loop_lag.worst_seconds,
@@ -132,16 +131,16 @@ class Inspector:
         With `channel` only those on it.
         """
         found = await self._furthest_behind(limit=limit, channel=channel)
-        behind_seconds = self._roster.behind_seconds
+        behind_seconds = self._registry.behind_seconds
         return await in_turns(lambda client: describe_client(client, behind_seconds(client)), found)
 
     def clients(self) -> Iterator[ClientStatistics]:
         """Who is here, in the order in which they came."""
-        return (describe_client(client, self._roster.behind_seconds(client)) for client in self._roster)
+        return (describe_client(client, self._registry.behind_seconds(client)) for client in self._registry)
 
     def farewells(self) -> tuple[Farewell, ...]:
         """The latest who have gone, the newest last."""
-        return tuple(self._roster.farewells)
+        return tuple(self._registry.farewells)
 
     def channel_names(self) -> list[str]:
         """The names of the open channels, in the order in which they were opened."""
@@ -176,7 +175,7 @@ class Inspector:
         def asked_for(client: Client) -> bool:
             return channel is None or channel in client.subscriptions
 
-        found = await in_turns(lambda client: (lag_bytes(client), client), filter(asked_for, self._roster.behind))
+        found = await in_turns(lambda client: (lag_bytes(client), client), filter(asked_for, self._registry.behind))
         clients = [client for _, client in nlargest(limit, found, key=itemgetter(0)) if client.reason is None]
-        ready = (client for client in self._roster if client.state is State.READY and asked_for(client))
+        ready = (client for client in self._registry if client.state is State.READY and asked_for(client))
         return [*clients, *islice(ready, max(0, limit - len(found)))]

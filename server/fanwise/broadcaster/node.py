@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from ..core.counters import Tally
+from ..core.counters import Counters
 from ..core.dialect import PLAIN, Dialect
 from ..core.hub import Hub, Start
 from ..core.publication import Kind, Position, Publication
@@ -19,16 +19,16 @@ from ..errors import DrainingError, FullError
 from .audit import audits
 from .client import Client
 from .drain import drain
-from .event_log import Notices
+from .event_log import EventLog
 from .inspector import Inspector
 from .looplag import LoopLag
-from .outbox import Outlet
+from .outbox import Outbox
 from .publisher import Payload, Publisher, serialise
-from .registry import Roster
+from .registry import ClientRegistry
 from .sink import Sink, Source
 from .statistics import Statistics
 from .subscribing import subscribe, unsubscribe
-from .turns import Rota
+from .turns import TurnScheduler
 
 
 class Node:
@@ -95,22 +95,22 @@ class Node:
         )
         self.max_clients = max_clients
         self._close_seconds = close_seconds
-        self._notices = Notices(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
-        self._roster = Roster(
+        self._event_log = EventLog(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
+        self._registry = ClientRegistry(
             leave=self._leave,
             stall_seconds=stall_seconds,
             memory_bytes=memory_bytes,
             tally=hub.tally,
-            on_farewell=self._notices.farewell,
+            on_farewell=self._event_log.farewell,
         )
-        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._notices.looked)
+        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._event_log.looked)
         self._ready_lag_seconds = ready_lag_seconds
-        self.inspect = Inspector(hub, self._roster, self._loop_lag, limits=self._limits)
+        self.inspect = Inspector(hub, self._registry, self._loop_lag, limits=self._limits)
         self.draining = False
         self._memory_bytes = memory_bytes
         self._writers: set[asyncio.Task[None]] = set()
         self._audit_task: asyncio.Task[None] | None = None
-        self._rota: Rota | None = None
+        self._turns: TurnScheduler | None = None
         self._starts = 0
 
     # Lifespan.
@@ -121,18 +121,18 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
+            self._turns = TurnScheduler(loop, turn_seconds=self._sweep_seconds)
             if self._ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
             audit = audits(
                 self._hub,
-                self._roster,
-                self._notices,
+                self._registry,
+                self._event_log,
                 memory_bytes=self._memory_bytes,
                 ended=self._publisher.audit_ended,
             )
             self._audit_task = asyncio.create_task(audit, name="fanwise audit")
-            self._audit_task.add_done_callback(self._notices.audit_ended)
+            self._audit_task.add_done_callback(self._event_log.audit_ended)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -143,7 +143,7 @@ class Node:
 
     def __len__(self) -> int:
         """How many clients there are."""
-        return len(self._roster)
+        return len(self._registry)
 
     async def drain(self, *, seconds: float) -> None:
         """Takes nobody in any more, and closes the clients that are here with SHUTDOWN, spread over `seconds`.
@@ -152,13 +152,13 @@ class Node:
         aborted. Each is told when to come back, all at different times (`drain.farewell`).
         """
         self.draining = True
-        await drain(list(self._roster), seconds=seconds)
+        await drain(list(self._registry), seconds=seconds)
 
     async def _stop(self) -> None:
         assert self._audit_task is not None
         self._audit_task.cancel()
         self._loop_lag.stop()
-        for client in list(self._roster):
+        for client in list(self._registry):
             client.close(CloseReason.SHUTDOWN)
         await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
         self._audit_task = None
@@ -227,7 +227,7 @@ class Node:
         loop = self._publisher.running_loop()
         if self.draining:
             raise DrainingError
-        if len(self._roster) >= self.max_clients:
+        if len(self._registry) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
         return loop
 
@@ -248,20 +248,20 @@ class Node:
         `check_room` and `subscribe` raise.
         """
         loop = self.check_room()
-        assert self._rota is not None  # it comes with the loop
+        assert self._turns is not None  # it comes with the loop
         client = Client(
             secrets.token_hex(8),
             address=address,
-            outlet=Outlet(sink, dialect),
+            outbox=Outbox(sink, dialect),
             listen=listen,
             close_seconds=self._close_seconds,
-            on_change=self._roster.changed,
+            on_change=self._registry.changed,
             on_pong=self._hub.tally.ping_rtt.observe,
-            enlist=self._rota.enlist,
+            enlist=self._turns.enlist,
         )
         if channel is not None:
             self.subscribe(client, channel, since=since)
-        self._roster.add(client)
+        self._registry.add(client)
         sink.attach(client)
         writer = loop.create_task(client.run_writer(), name=f"fanwise writer {client.id}")
         self._writers.add(writer)
@@ -283,8 +283,8 @@ class Node:
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """The same when it is its turn: a thousand who come back at once do not delay those who are here."""
         self._publisher.running_loop()
-        assert self._rota is not None  # it comes with the loop
-        return await self._rota.in_turn(lambda: self.subscribe(client, channel, since=since))
+        assert self._turns is not None  # it comes with the loop
+        return await self._turns.in_turn(lambda: self.subscribe(client, channel, since=since))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of it is sent any more. Raises KeyError if it is not on it."""
@@ -297,7 +297,7 @@ class Node:
         client.subscriptions.clear()
 
     def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
-        self._notices.writer_ended(client.id, task)
+        self._event_log.writer_ended(client.id, task)
         # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
         client.abandon()
 
@@ -308,7 +308,7 @@ class Node:
         return self.inspect.statistics()
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> Counters:
         """What was counted since the start."""
         return self._hub.tally
 
@@ -319,7 +319,7 @@ class Node:
 
     def close_client(self, client_id: str) -> bool:
         """Closes the client with that id as the operator wants it; False if there is none."""
-        client = self._roster.find(client_id)
+        client = self._registry.find(client_id)
         if client is not None:
             client.close(CloseReason.OPERATOR)
         return client is not None
@@ -329,7 +329,7 @@ class Node:
             "max_message_bytes": self.max_message_bytes,
             "max_clients": self.max_clients,
             "memory_bytes": self._memory_bytes,
-            "stall_seconds": self._roster.stall_seconds,
+            "stall_seconds": self._registry.stall_seconds,
             "slice_bytes": self._publisher.slice_bytes,
             "close_seconds": self._close_seconds,
         }

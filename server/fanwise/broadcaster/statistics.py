@@ -93,8 +93,8 @@ def describe_client(client: Client, behind_seconds: float | None) -> ClientStati
     return ClientStatistics(
         id=client.id,
         address=client.address,
-        dialect=client.outlet.dialect.name,
-        path=client.outlet.path,
+        dialect=client.outbox.dialect.name,
+        path=client.outbox.path,
         state=client.state.value,
         channels=tuple(client.subscriptions),
         lag=sum(queue.qsize() for queue in queues),

@@ -20,7 +20,7 @@ _TURN_SECONDS = 0.002  # for which the loop is held in one turn
 _STEP = 64  # items between two looks at the clock
 
 
-class Rota:
+class TurnScheduler:
     """Owns the invariant that who is enlisted gets a turn, and that a turn of the loop is not held much longer.
 
     Args:

@@ -85,7 +85,7 @@ class Conversation:
             self._tell(op="error", code=error.code, message=str(error), **error.about)
         except GoneError:
             return  # with messages of it still here, which nobody answers
-        await self._client.outlet.settled()
+        await self._client.outbox.settled()
 
     async def _do(self, kind: Kind, data: bytes) -> None:
         op = parse_op(data, kind)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MISSING: Final = "metrics need the Prometheus client: install fanwise[metrics]"
 
-# {name in `Tally.histograms()`: (name of the metric, help)}
+# {name in `Counters.histograms()`: (name of the metric, help)}
 HISTOGRAMS: Final = {
     "lag_messages": ("fanwise_lag_messages", "lag of each client in publications, sampled four times a second"),
     "age_seconds": ("fanwise_age_seconds", "age of the oldest publication of a write, once per delivery"),

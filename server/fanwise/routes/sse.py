@@ -98,7 +98,7 @@ class EventStreamResponse(Response):
                 return
             if _is_gone(client, self._heartbeat_seconds):
                 client.abort(CloseReason.STALLED)
-            elif not client.outlet.held_up:
+            elif not client.outbox.held_up:
                 client.tell(_HEARTBEAT)
 
 
