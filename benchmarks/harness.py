@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
-from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.sink import Message, SinkOwner, Source
+from fanwise.broadcaster.node import Node
+from fanwise.broadcaster.sink import Message, Received, SinkOwner, Source
 from fanwise.core.channel import Channel
 from fanwise.core.dialect import PLAIN, Dialect
 from fanwise.core.lease import Lease
@@ -89,10 +89,10 @@ def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
 class Silence:
     """A `sink.Source` in which nothing comes."""
 
-    def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> AsyncIterator[Received]:
         return self
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> Received:
         raise StopAsyncIteration
 
     def end(self) -> None:
@@ -195,7 +195,7 @@ class Stage:
 
     def __init__(self, **settings: Any) -> None:
         self.loop = StillLoop()
-        self.broadcaster = Broadcaster(sweep_seconds=1e9, memory_bytes=None, **settings)
+        self.broadcaster = Node(sweep_seconds=1e9, memory_bytes=None, **settings)
         self.loop.run_until_complete(self.broadcaster.__aenter__())
         self._clients: list[AbstractAsyncContextManager[Client]] = []
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fanwise.broadcaster.outbox import Outlet
+from fanwise.broadcaster.outbox import Outbox
+from fanwise.broadcaster.sink import Received
 from fanwise.core.dialect import PLAIN
 from fanwise.core.publication import Kind, Publication
 from fanwise.core.queue import Batch
@@ -21,11 +22,11 @@ def test_hello(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "one message in one read"
     with wire() as connection:
 
-        def run() -> list[str | bytes]:
+        def run() -> list[Received]:
             connection.feed(HELLO)
             return connection.read()
 
-        assert benchmark(run) == ["hello"]
+        assert benchmark(run) == [(Kind.TEXT, b"hello")]
 
 
 def test_ping(benchmark: BenchmarkFixture) -> None:
@@ -56,13 +57,13 @@ def test_catching_up(benchmark: BenchmarkFixture, way: str) -> None:
     publications = [Publication("lobby", "e", at, PAYLOAD, kind=Kind.TEXT, time=0.0) for at in range(64)]
     with wire() as connection, stage() as place:
         channel = place.broadcaster._hub.channel("lobby", time=0.0)
-        outlet = Outlet(connection.protocol.sink, PLAIN)
+        outbox = Outbox(connection.protocol.sink, PLAIN)
 
         def run() -> int:
             connection.transport.written.clear()
             batches = [publications] if way == "frames as they are" else [[one] for one in publications]
             for batch in batches:
-                outlet.write(channel, Batch(batch, []))
+                outbox.write(channel, Batch(batch, []))
             return sum(map(len, connection.transport.written))
 
         assert benchmark(run) == 64 * (4 + len(PAYLOAD))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.core.encoding import plain_frame
 from fanwise.core.lease import Lease
 
@@ -27,8 +27,8 @@ def test_publish_nowait(
     text = PAYLOAD.decode()
     with asyncio.Runner() as runner:
 
-        async def start() -> Broadcaster:
-            broadcaster = await Broadcaster(queue_messages=100_000, queue_bytes=1 << 30, memory_bytes=None).__aenter__()
+        async def start() -> Node:
+            broadcaster = await Node(queue_messages=100_000, queue_bytes=1 << 30, memory_bytes=None).__aenter__()
             place = broadcaster._hub.channel("lobby", time=0.0)
             for fd in descriptors(clients):
                 queue = broadcaster._hub.subscribe(place).queue
@@ -38,11 +38,11 @@ def test_publish_nowait(
 
         broadcaster = runner.run(start())
         place = broadcaster._hub.channel("lobby", time=0.0)
-        assert broadcaster._sweeper is not None
+        assert broadcaster._publisher._sweeper is not None
 
         def sweep() -> None:
-            assert broadcaster._sweeper is not None
-            broadcaster._sweeper.flush(place)
+            assert broadcaster._publisher._sweeper is not None
+            broadcaster._publisher._sweeper.flush(place)
 
         benchmark.pedantic(
             lambda: [broadcaster.publish_nowait("lobby", text) for _ in range(100)],

@@ -30,7 +30,7 @@ def crowded() -> Iterator[Stage]:
         for number in range(CHANNELS):
             place.broadcaster.publish_nowait(f"channel-{number}", "x" * 100)
         place.loop.turn()
-        assert place.broadcaster.outline().behind == CLIENTS // 2
+        assert place.broadcaster.inspect.outline().behind == CLIENTS // 2
         yield place
 
 

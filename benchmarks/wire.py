@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from fanwise.broadcaster.sink import EXTENSION
+from fanwise.broadcaster.sink import EXTENSION, Received
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 from .harness import StillLoop
@@ -76,7 +76,7 @@ class Wire:
         self._loop = loop
         self._sock = socket.socket()
         self.transport = FakeTransport(self._sock)
-        self._messages: list[str | bytes] = []
+        self._messages: list[Received] = []
         config = uvicorn.Config(
             self._application,
             interface="asgi3",
@@ -103,7 +103,7 @@ class Wire:
         """What one read from the socket gives."""
         self.protocol.data_received(data)
 
-    def read(self) -> list[str | bytes]:
+    def read(self) -> list[Received]:
         """What the endpoint has read once it had its turn."""
         self._loop.turn()
         messages, self._messages = self._messages, []

@@ -24,8 +24,8 @@ NOT_IN_THE_CORE = {"asyncio", "anyio", "socket", "os", "select", "logging", "thr
 FILE_LINES, FUNCTION_LINES = 400, 40
 LONG = {
     "app:create_app",
-    "broadcaster.broadcaster:__init__",
-    "broadcaster.broadcaster:client",
+    "broadcaster.node:__init__",
+    "broadcaster.node:client",
     "cli.bench:read_options",
     "client.client:__init__",
     "routes.router:build_router",

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.metrics import Collector
 
 from .support.processes import ROOT
@@ -43,7 +43,7 @@ def expressions() -> Iterator[str]:
 def known() -> dict[str, dict[str, set[str]]]:
     """{name of a sample: {label: values}}, as a server tells them that has done nothing yet."""
     registry = CollectorRegistry(auto_describe=False)
-    collector: Any = Collector(Broadcaster())
+    collector: Any = Collector(Node())
     registry.register(collector)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):

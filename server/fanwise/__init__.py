@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .broadcaster.statistics import ChannelStatistics, ClientStatistics, Statistics
     from .core.publication import Position, Publication
     from .core.reasons import CloseReason
-    from .embedding import FastAPIBroadcaster as Broadcaster
+    from .embedding import Broadcaster
     from .errors import (
         AlreadyConnectedError,
         AlreadySubscribedError,
@@ -91,5 +91,5 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(f".{_HOMES.get(name, 'errors')}", __name__)
-    found = globals()[name] = getattr(home, "FastAPIBroadcaster" if name == "Broadcaster" else name)
+    found = globals()[name] = getattr(home, name)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from .embedding import FastAPIBroadcaster
+from .embedding import Broadcaster
 from .routes.auth.access import Access
 from .routes.router import build_router
 from .settings import Settings, load_settings
@@ -24,7 +24,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SettingsError: The environment says something that cannot be used.
     """
     settings = settings or load_settings()
-    broadcaster = FastAPIBroadcaster(
+    broadcaster = Broadcaster(
         queue_messages=settings.queue_messages,
         queue_bytes=settings.queue_bytes,
         history_messages=settings.history_messages,

@@ -10,19 +10,19 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from .broadcaster.broadcaster import Broadcaster
 from .broadcaster.client import Client
+from .broadcaster.node import Node
 from .core.publication import Position
 from .routes.router import build_router
 from .transport.connect import connect
 from .transport.workers import warn_of_other_workers
 
 
-class FastAPIBroadcaster(Broadcaster):
+class Broadcaster(Node):
     """A `Broadcaster` with what FastAPI needs: `lifespan`, `connect()` and `router`.
 
     Example:
-        broadcaster = Broadcaster()
+        broadcaster = Node()
         app = FastAPI(lifespan=broadcaster.lifespan)
 
         @app.websocket("/ws")

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from .app import create_app
-from .broadcaster.broadcaster import Broadcaster
+from .broadcaster.node import Node
 from .errors import SettingsError
 from .logs.events import Event, log
 from .logs.formatting import log_config, take_over, tell_left_out
@@ -46,7 +46,7 @@ class FanwiseServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, broadcaster: Broadcaster, *, drain_seconds: float, facts: Mapping[str, Any]
+        self, config: uvicorn.Config, broadcaster: Node, *, drain_seconds: float, facts: Mapping[str, Any]
     ) -> None:
         super().__init__(config)
         self._broadcaster = broadcaster

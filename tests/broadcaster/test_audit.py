@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from fanwise.broadcaster.audit import audits
-from fanwise.broadcaster.event_log import Notices
-from fanwise.broadcaster.registry import Roster
+from fanwise.broadcaster.event_log import EventLog
+from fanwise.broadcaster.registry import ClientRegistry
 
 from ..core.test_hub import make_hub, publish
 from ..support.live import until
@@ -21,8 +21,11 @@ async def test_it_goes_on_until_it_is_cancelled() -> None:
     for _ in range(9):
         publish(hub, channel)
     ended: list[int] = []
-    roster, notices = Roster(leave=lambda _: None, stall_seconds=1.0), Notices(memory_bytes=None, late_seconds=1.0)
-    audit = audits(hub, roster, notices, memory_bytes=1 << 30, ended=lambda: ended.append(len(channel.log)))
+    registry, event_log = (
+        ClientRegistry(leave=lambda _: None, stall_seconds=1.0),
+        EventLog(memory_bytes=None, late_seconds=1.0),
+    )
+    audit = audits(hub, registry, event_log, memory_bytes=1 << 30, ended=lambda: ended.append(len(channel.log)))
     task = asyncio.create_task(audit)
     await until(lambda: len(ended) == 2)
     assert ended[0] == 5

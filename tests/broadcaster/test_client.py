@@ -7,16 +7,17 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.client import CATCH_UP_BYTES, Client
-from fanwise.broadcaster.outbox import Outlet
+from fanwise.broadcaster.client import CATCH_UP_BYTES, Client, State
+from fanwise.broadcaster.outbox import Outbox
 from fanwise.broadcaster.registry import overflowed
-from fanwise.broadcaster.state import State
+from fanwise.broadcaster.statistics import ClientStatistics
 from fanwise.broadcaster.sweep import Sweeper
-from fanwise.broadcaster.turns import Rota
+from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.channel import Channel, Subscription
 from fanwise.core.dialect import PLAIN
 from fanwise.core.encoding import plain_frame
 from fanwise.core.hub import Hub
+from fanwise.core.publication import Kind
 from fanwise.core.reasons import CloseReason
 from fanwise.transport.inbox import Inbox
 
@@ -38,12 +39,12 @@ class Scene:
         self.client = Client(
             "1",
             address="somewhere:1",
-            outlet=Outlet(sink, PLAIN),
+            outbox=Outbox(sink, PLAIN),
             listen=lambda: self.inbox,
             close_seconds=1.0,
             on_change=lambda client: self.states.append(client.state),
             on_pong=self.hub.tally.ping_rtt.observe,
-            enlist=Rota(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
+            enlist=TurnScheduler(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
         )
         self.channels = {name: self.hub.channel(name, time=0.0) for name in "ab"}
         for channel in self.channels.values():
@@ -249,7 +250,13 @@ async def test_a_broken_socket_is_aborted() -> None:
 async def test_the_client_iterates_over_what_it_sends() -> None:
     """Messages that were there before the iteration began are part of it."""
     async with scene() as setting:
-        setting.inbox.put("one")
-        setting.inbox.put(b"two")
+        setting.inbox.put(Kind.TEXT, b"one")
+        setting.inbox.put(Kind.BINARY, b"two")
         setting.inbox.end()
         assert [message async for message in setting.client] == ["one", b"two"]
+
+
+async def test_the_names_of_states_are_what_statistics_tell() -> None:
+    """`/clients` shows the value, so it is part of the outside."""
+    assert [state.value for state in State] == ["behind", "ready", "closing", "closed"]
+    assert "state" in ClientStatistics._fields

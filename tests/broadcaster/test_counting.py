@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.broadcaster.client import Client
+from fanwise.broadcaster.node import Node
 from fanwise.core.channel import Channel
 from fanwise.core.hub import Hub, Start
 from fanwise.core.publication import Position
@@ -44,7 +44,7 @@ class World:
         self.random = random.Random(seed)
         self.awaited = awaited
         self.clients: list[tuple[Client, FakeSink | AwaitedSink]] = []
-        self.broadcaster = Broadcaster(
+        self.broadcaster = Node(
             queue_messages=20,
             queue_bytes=3000,
             history_messages=20,
@@ -150,9 +150,9 @@ class World:
         given = sum(got(sink) for _, sink in self.clients)
         assert tally.deliveries == given
         gone = sum(queue.cursor - first for queue, first in self.hub.begun.items())
-        in_hand = gone - given - tally.dropped["gap_slow"]
-        left = sum(farewell.lag for farewell in self.broadcaster.farewells())
-        assert 0 <= in_hand <= (left if self.awaited else 0)
+        in_flight = gone - given - tally.dropped["gap_slow"]
+        left = sum(farewell.lag for farewell in self.broadcaster.inspect.farewells())
+        assert 0 <= in_flight <= (left if self.awaited else 0)
 
 
 def got(sink: FakeSink | AwaitedSink) -> int:

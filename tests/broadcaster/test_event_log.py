@@ -7,23 +7,23 @@ from typing import Any
 import pytest
 
 from fanwise import Broadcaster
-from fanwise.broadcaster.event_log import Notices
+from fanwise.broadcaster.event_log import EventLog
 from fanwise.broadcaster.registry import Farewell
 from fanwise.core.reasons import CloseReason
 from fanwise.logs.events import Event
 
 from ..support.live import until
-from .test_broadcaster import joined
+from .test_node import joined
 
 pytestmark = pytest.mark.anyio
 
 
 class Scene:
-    """Notices with a clock that is told what time it is, and the events that they log."""
+    """EventLog with a clock that is told what time it is, and the events that they log."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self.now = 1000.0
-        self.notices = Notices(memory_bytes=5000, late_seconds=1.0, clock=lambda: self.now)
+        self.event_log = EventLog(memory_bytes=5000, late_seconds=1.0, clock=lambda: self.now)
         self._caplog = caplog
         caplog.set_level(logging.DEBUG, "fanwise")
 
@@ -53,7 +53,7 @@ def gone(reason: CloseReason, *, behind_seconds: float | None = 2.5) -> Farewell
 
 async def test_who_was_dropped_is_one_line(scene: Scene) -> None:
     """Who, from where, why, and how far behind: all that tells whether the limits or the client are to blame."""
-    scene.notices.farewell(gone(CloseReason.SLOW))
+    scene.event_log.farewell(gone(CloseReason.SLOW))
     assert scene.events() == [
         {
             "code": "client_dropped",
@@ -72,7 +72,7 @@ async def test_who_was_dropped_is_one_line(scene: Scene) -> None:
 @pytest.mark.parametrize("reason", CloseReason, ids=lambda reason: reason.name)
 async def test_what_the_end_of_a_connection_is_in_the_log(scene: Scene, reason: CloseReason) -> None:
     """A warning where the server gave a client up, information where somebody closed it, nothing where it ended."""
-    scene.notices.farewell(gone(reason, behind_seconds=None))
+    scene.event_log.farewell(gone(reason, behind_seconds=None))
     levels = {"slow": "WARNING", "stalled": "WARNING", "memory": "WARNING", "no_pong": "WARNING"}
     levels |= dict.fromkeys(["too_big", "internal", "full", "unauthorised", "operator"], "INFO")
     found = {event["reason"]: event["level"] for event in scene.events()}
@@ -82,27 +82,27 @@ async def test_what_the_end_of_a_connection_is_in_the_log(scene: Scene, reason: 
 async def test_short_memory_is_told_once_a_minute(scene: Scene) -> None:
     """With what went since it was last told: nothing is left out, however long it goes on and however it ends."""
     short = {"code": "memory_short", "level": "WARNING", "memory_bytes": 5000}
-    scene.notices.audited(freed_bytes=0, retained_bytes=10)
+    scene.event_log.audited(freed_bytes=0, retained_bytes=10)
     assert scene.events() == []
-    scene.notices.audited(freed_bytes=100, retained_bytes=4900)
+    scene.event_log.audited(freed_bytes=100, retained_bytes=4900)
     assert scene.events() == [{**short, "freed_bytes": 100, "aborted": 0, "retained_bytes": 4900}]
     for _ in range(10):
         scene.now += 5.9
-        scene.notices.audited(freed_bytes=100, retained_bytes=4900)
-        scene.notices.farewell(gone(CloseReason.MEMORY))
+        scene.event_log.audited(freed_bytes=100, retained_bytes=4900)
+        scene.event_log.farewell(gone(CloseReason.MEMORY))
     assert {event["code"] for event in scene.events()} == {"client_dropped"}
     scene.now += 1
-    scene.notices.audited(freed_bytes=0, retained_bytes=4000)
+    scene.event_log.audited(freed_bytes=0, retained_bytes=4000)
     assert scene.events() == [{**short, "freed_bytes": 1000, "aborted": 10, "retained_bytes": 4000}]
     scene.now += 1000
-    scene.notices.audited(freed_bytes=0, retained_bytes=4000)
+    scene.event_log.audited(freed_bytes=0, retained_bytes=4000)
     assert scene.events() == []
 
 
 async def test_a_late_loop_is_told(scene: Scene) -> None:
     """When it was later than it may be; a delay is no line."""
     for late_seconds in (0.0, 0.9, 1.0, 1.5):
-        scene.notices.looked(late_seconds)
+        scene.event_log.looked(late_seconds)
     assert scene.events() == [{"code": "loop_late", "level": "WARNING", "late_seconds": 1.5, "limit_seconds": 1.0}]
 
 
@@ -125,9 +125,9 @@ async def test_a_task_that_dies_is_told(scene: Scene, what: str) -> None:
     await asyncio.wait(tasks)
     for task in tasks:
         if what == "audit":
-            scene.notices.audit_ended(task)
+            scene.event_log.audit_ended(task)
         else:
-            scene.notices.writer_ended("c1", task)
+            scene.event_log.writer_ended("c1", task)
     (event,) = scene.events()
     assert (event["code"], event["level"], event["error"]) == (f"{what}_died", "ERROR", "ValueError('no')")
 

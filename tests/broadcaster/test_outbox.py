@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.outbox import UNREAD_BYTES, Outlet
+from fanwise.broadcaster.outbox import UNREAD_BYTES, Outbox
 from fanwise.broadcaster.sink import Message
 from fanwise.core.channel import Channel
 from fanwise.core.dialect import JSON, PLAIN
@@ -54,8 +54,8 @@ async def test_gaps_stand_where_they_belong() -> None:
     part = batch(channel, Gap(1, 2), Gap(4, 4), Gap(6, 6))
     direct, slow = FakeSink(), SlowSink()
     slow.open.set()
-    Outlet(direct, JSON).write(channel, part)
-    await Outlet(slow, JSON).send(channel, part)
+    Outbox(direct, JSON).write(channel, part)
+    await Outbox(slow, JSON).send(channel, part)
     payloads = [message.payload for message in slow.sent]
     assert [b'"op":"gap"' in payload for payload in payloads] == [True, False, True, False, True]
     assert direct.written == [b"".join(map(text_frame, payloads))]
@@ -64,19 +64,19 @@ async def test_gaps_stand_where_they_belong() -> None:
 async def test_a_dialect_without_gaps_is_told_none() -> None:
     """Only the publications."""
     channel, sink = channel_with(b"1", b"2", b"3"), FakeSink()
-    Outlet(sink, PLAIN).write(channel, batch(channel, Gap(2, 2)))
+    Outbox(sink, PLAIN).write(channel, batch(channel, Gap(2, 2)))
     assert sink.written == [text_frame(b"1") + text_frame(b"3")]
 
 
 async def test_what_is_told_comes_at_once_or_when_the_writer_flushes_it() -> None:
     """In the order of telling."""
     direct, slow = FakeSink(), SlowSink()
-    outlets = Outlet(direct, JSON), Outlet(slow, JSON)
-    for outlet in outlets:
-        outlet.tell(b"1")
-        outlet.tell(b"2")
+    outlets = Outbox(direct, JSON), Outbox(slow, JSON)
+    for outbox in outlets:
+        outbox.tell(b"1")
+        outbox.tell(b"2")
     assert direct.written == [text_frame(b"1"), text_frame(b"2")]
-    assert [outlet.pending for outlet in outlets] == [False, True]
+    assert [outbox.pending for outbox in outlets] == [False, True]
     slow.open.set()
     await outlets[1].flush()
     assert slow.sent == [Message(b"1", binary=False), Message(b"2", binary=False)]
@@ -86,18 +86,18 @@ async def test_what_is_told_comes_at_once_or_when_the_writer_flushes_it() -> Non
 async def test_who_does_not_read_answers_is_waited_for() -> None:
     """Until the sink has taken them, or the client has gone."""
     sink = FakeSink()
-    outlet = Outlet(sink, JSON)
-    await outlet.settled()
+    outbox = Outbox(sink, JSON)
+    await outbox.settled()
     sink.buffered_bytes = UNREAD_BYTES + 1
-    waiting = [asyncio.create_task(outlet.settled()) for _ in range(2)]
+    waiting = [asyncio.create_task(outbox.settled()) for _ in range(2)]
     await checkpoint()
-    outlet.settle()
+    outbox.settle()
     await checkpoint()
     assert not any(task.done() for task in waiting)
     sink.buffered_bytes = 0
-    outlet.settle()
+    outbox.settle()
     await asyncio.wait(waiting)
-    slow = Outlet(SlowSink(), JSON)
+    slow = Outbox(SlowSink(), JSON)
     slow.tell(b"x" * (UNREAD_BYTES + 1))
     task = asyncio.create_task(slow.settled())
     await checkpoint()
@@ -109,12 +109,12 @@ async def test_who_does_not_read_answers_is_waited_for() -> None:
 async def test_a_send_that_waits_for_the_peer_can_be_given_up() -> None:
     """That is what holds the client up, until then."""
     sink = SlowSink()
-    outlet = Outlet(sink, JSON)
-    outlet.tell(b"x")
-    task = asyncio.create_task(outlet.flush())
+    outbox = Outbox(sink, JSON)
+    outbox.tell(b"x")
+    task = asyncio.create_task(outbox.flush())
     await checkpoint()
-    held_up = [outlet.held_up]
-    outlet.end()
+    held_up = [outbox.held_up]
+    outbox.end()
     await task
-    assert [*held_up, outlet.held_up] == [True, False]
+    assert [*held_up, outbox.held_up] == [True, False]
     assert sink.sent == []

@@ -8,18 +8,19 @@ import threading
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
+from fanwise.core.publication import Kind
 from fanwise.errors import ChannelNameError, MessageTooBigError
 
 from ..support.live import until
-from .test_broadcaster import joined
+from .test_node import joined
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_bad_input_is_refused_and_loses_nothing_else() -> None:
     """The error says what is allowed; no offset is used up, no channel opened."""
-    async with Broadcaster(max_message_bytes=5) as broadcaster:
+    async with Node(max_message_bytes=5) as broadcaster:
         with pytest.raises(ChannelNameError):
             await broadcaster.publish("no good", "x")
         with pytest.raises(MessageTooBigError) as caught:
@@ -32,7 +33,7 @@ async def test_bad_input_is_refused_and_loses_nothing_else() -> None:
 async def test_a_burst_without_an_await_is_written_from_inside() -> None:
     """The log never drops what ready clients have not been given, whatever the burst."""
     async with (
-        Broadcaster(queue_messages=10, history_messages=1) as broadcaster,
+        Node(queue_messages=10, history_messages=1) as broadcaster,
         joined(broadcaster) as (_, sink),
     ):
         await until(lambda: broadcaster.statistics().channels[0].ready == 1)
@@ -47,7 +48,7 @@ async def test_a_burst_without_an_await_is_written_from_inside() -> None:
 async def test_a_burst_through_publish_goes_at_the_pace_of_the_sweeps(burst: int) -> None:
     """`publish` waits for the sweep, so less than a queue's worth is ever unswept."""
     async with (
-        Broadcaster(queue_messages=100, history_messages=1) as broadcaster,
+        Node(queue_messages=100, history_messages=1) as broadcaster,
         joined(broadcaster) as (_, sink),
     ):
         await until(lambda: broadcaster.statistics().channels[0].ready == 1)
@@ -60,7 +61,7 @@ async def test_a_burst_through_publish_goes_at_the_pace_of_the_sweeps(burst: int
 
 async def test_other_threads_publish_too() -> None:
     """The future gives the publication, or raises what `publish` raises."""
-    async with Broadcaster() as broadcaster, joined(broadcaster) as (_, sink):
+    async with Node() as broadcaster, joined(broadcaster) as (_, sink):
         offsets: list[int] = []
 
         def publish() -> None:
@@ -73,3 +74,21 @@ async def test_other_threads_publish_too() -> None:
         await asyncio.to_thread(thread.join)
         await until(lambda: len(b"".join(sink.written)) == 9)
         assert offsets == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_bytes_are_appended_as_they_are(kind: Kind) -> None:
+    """What the caller says they are is what the publication is, and the bytes are not made again."""
+    async with Node() as broadcaster:
+        data = b'{"a": [1, 2]}'
+        publication = await broadcaster.append("lobby", kind, data, key="k")
+        assert publication.payload is data
+        assert (publication.kind, publication.key, publication.offset) == (kind, "k", 1)
+
+
+async def test_bytes_are_measured_like_every_payload() -> None:
+    """One byte above the limit is refused, and appends nothing."""
+    async with Node(max_message_bytes=10) as broadcaster:
+        with pytest.raises(MessageTooBigError):
+            await broadcaster.append("lobby", Kind.TEXT, b"x" * 11)
+        assert broadcaster.tally.publications == 0

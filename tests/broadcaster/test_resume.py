@@ -10,12 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.outbox import Outlet
-from fanwise.broadcaster.state import State
+from fanwise.broadcaster.client import Client, State
+from fanwise.broadcaster.outbox import Outbox
 from fanwise.broadcaster.subscribing import subscribe
 from fanwise.broadcaster.sweep import Sweeper
-from fanwise.broadcaster.turns import Rota
+from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.dialect import JSON
 from fanwise.core.hub import Hub
 from fanwise.core.publication import Kind, Position
@@ -59,11 +58,11 @@ class Consumer:
         channel = self.world.hub.find("lobby")
         self.first = channel.log.first if channel is not None else 1
         self.line = Line()
-        outlet = Outlet(self.line, JSON)
+        outbox = Outbox(self.line, JSON)
         self.client = Client(
             "1",
             address="",
-            outlet=outlet,
+            outbox=outbox,
             listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
             close_seconds=1.0,
             on_change=self.world.changed,
@@ -135,7 +134,7 @@ class World(RuleBasedStateMachine):
         )
         self.time = 0.0
         self.loop = asyncio.new_event_loop()
-        self.rota = Rota(self.loop, turn_seconds=1.0)
+        self.rota = TurnScheduler(self.loop, turn_seconds=1.0)
         self.sweeper = Sweeper(self.loop, slice_bytes=50, sweep_seconds=1.0)
         self.published: dict[str, list[str]] = {}  # {epoch: payloads}
         self.consumers = [Consumer(self) for _ in range(3)]

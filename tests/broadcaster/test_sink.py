@@ -10,9 +10,8 @@ from fastapi import FastAPI, WebSocket
 from websockets.exceptions import ConnectionClosed
 
 from fanwise import Broadcaster, CloseReason
-from fanwise.broadcaster.client import Client
+from fanwise.broadcaster.client import Client, State
 from fanwise.broadcaster.sink import Connection, DirectSink
-from fanwise.broadcaster.state import State
 
 from ..support.live import Live, running, until
 
@@ -46,7 +45,7 @@ async def stick(app: App, live: Live) -> socket.socket:
     """A client that has stopped reading, until its sink holds it up. Close it before the server stops."""
     stuck = await live.raw(receive_buffer=4096)
     await app.ready(1)
-    while app.clients[0].state is State.READY or (app.clients[0].sink.writable and not app.clients[0].outlet.held_up):
+    while app.clients[0].state is State.READY or (app.clients[0].sink.writable and not app.clients[0].outbox.held_up):
         await app.broadcaster.publish("lobby", "x" * 60_000)
         await asyncio.sleep(0)
     return stuck

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 
 from ..support.live import until
-from .test_broadcaster import joined
+from .test_node import joined
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_it_tells_who_is_here_and_how_far_behind() -> None:
     """Clients with their lag, channels with what they retain, and how many were served."""
-    async with Broadcaster() as broadcaster, joined(broadcaster) as (client, sink), joined(broadcaster):
+    async with Node() as broadcaster, joined(broadcaster) as (client, sink), joined(broadcaster):
         await until(lambda: broadcaster.statistics().channels[0].ready == 2)
         sink.pause()
         for _ in range(3):

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.outbox import Outlet
+from fanwise.broadcaster.outbox import Outbox
 from fanwise.broadcaster.subscribing import subscribe, unsubscribe
-from fanwise.broadcaster.turns import Rota
+from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.dialect import JSON, PLAIN, Dialect
 from fanwise.core.publication import Position
 from fanwise.errors import AlreadySubscribedError, ChannelNameError, GoneError
@@ -26,12 +26,12 @@ def make_client(dialect: Dialect) -> tuple[Client, FakeSink]:
     client = Client(
         "1",
         address="",
-        outlet=Outlet(sink, dialect),
+        outbox=Outbox(sink, dialect),
         listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
         close_seconds=1.0,
         on_change=lambda _: None,
         on_pong=lambda _: None,
-        enlist=Rota(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
+        enlist=TurnScheduler(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
     )
     sink.attach(client)
     return client, sink

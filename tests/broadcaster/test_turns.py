@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.turns import Rota
+from fanwise.broadcaster.turns import TurnScheduler
 
 pytestmark = pytest.mark.anyio
 
@@ -38,9 +38,9 @@ class Clock:
         self.seconds += 1.0
 
 
-def make_rota(turn_seconds: float) -> tuple[Rota, Clock]:
+def make_rota(turn_seconds: float) -> tuple[TurnScheduler, Clock]:
     clock = Clock()
-    return Rota(asyncio.get_running_loop(), turn_seconds=turn_seconds, clock=clock), clock
+    return TurnScheduler(asyncio.get_running_loop(), turn_seconds=turn_seconds, clock=clock), clock
 
 
 async def test_they_take_turns() -> None:

@@ -947,7 +947,7 @@ def demo_news(server: ServerProcess) -> dict[str, Any]:
 
 
 def test_the_demos_modes_differ(screen: Screen, serve: Serve) -> None:
-    """One client that does not read: with the loop everybody stops, with Fanwise nobody who reads notices."""
+    """One client that does not read: with the loop everybody stops, with Fanwise nobody who reads event_log."""
     server = serve()
     screen.open(address(server))
     screen.until("() => !document.querySelector('#demo-here').hidden")

@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from fanwise.core.counters import LAG_BOUNDS, REJECTIONS, TIME_BOUNDS, Histogram, Tally
-from fanwise.core.queue import Gap, GapReason
-from fanwise.core.reasons import CloseReason
+from fanwise.core.counters import LAG_BOUNDS, REJECTIONS, TIME_BOUNDS, Counters, Histogram
+from fanwise.core.queue import Gap
+from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.messages import ErrorCode
 
 from ..support.processes import ROOT
@@ -45,7 +45,7 @@ def test_bounds_ascend(bounds: tuple[float, ...]) -> None:
 
 def test_a_gap_is_counted_with_what_is_missing() -> None:
     """Once as a gap, and as many publications as it spans."""
-    tally = Tally()
+    tally = Counters()
     assert tally.gap(Gap(3, 7, GapReason.SLOW)) == 5
     assert tally.gap(Gap(1, 9, GapReason.EPOCH)) == 0, "how many were in a log that is gone, nobody knows"
     assert tally.gaps == {GapReason.HISTORY: 0, GapReason.EPOCH: 1, GapReason.SLOW: 1}
@@ -54,7 +54,7 @@ def test_a_gap_is_counted_with_what_is_missing() -> None:
 
 def test_every_cause_is_there_from_the_start() -> None:
     """So that the number of series never changes."""
-    tally = Tally()
+    tally = Counters()
     assert len(tally.dropped) == len(GapReason) + len(CloseReason) - 1
     assert set(tally.closed) == set(CloseReason)
     assert "closed_normal" not in tally.dropped
@@ -67,4 +67,4 @@ def test_rejections_are_a_closed_set() -> None:
         used |= set(re.findall(r"ApiError\(\s*\d+,\s*\"(\w+)\"", path.read_text()))
     assert used <= set(REJECTIONS)
     with pytest.raises(KeyError):
-        Tally().reject("whatever")
+        Counters().reject("whatever")

@@ -8,7 +8,8 @@ from websockets.frames import Frame, Opcode
 
 from fanwise.core.dialect import JSON, PLAIN, SSE, SSE_JSON, Dialect
 from fanwise.core.publication import Kind, Position, Publication
-from fanwise.core.queue import Gap, GapReason
+from fanwise.core.queue import Gap
+from fanwise.core.reasons import GapReason
 from fanwise.routes.messages import Answer
 
 ANSWER: TypeAdapter[object] = TypeAdapter(Answer)

@@ -7,7 +7,8 @@ import pytest
 from fanwise.core.channel import BURST_BYTES, BURST_MESSAGES, CHANNEL_BYTES, PUBLICATION_BYTES, Channel
 from fanwise.core.hub import Hub
 from fanwise.core.publication import Kind, Position, Publication
-from fanwise.core.queue import Gap, GapReason
+from fanwise.core.queue import Gap
+from fanwise.core.reasons import GapReason
 from fanwise.errors import ChannelLimitError, ChannelNameError
 
 

@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.logs.events import CODES, Event, log
 from fanwise.logs.formatting import JsonFormatter, LineFormatter, TextFormatter, log_config, take_over
 from fanwise.logs.limiter import Limiter
@@ -445,12 +445,12 @@ async def test_what_was_left_out_is_told_while_a_broadcaster_runs() -> None:
 
     for _ in range(100):
         log(Event.SLOW_PATH)
-    async with Broadcaster() as broadcaster:
-        await broadcaster._audited()
+    async with Node() as broadcaster:
+        await broadcaster._publisher.audited()
         assert told() == []
         now[0] += 5
         await until(lambda: bool(told()))
-        await broadcaster._audited()
+        await broadcaster._publisher.audited()
         assert told() == [("slow_path", 80)]
         for _ in range(30):
             log(Event.SLOW_PATH)

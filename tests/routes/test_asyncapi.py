@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import TypeAdapter
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.asyncapi import EXAMPLES, describe
 from fanwise.routes.messages import Answer, Op
@@ -59,7 +59,7 @@ def test_every_close_code_is_named() -> None:
 @pytest.mark.anyio
 async def test_the_server_describes_itself_as_it_was_asked() -> None:
     """With the host under which it is reached."""
-    async with serving(Broadcaster()) as live:
+    async with serving(Node()) as live:
         answer = await live.request("GET", "/asyncapi.json")
         assert answer.json["servers"] == {"this": {"host": f"127.0.0.1:{live.port}", "protocol": "ws"}}
         assert answer.json["asyncapi"] == "3.0.0"

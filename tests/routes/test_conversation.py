@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from pydantic import TypeAdapter
 from websockets.exceptions import ConnectionClosedError
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.client import State
+from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.outbox import UNREAD_BYTES
-from fanwise.broadcaster.state import State
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.access import Access
 from fanwise.routes.messages import Answer
@@ -30,7 +30,7 @@ ANSWER: TypeAdapter[object] = TypeAdapter(Answer)
 
 @asynccontextmanager
 async def serving(
-    broadcaster: Broadcaster,
+    broadcaster: Node,
     *,
     fast: bool = True,
     max_subscriptions: int = 100,
@@ -49,7 +49,7 @@ async def serving(
 @FAST
 async def test_one_connection_many_channels(fast: bool) -> None:
     """Step by step: welcome, subscribe, publish, leave one channel and stay on the other."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live, await live.talk() as talk:
         assert talk.websocket.subprotocol == "fanwise.v1"
         assert (talk.welcome["op"], talk.welcome["max_message_bytes"]) == ("welcome", 65_536)
@@ -74,7 +74,7 @@ async def test_one_connection_many_channels(fast: bool) -> None:
 @FAST
 async def test_all_kinds_of_payloads_reach_both_dialects(fast: bool) -> None:
     """A string is text, JSON is JSON and its text, bytes are bytes and base64."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with (
         serving(broadcaster, fast=fast) as live,
         await live.connect("/ws?channel=a") as plain,
@@ -99,7 +99,7 @@ async def test_bad_messages_are_answered_and_the_connection_lives(fast: bool) ->
     access = Access(api_key="correct-horse")
     key = {"X-API-Key": "correct-horse"}
     async with (
-        serving(Broadcaster(max_channels=3), fast=fast, max_subscriptions=2, access=access) as live,
+        serving(Node(max_channels=3), fast=fast, max_subscriptions=2, access=access) as live,
         await live.talk() as talk,
         await live.talk(additional_headers=key) as other,
     ):
@@ -141,7 +141,7 @@ async def test_bad_messages_are_answered_and_the_connection_lives(fast: bool) ->
 
 async def test_deep_json_is_an_answer_and_no_crash() -> None:
     """What can be parsed need not be something that can be written."""
-    async with serving(Broadcaster()) as live, await live.talk() as talk:
+    async with serving(Node()) as live, await live.talk() as talk:
         await talk.websocket.send('{"op":"publish","channel":"a","data":' + "[" * 900 + "]" * 900 + "}")
         assert (await talk.hear())["code"] == "wrong_type"
 
@@ -149,7 +149,7 @@ async def test_deep_json_is_an_answer_and_no_crash() -> None:
 @FAST
 async def test_resuming_gets_what_was_missed_and_then_what_comes(fast: bool) -> None:
     """Exactly once, without a gap, and with the position that was asked for."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live:
         for number in range(1, 11):
             last = await broadcaster.publish("a", str(number))
@@ -164,11 +164,11 @@ async def test_resuming_gets_what_was_missed_and_then_what_comes(fast: bool) -> 
 @FAST
 async def test_what_is_not_retained_is_one_gap(fast: bool) -> None:
     """Because the log does not reach back, or because it is another log; then everything that there is."""
-    broadcaster = Broadcaster(queue_messages=3, history_messages=3)
+    broadcaster = Node(queue_messages=3, history_messages=3)
     async with serving(broadcaster, fast=fast) as live:
         for number in range(1, 129):
             last = await broadcaster.publish("a", str(number))
-        first = next(broadcaster.channels())
+        first = next(broadcaster.inspect.channels())
         retained = first.retained
         for since, begin, gap in (
             ({"epoch": last.epoch, "offset": 7}, 7, {"from": 8, "to": 128 - retained, "reason": "history"}),
@@ -184,7 +184,7 @@ async def test_what_is_not_retained_is_one_gap(fast: bool) -> None:
 
 async def test_a_wrong_key_is_refused_in_the_handshake() -> None:
     """And no key at all only keeps from publishing."""
-    async with serving(Broadcaster(), access=Access(api_key="correct-horse")) as live:
+    async with serving(Node(), access=Access(api_key="correct-horse")) as live:
         with pytest.raises(Exception, match="401"):
             await live.talk(additional_headers={"Authorization": "Bearer wrong"})
         async with await live.talk(additional_headers={"Authorization": "Bearer correct-horse"}) as talk:
@@ -194,7 +194,7 @@ async def test_a_wrong_key_is_refused_in_the_handshake() -> None:
 @FAST
 async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> None:
     """What it is owed is bounded, and in the end it is a stalled client like any other."""
-    broadcaster = Broadcaster(stall_seconds=0.6, close_seconds=0.2)
+    broadcaster = Node(stall_seconds=0.6, close_seconds=0.2)
     loop = asyncio.get_running_loop()
     frame = masked(json.dumps({"op": "dance", "channel": "x" * 200}).encode())
     owed = []
@@ -206,10 +206,10 @@ async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> No
     async with serving(broadcaster, fast=fast) as live:
         sock = await deaf(live)
         await until(lambda: len(broadcaster) == 1)
-        (client,) = broadcaster._roster
+        (client,) = broadcaster._registry
         task = asyncio.create_task(ask_and_ask(sock))
         while client.state is not State.CLOSED:
-            owed.append(client.sink.buffered_bytes + client.outlet._told_bytes)
+            owed.append(client.sink.buffered_bytes + client.outbox._told_bytes)
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task})
@@ -221,7 +221,7 @@ async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> No
 @FAST
 async def test_slow_clients_are_told_their_gaps(fast: bool) -> None:
     """Under a policy that skips, each offset is either heard or told to be missing, in order."""
-    broadcaster = Broadcaster(overflow="drop_oldest", queue_messages=5, history_messages=5)
+    broadcaster = Node(overflow="drop_oldest", queue_messages=5, history_messages=5)
     async with serving(broadcaster, fast=fast) as live, await live.talk() as talk:
         start = await talk.ask(op="subscribe", channel="a")
         for _ in range(3000):
@@ -234,7 +234,7 @@ async def test_slow_clients_are_told_their_gaps(fast: bool) -> None:
             told += heard["op"] == "gap"
             assert first == covered + 1
             covered = last
-        assert told == 0 or next(broadcaster.channels()).skipped > 0
+        assert told == 0 or next(broadcaster.inspect.channels()).skipped > 0
 
 
 def masked(payload: bytes) -> bytes:
@@ -257,7 +257,7 @@ async def deaf(live: Live) -> socket.socket:
 
 async def test_closing_says_why() -> None:
     """The operator's code is one that asks not to come back."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live, await live.talk() as talk:
         assert broadcaster.close_client(talk.welcome["client"])
         with pytest.raises(ConnectionClosedError) as caught:
@@ -269,7 +269,7 @@ async def test_closing_says_why() -> None:
 @FAST
 async def test_what_is_asked_before_leaving_leaves_nothing_behind(fast: bool) -> None:
     """Subscriptions that are still in the inbox when the client has gone."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live:
         for _ in range(20):
             talk = await live.talk()
@@ -279,4 +279,4 @@ async def test_what_is_asked_before_leaving_leaves_nothing_behind(fast: bool) ->
         await until(lambda: len(broadcaster) == 0)
         await until(lambda: not live.server.server_state.connections)
         await until(lambda: not broadcaster._writers)
-        assert {channel.clients for channel in broadcaster.channels()} <= {0}
+        assert {channel.clients for channel in broadcaster.inspect.channels()} <= {0}

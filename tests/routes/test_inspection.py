@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.access import Access
 from fanwise.routes.inspection import Channels, Clients, History
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_channels_tell_what_is_retained_and_who_listens() -> None:
     """By name, of a prefix, and not more than asked for."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live, await live.talk() as talk:
         await talk.ask(op="subscribe", channel="b/1")
         for name in ("b/2", "a", "b/2"):
@@ -41,11 +41,11 @@ async def test_channels_tell_what_is_retained_and_who_listens() -> None:
 
 async def test_history_is_what_the_log_retains() -> None:
     """All of it, or after a position; what is missing is told as one gap."""
-    broadcaster = Broadcaster(queue_messages=5, history_messages=5)
+    broadcaster = Node(queue_messages=5, history_messages=5)
     async with serving(broadcaster) as live:
         for number in range(1, 129):
             last = await broadcaster.publish("a/b", {"n": number}, key="k")
-        first = 129 - next(broadcaster.channels()).retained
+        first = 129 - next(broadcaster.inspect.channels()).retained
         assert first > 100
         path = "/channels/a/b/history"
         whole = (await live.request("GET", path)).json
@@ -81,16 +81,16 @@ async def test_history_is_what_the_log_retains() -> None:
 )
 async def test_bad_questions_are_answered_clearly(path: str, status: int, code: str) -> None:
     """And nothing is opened by asking."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live:
         answer = await live.request("GET", path)
         assert (answer.status, answer.code) == (status, code)
-        assert list(broadcaster.channels()) == []
+        assert list(broadcaster.inspect.channels()) == []
 
 
 async def test_clients_are_listed_and_can_be_closed() -> None:
     """Those furthest behind first; who was closed stands among those who have gone, with the reason."""
-    broadcaster = Broadcaster(stall_seconds=60)
+    broadcaster = Node(stall_seconds=60)
     async with serving(broadcaster) as live, await live.talk() as talk:
         stuck = await live.raw("/ws?channel=a", receive_buffer=4096)
         await talk.ask(op="subscribe", channel="b")
@@ -125,7 +125,7 @@ async def test_clients_are_listed_and_can_be_closed() -> None:
 
 async def test_clients_ask_for_the_key() -> None:
     """Looking at them, and closing one; channels are open to all, but not to pages of other hosts."""
-    async with serving(Broadcaster(), access=Access(api_key="correct-horse")) as live, await live.talk() as talk:
+    async with serving(Node(), access=Access(api_key="correct-horse")) as live, await live.talk() as talk:
         closing = ("DELETE", f"/clients/{talk.welcome['client']}")
         for method, path in (("GET", "/clients"), closing):
             assert (await live.request(method, path)).code == "unauthorised"

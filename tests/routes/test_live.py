@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 
 from fanwise.app import create_app
-from fanwise.broadcaster.broadcaster import Broadcaster
-from fanwise.embedding import FastAPIBroadcaster
+from fanwise.broadcaster.node import Node
+from fanwise.embedding import Broadcaster
 from fanwise.routes.auth.access import Access
 from fanwise.routes.live import MAX_WATCHERS
 from fanwise.routes.live import Live as Feed
@@ -22,8 +22,8 @@ from ..support.live import Live, running
 pytestmark = pytest.mark.anyio
 
 
-def embedded() -> tuple[FastAPI, FastAPIBroadcaster]:
-    broadcaster = FastAPIBroadcaster()
+def embedded() -> tuple[FastAPI, Broadcaster]:
+    broadcaster = Broadcaster()
     app = FastAPI()
     app.include_router(broadcaster.router, prefix="/fan")
     return app, broadcaster
@@ -67,7 +67,7 @@ async def test_watchers_are_no_clients() -> None:
         assert (await talk.ask(op="publish", channel="stats", data=1))["code"] == "unauthorised"
         assert len(broadcaster) == 0
         assert broadcaster.tally.connections == 0
-        assert broadcaster.channel_names() == []
+        assert broadcaster.inspect.channel_names() == []
 
 
 async def refusal(live: Live, **options: object) -> int:
@@ -102,7 +102,7 @@ async def test_there_are_not_many_watchers() -> None:
 
 async def test_routes_that_are_included_twice_are_fed_once() -> None:
     """As the broadcaster, the feed begins with the first start and ends with the last; nothing of it stays."""
-    broadcaster = FastAPIBroadcaster()
+    broadcaster = Broadcaster()
     app = FastAPI()
     app.include_router(broadcaster.router)
     app.include_router(broadcaster.router, prefix="/fan")
@@ -158,4 +158,4 @@ async def test_a_second_that_fails_is_not_the_end(
 
 def test_a_late_loop_is_told_once() -> None:
     """By the broadcaster that is looked at; the watchers' own is on the same loop."""
-    assert Feed(Broadcaster(), Access())._watchers._ready_lag_seconds == math.inf
+    assert Feed(Node(), Access())._watchers._ready_lag_seconds == math.inf

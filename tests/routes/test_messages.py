@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanwise.core.publication import Kind
 from fanwise.routes.messages import MAX_CHARACTERS, OpError, Publish, Since, Subscribe, Unsubscribe, parse_op
 
 
@@ -51,7 +52,7 @@ BAD: list[tuple[str | bytes, str, str]] = [
 def test_a_bad_message_has_a_code_and_a_sentence(text: str | bytes, code: str, named: str) -> None:
     """The code is stable, the sentence names what is wrong."""
     with pytest.raises(OpError) as caught:
-        parse_op(text)
+        parse_op(text, Kind.BINARY if isinstance(text, bytes) else Kind.TEXT)
     assert caught.value.code == code
     assert named in str(caught.value)
 

@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fanwise.app import create_app
-from fanwise.broadcaster.broadcaster import Broadcaster
-from fanwise.core.counters import Tally
-from fanwise.core.queue import Gap, GapReason
-from fanwise.core.reasons import CloseReason
+from fanwise.broadcaster.node import Node
+from fanwise.core.counters import Counters
+from fanwise.core.queue import Gap
+from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.metrics import HISTOGRAMS, PEAK_LAG, Collector
 from fanwise.settings import load_settings
 
@@ -34,7 +34,7 @@ async def scrape(live: Live, **headers: str) -> dict[str, float]:
 async def test_what_is_counted_is_told() -> None:
     """Under a name and labels that stay: gauges, counters and histograms of a server that has done something."""
     app = create_app(load_settings())
-    broadcaster: Broadcaster = app.state.broadcaster
+    broadcaster: Node = app.state.broadcaster
     async with running(app) as live, await live.connect("/ws") as client:
         await client.send("x")
         await client.recv()
@@ -62,7 +62,7 @@ async def test_what_is_counted_is_told() -> None:
 async def test_the_number_of_series_is_constant() -> None:
     """Whatever there is and whatever has happened."""
     app = create_app(load_settings())
-    broadcaster: Broadcaster = app.state.broadcaster
+    broadcaster: Node = app.state.broadcaster
     async with running(app) as live:
         before = await scrape(live)
         for number in range(50):
@@ -74,8 +74,8 @@ async def test_the_number_of_series_is_constant() -> None:
 
 def test_every_histogram_is_told() -> None:
     """One that is added to the tally is not forgotten here."""
-    assert {*HISTOGRAMS, "peak_lag_messages"} == set(Tally().histograms())
-    families = {family.name: family for family in Collector(Broadcaster()).collect()}
+    assert {*HISTOGRAMS, "peak_lag_messages"} == set(Counters().histograms())
+    families = {family.name: family for family in Collector(Node()).collect()}
     assert families[PEAK_LAG[0]].type == "gaugehistogram", "no counter: its buckets go down too"
 
 

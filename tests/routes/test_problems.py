@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 
 from fanwise import errors
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.access import Access
 from fanwise.routes.problems import ApiError, ErrorBody, translate
 from fanwise.routes.router import build_router
@@ -44,7 +44,7 @@ def test_what_has_no_answer_stays_an_error() -> None:
 def test_openapi_describes_every_route_with_its_errors() -> None:
     """A summary, a description, our error model and nothing of FastAPI's own."""
     app = FastAPI()
-    app.include_router(build_router(Broadcaster()))
+    app.include_router(build_router(Node()))
     document = app.openapi()
     assert not {name for name in document["components"]["schemas"] if "Validation" in name}
     assert set(document["paths"]) == {
@@ -79,7 +79,7 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
 async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
     """Where, to whom and why, without the query string; what is not there is no refusal, and no line."""
     app, key = FastAPI(), {"X-API-Key": "correct-horse"}
-    app.include_router(build_router(Broadcaster(max_clients=1), access=Access(api_key="correct-horse")))
+    app.include_router(build_router(Node(max_clients=1), access=Access(api_key="correct-horse")))
     with caplog.at_level(logging.INFO, "fanwise"):
         async with running(app) as live, await live.connect():
             await live.request("POST", "/publish/lobby?token=secret")
@@ -115,7 +115,7 @@ async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
 async def test_a_body_that_cannot_be_read_is_answered_in_our_shape() -> None:
     """Also where FastAPI gives up before it looks at the fields: a number of 5,000 digits."""
     app = FastAPI()
-    app.include_router(build_router(Broadcaster(), demo_clients=5))
+    app.include_router(build_router(Node(), demo_clients=5))
     async with running(app) as live:
         headers = {"Content-Type": "application/json"}
         status, _, body = await live.request("PUT", "/demo", b'{"clients": ' + b"9" * 5000 + b"}", headers=headers)

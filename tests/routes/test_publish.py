@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.access import Access
 from fanwise.routes.publish import MAX_ENTRIES
 
@@ -34,7 +34,7 @@ BINARY = {"Content-Type": "application/octet-stream"}
 )
 async def test_the_body_is_the_payload(headers: dict[str, str], body: bytes, told: dict[str, Any]) -> None:
     """What it is, its content type says; the answer's position is what subscribers see."""
-    async with serving(Broadcaster()) as live, await live.talk() as talk:
+    async with serving(Node()) as live, await live.talk() as talk:
         await talk.ask(op="subscribe", channel="a/b")
         answer = await live.request("POST", "/publish/a/b?key=k", body, headers=headers)
         heard = await talk.hear()
@@ -65,7 +65,7 @@ async def test_a_bad_request_names_what_is_wrong(
     path: str, headers: dict[str, str], body: bytes, status: int, code: str
 ) -> None:
     """And publishes nothing."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live:
         answer = await live.request("POST", path, body, headers=headers)
         assert (answer.status, answer.code) == (status, code)
@@ -76,7 +76,7 @@ async def test_a_bad_request_names_what_is_wrong(
 @pytest.mark.parametrize("announced", [True, False])
 async def test_what_is_too_big_is_not_read(announced: bool) -> None:
     """A length that is announced is enough; one that is not is found out on the way. Then the connection ends."""
-    async with serving(Broadcaster()) as live:
+    async with serving(Node()) as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         length = "Content-Length: 1000000000" if announced else "Transfer-Encoding: chunked"
         writer.write(f"POST /publish/a HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n\r\n".encode())
@@ -103,7 +103,7 @@ async def test_each_entry_of_a_batch_has_its_own_fate() -> None:
         "five",
         {"channel": "a", "data": None},
     ]
-    async with serving(Broadcaster()) as live:
+    async with serving(Node()) as live:
         answer = await live.request("POST", "/publish", json.dumps(entries).encode(), headers=JSON)
         assert answer.status == 200
         fates = [
@@ -126,7 +126,7 @@ async def test_each_entry_of_a_batch_has_its_own_fate() -> None:
 
 async def test_a_request_that_is_sent_again_publishes_nothing() -> None:
     """With the same Idempotency-Key, and the same answer; another request with it is refused."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live:
         headers = {**TEXT, "Idempotency-Key": "5f1c"}
         first, again = [await live.request("POST", "/publish/a", b"x", headers=headers) for _ in range(2)]
@@ -145,7 +145,7 @@ async def test_a_request_that_is_sent_again_publishes_nothing() -> None:
 
 async def test_publishing_asks_for_the_key_if_there_is_one() -> None:
     """In either header; and a page of another host is refused whatever it brings."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, access=Access(api_key="correct-horse")) as live:
         right = {"Authorization": "Bearer correct-horse"}
         for path, body, kind in (("/publish/a", b"x", TEXT), ("/publish", b"[]", JSON)):
@@ -165,7 +165,7 @@ async def test_publishing_asks_for_the_key_if_there_is_one() -> None:
 
 async def test_a_full_server_says_when_to_come_back() -> None:
     """All channels are in use: 503, and Retry-After."""
-    async with serving(Broadcaster(max_channels=1)) as live, await live.talk() as talk:
+    async with serving(Node(max_channels=1)) as live, await live.talk() as talk:
         await talk.ask(op="subscribe", channel="a")
         answer = await live.request("POST", "/publish/b", b"x")
         assert (answer.status, answer.code) == (503, "too_many_channels")

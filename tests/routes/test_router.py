@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from websockets.exceptions import InvalidStatus
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.access import Access
 from fanwise.routes.router import build_router, split_template
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])
 
 
-def make_app(broadcaster: Broadcaster, *, template: str = "Message: {text}") -> FastAPI:
+def make_app(broadcaster: Node, *, template: str = "Message: {text}") -> FastAPI:
     app = FastAPI()
     app.include_router(build_router(broadcaster, template=template))
     return app
@@ -24,7 +24,7 @@ def make_app(broadcaster: Broadcaster, *, template: str = "Message: {text}") -> 
 @FAST
 async def test_the_story_of_a_b_and_c(fast: bool) -> None:
     """The plain dialect step by step: who is there, and who gets what."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
 
     def clients() -> int:
         return len(broadcaster.statistics().clients)
@@ -53,7 +53,7 @@ async def test_the_story_of_a_b_and_c(fast: bool) -> None:
 @FAST
 async def test_binary_stays_binary(fast: bool) -> None:
     """The template is for texts."""
-    async with running(make_app(Broadcaster()), fast=fast) as live, await live.connect() as peer:
+    async with running(make_app(Node()), fast=fast) as live, await live.connect() as peer:
         await peer.send(b"\x00\xff")
         assert await peer.recv() == b"\x00\xff"
 
@@ -62,7 +62,7 @@ async def test_binary_stays_binary(fast: bool) -> None:
 async def test_another_channel(fast: bool) -> None:
     """`?channel=NAME` joins it, and hears only it."""
     async with (
-        running(make_app(Broadcaster()), fast=fast) as live,
+        running(make_app(Node()), fast=fast) as live,
         await live.connect("/ws?channel=one") as one,
         await live.connect("/ws?channel=two/a:b") as two,
     ):
@@ -77,7 +77,7 @@ async def test_a_bad_channel_name_is_refused_before_the_handshake(
     fast: bool, query: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With status 400 and a sentence that says what is allowed; under our protocol class it is no error of ours."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with running(make_app(broadcaster), fast=fast) as live:
         with pytest.raises(InvalidStatus) as caught:
             await live.connect(f"/ws?{query}")
@@ -89,7 +89,7 @@ async def test_a_bad_channel_name_is_refused_before_the_handshake(
 
 async def test_a_full_server_says_so() -> None:
     """With status 503, before the handshake; those who are there stay."""
-    async with running(make_app(Broadcaster(max_clients=1))) as live, await live.connect() as first:
+    async with running(make_app(Node(max_clients=1))) as live, await live.connect() as first:
         with pytest.raises(InvalidStatus) as caught:
             await live.connect()
         assert caught.value.response.status_code == 503
@@ -99,7 +99,7 @@ async def test_a_full_server_says_so() -> None:
 
 async def test_what_the_template_makes_too_long_ends_nothing() -> None:
     """A message above the limit is not published; its sender is told and the others stay."""
-    broadcaster = Broadcaster(max_message_bytes=12)
+    broadcaster = Node(max_message_bytes=12)
     async with (
         running(make_app(broadcaster)) as live,
         await live.connect() as sender,
@@ -133,7 +133,7 @@ async def test_pages_of_other_hosts_are_refused_before_the_handshake(
 ) -> None:
     """They get 403 before the handshake; those of this host, and those that are named, may."""
     app = FastAPI()
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     app.include_router(build_router(broadcaster, access=Access(allowed_origins=["https://friend.org"])))
     async with running(app, fast=fast) as live:
         for origin, allowed in (
@@ -157,7 +157,7 @@ async def test_pages_of_other_hosts_are_refused_before_the_handshake(
 async def test_plain_clients_need_the_key_to_publish(fast: bool) -> None:
     """They may listen without; who sends something is closed with 4501, and nothing of it is published."""
     app = FastAPI()
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     app.include_router(build_router(broadcaster, access=Access(api_key="correct-horse")))
     async with running(app, fast=fast) as live, await live.connect() as listener, await live.connect() as stranger:
         await stranger.send("spam")
@@ -173,11 +173,11 @@ async def test_plain_clients_need_the_key_to_publish(fast: bool) -> None:
 
 async def test_a_late_loop_is_not_ready() -> None:
     """The probe that sends traffic elsewhere says no for some seconds; the one that restarts processes says yes."""
-    broadcaster = Broadcaster(ready_lag_seconds=0.5)
+    broadcaster = Node(ready_lag_seconds=0.5)
     async with running(make_app(broadcaster)) as live:
         assert (await live.request("GET", "/readyz")).status == 200
         broadcaster._loop_lag._due -= 1
         answer = await live.request("GET", "/readyz")
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert (await live.request("GET", "/healthz")).status == 200
-        assert broadcaster.outline().loop_lag_seconds > 0.5
+        assert broadcaster.inspect.outline().loop_lag_seconds > 0.5

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
 from fanwise.broadcaster.drain import farewell as drain_farewell
+from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.sse import farewell
 
@@ -34,7 +34,7 @@ async def offsets(events: Events, count: int) -> list[str]:
 @FAST
 async def test_a_channel_is_an_event_stream(fast: bool) -> None:
     """Where it begins, and then each payload with its position; newlines are data."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live, live.events("/sse/a/b") as events:
         assert "200 OK" in events.head
         assert "content-type: text/event-stream" in events.head
@@ -58,7 +58,7 @@ async def test_a_channel_is_an_event_stream(fast: bool) -> None:
 @FAST
 async def test_in_json_an_event_is_the_message_of_the_json_dialect(fast: bool) -> None:
     """Nothing is lost by it: key, kind and line ends are told."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with (
         serving(broadcaster, fast=fast) as live,
         live.events("/sse/a?format=json") as events,
@@ -77,7 +77,7 @@ async def test_in_json_an_event_is_the_message_of_the_json_dialect(fast: bool) -
 @pytest.mark.parametrize("header", [True, False])
 async def test_who_comes_back_goes_on(fast: bool, header: bool) -> None:
     """After Last-Event-ID, which browsers send, or `since`; the former wins."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live:
         for number in range(10):
             last = await broadcaster.publish("a", str(number))
@@ -94,7 +94,7 @@ async def test_who_comes_back_goes_on(fast: bool, header: bool) -> None:
 @FAST
 async def test_what_is_missing_is_one_gap(fast: bool) -> None:
     """An event of its own, whose id is where the stream goes on."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live:
         last = await broadcaster.publish("a", "x")
         async with live.events("/sse/a?since=other:4") as events:
@@ -119,14 +119,14 @@ async def test_what_is_missing_is_one_gap(fast: bool) -> None:
 )
 async def test_bad_requests_are_answered_before_a_stream_begins(path: str, code: str) -> None:
     """With 400, and a sentence."""
-    async with serving(Broadcaster()) as live:
+    async with serving(Node()) as live:
         answer = await live.request("GET", path)
         assert (answer.status, answer.code) == (400, code)
 
 
 async def test_a_full_or_draining_server_takes_no_streams() -> None:
     """503 with Retry-After, at which a browser's EventSource gives up and ours comes back."""
-    broadcaster = Broadcaster(max_clients=1)
+    broadcaster = Node(max_clients=1)
     async with serving(broadcaster) as live, live.events("/sse/a") as events:
         await events.next()
         answer = await live.request("GET", "/sse/a")
@@ -138,7 +138,7 @@ async def test_a_full_or_draining_server_takes_no_streams() -> None:
 
 async def test_an_open_stream_gets_comments() -> None:
     """So that whoever is in between sees that it lives."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
         await events.next()
         task = asyncio.create_task(events.next())
@@ -149,7 +149,7 @@ async def test_an_open_stream_gets_comments() -> None:
 
 async def test_a_peer_that_acknowledges_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the last comment: its kernel is not there any more, and nothing else would tell."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
         await events.next()
         monkeypatch.setattr("fanwise.transport.connection.unanswered_seconds", lambda _: 0.011)
@@ -160,7 +160,7 @@ async def test_a_peer_that_acknowledges_nothing_is_gone(monkeypatch: pytest.Monk
 @FAST
 async def test_the_end_is_told(fast: bool) -> None:
     """The reason's code, as WebSocket clients get it, and when to come back."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live, live.events("/sse/a") as events:
         await events.next()
         (client,) = broadcaster.statistics().clients
@@ -185,7 +185,7 @@ def test_a_draining_server_says_when_to_come_back() -> None:
 @FAST
 async def test_draining_ends_streams(fast: bool) -> None:
     """Like WebSockets: each with a hint, and nobody is left."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live, AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(live.events("/sse/a")) for _ in range(5)]
         for events in streams:
@@ -204,14 +204,14 @@ async def test_draining_ends_streams(fast: bool) -> None:
 @FAST
 async def test_who_leaves_is_gone(fast: bool) -> None:
     """The client, its queue and its task."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster, fast=fast) as live:
         tasks = len(asyncio.all_tasks())
         async with live.events("/sse/a") as events:
             await events.next()
             assert len(broadcaster) == 1
         await until(lambda: len(broadcaster) == 0)
-        assert next(broadcaster.channels()).clients == 0
+        assert next(broadcaster.inspect.channels()).clients == 0
         await until(lambda: len(asyncio.all_tasks()) == tasks)
 
 
@@ -229,7 +229,7 @@ async def stuck_stream(live: Live) -> socket.socket:
 @FAST
 async def test_a_stalled_stream_is_freed(fast: bool) -> None:
     """Like a WebSocket; over our protocol class its connection too, over plain ASGI when the server lets it go."""
-    broadcaster = Broadcaster(queue_bytes=1 << 28, queue_messages=10_000, stall_seconds=0.5, close_seconds=0.2)
+    broadcaster = Node(queue_bytes=1 << 28, queue_messages=10_000, stall_seconds=0.5, close_seconds=0.2)
     async with serving(broadcaster, fast=fast) as live:
         stuck = await stuck_stream(live)
         await until(lambda: len(broadcaster) == 1)
@@ -245,7 +245,7 @@ async def test_a_stalled_stream_is_freed(fast: bool) -> None:
 @FAST
 async def test_a_stream_that_nobody_reads_does_not_keep_the_server(fast: bool) -> None:
     """Nor does one that somebody reads: shutting down ends within uvicorn's patience."""
-    broadcaster = Broadcaster(close_seconds=0.2)
+    broadcaster = Node(close_seconds=0.2)
     async with serving(broadcaster, fast=fast) as live:
         stuck = await stuck_stream(live)
         await until(lambda: len(broadcaster) == 1)

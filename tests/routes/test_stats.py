@@ -6,13 +6,12 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.core.counters import REJECTIONS
-from fanwise.core.queue import GapReason
-from fanwise.core.reasons import CloseReason
+from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.stats import Lists, Report, Reporter, Summary
 
-from ..broadcaster.test_broadcaster import joined
+from ..broadcaster.test_node import joined
 from ..support.live import until
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_the_report_is_what_its_model_says() -> None:
     """Nothing missing and nothing more, also with a client that is behind, a channel and a farewell."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         async with joined(broadcaster):
             pass
         async with joined(broadcaster) as (client, sink):
@@ -42,7 +41,7 @@ async def test_the_report_is_what_its_model_says() -> None:
 
 async def test_the_feed_is_the_report_in_two_parts() -> None:
     """The summary and the lists have models of their own."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         reporter = Reporter(broadcaster)
         models: list[tuple[type[BaseModel], object]] = [
             (Summary, reporter.summary()),
@@ -55,7 +54,7 @@ async def test_the_feed_is_the_report_in_two_parts() -> None:
 
 async def test_all_that_can_be_counted_is_there_from_the_start() -> None:
     """Nobody has to guess whether what is missing is zero."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         told = Reporter(broadcaster).summary()
         assert set(told["closed"]) == {reason.name.lower() for reason in CloseReason}
         assert set(told["gaps"]) == {reason.value for reason in GapReason}
@@ -64,7 +63,7 @@ async def test_all_that_can_be_counted_is_there_from_the_start() -> None:
 
 async def test_a_client_on_many_channels_is_told_in_short() -> None:
     """Eight of its channels, and how many there are: the size of a report is bounded."""
-    async with Broadcaster() as broadcaster, joined(broadcaster) as (client, _):
+    async with Node() as broadcaster, joined(broadcaster) as (client, _):
         for number in range(20):
             broadcaster.subscribe(client, f"c{number}")
         (listed,) = (await Reporter(broadcaster).lists())["clients"]
@@ -73,7 +72,7 @@ async def test_a_client_on_many_channels_is_told_in_short() -> None:
 
 async def test_the_lists_are_made_once_for_all_who_ask() -> None:
     """At the same time, and for half a second: asking often costs nothing."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         reporter = Reporter(broadcaster)
         one, other = await asyncio.gather(reporter.lists(), reporter.lists())
         assert one is other is await reporter.lists()
@@ -83,7 +82,7 @@ async def test_the_lists_are_made_once_for_all_who_ask() -> None:
 
 def test_a_report_is_bound_to_no_event_loop() -> None:
     """An application that is started again, on another loop, is reported on again."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     reporter = Reporter(broadcaster)
 
     async def ask() -> None:

@@ -34,7 +34,7 @@ class WatchedBroadcaster(Broadcaster):
     """Knows its clients, so that some can be aborted."""
 
     def some_client(self) -> Client | None:
-        clients = list(self._roster)
+        clients = list(self._registry)
         return random.choice(clients) if clients else None
 
 

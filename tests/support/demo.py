@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.access import Access
 from fanwise.routes.demo.controller import DemoController
 from fanwise.routes.demo.routes import DemoStatus, demo_routes
@@ -48,7 +48,7 @@ class Told:
 class Staged:
     """A running application with a demo, which may be left in whatever state."""
 
-    def __init__(self, live: Live, demo: DemoController, broadcaster: Broadcaster, told: Told) -> None:
+    def __init__(self, live: Live, demo: DemoController, broadcaster: Node, told: Told) -> None:
         self.live = live
         self.demo = demo
         self.broadcaster = broadcaster
@@ -68,12 +68,12 @@ async def staged(
     *,
     fast: bool = True,
     access: Access | None = None,
-    broadcaster: Broadcaster | None = None,
+    broadcaster: Node | None = None,
     prefix: str = "",
     **options: Any,
 ) -> AsyncIterator[Staged]:
     """Serves the routes of a broadcaster and its demo while the context lasts."""
-    broadcaster = Broadcaster() if broadcaster is None else broadcaster  # an empty one is falsy
+    broadcaster = Node() if broadcaster is None else broadcaster  # an empty one is falsy
     access, told = access or Access(), Told()
     demo = DemoController(broadcaster, tell=told, **options)
 

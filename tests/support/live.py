@@ -184,7 +184,7 @@ def handshake(path: str) -> bytes:
 
 
 class PromptServer(uvicorn.Server):
-    """Notices at once that it is to stop; uvicorn's own looks ten times a second, which is most of a short test."""
+    """EventLog at once that it is to stop; uvicorn's own looks ten times a second, which is most of a short test."""
 
     async def main_loop(self) -> None:
         await self.on_tick(0)

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.core.dialect import JSON
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.access import Access
@@ -202,8 +202,8 @@ class Staged:
         self.asked: list[tuple[str, str, Any]] = []
         self.statuses: dict[str, int] = {}
         self._access = Access(api_key=api_key)
-        self._live = Broadcaster(history_messages=300, queue_messages=1000)
-        self._chat = Broadcaster()
+        self._live = Node(history_messages=300, queue_messages=1000)
+        self._chat = Node()
         self._server: PromptServer
         self._thread: threading.Thread
         self._started = threading.Event()
@@ -232,7 +232,7 @@ class Staged:
 
     def listeners(self, channel: str) -> int:
         """How many of those who watch listen to a channel."""
-        found = self._live.channel(channel)
+        found = self._live.inspect.channel(channel)
         return found.clients if found is not None else 0
 
     def wait(self, condition: Callable[[], bool]) -> None:
@@ -294,8 +294,8 @@ class Staged:
         async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             conversation = Conversation(self._live, watcher, max_subscriptions=9, may_publish=False)
             conversation.welcome()
-            async for message in watcher:
-                await conversation.answer(message)
+            async for kind, data in watcher.received():
+                await conversation.answer(kind, data)
 
 
 def refusal(status: int) -> Response:

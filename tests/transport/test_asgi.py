@@ -10,6 +10,7 @@ from anyio.lowlevel import checkpoint
 from starlette.websockets import WebSocket
 
 from fanwise.broadcaster.sink import DirectSink, Message
+from fanwise.core.publication import Kind
 from fanwise.core.reasons import CloseReason
 from fanwise.transport.asgi import AsgiConnection
 
@@ -92,7 +93,7 @@ async def test_a_disconnect_ends_the_iteration() -> None:
     for message in ({"text": "a"}, {"bytes": b"b"}):
         server.incoming.put_nowait({"type": "websocket.receive", **message})
     server.incoming.put_nowait({"type": "websocket.disconnect", "code": 1001})
-    assert [message async for message in connection] == ["a", b"b"]
+    assert [message async for message in connection] == [(Kind.TEXT, b"a"), (Kind.BINARY, b"b")]
     assert owner.closed == 1
     assert [message async for message in connection] == []
 

@@ -15,9 +15,9 @@ from fastapi import FastAPI, WebSocket
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.client import State
+from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sink import EXTENSION
-from fanwise.broadcaster.state import State
 from fanwise.broadcaster.statistics import ChannelStatistics
 from fanwise.routes.auth.access import Access
 from fanwise.routes.router import build_router
@@ -38,7 +38,7 @@ TLS = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 class Place:
     """A server with everything of ours, and an application's own routes beside it."""
 
-    def __init__(self, broadcaster: Broadcaster, live: Live, authority: trustme.CA | None) -> None:
+    def __init__(self, broadcaster: Node, live: Live, authority: trustme.CA | None) -> None:
         self.broadcaster = broadcaster
         self.live = live
         self._context = None
@@ -79,7 +79,7 @@ class Place:
 async def place(
     tmp_path: Path | None = None, *, tls: bool = False, key: str | None = None, fast: bool = True
 ) -> AsyncIterator[Place]:
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     app = FastAPI()
     access = Access(api_key=key) if key else None
     app.include_router(build_router(broadcaster, access=access, heartbeat_seconds=0.05))
@@ -113,7 +113,7 @@ async def place(
         yield Place(broadcaster, live, authority)
 
 
-def broadcaster_connect(broadcaster: Broadcaster, websocket: WebSocket) -> Any:
+def broadcaster_connect(broadcaster: Node, websocket: WebSocket) -> Any:
     return connect(broadcaster, websocket, channel="lobby")
 
 
@@ -330,8 +330,8 @@ async def test_a_transport_that_somebody_else_takes(tmp_path: Path, tls: bool, r
     """Its client leaves the ready groups in the same call, and the old protocol cannot touch the transport any more."""
     async with place(tmp_path, tls=tls) as here:
         _, writer = await here.open(request_)
-        await until(lambda: [client.state for client in here.broadcaster._roster] == [State.READY])
-        (client,) = here.broadcaster._roster
+        await until(lambda: [client.state for client in here.broadcaster._registry] == [State.READY])
+        (client,) = here.broadcaster._registry
         (protocol,) = here.protocols
         raw, lost = protocol.transport._transport, asyncio.Event()
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
-from fanwise.broadcaster.state import State
+from fanwise.broadcaster.client import State
+from fanwise.broadcaster.node import Node
 from fanwise.transport.connection import SocketConnection
 
 from ..routes.test_conversation import serving
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_stream_is_served_over_its_descriptor() -> None:
     """Sweeps write to it as they do to WebSockets: its client is ready, and its task sleeps."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live, live.events("/sse/a") as events:
         await events.next()
-        (client,) = broadcaster._roster
+        (client,) = broadcaster._registry
         await until(lambda: client.state is State.READY)
         assert isinstance(client.sink, SocketConnection)
-        assert client.outlet.path == "direct"
+        assert client.outbox.path == "direct"
         recoveries = client.recoveries
         for number in range(100):
             broadcaster.publish_nowait("a", str(number))
@@ -34,7 +34,7 @@ async def test_a_stream_is_served_over_its_descriptor() -> None:
 
 async def test_many_streams_and_websockets_share_a_channel() -> None:
     """Each gets everything in its own words, while some come and go."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live, await live.connect("/ws?channel=a") as plain:
         for turn in range(20):
             async with live.events("/sse/a") as one, live.events("/sse/a?format=json") as two:
@@ -51,12 +51,12 @@ async def test_many_streams_and_websockets_share_a_channel() -> None:
 
 async def test_a_slow_reader_of_a_stream_catches_up() -> None:
     """What its socket does not take waits in the log, and its frames arrive whole."""
-    broadcaster = Broadcaster(queue_bytes=1 << 28, queue_messages=10_000)
+    broadcaster = Node(queue_bytes=1 << 28, queue_messages=10_000)
     async with serving(broadcaster) as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port, limit=4096)
         writer.write(b"GET /sse/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await until(lambda: len(broadcaster) == 1)
-        (client,) = broadcaster._roster
+        (client,) = broadcaster._registry
         await until(lambda: client.state is State.READY)
         number = 0
         while client.state is State.READY or number < 100:
@@ -75,7 +75,7 @@ async def test_a_slow_reader_of_a_stream_catches_up() -> None:
 
 async def test_other_requests_are_not_touched() -> None:
     """Keep-alive and pipelining work as they did, before and beside streams."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with running(make_app(broadcaster)) as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         for _ in range(2):
@@ -93,7 +93,7 @@ async def test_other_requests_are_not_touched() -> None:
 
 async def test_a_stream_leaves_before_its_descriptor_is_reused() -> None:
     """Connections churn during a broadcast, and no stream ever gets a byte that is not its own."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with serving(broadcaster) as live:
         stop = asyncio.Event()
 

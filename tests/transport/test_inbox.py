@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from fanwise.broadcaster.sink import Received
+from fanwise.core.publication import Kind
 from fanwise.transport.inbox import Inbox
 
 pytestmark = pytest.mark.anyio
@@ -24,40 +26,40 @@ class Peer:
 
 
 async def test_messages_come_out_as_they_went_in() -> None:
-    """In order, text as str and binary as bytes, and then the end."""
+    """In order, with their kinds, and then the end."""
     inbox = Peer().inbox()
-    inbox.put("a")
-    inbox.put(b"b")
+    inbox.put(Kind.TEXT, b"a")
+    inbox.put(Kind.BINARY, b"b")
     inbox.end()
-    inbox.put("too late")
-    assert [message async for message in inbox] == ["a", b"b"]
+    inbox.put(Kind.TEXT, b"too late")
+    assert [message async for message in inbox] == [(Kind.TEXT, b"a"), (Kind.BINARY, b"b")]
 
 
 async def test_a_waiting_reader_is_woken() -> None:
     """By a message, and by the end."""
     inbox = Peer().inbox()
-    got: list[str | bytes] = []
+    got: list[Received] = []
 
     async def read() -> None:
         got.extend([message async for message in inbox])
 
     task = asyncio.create_task(read())
     await checkpoint()
-    inbox.put("a")
+    inbox.put(Kind.TEXT, b"a")
     await checkpoint()
     inbox.end()
     await task
-    assert got == ["a"]
+    assert got == [(Kind.TEXT, b"a")]
 
 
-@pytest.mark.parametrize("messages", [["a", "b", "c"], ["a" * 10]])
-async def test_a_peer_that_sends_more_than_is_read_is_paused(messages: list[str]) -> None:
+@pytest.mark.parametrize("messages", [[b"a", b"b", b"c"], [b"a" * 10]])
+async def test_a_peer_that_sends_more_than_is_read_is_paused(messages: list[bytes]) -> None:
     """At either bound the peer is paused once, and resumed when the inbox is empty."""
     peer = Peer()
     inbox = peer.inbox()
     for message in messages:
-        inbox.put(message)
-    inbox.put("more")
+        inbox.put(Kind.TEXT, message)
+    inbox.put(Kind.TEXT, b"more")
     assert peer.calls == ["pause"]
     for _ in messages:
         await anext(inbox)
@@ -74,15 +76,15 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    inbox.put("a")
-    assert await anext(inbox) == "a"
+    inbox.put(Kind.TEXT, b"a")
+    assert await anext(inbox) == (Kind.TEXT, b"a")
 
 
 async def test_who_sends_thousands_at_once_does_not_keep_the_loop() -> None:
     """The reader gives it back now and then, however many messages are here."""
     inbox = Inbox(pause=lambda: None, resume=lambda: None)
     for _ in range(1000):
-        inbox.put("x")
+        inbox.put(Kind.TEXT, b"x")
     read: list[int] = []
 
     async def reader() -> None:

@@ -10,8 +10,7 @@ from fastapi import FastAPI, WebSocket
 from websockets.exceptions import ConnectionClosed
 
 from fanwise import Broadcaster, CloseReason
-from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.state import State
+from fanwise.broadcaster.client import Client, State
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 from ..support.live import Live, running, until
@@ -71,7 +70,7 @@ async def test_a_client_is_served_over_its_descriptor() -> None:
     app = App()
     async with running(app.asgi) as live, await live.connect() as peer:
         await app.ready(1)
-        assert app.clients[0].outlet.path == "direct"
+        assert app.clients[0].outbox.path == "direct"
         await app.broadcaster.publish("lobby", "hello")
         assert await peer.recv() == "hello"
 

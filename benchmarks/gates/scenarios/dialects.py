@@ -7,17 +7,18 @@ from contextlib import contextmanager
 
 from benchmarks.harness import TakesAll, stage
 from fanwise.core.dialect import JSON
+from fanwise.core.publication import Kind
 from fanwise.routes.conversation import Conversation
 
 from . import Scenario, Step
 
-PUBLISH = '{"op":"publish","channel":"lobby","data":{"text":"' + "x" * 128 + '"},"id":"a1"}'
-SUBSCRIBE = '{"op":"subscribe","channel":"news"}'
-UNSUBSCRIBE = '{"op":"unsubscribe","channel":"news"}'
+PUBLISH = b'{"op":"publish","channel":"lobby","data":{"text":"' + b"x" * 128 + b'"},"id":"a1"}'
+SUBSCRIBE = b'{"op":"subscribe","channel":"news"}'
+UNSUBSCRIBE = b'{"op":"unsubscribe","channel":"news"}'
 
 
 @contextmanager
-def conversation(messages: list[str], *, rounds: int) -> Iterator[Step]:
+def conversation(messages: list[bytes], *, rounds: int) -> Iterator[Step]:
     """A client's messages, parsed, done and answered; the step returns the number of answers."""
     with stage() as place:
         sink = TakesAll()
@@ -26,7 +27,7 @@ def conversation(messages: list[str], *, rounds: int) -> Iterator[Step]:
 
         async def answer_all() -> None:
             for message in messages:
-                await talk.answer(message)
+                await talk.answer(Kind.TEXT, message)
 
         def step() -> int:
             before = sink.writes

@@ -20,7 +20,7 @@ def whole_messages() -> Iterator[Step]:
 
         def step() -> int:
             connection.feed(WHOLE)
-            return sum(map(len, connection.read()))
+            return sum([len(data) for _, data in connection.read()])
 
         yield step
 
@@ -34,7 +34,7 @@ def in_pieces() -> Iterator[Step]:
         def step() -> int:
             for piece in pieces:
                 connection.feed(piece)
-            return sum(map(len, connection.read()))
+            return sum([len(data) for _, data in connection.read()])
 
         yield step
 
@@ -46,7 +46,7 @@ def fragmented() -> Iterator[Step]:
 
         def step() -> int:
             connection.feed(FRAGMENTED)
-            return sum(map(len, connection.read()))
+            return sum([len(data) for _, data in connection.read()])
 
         yield step
 

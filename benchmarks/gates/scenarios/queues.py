@@ -71,11 +71,11 @@ def audit() -> Iterator[Step]:
             client = place.enter(Stuck(), channel=None)
             place.broadcaster.subscribe(client, "lobby")
         place.broadcaster.publish_nowait("lobby", PAYLOAD)
-        roster = place.broadcaster._roster
+        registry = place.broadcaster._registry
 
         def step() -> int:
-            roster.audit(0.0, retained_bytes=0)
-            return len(roster._behind)
+            registry.audit(0.0, retained_bytes=0)
+            return len(registry._behind)
 
         yield step
 

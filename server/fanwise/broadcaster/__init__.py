@@ -1,21 +1,20 @@
 """The hub on an event loop. Every task of the server is created here.
 
-    broadcaster  the service: hub and event loop
+    node         hub, publisher and registry on one event loop
     publisher    what is published
     registry     the clients of this process, and which of them have to go
     audit        everything back within its bounds, four times a second
     subscribing  a client is put onto a channel
     drain        clients leave one after the other before the server stops
     statistics   how things stand
-    ranking      the clients furthest behind, and the busiest channels
+    inspector    what can be asked of a node: who is behind, what is busy, what is retained
     event_log    what a broadcaster logs
-    turns        the order in which clients come back and catch up
+    turns        the order in which clients come back and catch up; long lists in turns
     sweep        writes what is new to each ready client, once per turn of the event loop
     client       one live connection, and the task that writes to it while it is behind
     outbox       a client's bytes on their way to its sink
     looplag      how late the event loop is
     sink         Protocols: where a client's bytes go, and where its messages come from
-    state        the states of a client
 
 Sockets, uvicorn and FastAPI are unknown here: bytes leave through a `sink`.
 """

@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable
 
 from ..core.hub import Hub
-from .event_log import Notices
-from .registry import AUDIT_SECONDS, Roster
+from .event_log import EventLog
+from .registry import AUDIT_SECONDS, ClientRegistry
 
 _TURN_SECONDS = 0.002  # for which judging holds the loop in one turn: ten thousand who are behind take 27 ms
 
 
 async def audits(
-    hub: Hub, roster: Roster, notices: Notices, *, memory_bytes: int | None, ended: Callable[[], None]
+    hub: Hub, registry: ClientRegistry, event_log: EventLog, *, memory_bytes: int | None, ended: Callable[[], None]
 ) -> None:
     """Goes on for ever. Publishing looks at no client and at no log's age: this does. O(clients that are behind).
 
     Args:
         hub: Whose logs and channels are kept within their bounds.
-        roster: Whose clients are judged.
-        notices: Told what had to go for want of memory.
+        registry: Whose clients are judged.
+        event_log: Told what had to go for want of memory.
         memory_bytes: What logs and transports may hold together; None for any.
         ended: Called after each audit.
     """
@@ -36,9 +36,9 @@ async def audits(
             hub.fit(memory_bytes)
         freed_bytes -= hub.charged_bytes
         turn_ends_at = clock() + _TURN_SECONDS
-        for _ in roster.audit_in_steps(clock, retained_bytes=hub.charged_bytes):
+        for _ in registry.audit_in_steps(clock, retained_bytes=hub.charged_bytes):
             if clock() >= turn_ends_at:
                 await asyncio.sleep(0)
                 turn_ends_at = clock() + _TURN_SECONDS
-        notices.audited(freed_bytes=freed_bytes, retained_bytes=hub.charged_bytes)
+        event_log.audited(freed_bytes=freed_bytes, retained_bytes=hub.charged_bytes)
         ended()

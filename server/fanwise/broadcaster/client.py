@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from enum import Enum
 
 import anyio
 
@@ -12,12 +13,20 @@ from ..core.channel import Channel, Subscription, Subscriptions
 from ..core.lease import Lease
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
-from .outbox import Outlet
-from .sink import LateSource, Source
-from .state import State
+from .outbox import Outbox
+from .sink import Decoded, LateSource, Received, Source
 
 # What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
 CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
+
+
+class State(Enum):
+    """What a client is doing. It goes back and forth between the first two, and on to the others."""
+
+    BEHIND = "behind"  # its writer task serves it
+    READY = "ready"  # it has everything and its sink is empty: sweeps serve it, or wake it
+    CLOSING = "closing"  # its writer task is closing it
+    CLOSED = "closed"
 
 
 class Client:
@@ -37,7 +46,7 @@ class Client:
         client_id: str,
         *,
         address: str,
-        outlet: Outlet,
+        outbox: Outbox,
         listen: Callable[[], Source],
         close_seconds: float,
         on_change: Callable[[Client], None],
@@ -52,8 +61,8 @@ class Client:
         self.rtt_seconds: float | None = None
         self.connected_at = time.monotonic()
         self.subscriptions = Subscriptions()
-        self.outlet = outlet
-        self.sink = outlet.sink
+        self.outbox = outbox
+        self.sink = outbox.sink
         self._source = LateSource(listen)
         self._close_seconds = close_seconds
         self._close_text = ""
@@ -70,12 +79,16 @@ class Client:
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """What the client sends, text as str and binary as bytes, until it has left or was closed."""
+        return Decoded(aiter(self._source))
+
+    def received(self) -> AsyncIterator[Received]:
+        """What the client sends, as bytes with their kind: what a route publishes need not be decoded."""
         return aiter(self._source)
 
     def tell(self, payload: bytes) -> None:
         """Sends a payload of the client's dialect that is no publication, in its order among them."""
         if self.state in (State.BEHIND, State.READY):
-            self.outlet.tell(payload)
+            self.outbox.tell(payload)
             self._wake.set()
 
     def close(
@@ -127,17 +140,17 @@ class Client:
             if self.state is State.CLOSED:
                 return None
             # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
-            if self.outlet.pending and self.sink.writable:
+            if self.outbox.pending and self.sink.writable:
                 self._leave()  # so that audits look at it while it takes its time
-                await self.outlet.flush()
+                await self.outbox.flush()
                 continue
             if self._failure is not None:
                 raise self._failure
             if self.state is State.BEHIND and self.sink.writable:
-                if self.outlet.direct is not None:
+                if self.outbox.direct is not None:
                     self._enlist(self._take_turn)
                 elif (taken := self._next(AWAITED_BYTES)) is not None:
-                    await self.outlet.send(*taken)
+                    await self.outbox.send(*taken)
                     await asyncio.sleep(0)  # one slice a turn, so that they take turns here too
                     continue
             await self._wake.wait()
@@ -148,17 +161,17 @@ class Client:
     @property
     def lease(self) -> Lease | None:
         """Its right to write to its socket."""
-        return self.outlet.lease
+        return self.outbox.lease
 
     def write(self, data: bytes) -> None:
         """Writes a slice through the transport."""
-        self.outlet.write_bytes(data)
+        self.outbox.write_bytes(data)
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
         self._leave()
         queue.rewind(cursor)
-        self.outlet.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
+        self.outbox.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         """Leaves the ready groups, and ends the connection without waiting for the event loop to notice."""
@@ -176,7 +189,7 @@ class Client:
     def sink_resumed(self) -> None:
         """The transport is empty."""
         self._wake.set()
-        self.outlet.settle()
+        self.outbox.settle()
 
     def sink_ponged(self, rtt_seconds: float) -> None:
         """The peer has answered a ping."""
@@ -191,10 +204,10 @@ class Client:
 
     def _enter(self, state: State) -> None:
         if self.state is State.READY:
-            if self.outlet.lease is None:
+            if self.outbox.lease is None:
                 self.subscriptions.awake()
             else:
-                self.subscriptions.leave(encoding=self.outlet.encoding, lease=self.outlet.lease)
+                self.subscriptions.leave(encoding=self.outbox.encoding, lease=self.outbox.lease)
         self.state = state
         self._wake.set()
         self._on_change(self)
@@ -209,14 +222,14 @@ class Client:
         self.reason = self.reason or reason
         self._enter(state)
         self._source.end()
-        self.outlet.end()
+        self.outbox.end()
 
     def _join(self) -> None:
         """Enters the ready groups, or sleeps until a sweep: it has everything up to the last sweep's end."""
-        if self.outlet.lease is None:
+        if self.outbox.lease is None:
             self.subscriptions.sleep(self._leave)
         else:
-            self.subscriptions.join(self, encoding=self.outlet.encoding, lease=self.outlet.lease)
+            self.subscriptions.join(self, encoding=self.outbox.encoding, lease=self.outbox.lease)
         self.state = State.READY
         self.recoveries += 1
         self._on_change(self)
@@ -228,7 +241,7 @@ class Client:
         try:
             taken = self._next(CATCH_UP_BYTES)
             if taken is not None:
-                self.outlet.write(*taken)
+                self.outbox.write(*taken)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this client's task and not the others' turns
             self._failure = error
             self._wake.set()

@@ -8,8 +8,7 @@ import random
 from collections.abc import Sequence
 
 from ..core.reasons import CloseReason
-from .client import Client
-from .state import State
+from .client import Client, State
 
 _STEP_SECONDS = 0.02  # between two looks at who has caught up and whose turn it is
 _LAST_CALL = 0.8  # after this part of the time, those who are behind are closed too: closing takes its time

@@ -20,7 +20,7 @@ _DROPPED = {CloseReason.SLOW, CloseReason.STALLED, CloseReason.MEMORY, CloseReas
 _ENDED = {CloseReason.NORMAL, CloseReason.LOST, CloseReason.SHUTDOWN}
 
 
-class Notices:
+class EventLog:
     """Logs what becomes of one broadcaster's clients, memory, tasks and time.
 
     Args:

@@ -1,4 +1,4 @@
-"""The outlet: how a client's bytes get to its sink, in its dialect."""
+"""The outbox: how a client's bytes get to its sink, in its dialect."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .sink import DirectSink, Message, Sink
 UNREAD_BYTES = 65_536
 
 
-class _Hand(NamedTuple):
+class _InFlight(NamedTuple):
     """What is being sent, and what the sink had taken before it."""
 
     parts: Sequence[Publication | Gap]
     taken_before: int
 
 
-_NOTHING: Final = _Hand((), 0)
+_NOTHING: Final = _InFlight((), 0)
 
 
-class Outlet:
+class Outbox:
     """Owns the order of what a client is told: what was told before a publication was handed over, comes before it.
 
     A direct sink takes everything at once. For the others what is told waits here, and the writer task sends it.
@@ -47,7 +47,7 @@ class Outlet:
         self._told: list[bytes] = []
         self._told_bytes = 0
         self._sending: anyio.CancelScope | None = None
-        self._hand = _NOTHING
+        self._in_flight = _NOTHING
         self._settled = asyncio.Event()
 
     @property
@@ -68,9 +68,9 @@ class Outlet:
         return not self.sink.writable or self._sending is not None
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Publications that were taken from a queue, and that the sink has not handed over yet. O(them)."""
-        left = self._hand.parts[self.sink.taken - self._hand.taken_before :]
+        left = self._in_flight.parts[self.sink.taken - self._in_flight.taken_before :]
         return sum(isinstance(part, Publication) for part in left)
 
     @property
@@ -120,10 +120,10 @@ class Outlet:
         """The same for a sink that is not direct; waits for the peer."""
         parts = list(self._parts(batch))
         messages = [self._message(channel, part) for part in parts]
-        self._hand = _Hand(parts, taken_before=self.sink.taken)
+        self._in_flight = _InFlight(parts, taken_before=self.sink.taken)
         await self._send(messages)
-        taken = self.sink.taken - self._hand.taken_before
-        self._hand = _NOTHING
+        taken = self.sink.taken - self._in_flight.taken_before
+        self._in_flight = _NOTHING
         given = [part for part in parts[:taken] if isinstance(part, Publication)]
         _count(channel, given, sent_bytes=sum(len(message.payload) for message in messages[:taken]))
 

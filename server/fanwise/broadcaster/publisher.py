@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import time
 from typing import Any, TypeAlias
 
@@ -18,6 +17,7 @@ from .sweep import Sweeper
 Payload: TypeAlias = Any
 """`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON, as far as orjson has a word for it."""
 
+_TEXT, _BINARY = Kind.TEXT, Kind.BINARY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _PATIENCE_SECONDS = 1.0  # several audits: publishing goes on, should there be none any more
 
 
@@ -34,7 +34,7 @@ class Publisher:
     def __init__(self, hub: Hub, *, max_message_bytes: int, slice_bytes: int, sweep_seconds: float) -> None:
         self.max_message_bytes = max_message_bytes
         self._hub = hub
-        self._slice_bytes = min(slice_bytes, hub.queue_bytes)
+        self.slice_bytes = min(slice_bytes, hub.queue_bytes)
         self._pace_messages = (hub.queue_messages + 1) // 2  # so many unswept, and `publish` waits for the sweep
         self._sweep_seconds = sweep_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -42,72 +42,67 @@ class Publisher:
         # Done at the end of the next audit; None while nobody waits for it.
         self._audit_future: asyncio.Future[None] | None = None
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begins to sweep on `loop`."""
         self._loop = loop
         self._sweeper = Sweeper(
-            loop, slice_bytes=self._slice_bytes, sweep_seconds=self._sweep_seconds, tally=self._hub.tally
+            loop, slice_bytes=self.slice_bytes, sweep_seconds=self._sweep_seconds, tally=self._hub.tally
         )
 
-    def _shut(self) -> None:
-        self._audit_ended()
+    def shut(self) -> None:
+        """Stops: nothing is published any more."""
+        self.audit_ended()
         self._loop = self._sweeper = None
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def running_loop(self) -> asyncio.AbstractEventLoop:
+        """Returns the loop of the sweeps; raises NotRunningError if there is none."""
         if self._loop is None:
             raise NotRunningError
         return self._loop
 
-    async def _audited(self) -> None:
+    async def audited(self) -> None:
+        """Waits for the end of the next audit, but not for ever."""
         if self._audit_future is None:
             self._audit_future = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._audit_future}, timeout=_PATIENCE_SECONDS)
 
-    def _audit_ended(self) -> None:
+    def audit_ended(self) -> None:
+        """Wakes those who wait for an audit."""
         audit, self._audit_future = self._audit_future, None
         if audit is not None:
             audit.set_result(None)
 
-    def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
-        """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
+    async def append(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
+        """Appends to the channel's log like `append_nowait`, at the pace of the sweeps.
 
-        Text goes out as text, bytes as a binary message, and everything else as JSON; `key` says what it is the newest
-        state of, for queues whose overflow policy keeps the newest of each key. Use it in synchronous code on the loop;
-        code that publishes much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth
-        has piled up, it is written out from inside this call.
+        Args:
+            channel: The channel's name.
+            kind: What `data` is: the caller has checked that text is UTF-8, and JSON one JSON value.
+            data: The payload.
+            key: What it is the newest state of; None for none.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
             ChannelNameError: The channel's name is not allowed.
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
-            PayloadError: JSON has no word for the payload.
         """
-        return self._publish(channel, payload, key)[1]
-
-    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
-        """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
-
-        It never waits for a client; but when so much has come between two audits that one who reads may miss some of
-        it, it waits for the audit, which is a quarter of a second at most. Raises what `publish_nowait` raises.
-        """
-        place, publication = self._publish(channel, payload, key)
-        if place.crowded(messages=self._pace_messages, size_bytes=self._slice_bytes):
+        place, publication = self._append(channel, kind, data, key)
+        if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
             if place.bursting():
-                await self._audited()
+                await self.audited()
         return publication
 
-    def _publish(self, channel: str, payload: Payload, key: str | None) -> tuple[Channel, Publication]:
+    def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
+        """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
+        return self._append(channel, kind, data, key)[1]
+
+    def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> tuple[Channel, Publication]:
         sweeper, hub = self._sweeper, self._hub
         if sweeper is None:
             raise NotRunningError
-        if isinstance(payload, str):
-            kind, data = Kind.TEXT, payload.encode()
-        elif isinstance(payload, bytes):
-            kind, data = Kind.BINARY, payload
-        else:
-            kind, data = _serialise(payload)
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
@@ -121,19 +116,17 @@ class Publisher:
             sweeper.schedule(place)
         return place, publication
 
-    def publish_threadsafe(
-        self, channel: str, payload: Payload, *, key: str | None = None
-    ) -> concurrent.futures.Future[Publication]:
-        """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
 
-        Raises:
-            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
-        """
-        loop = self._running()
-        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
+def serialise(payload: Payload) -> tuple[Kind, bytes]:
+    """Returns what a payload is, and its bytes.
 
-
-def _serialise(payload: Payload) -> tuple[Kind, bytes]:
+    Raises:
+        PayloadError: JSON has no word for the payload.
+    """
+    if isinstance(payload, str):
+        return _TEXT, payload.encode()
+    if isinstance(payload, bytes):
+        return _BINARY, payload
     if isinstance(payload, (bytearray, memoryview)):
         return Kind.BINARY, bytes(payload)
     try:

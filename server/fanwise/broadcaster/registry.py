@@ -1,4 +1,4 @@
-"""The roster: the clients of this process, and the judgement over those of them that are behind.
+"""The registry: the clients of this process, and the judgement over those of them that are behind.
 
 Publishing does not look at clients: who is slow, stalled or too expensive is found out four times a second, by time.
 """
@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..core.counters import Tally
+from ..core.counters import Counters
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
-from .client import Client
-from .state import State
+from .client import Client, State
 
 _FAREWELLS = 200  # how many of those who have gone are remembered: what fits on a page
 _STEP_CLIENTS = 64  # judged between two steps of an audit: less than a fifth of a millisecond
@@ -23,7 +22,7 @@ AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its b
 
 def overflowed(client: Client) -> bool:
     """Whether its connection holds it up and a queue that must not overflow has. O(its queues)."""
-    return client.outlet.held_up and any(
+    return client.outbox.held_up and any(
         queue.overflow is Overflow.DISCONNECT and queue.overflowed() for _, queue in client.subscriptions.values()
     )
 
@@ -34,8 +33,8 @@ def cursors(client: Client) -> int:
 
 
 def lag(client: Client) -> int:
-    """Publications that it still has to get, in its queues and in its outlet's hand. O(its queues)."""
-    return client.outlet.in_hand + sum(queue.qsize() for _, queue in client.subscriptions.values())
+    """Publications that it still has to get, in its queues and in its outbox's hand. O(its queues)."""
+    return client.outbox.in_flight + sum(queue.qsize() for _, queue in client.subscriptions.values())
 
 
 def _note_lags(client: Client) -> int:
@@ -83,10 +82,10 @@ class Watch:
         """Whether the connection has taken something since the last look, or has nothing to take."""
         before = self.cursors, self.buffered_bytes
         self.cursors, self.buffered_bytes = cursors(client), client.sink.buffered_bytes
-        return not client.outlet.held_up or self.cursors != before[0] or self.buffered_bytes < before[1]
+        return not client.outbox.held_up or self.cursors != before[0] or self.buffered_bytes < before[1]
 
 
-class Roster:
+class ClientRegistry:
     """Owns the invariant that a client is here once, from its start until it is closing or closed.
 
     Args:
@@ -103,11 +102,11 @@ class Roster:
         leave: Callable[[Client], None],
         stall_seconds: float,
         memory_bytes: int | None = None,
-        tally: Tally | None = None,
+        tally: Counters | None = None,
         on_farewell: Callable[[Farewell], None] = lambda _gone: None,
     ) -> None:
         self._leave = leave
-        self._tally = tally or Tally()
+        self._tally = tally or Counters()
         self._on_farewell = on_farewell
         self.stall_seconds = stall_seconds
         self._memory_bytes = memory_bytes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..core.lease import Lease
+from ..core.publication import Kind
 from ..core.reasons import CloseReason
 
 EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a `Connection`
@@ -16,6 +17,10 @@ class Message(NamedTuple):
 
     payload: bytes
     binary: bool
+
+
+Received: TypeAlias = tuple[Kind, bytes]
+"""A message from a client: TEXT, of which the source has checked that it is UTF-8, or BINARY."""
 
 
 class SinkOwner(Protocol):
@@ -80,11 +85,11 @@ class DirectSink(Sink, Protocol):
 class Source(Protocol):
     """Where a client's messages come from."""
 
-    def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> AsyncIterator[Received]:
         """The source itself, for one reader at a time."""
 
-    async def __anext__(self) -> str | bytes:
-        """The next message, text as str and binary as bytes."""
+    async def __anext__(self) -> Received:
+        """The next message."""
 
     def end(self) -> None:
         """Ends the iteration once the messages that are already here were read. Idempotent."""
@@ -98,7 +103,7 @@ class LateSource:
         self._source: Source | None = None
         self._ended = False
 
-    def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> AsyncIterator[Received]:
         if self._source is None:
             self._source = self._listen()
             if self._ended:
@@ -110,6 +115,20 @@ class LateSource:
         self._ended = True
         if self._source is not None:
             self._source.end()
+
+
+class Decoded:
+    """Messages as applications read them: text as str, binary as bytes."""
+
+    def __init__(self, received: AsyncIterator[Received]) -> None:
+        self._received = received
+
+    def __aiter__(self) -> Decoded:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        kind, data = await anext(self._received)
+        return data.decode() if kind is Kind.TEXT else data
 
 
 @runtime_checkable

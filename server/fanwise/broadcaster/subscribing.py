@@ -27,7 +27,7 @@ def subscribe(hub: Hub, client: Client, name: str, *, since: Position | None, ti
         raise AlreadySubscribedError(name)
     channel = hub.channel(name, time=time)
     start = hub.subscribe(channel, since=since)
-    dialect = client.outlet.dialect
+    dialect = client.outbox.dialect
     if dialect.subscribed is not None:
         client.tell(dialect.subscribed(name, start.position, None if since is None else start.gap is None))
     if start.gap is not None:

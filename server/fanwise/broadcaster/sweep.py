@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from os import write as os_write
 
 from ..core.channel import Channel
-from ..core.counters import Tally
+from ..core.counters import Counters
 from ..core.group import Cohort, ReadyGroup
 from ..core.reasons import CloseReason
 
@@ -62,13 +62,13 @@ class Sweeper:
         *,
         slice_bytes: int,
         sweep_seconds: float,
-        tally: Tally | None = None,
+        tally: Counters | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._slice_bytes = slice_bytes
         self._sweep_seconds = sweep_seconds
-        self._tally = tally or Tally()
+        self._tally = tally or Counters()
         self._clock = clock
         self._debug = loop.get_debug()
         self._due: dict[Channel, int] = {}  # {channel: offset up to which its sweep goes, 0 before it has begun}

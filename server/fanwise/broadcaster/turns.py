@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 Done = TypeVar("Done")
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+_TURN_SECONDS = 0.002  # for which the loop is held in one turn
+_STEP = 64  # items between two looks at the clock
 
 
-class Rota:
+class TurnScheduler:
     """Owns the invariant that who is enlisted gets a turn, and that a turn of the loop is not held much longer.
 
     Args:
@@ -76,3 +81,16 @@ class Rota:
                 break
         if self._steps:
             self._schedule()
+
+
+async def in_turns(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """What `look` finds at each of the items, which are collected now; the loop turns every few milliseconds."""
+    waiting = list(items)
+    found: list[Found] = []
+    deadline = time.monotonic() + _TURN_SECONDS
+    for start in range(0, len(waiting), _STEP):
+        found += map(look, waiting[start : start + _STEP])
+        if time.monotonic() >= deadline:
+            await asyncio.sleep(0)
+            deadline = time.monotonic() + _TURN_SECONDS
+    return found

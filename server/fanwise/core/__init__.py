@@ -10,7 +10,7 @@
     log          a channel's retained publications
     encoding     how a publication becomes bytes
     publication  a publication, its position, and the rule for channel names
-    reasons      the closed table of close reasons
+    reasons      the closed tables: why a connection ended, why publications are missing
 
 The caller is told what has happened, and logs and schedules; so all of it is tested without an event loop.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .counters import Tally
+from .counters import Counters
 from .group import Member, ReadyGroup
 from .lease import Lease
 from .log import Log
@@ -41,9 +41,9 @@ class Channel:
         "tally",
     )
 
-    def __init__(self, name: str, log: Log, *, cohort_clients: int, tally: Tally | None = None) -> None:
+    def __init__(self, name: str, log: Log, *, cohort_clients: int, tally: Counters | None = None) -> None:
         self.name = name
-        self.tally = tally or Tally()  # of the hub that it is in
+        self.tally = tally or Counters()  # of the hub that it is in
         self.log = log
         self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
         self.groups: dict[Encoding, ReadyGroup] = {}

@@ -10,8 +10,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
-from .queue import Gap, GapReason
-from .reasons import CloseReason
+from .queue import Gap
+from .reasons import CloseReason, GapReason
 
 LAG_BOUNDS: Final = (0, *(2**power for power in range(18)))  # publications: 0, 1, 2, 4, ... 131072
 # Seconds: 10 us, 20 us, 50 us, ... 10 s, and a minute: what no client waits for.
@@ -84,7 +84,7 @@ class Histogram:
         return sum(self.counts)
 
 
-class Tally:
+class Counters:
     """Everything that one hub, its sweeps and its clients count, since the start.
 
     Attributes:

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 from ..errors import ChannelLimitError
 from .channel import BURST_BYTES, BURST_MESSAGES, Channel
-from .counters import Tally
+from .counters import Counters
 from .log import Log
 from .publication import Kind, Position, Publication, check_channel_name
-from .queue import Gap, GapReason, Overflow, Queue
+from .queue import Gap, Overflow, Queue
+from .reasons import GapReason
 
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
 _AGE_STEPS: Final = 8  # looks at a log's age per `history_seconds`: it is kept for an eighth longer at most
@@ -68,7 +69,7 @@ class Hub:
         self.log_messages, self.log_bytes = max(history_messages, queue_messages), max(history_bytes, queue_bytes)
         self.history_seconds = history_seconds
         self.max_channels = max_channels
-        self.tally = Tally()
+        self.tally = Counters()
         self.charged_bytes = 0
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}

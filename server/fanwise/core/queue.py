@@ -8,14 +8,7 @@ from typing import NamedTuple
 
 from .log import Log
 from .publication import Publication
-
-
-class GapReason(Enum):
-    """Why publications are missing."""
-
-    HISTORY = "history"  # the log does not reach back so far
-    EPOCH = "epoch"  # the log that the client's position belonged to is gone
-    SLOW = "slow"  # the client was further behind than its queue is wide
+from .reasons import GapReason
 
 
 class Gap(NamedTuple):

@@ -1,4 +1,4 @@
-"""The closed table of close reasons: why a connection ended, and what its client may do about it.
+"""The closed tables of reasons: why a connection ended and what its client may do about it, and why a gap is there.
 
 The codes follow RFC 6455 section 7.4: 1000-2999 belong to the protocol, 4000-4999 to the application. Of ours,
 4000-4499 ask the client to reconnect with backoff and 4500-4999 ask it not to.
@@ -29,3 +29,11 @@ class CloseReason(Enum):
         self.code = code
         self.text = text
         self.reconnect = reconnect
+
+
+class GapReason(Enum):
+    """Why publications are missing."""
+
+    HISTORY = "history"  # the log does not reach back so far
+    EPOCH = "epoch"  # the log that the client's position belonged to is gone
+    SLOW = "slow"  # the client was further behind than its queue is wide

@@ -8,9 +8,10 @@ from typing import Any, assert_never
 
 import orjson
 
-from ..broadcaster.broadcaster import Broadcaster
 from ..broadcaster.client import Client
-from ..core.publication import Position
+from ..broadcaster.node import Node
+from ..broadcaster.publisher import serialise
+from ..core.publication import Kind, Position
 from ..errors import (
     AlreadySubscribedError,
     ChannelLimitError,
@@ -32,18 +33,19 @@ CODES: dict[type[Exception], ErrorCode] = {
 }
 
 
-def decode_data(data: Any, encoding: str | None) -> Any:
-    """The payload that `data` of a message stands for: itself, or bytes if it is in base64.
+def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
+    """Returns the bytes that `data` of a message stands for, and what they are: binary if it is in base64.
 
     Raises:
         OpError: It is not base64.
+        PayloadError: It is nested too deeply.
     """
     if encoding is None:
-        return data
+        return serialise(data)
     if not isinstance(data, str):
         raise OpError("wrong_type", 'data: with "encoding": "base64" it is a string')
     try:
-        return base64.b64decode(data, validate=True)
+        return Kind.BINARY, base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise OpError("wrong_type", f"data: it is not base64: {error}") from error
 
@@ -58,7 +60,7 @@ class Conversation:
         may_publish: Whether it has brought the key that publishing asks for.
     """
 
-    def __init__(self, broadcaster: Broadcaster, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
+    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._max_subscriptions = max_subscriptions
@@ -74,19 +76,19 @@ class Conversation:
             max_subscriptions=self._max_subscriptions,
         )
 
-    async def answer(self, message: str | bytes) -> None:
-        """Does what `message` asks for, or tells why not; waits while the client does not read its answers."""
+    async def answer(self, kind: Kind, data: bytes) -> None:
+        """Does what a message asks for, or tells why not; waits while the client does not read its answers."""
         try:
-            await self._do(message)
+            await self._do(kind, data)
         except OpError as error:
             self._broadcaster.tally.reject(error.code)
             self._tell(op="error", code=error.code, message=str(error), **error.about)
         except GoneError:
             return  # with messages of it still here, which nobody answers
-        await self._client.outlet.settled()
+        await self._client.outbox.settled()
 
-    async def _do(self, message: str | bytes) -> None:
-        op = parse_op(message)
+    async def _do(self, kind: Kind, data: bytes) -> None:
+        op = parse_op(data, kind)
         about: dict[str, str | int] = {"channel": op.channel}
         if isinstance(op, Publish) and op.id is not None:
             about["id"] = op.id
@@ -124,8 +126,8 @@ class Conversation:
     async def _publish(self, op: Publish, about: dict[str, str | int]) -> None:
         if not self._may_publish:
             raise OpError("unauthorised", "publishing asks for the server's key, which the handshake did not bring")
-        payload = decode_data(op.data, op.encoding)
-        publication = await self._broadcaster.publish(op.channel, payload, key=op.key)
+        kind, data = data_bytes(op.data, op.encoding)
+        publication = await self._broadcaster.append(op.channel, kind, data, key=op.key)
         self._tell(op="published", **about, epoch=publication.epoch, offset=publication.offset)
 
     def _tell(self, **fields: object) -> None:

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from ..broadcaster.broadcaster import Broadcaster
-from ..broadcaster.ranking import in_turns
+from ..broadcaster.node import Node
 from ..broadcaster.registry import Farewell
 from ..broadcaster.statistics import ChannelStatistics
+from ..broadcaster.turns import in_turns
 from ..core.counters import name_of
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
@@ -123,7 +123,7 @@ def closed_info(gone: Farewell) -> dict[str, Any]:
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.")]
 
 
-def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+def inspection_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`GET /channels`, `GET /channels/{channel}/history`, `GET /clients` and `DELETE /clients/{id}`."""
     router = make_router(broadcaster.tally.reject)
     _add_channels(router, broadcaster, access)
@@ -131,13 +131,13 @@ def inspection_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     return router
 
 
-def _add_channels(router: APIRouter, broadcaster: Broadcaster, access: Access) -> None:
+def _add_channels(router: APIRouter, broadcaster: Node, access: Access) -> None:
     async def channels(
         prefix: Annotated[str, Query(description="Only names that begin so.")] = "", limit: Limit = 1000
     ) -> Response:
         """The open channels: those with clients, and those that have had some, or a publication, a short while ago."""
-        found = [name for name in broadcaster.channel_names() if name.startswith(prefix)]
-        listed = map(broadcaster.channel, nsmallest(limit, found))
+        found = [name for name in broadcaster.inspect.channel_names() if name.startswith(prefix)]
+        listed = map(broadcaster.inspect.channel, nsmallest(limit, found))
         return _json({"channels": [_channel_info(one) for one in listed if one], "total": len(found)})
 
     async def history(
@@ -147,9 +147,9 @@ def _add_channels(router: APIRouter, broadcaster: Broadcaster, access: Access) -
         limit: Annotated[int, Query(ge=1, le=1000, description="How many publications at most.")] = 100,
     ) -> Response:
         """What a channel's log retains, the oldest first. Ask again after the last offset for what follows."""
-        here = broadcaster.channel(check_channel_name(channel))
+        here = broadcaster.inspect.channel(check_channel_name(channel))
         asked = None if (since is None and epoch is None) or here is None else Position(epoch or here.epoch, since or 0)
-        found = broadcaster.history(channel, since=asked, limit=limit)
+        found = broadcaster.inspect.history(channel, since=asked, limit=limit)
         if found is None:
             raise ApiError(404, "no_channel", f"there is no channel {channel!r}: nothing was published to it lately")
         gap = found.gap and {"from": found.gap.first, "to": found.gap.last, "reason": found.gap.reason.value}
@@ -169,17 +169,17 @@ def _add_channels(router: APIRouter, broadcaster: Broadcaster, access: Access) -
     )
 
 
-def _add_clients(router: APIRouter, broadcaster: Broadcaster, access: Access) -> None:
+def _add_clients(router: APIRouter, broadcaster: Node, access: Access) -> None:
     async def clients(
         channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
     ) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
-        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.farewells())])
-        found = await broadcaster.furthest_behind(limit=limit, channel=channel)
+        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.inspect.farewells())])
+        found = await broadcaster.inspect.furthest_behind(limit=limit, channel=channel)
         listed = b",".join(await in_turns(lambda client: orjson.dumps(client._asdict()), found))
         total = len(broadcaster)
         if channel is not None:
-            here = broadcaster.channel(channel)
+            here = broadcaster.inspect.channel(channel)
             total = here.clients if here is not None else 0
         return json_response(b'{"clients":[%b],"total":%d,"closed":%b}' % (listed, total, closed))
 

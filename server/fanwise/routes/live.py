@@ -16,8 +16,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from ..broadcaster.broadcaster import Broadcaster
 from ..broadcaster.client import Client
+from ..broadcaster.node import Node
 from ..core.dialect import JSON
 from ..errors import DrainingError, FullError
 from ..logs.events import Event, log
@@ -57,11 +57,11 @@ class Live:
         access: Who may watch.
     """
 
-    def __init__(self, broadcaster: Broadcaster, access: Access) -> None:
+    def __init__(self, broadcaster: Node, access: Access) -> None:
         self.reporter = Reporter(broadcaster)
         self._reject = broadcaster.tally.reject
         self._access = access
-        self._watchers = Broadcaster(
+        self._watchers = Node(
             queue_messages=8,
             history_messages=REMEMBERED_SECONDS,
             history_bytes=_HISTORY_BYTES,
@@ -117,8 +117,8 @@ class Live:
             conversation.welcome()
             patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
             try:
-                async for message in watcher:
-                    await conversation.answer(message)
+                async for kind, data in watcher.received():
+                    await conversation.answer(kind, data)
             finally:
                 patience.cancel()
 
@@ -126,7 +126,7 @@ class Live:
         while True:
             try:
                 self.tell(STATS, self.reporter.summary())
-                lists = self._watchers.channel(LISTS)
+                lists = self._watchers.inspect.channel(LISTS)
                 if lists is not None and lists.clients:
                     self.tell(LISTS, await self.reporter.lists())
             except Exception as error:  # noqa: BLE001 - looking at the server must not be what ends
@@ -139,7 +139,7 @@ def _leave_if_idle(watcher: Client) -> None:
         watcher.close(text="nothing was subscribed to")
 
 
-def live_routes(live: Live, broadcaster: Broadcaster, access: Access) -> APIRouter:
+def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
     """`GET /stats` and `WS /live`."""
     router = make_router(broadcaster.tally.reject)
 

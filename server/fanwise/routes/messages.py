@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from ..core.publication import Kind
 from ..errors import FanwiseError
 
 SUBPROTOCOL = "fanwise.v1"
@@ -171,6 +172,7 @@ Answer: TypeAlias = Annotated[
     Welcome | Subscribed | Message | GapMessage | Published | Unsubscribed | Error, Field(discriminator="op")
 ]
 
+_BINARY = Kind.BINARY  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _OPS: TypeAdapter[Subscribe | Unsubscribe | Publish] = TypeAdapter(Op)
 _CODES: dict[str, ErrorCode] = {
     "missing": "missing_field",
@@ -198,16 +200,16 @@ class OpError(FanwiseError, ValueError):
         return self.problem
 
 
-def parse_op(text: str | bytes) -> Subscribe | Unsubscribe | Publish:
+def parse_op(data: bytes | str, kind: Kind = Kind.TEXT) -> Subscribe | Unsubscribe | Publish:
     """What a client asks for.
 
     Raises:
         OpError: The message is not JSON, or not one of the three operations.
     """
-    if isinstance(text, bytes):
+    if kind is _BINARY:
         raise OpError("bad_json", "a message is one JSON object in a text frame; this was a binary frame")
     try:
-        fields = orjson.loads(text)
+        fields = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise OpError("bad_json", f"the message is not JSON: {error}") from error
     if not isinstance(fields, dict):

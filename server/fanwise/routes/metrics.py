@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
 from .auth.access import Access
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MISSING: Final = "metrics need the Prometheus client: install fanwise[metrics]"
 
-# {name in `Tally.histograms()`: (name of the metric, help)}
+# {name in `Counters.histograms()`: (name of the metric, help)}
 HISTOGRAMS: Final = {
     "lag_messages": ("fanwise_lag_messages", "lag of each client in publications, sampled four times a second"),
     "age_seconds": ("fanwise_age_seconds", "age of the oldest publication of a write, once per delivery"),
@@ -45,7 +45,7 @@ class Collector:
         broadcaster: Whose tally it is.
     """
 
-    def __init__(self, broadcaster: Broadcaster) -> None:
+    def __init__(self, broadcaster: Node) -> None:
         from prometheus_client import core  # noqa: PLC0415 - an extra
 
         self._broadcaster = broadcaster
@@ -61,7 +61,7 @@ class Collector:
         yield from self._histograms()
 
     def _gauges(self) -> Iterator[Metric]:
-        outline = self._broadcaster.outline()
+        outline = self._broadcaster.inspect.outline()
         yield self._core.InfoMetricFamily("fanwise", "which server this is", {"version": SERVER_VERSION})
         for name, text, value in [
             ("clients", "clients that are connected", outline.clients),
@@ -134,7 +134,7 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return list(zip([*bounds, "+Inf"], accumulate(histogram.counts), strict=True))
 
 
-def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`GET /metrics`."""
     router = make_router(broadcaster.tally.reject)
     render = _renderer(broadcaster)
@@ -156,7 +156,7 @@ def metrics_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
     return router
 
 
-def _renderer(broadcaster: Broadcaster) -> Callable[[str], tuple[bytes, str]] | None:
+def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
     """Makes the body for an Accept header; None without the extra. Imported now: it would hold the loop for 20 ms."""
     try:
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra

@@ -11,16 +11,18 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
+from ..core.publication import Kind
 from ..errors import MessageTooBigError
 from .auth.access import Access
-from .conversation import CODES, decode_data
+from .conversation import CODES, data_bytes
 from .idempotency import Idempotency, IdempotencyError
 from .messages import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, OpError, Strict
 from .problems import ApiError, Problem, errors, json_response, key_guards, make_router
 
 MAX_ENTRIES: Final = 1000  # of a batch
 _ENTRIES_IN_A_ROW: Final = 50  # about a millisecond: then others have their turn
+_SURELY_WRITTEN: Final = 200  # brackets and braces: nested no deeper than orjson writes (254)
 _BATCH_MESSAGES: Final = 16  # a batch may be as large as so many of the largest messages
 
 
@@ -109,8 +111,8 @@ async def read_body(request: Request, *, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def payload_of(body: bytes, content_type: str) -> Any:
-    """What to publish: JSON is JSON (a JSON string is text), text is text, everything else is bytes.
+def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
+    """Returns what to publish: JSON is JSON (a JSON string is text), text is text, everything else is binary.
 
     Raises:
         ApiError: The body is not what its type says.
@@ -119,32 +121,36 @@ def payload_of(body: bytes, content_type: str) -> Any:
     try:
         if kind == "application/json" or kind.endswith("+json"):
             value = orjson.loads(body)
-            orjson.dumps(value)  # what is nested deeper than can be written is refused here as everywhere
-            return value if isinstance(value, str) else orjson.Fragment(body)  # as it came
+            if isinstance(value, str):
+                return Kind.TEXT, value.encode()
+            if body.count(b"[") + body.count(b"{") > _SURELY_WRITTEN:
+                orjson.dumps(value)  # what is nested deeper than can be written is refused here as everywhere
+            return Kind.JSON, body  # as it came
         if kind in ("", "application/x-www-form-urlencoded") or kind.startswith("text/"):
-            return body.decode()
+            body.decode()
+            return Kind.TEXT, body
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise ApiError(400, "bad_json", f"the body is not JSON that can be used: {error}") from error
     except UnicodeDecodeError as error:
         text = f"the body is not UTF-8, as text has to be; send binary as application/octet-stream: {error}"
         raise ApiError(400, "bad_text", text) from error
-    return body
+    return Kind.BINARY, body
 
 
 class Desk:
     """Takes what is to be published."""
 
-    def __init__(self, broadcaster: Broadcaster) -> None:
+    def __init__(self, broadcaster: Node) -> None:
         self._broadcaster = broadcaster
         self._done = Idempotency()
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body; returns the answer's."""
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
-        payload = payload_of(body, request.headers.get("content-type", ""))
+        kind, data = body_data(body, request.headers.get("content-type", ""))
 
         async def act() -> bytes:
-            return orjson.dumps(await self._publish(channel, payload, key))
+            return orjson.dumps(await self._append(channel, kind, data, key))
 
         return await self._once(request, body, idempotency_key, act)
 
@@ -182,14 +188,14 @@ class Desk:
         except IdempotencyError as error:
             raise ApiError(422, "idempotency_key_reused", str(error)) from error
 
-    async def _publish(self, channel: str, payload: Any, key: str | None) -> dict[str, object]:
-        publication = await self._broadcaster.publish(channel, payload, key=key)
+    async def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> dict[str, object]:
+        publication = await self._broadcaster.append(channel, kind, data, key=key)
         return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
 
     async def _entry(self, fields: Any) -> dict[str, object]:
         try:
             entry = Entry.model_validate(fields)
-            return await self._publish(entry.channel, decode_data(entry.data, entry.encoding), entry.key)
+            return await self._append(entry.channel, *data_bytes(entry.data, entry.encoding), entry.key)
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
             place = ".".join(map(str, detail["loc"])) or "entry"
@@ -204,7 +210,7 @@ def _failed(code: str, message: str) -> dict[str, object]:
     return {"error": {"code": code, "message": message}}
 
 
-def publishing_routes(broadcaster: Broadcaster, access: Access) -> APIRouter:
+def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
     router, desk = make_router(broadcaster.tally.reject), Desk(broadcaster)
     guards = key_guards(access)

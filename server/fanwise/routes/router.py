@@ -11,8 +11,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
 from ..core.dialect import JSON
+from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from ..transport.connect import connect
@@ -31,6 +32,7 @@ from .problems import COME_BACK, KEY_REFUSED, ApiError, check_origin, turn_away
 from .publish import publishing_routes
 from .sse import sse_routes
 
+_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
 
@@ -59,12 +61,12 @@ class Speaker:
     """
 
     def __init__(
-        self, broadcaster: Broadcaster, access: Access, *, default_channel: str, template: str, max_subscriptions: int
+        self, broadcaster: Node, access: Access, *, default_channel: str, template: str, max_subscriptions: int
     ) -> None:
         self._broadcaster = broadcaster
         self._access = access
         self._default_channel = default_channel
-        self._before, self._after = split_template(template)
+        self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -85,13 +87,14 @@ class Speaker:
         """What a client sends goes to all clients of its channel, itself included."""
         channel = websocket.query_params.get("channel", self._default_channel)
         async with connect(self._broadcaster, websocket, channel=channel) as client:
-            async for message in client:
-                payload = f"{self._before}{message}{self._after}" if isinstance(message, str) else message
+            async for kind, data in client.received():
                 if not may_publish:
                     client.close(CloseReason.UNAUTHORISED)
                     return
                 try:
-                    await self._broadcaster.publish(channel, payload)
+                    await self._broadcaster.append(
+                        channel, kind, self._before + data + self._after if kind is _TEXT else data
+                    )
                 except MessageTooBigError:
                     client.close(CloseReason.TOO_BIG)
 
@@ -101,12 +104,12 @@ class Speaker:
                 self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
             )
             conversation.welcome()
-            async for message in client:
-                await conversation.answer(message)
+            async for kind, data in client.received():
+                await conversation.answer(kind, data)
 
 
 def build_router(
-    broadcaster: Broadcaster,
+    broadcaster: Node,
     *,
     default_channel: str = DEFAULT_CHANNEL,
     template: str = DEFAULT_TEMPLATE,
@@ -171,7 +174,7 @@ def build_router(
     return router
 
 
-def _add_probes(router: APIRouter, broadcaster: Broadcaster) -> None:
+def _add_probes(router: APIRouter, broadcaster: Node) -> None:
     async def alive() -> dict[str, str]:
         """Answers as long as the event loop turns."""
         return {"status": "ok"}

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..broadcaster.broadcaster import Broadcaster
 from ..broadcaster.client import Client
+from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION, Sink, Source
 from ..core.dialect import SSE, SSE_JSON, Dialect
 from ..core.encoding import chunk, event
@@ -55,7 +55,7 @@ class EventStreamResponse(Response):
 
     def __init__(
         self,
-        broadcaster: Broadcaster,
+        broadcaster: Node,
         *,
         channel: str,
         since: Position | None,
@@ -98,7 +98,7 @@ class EventStreamResponse(Response):
                 return
             if _is_gone(client, self._heartbeat_seconds):
                 client.abort(CloseReason.STALLED)
-            elif not client.outlet.held_up:
+            elif not client.outbox.held_up:
                 client.tell(_HEARTBEAT)
 
 
@@ -118,7 +118,7 @@ def _open(scope: Scope, receive: Receive, send: Send) -> tuple[Sink, Callable[[]
     return fallback, lambda: fallback
 
 
-def sse_routes(broadcaster: Broadcaster, access: Access, *, heartbeat_seconds: float) -> APIRouter:
+def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -> APIRouter:
     """`GET /sse/{channel}`."""
     router = make_router(broadcaster.tally.reject)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..broadcaster.broadcaster import Broadcaster
+from ..broadcaster.node import Node
 from ..broadcaster.statistics import ClientStatistics, describe_channel
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
@@ -133,7 +133,7 @@ class Reporter:
         broadcaster: Which is reported on.
     """
 
-    def __init__(self, broadcaster: Broadcaster) -> None:
+    def __init__(self, broadcaster: Node) -> None:
         self._broadcaster = broadcaster
         self._started_at = time.monotonic()
         self._lists: dict[str, Any] = {}
@@ -143,7 +143,7 @@ class Reporter:
     def summary(self) -> dict[str, Any]:
         """A `Summary`. O(1)."""
         broadcaster = self._broadcaster
-        outline, tally = broadcaster.outline()._asdict(), broadcaster.tally
+        outline, tally = broadcaster.inspect.outline()._asdict(), broadcaster.tally
         lag_seconds = outline.pop("loop_lag_seconds")
         totals = ("connections", "publications", "deliveries", "delivered_bytes")
         return {
@@ -184,7 +184,7 @@ class Reporter:
             "gc_thresholds": list(gc.get_threshold()),
         }
         summary = self.summary()
-        return {**summary, "server": server, "limits": self._broadcaster.limits(), **lists, "at": summary["at"]}
+        return {**summary, "server": server, "limits": self._broadcaster.inspect.limits(), **lists, "at": summary["at"]}
 
     def _listed(self, task: asyncio.Task[dict[str, Any]]) -> None:
         self._listing = None
@@ -192,15 +192,15 @@ class Reporter:
             self._lists, self._listed_at = task.result(), time.monotonic()
 
     async def _make_lists(self) -> dict[str, Any]:
-        clients = await self._broadcaster.furthest_behind(limit=LISTED)
-        channels = await self._broadcaster.busiest.look(limit=LISTED)
+        clients = await self._broadcaster.inspect.furthest_behind(limit=LISTED)
+        channels = await self._broadcaster.inspect.busiest.look(limit=LISTED)
         return {
             "at": time.time(),
             "clients": [_slow_client(client) for client in clients],
             "channels": [
                 {**describe_channel(channel)._asdict(), "publications_per_second": rate} for channel, rate in channels
             ],
-            "closed_log": [closed_info(gone) for gone in reversed(self._broadcaster.farewells())],
+            "closed_log": [closed_info(gone) for gone in reversed(self._broadcaster.inspect.farewells())],
         }
 
 

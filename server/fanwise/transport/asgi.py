@@ -9,7 +9,8 @@ import anyio
 from starlette.types import Receive, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from ..broadcaster.sink import Message, SinkOwner
+from ..broadcaster.sink import Message, Received, SinkOwner
+from ..core.publication import Kind
 from ..core.reasons import CloseReason
 
 # All that servers raise once the peer has left.
@@ -103,15 +104,15 @@ class AsgiConnection(AsgiPeer):
             except _GONE:
                 return
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> Received:
         if self._websocket.client_state is not WebSocketState.CONNECTED:
             raise StopAsyncIteration
         message = await self._next()
         text, data = message.get("text"), message.get("bytes")
         if isinstance(text, str):
-            return text
+            return Kind.TEXT, text.encode()
         if isinstance(data, bytes):
-            return data
+            return Kind.BINARY, data
         self._lost()
         raise StopAsyncIteration
 
@@ -146,7 +147,7 @@ class AsgiStream(AsgiPeer):
             await self.send([Message(self._farewell(reason, text), binary=False)])
         self.writable = False
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> Received:
         """Nothing ever comes; it ends with the connection."""
         while (await self._next()).get("type") != "http.disconnect":
             continue

@@ -8,8 +8,8 @@ from functools import cache
 
 from starlette.websockets import WebSocket, WebSocketState
 
-from ..broadcaster.broadcaster import Broadcaster
 from ..broadcaster.client import Client
+from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION, Connection, Sink, Source
 from ..core.dialect import PLAIN, Dialect
 from ..core.publication import Position, check_channel_name
@@ -23,7 +23,7 @@ _CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
 
 @asynccontextmanager
 async def connect(
-    broadcaster: Broadcaster,
+    broadcaster: Node,
     websocket: WebSocket,
     *,
     channel: str | None = None,

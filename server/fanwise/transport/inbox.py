@@ -6,6 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from ..broadcaster.sink import Received
+from ..core.publication import Kind
+
 # Answering one takes 10 to 30 us. More than a publisher has in flight: what it sends in one go is swept in one go.
 _IN_A_ROW = 128
 
@@ -42,19 +45,19 @@ class Inbox:
         self._resume = resume
         self._high_messages = high_messages
         self._high_bytes = high_bytes
-        self._messages: deque[str | bytes] = deque()
-        self._bytes = 0  # of the messages here; characters, where they are text
+        self._messages: deque[Received] = deque()
+        self._bytes = 0  # of the messages here
         self._paused = False
         self._ended = False
         self._in_a_row = 0  # messages read since the reader last gave the loop back
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, message: str | bytes) -> None:
-        """Adds a message; dropped when the inbox has ended."""
+    def put(self, kind: Kind, data: bytes) -> None:
+        """Adds a message, TEXT or BINARY; dropped when the inbox has ended."""
         if self._ended:
             return
-        self._messages.append(message)
-        self._bytes += len(message)
+        self._messages.append((kind, data))
+        self._bytes += len(data)
         if not self._paused and (len(self._messages) >= self._high_messages or self._bytes >= self._high_bytes):
             self._paused = True
             self._pause()
@@ -68,7 +71,7 @@ class Inbox:
     def __aiter__(self) -> Inbox:
         return self
 
-    async def __anext__(self) -> str | bytes:
+    async def __anext__(self) -> Received:
         while not self._messages:
             if self._ended:
                 raise StopAsyncIteration
@@ -83,7 +86,7 @@ class Inbox:
             self._in_a_row = 0
             await asyncio.sleep(0)
         message = self._messages.popleft()
-        self._bytes -= len(message)
+        self._bytes -= len(message[1])
         if self._paused and not self._messages:
             self._paused = False
             self._resume()

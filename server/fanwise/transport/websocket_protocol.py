@@ -27,6 +27,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from ..broadcaster.sink import EXTENSION
+from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import SocketConnection
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
+# As globals: CPython 3.11 makes a call of each attribute of an enum.
+_TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -192,7 +195,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             event = self.queue.get_nowait()
             if event["type"] == "websocket.receive":
                 text, data = event.get("text"), event.get("bytes")
-                inbox.put(text if text is not None else data or b"")
+                inbox.put(*((Kind.BINARY, data or b"") if text is None else (Kind.TEXT, text.encode())))
             elif event["type"] == "websocket.disconnect":
                 inbox.end()
         return inbox
@@ -239,10 +242,17 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _deliver(self, inbox: Inbox, kind: int, payload: bytes) -> None:
         if kind == BINARY:
-            inbox.put(payload)
-            return
-        try:
-            inbox.put(str(payload, "utf-8"))
-        except UnicodeDecodeError:
+            inbox.put(_BINARY_KIND, payload)
+        elif payload.isascii() or _is_utf8(payload):
+            inbox.put(_TEXT_KIND, payload)
+        else:
             self.conn.send_close(CloseCode.INVALID_DATA)
             self.handle_parser_exception()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Notices that this process is one of several uvicorn workers, none of which can reach the clients of the others."""
+"""EventLog that this process is one of several uvicorn workers, none of which can reach the clients of the others."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import fanwise.transport.websocket_protocol
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.errors import DrainingError, FullError, NotRunningError
 from fanwise.routes.demo.controller import DemoController
 from fanwise.routes.demo.plan import Plan
@@ -126,10 +126,10 @@ async def test_a_server_that_stops_is_not_held_up(mode: str, fast: bool, monkeyp
 
 async def test_it_is_for_a_running_server_with_room() -> None:
     """Else it says what is wrong, and nothing runs."""
-    demo = DemoController(Broadcaster(), tell=Told())
+    demo = DemoController(Node(), tell=Told())
     with pytest.raises(NotRunningError):
         await demo.play(plan(), local(1))
-    async with staged(broadcaster=Broadcaster(max_clients=1)) as here, await here.live.connect():
+    async with staged(broadcaster=Node(max_clients=1)) as here, await here.live.connect():
         await until(lambda: len(here.broadcaster) == 1)
         with pytest.raises(FullError):
             await here.demo.play(plan(), here.target)

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from fanwise.app import create_app
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.access import Access
 from fanwise.routes.demo.routes import DemoInfo, DemoStatus
 from fanwise.settings import load_settings
@@ -80,7 +80,7 @@ async def test_it_works_under_a_prefix(mode: str) -> None:
 )
 async def test_what_is_out_of_bounds_is_refused(plan: object, word: str) -> None:
     """With a sentence that names it, and nothing runs."""
-    async with staged(max_clients=20, broadcaster=Broadcaster(max_message_bytes=1000)) as here:
+    async with staged(max_clients=20, broadcaster=Node(max_message_bytes=1000)) as here:
         answer = await put(here.live, plan)
         assert (answer.status, answer.code) == (400, "bad_request")
         assert word in answer.json["error"]["message"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
+from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.demo.plan import Plan
 from fanwise.routes.demo.run import CHANNEL, Run
@@ -53,7 +53,7 @@ async def test_everybody_gets_everything(mode: str) -> None:
 
 async def test_fanwise_goes_on_when_somebody_stops_reading() -> None:
     """The stalled one is behind, the healthy ones are not, and go on after that."""
-    patient = Broadcaster(queue_messages=10_000, queue_bytes=2**27, stall_seconds=600)
+    patient = Node(queue_messages=10_000, queue_bytes=2**27, stall_seconds=600)
     async with staged(broadcaster=patient) as here:
         show = begin(here, plan("fanwise", clients=20, stalled=1))
         await until(lambda: of_kind(show.status(), "stalled")[0]["missing"] > 200)
@@ -65,7 +65,7 @@ async def test_fanwise_goes_on_when_somebody_stops_reading() -> None:
         assert all(client["received"] > stuck_at for client in of_kind(told, "healthy"))
         assert told["healthy"]["silent_seconds"] < stalled["silent_seconds"]
         assert told["healthy"]["p99_seconds"] < stalled["silent_seconds"]
-        assert [client.state for client in patient.clients()].count("behind") == 1
+        assert [client.state for client in patient.inspect.clients()].count("behind") == 1
         assert told["drops"] == 0
         await show.close()
 
@@ -129,11 +129,11 @@ async def test_a_plan_can_change_while_it_runs() -> None:
         assert [client["kind"] for client in everybody(show)] == ["healthy"] * 3 + ["slow"] + ["stalled"] * 2
         assert all(client["received"] > 20 for client in of_kind(show.status(), "healthy"))
         await until(lambda: all(client["connected"] for client in everybody(show)))
-        channel = here.broadcaster.channel(CHANNEL)
+        channel = here.broadcaster.inspect.channel(CHANNEL)
         assert channel is not None
         head, size = channel.head, show.status()["size"]
-        await until(lambda: (here.broadcaster.channel(CHANNEL) or channel).head > head + 1)
-        found = here.broadcaster.history(CHANNEL, limit=1000)
+        await until(lambda: (here.broadcaster.inspect.channel(CHANNEL) or channel).head > head + 1)
+        found = here.broadcaster.inspect.history(CHANNEL, limit=1000)
         assert found is not None
         assert (size, len(found.publications[-1].payload)) == (64, 64)
         await show.close()
@@ -156,7 +156,7 @@ async def test_a_forgotten_show_ends() -> None:
 
 async def test_a_show_whose_publishing_fails_is_over(caplog: pytest.LogCaptureFixture) -> None:
     """And the log says why, once."""
-    async with staged(broadcaster=Broadcaster(max_message_bytes=100)) as here:
+    async with staged(broadcaster=Node(max_message_bytes=100)) as here:
         with caplog.at_level(logging.ERROR, "fanwise"):
             show = begin(here, plan("fanwise"))
             await show.over.wait()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
-from ...broadcaster.broadcaster import Broadcaster
+from ...broadcaster.node import Node
 from ...logs.events import Event, log
 from .plan import Plan
 from .run import Run
@@ -33,7 +33,7 @@ class DemoController:
 
     def __init__(
         self,
-        broadcaster: Broadcaster,
+        broadcaster: Node,
         *,
         tell: Callable[[dict[str, Any]], None],
         max_clients: int = 200,

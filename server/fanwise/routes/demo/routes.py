@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from ...broadcaster.broadcaster import Broadcaster
+from ...broadcaster.node import Node
 from ..auth.access import Access
 from ..problems import ApiError, errors, json_response, key_guards, make_router, origin_guard, refuse
 from .controller import DemoController
@@ -73,7 +73,7 @@ class DemoInfo(BaseModel):
     status: Annotated[DemoStatus | None, Field(description="null while nothing runs")]
 
 
-def demo_routes(demo: DemoController, broadcaster: Broadcaster, access: Access) -> APIRouter:
+def demo_routes(demo: DemoController, broadcaster: Node, access: Access) -> APIRouter:
     """`GET`, `PUT` and `DELETE /demo`, and `WS /demo/tutorial` for the simulated clients."""
     router = make_router(broadcaster.tally.reject)
     _add_looking(router, demo, access)

@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from ...broadcaster.broadcaster import Broadcaster
+from ...broadcaster.node import Node
 from ...logs.events import Event, log
 from ...tools.load.wire import Handshake
 from .clients import Clients
@@ -35,7 +35,7 @@ class Run:
         tutorial: The loop that its clients are on; None when they are Fanwise's.
     """
 
-    def __init__(self, plan: Plan, *, target: Target, broadcaster: Broadcaster, forget_seconds: float) -> None:
+    def __init__(self, plan: Plan, *, target: Target, broadcaster: Node, forget_seconds: float) -> None:
         self.plan = plan
         self.target = target
         self.over = asyncio.Event()

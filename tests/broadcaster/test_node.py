@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.broadcaster import Broadcaster
-from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.state import State
+from fanwise.broadcaster.client import Client, State
+from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
 from fanwise.errors import FullError, NotRunningError
 from fanwise.transport.inbox import Inbox
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def joined(broadcaster: Broadcaster, channel: str = "lobby") -> AsyncIterator[tuple[Client, FakeSink]]:
+async def joined(broadcaster: Node, channel: str = "lobby") -> AsyncIterator[tuple[Client, FakeSink]]:
     sink = FakeSink()
     inbox = Inbox(pause=lambda: None, resume=lambda: None)
     async with broadcaster.client(sink, lambda: inbox, channel=channel) as client:
@@ -31,7 +30,7 @@ async def joined(broadcaster: Broadcaster, channel: str = "lobby") -> AsyncItera
 async def test_everybody_on_the_channel_gets_it_and_nobody_else() -> None:
     """Text as text, bytes as binary, in the order of publishing."""
     async with (
-        Broadcaster() as broadcaster,
+        Node() as broadcaster,
         joined(broadcaster) as (_, one),
         joined(broadcaster) as (_, two),
         joined(broadcaster, "other") as (_, other),
@@ -46,7 +45,7 @@ async def test_everybody_on_the_channel_gets_it_and_nobody_else() -> None:
 
 async def test_who_comes_later_gets_nothing_from_before() -> None:
     """Also when it joins between a publication and its sweep."""
-    async with Broadcaster() as broadcaster, joined(broadcaster) as (_, early):
+    async with Node() as broadcaster, joined(broadcaster) as (_, early):
         await until(lambda: broadcaster.statistics().channels[0].ready == 1)
         broadcaster.publish_nowait("lobby", "before")
         async with joined(broadcaster) as (_, late):
@@ -58,7 +57,7 @@ async def test_who_comes_later_gets_nothing_from_before() -> None:
 
 async def test_outside_its_lifespan_it_says_how_to_start_it() -> None:
     """Rather than losing what is published."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     with pytest.raises(NotRunningError, match="lifespan"):
         broadcaster.publish_nowait("lobby", "x")
     with pytest.raises(NotRunningError):
@@ -70,7 +69,7 @@ async def test_outside_its_lifespan_it_says_how_to_start_it() -> None:
 
 async def test_it_may_be_started_twice() -> None:
     """By its lifespan and by its router: the last one to end stops it."""
-    broadcaster = Broadcaster()
+    broadcaster = Node()
     async with broadcaster:
         async with broadcaster:
             pass
@@ -82,7 +81,7 @@ async def test_it_may_be_started_twice() -> None:
 async def test_publishing_does_not_wait_for_a_paused_client() -> None:
     """The others get everything meanwhile; the paused one is closed when it is too far behind, and no other."""
     async with (
-        Broadcaster(queue_messages=10) as broadcaster,
+        Node(queue_messages=10) as broadcaster,
         joined(broadcaster) as (_, healthy),
         joined(broadcaster) as (_, stuck),
     ):
@@ -100,7 +99,7 @@ async def test_publishing_does_not_wait_for_a_paused_client() -> None:
 
 async def test_there_are_only_so_many_places() -> None:
     """One more is refused, and there is room again when somebody has left."""
-    async with Broadcaster(max_clients=1) as broadcaster:
+    async with Node(max_clients=1) as broadcaster:
         async with joined(broadcaster):
             with pytest.raises(FullError):
                 async with joined(broadcaster):
@@ -111,7 +110,7 @@ async def test_there_are_only_so_many_places() -> None:
 
 async def test_leaving_leaves_nothing_behind() -> None:
     """No client, no queue, no writer task; whether the endpoint returns, raises or is cancelled."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         tasks = len(asyncio.all_tasks())
         async with joined(broadcaster) as (_, returned):
             pass
@@ -140,7 +139,7 @@ async def test_leaving_leaves_nothing_behind() -> None:
 
 async def test_stopping_closes_who_is_left() -> None:
     """With a reason that says to come back."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         context = joined(broadcaster)
         _, sink = await context.__aenter__()
     assert sink.reasons == [CloseReason.SHUTDOWN]
@@ -154,7 +153,7 @@ async def test_a_writer_that_dies_takes_its_client_with_it(caplog: pytest.LogCap
         def write(self, data: bytes | memoryview) -> None:
             raise ZeroDivisionError
 
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         sink = Faulty()
         inbox = Inbox(pause=lambda: None, resume=lambda: None)
         async with broadcaster.client(sink, lambda: inbox, channel="lobby"):
@@ -173,7 +172,7 @@ async def test_an_audit_that_dies_is_not_silent(
 ) -> None:
     """It is logged once, and the broadcaster is not ready any more."""
     monkeypatch.setattr("fanwise.broadcaster.audit.AUDIT_SECONDS", 0)
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         assert broadcaster.ready
         monkeypatch.setattr(broadcaster._hub, "trim", lambda _time: 1 / 0)
         await until(lambda: not broadcaster.ready)
@@ -183,12 +182,12 @@ async def test_an_audit_that_dies_is_not_silent(
 
 async def test_a_client_without_channels_is_not_behind() -> None:
     """It has everything: audits do not look at it, and it leaves with the first when the server stops."""
-    async with Broadcaster() as broadcaster:
+    async with Node() as broadcaster:
         sink = FakeSink()
         inbox = Inbox(pause=lambda: None, resume=lambda: None)
         async with broadcaster.client(sink, lambda: inbox) as client:
             await until(lambda: client.state is State.READY)
-            assert not broadcaster._roster._behind
+            assert not broadcaster._registry._behind
             broadcaster.subscribe(client, "lobby")
             await broadcaster.publish("lobby", "x")
             await until(lambda: sink.written == [b"\x81\x01x"])
@@ -206,16 +205,16 @@ async def test_what_is_in_hand_is_dropped_with_its_client() -> None:
     """Over plain ASGI a batch waits for the peer: what it has not taken was not delivered."""
     sink = AwaitedSink()
     inbox = Inbox(pause=lambda: None, resume=lambda: None)
-    async with Broadcaster() as broadcaster, broadcaster.client(sink, lambda: inbox, channel="lobby") as client:
+    async with Node() as broadcaster, broadcaster.client(sink, lambda: inbox, channel="lobby") as client:
         await until(lambda: broadcaster.statistics().clients[0].state == "ready")
         await broadcaster.publish("lobby", "first")
         await until(lambda: len(sink.sent) == 1)
         sink.gate.clear()
         for _ in range(3):
             await broadcaster.publish("lobby", "x")
-        await until(lambda: client.outlet.in_hand > 0)
+        await until(lambda: client.outbox.in_flight > 0)
         client.abort(CloseReason.STALLED)
-        assert broadcaster.farewells()[0].lag == 3
+        assert broadcaster.inspect.farewells()[0].lag == 3
         assert broadcaster.tally.dropped["closed_stalled"] == 3
-        await until(lambda: client.outlet.in_hand == 0)
+        await until(lambda: client.outbox.in_flight == 0)
         assert broadcaster.tally.deliveries == 1

@@ -1,34 +1,37 @@
-"""The broadcaster: the service that users hold. Here the hub meets the event loop, and every task is created."""
+"""The node: hub, publisher and registry of one process, on its event loop. Every task is created here."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
+from ..core.counters import Counters
 from ..core.dialect import PLAIN, Dialect
 from ..core.hub import Hub, Start
-from ..core.publication import Position
+from ..core.publication import Kind, Position, Publication
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
 from ..errors import DrainingError, FullError
 from .audit import audits
 from .client import Client
 from .drain import drain
-from .event_log import Notices
+from .event_log import EventLog
+from .inspector import Inspector
 from .looplag import LoopLag
-from .outbox import Outlet
-from .publisher import Publisher
-from .registry import Roster
+from .outbox import Outbox
+from .publisher import Payload, Publisher, serialise
+from .registry import ClientRegistry
 from .sink import Sink, Source
-from .statistics import Inspected
+from .statistics import Statistics
 from .subscribing import subscribe, unsubscribe
-from .turns import Rota
+from .turns import TurnScheduler
 
 
-class Broadcaster(Publisher, Inspected):
+class Node:
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
 
     Args:
@@ -84,24 +87,30 @@ class Broadcaster(Publisher, Inspected):
             cohort_clients=cohort_clients,
             overflow=Overflow(overflow),
         )
-        super().__init__(hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds)
+        self.max_message_bytes = max_message_bytes
+        self._sweep_seconds = sweep_seconds
+        self._hub = hub
+        self._publisher = Publisher(
+            hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds
+        )
         self.max_clients = max_clients
         self._close_seconds = close_seconds
-        self._notices = Notices(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
-        self._roster = Roster(
+        self._event_log = EventLog(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
+        self._registry = ClientRegistry(
             leave=self._leave,
             stall_seconds=stall_seconds,
             memory_bytes=memory_bytes,
             tally=hub.tally,
-            on_farewell=self._notices.farewell,
+            on_farewell=self._event_log.farewell,
         )
-        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._notices.looked)
+        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._event_log.looked)
         self._ready_lag_seconds = ready_lag_seconds
+        self.inspect = Inspector(hub, self._registry, self._loop_lag, limits=self._limits)
         self.draining = False
         self._memory_bytes = memory_bytes
         self._writers: set[asyncio.Task[None]] = set()
         self._audit_task: asyncio.Task[None] | None = None
-        self._rota: Rota | None = None
+        self._turns: TurnScheduler | None = None
         self._starts = 0
 
     # Lifespan.
@@ -111,15 +120,19 @@ class Broadcaster(Publisher, Inspected):
         self._starts += 1
         if self._starts == 1:
             loop = asyncio.get_running_loop()
-            self._open(loop)
-            self._rota = Rota(loop, turn_seconds=self._sweep_seconds)
+            self._publisher.open(loop)
+            self._turns = TurnScheduler(loop, turn_seconds=self._sweep_seconds)
             if self._ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
             audit = audits(
-                self._hub, self._roster, self._notices, memory_bytes=self._memory_bytes, ended=self._audit_ended
+                self._hub,
+                self._registry,
+                self._event_log,
+                memory_bytes=self._memory_bytes,
+                ended=self._publisher.audit_ended,
             )
             self._audit_task = asyncio.create_task(audit, name="fanwise audit")
-            self._audit_task.add_done_callback(self._notices.audit_ended)
+            self._audit_task.add_done_callback(self._event_log.audit_ended)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -130,7 +143,7 @@ class Broadcaster(Publisher, Inspected):
 
     def __len__(self) -> int:
         """How many clients there are."""
-        return len(self._roster)
+        return len(self._registry)
 
     async def drain(self, *, seconds: float) -> None:
         """Takes nobody in any more, and closes the clients that are here with SHUTDOWN, spread over `seconds`.
@@ -139,17 +152,67 @@ class Broadcaster(Publisher, Inspected):
         aborted. Each is told when to come back, all at different times (`drain.farewell`).
         """
         self.draining = True
-        await drain(list(self._roster), seconds=seconds)
+        await drain(list(self._registry), seconds=seconds)
 
     async def _stop(self) -> None:
         assert self._audit_task is not None
         self._audit_task.cancel()
         self._loop_lag.stop()
-        for client in list(self._roster):
+        for client in list(self._registry):
             client.close(CloseReason.SHUTDOWN)
         await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
         self._audit_task = None
-        self._shut()
+        self._publisher.shut()
+
+    # Publishing.
+
+    def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+        """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
+
+        Text goes out as text, bytes as a binary message, and everything else as JSON; `key` says what it is the newest
+        state of, for queues whose overflow policy keeps the newest of each key. Use it in synchronous code on the loop;
+        code that publishes much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth
+        has piled up, it is written out from inside this call.
+
+        Raises:
+            ChannelLimitError: There is no room for another channel.
+            ChannelNameError: The channel's name is not allowed.
+            MessageTooBigError: The payload is above `max_message_bytes`.
+            NotRunningError: The broadcaster was not started.
+            PayloadError: JSON has no word for the payload.
+        """
+        kind, data = serialise(payload)
+        return self._publisher.append_nowait(channel, kind, data, key=key)
+
+    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+        """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
+
+        It never waits for a client; but when so much has come between two audits that one who reads may miss some of
+        it, it waits for the audit, which is a quarter of a second at most. Raises what `publish_nowait` raises.
+        """
+        kind, data = serialise(payload)
+        return await self._publisher.append(channel, kind, data, key=key)
+
+    def append(
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+    ) -> Coroutine[Any, Any, Publication]:
+        """Publishes `data` as it is, at the pace of the sweeps: what `publish` does once it has serialised a payload.
+
+        The caller has checked that text is UTF-8, and that JSON is one JSON value. Raises, when awaited, what
+        `publish` raises.
+        """
+        return self._publisher.append(channel, kind, data, key=key)
+
+    def publish_threadsafe(
+        self, channel: str, payload: Payload, *, key: str | None = None
+    ) -> concurrent.futures.Future[Publication]:
+        """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
+
+        Raises:
+            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
+        """
+        loop = self._publisher.running_loop()
+        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
 
     # Clients.
 
@@ -161,10 +224,10 @@ class Broadcaster(Publisher, Inspected):
             FullError: There are `max_clients` already.
             NotRunningError: The broadcaster was not started.
         """
-        loop = self._running()
+        loop = self._publisher.running_loop()
         if self.draining:
             raise DrainingError
-        if len(self._roster) >= self.max_clients:
+        if len(self._registry) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
         return loop
 
@@ -185,20 +248,20 @@ class Broadcaster(Publisher, Inspected):
         `check_room` and `subscribe` raise.
         """
         loop = self.check_room()
-        assert self._rota is not None  # it comes with the loop
+        assert self._turns is not None  # it comes with the loop
         client = Client(
             secrets.token_hex(8),
             address=address,
-            outlet=Outlet(sink, dialect),
+            outbox=Outbox(sink, dialect),
             listen=listen,
             close_seconds=self._close_seconds,
-            on_change=self._roster.changed,
+            on_change=self._registry.changed,
             on_pong=self._hub.tally.ping_rtt.observe,
-            enlist=self._rota.enlist,
+            enlist=self._turns.enlist,
         )
         if channel is not None:
             self.subscribe(client, channel, since=since)
-        self._roster.add(client)
+        self._registry.add(client)
         sink.attach(client)
         writer = loop.create_task(client.run_writer(), name=f"fanwise writer {client.id}")
         self._writers.add(writer)
@@ -215,17 +278,17 @@ class Broadcaster(Publisher, Inspected):
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and tells it so; see `subscribing.subscribe`."""
-        return subscribe(self._hub, client, channel, since=since, time=self._running().time())
+        return subscribe(self._hub, client, channel, since=since, time=self._publisher.running_loop().time())
 
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """The same when it is its turn: a thousand who come back at once do not delay those who are here."""
-        self._running()
-        assert self._rota is not None  # it comes with the loop
-        return await self._rota.in_turn(lambda: self.subscribe(client, channel, since=since))
+        self._publisher.running_loop()
+        assert self._turns is not None  # it comes with the loop
+        return await self._turns.in_turn(lambda: self.subscribe(client, channel, since=since))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of it is sent any more. Raises KeyError if it is not on it."""
-        unsubscribe(self._hub, client, channel, time=self._running().time())
+        unsubscribe(self._hub, client, channel, time=self._publisher.running_loop().time())
 
     def _leave(self, client: Client) -> None:
         now = asyncio.get_running_loop().time()
@@ -234,11 +297,42 @@ class Broadcaster(Publisher, Inspected):
         client.subscriptions.clear()
 
     def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
-        self._notices.writer_ended(client.id, task)
+        self._event_log.writer_ended(client.id, task)
         # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
         client.abandon()
 
     # Looking at it.
+
+    def statistics(self) -> Statistics:
+        """Who is here and how things stand. O(clients + channels)."""
+        return self.inspect.statistics()
+
+    @property
+    def tally(self) -> Counters:
+        """What was counted since the start."""
+        return self._hub.tally
+
+    @property
+    def max_channels(self) -> int:
+        """How many channels there may be."""
+        return self._hub.max_channels
+
+    def close_client(self, client_id: str) -> bool:
+        """Closes the client with that id as the operator wants it; False if there is none."""
+        client = self._registry.find(client_id)
+        if client is not None:
+            client.close(CloseReason.OPERATOR)
+        return client is not None
+
+    def _limits(self) -> dict[str, int | float | str | None]:
+        return {
+            "max_message_bytes": self.max_message_bytes,
+            "max_clients": self.max_clients,
+            "memory_bytes": self._memory_bytes,
+            "stall_seconds": self._registry.stall_seconds,
+            "slice_bytes": self._publisher.slice_bytes,
+            "close_seconds": self._close_seconds,
+        }
 
     @property
     def ready(self) -> bool:

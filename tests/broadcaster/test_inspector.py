@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from fanwise.broadcaster.broadcaster import Broadcaster
-from fanwise.broadcaster.ranking import Busiest, in_turns
+from fanwise.broadcaster.inspector import Busiest
+from fanwise.broadcaster.node import Node
+from fanwise.broadcaster.turns import in_turns
 
 from ..core.test_hub import make_hub, publish
 from ..support.live import until
-from .test_broadcaster import joined
+from .test_node import joined
 
 pytestmark = pytest.mark.anyio
 
@@ -17,22 +18,22 @@ pytestmark = pytest.mark.anyio
 async def test_who_has_most_to_get_comes_first() -> None:
     """In bytes; those who have everything fill up what is asked for."""
     async with (
-        Broadcaster() as broadcaster,
+        Node() as broadcaster,
         joined(broadcaster) as (ready, _),
         joined(broadcaster, "a") as (little, one),
         joined(broadcaster, "b") as (much, other),
     ):
-        await until(lambda: all(client.state == "ready" for client in broadcaster.clients()))
+        await until(lambda: all(client.state == "ready" for client in broadcaster.inspect.clients()))
         one.pause()
         other.pause()
         await broadcaster.publish("a", "x")
         await broadcaster.publish("a", "x")
         await broadcaster.publish("b", "x" * 100)
-        found = await broadcaster.furthest_behind(limit=20)
+        found = await broadcaster.inspect.furthest_behind(limit=20)
         assert [client.id for client in found] == [much.id, little.id, ready.id]
-        assert [client.id for client in await broadcaster.furthest_behind(limit=1)] == [much.id]
-        assert [client.id for client in await broadcaster.furthest_behind(limit=9, channel="a")] == [little.id]
-        assert await broadcaster.furthest_behind(limit=9, channel="none") == []
+        assert [client.id for client in await broadcaster.inspect.furthest_behind(limit=1)] == [much.id]
+        assert [client.id for client in await broadcaster.inspect.furthest_behind(limit=9, channel="a")] == [little.id]
+        assert await broadcaster.inspect.furthest_behind(limit=9, channel="none") == []
 
 
 async def test_channels_are_ranked_by_what_came_since_the_last_look() -> None:

@@ -1,0 +1,181 @@
+"""What can be asked of a running node: long lists are gone through in turns, so that the event loop is not held."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from heapq import nlargest
+from itertools import islice
+from operator import itemgetter
+from typing import NamedTuple
+
+from ..core.channel import Channel
+from ..core.counters import name_of
+from ..core.hub import Hub, log_begin
+from ..core.publication import Position
+from .client import Client, State
+from .looplag import LoopLag
+from .registry import ClientRegistry, Farewell, lag_bytes
+from .statistics import (
+    ChannelStatistics,
+    ClientStatistics,
+    History,
+    Outline,
+    Statistics,
+    describe_channel,
+    describe_client,
+)
+from .turns import in_turns
+
+
+class Rank(NamedTuple):
+    """A channel, ranked by its publications since the last look, and then by its clients."""
+
+    publications: int
+    clients: int
+    channel: Channel
+
+
+class Busiest:
+    """Ranks a hub's channels. Owns what their heads were at the last look, which the rates are made from.
+
+    Args:
+        hub: Whose channels they are.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._heads: dict[str, tuple[str, int]] | None = None  # {channel name: (epoch, head)} at the last look
+        self._looked_at = 0.0
+
+    async def look(self, *, limit: int) -> list[tuple[Channel, float | None]]:
+        """The `limit` channels that were published to most since the last look, then those with the most clients.
+
+        With each goes its rate, in publications per second; None at the first look. O(channels).
+        """
+        before, self._heads, now = self._heads, {}, time.monotonic()
+        seconds, self._looked_at = max(now - self._looked_at, 1e-3), now
+        heads, known = self._heads, before or {}
+
+        def rank(channel: Channel) -> Rank:
+            log = channel.log
+            heads[channel.name] = log.epoch, log.head
+            epoch, seen = known.get(channel.name, (log.epoch, 0))
+            return Rank(log.head - seen if epoch == log.epoch else log.head, len(channel.queues), channel)
+
+        ranked = nlargest(limit, await in_turns(rank, self._hub), key=itemgetter(0, 1))
+        return [(one.channel, None if before is None else one.publications / seconds) for one in ranked]
+
+
+class Inspector:
+    """Answers what can be asked of a running node. Owns nothing but what the rates of channels are made from.
+
+    Args:
+        hub: Whose channels they are.
+        registry: Whose clients they are.
+        loop_lag: How late the event loop is.
+        limits: Returns the settings in force that are not the hub's.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        registry: ClientRegistry,
+        loop_lag: LoopLag,
+        *,
+        limits: Callable[[], dict[str, int | float | str | None]],
+    ) -> None:
+        self._hub = hub
+        self._registry = registry
+        self._loop_lag = loop_lag
+        self._limits = limits
+        self.busiest = Busiest(hub)  # ranks the channels; `describe_channel` tells how one stands
+
+    def statistics(self) -> Statistics:
+        """Who is here and how things stand. O(clients + channels)."""
+        return Statistics(
+            clients=tuple(self.clients()),
+            channels=tuple(self.channels()),
+            publications=self._hub.tally.publications,
+            farewells=self.farewells(),
+            closed={name_of(reason): count for reason, count in self._hub.tally.closed.items() if count},
+        )
+
+    def outline(self) -> Outline:
+        """How things stand, in numbers. O(1)."""
+        return Outline(
+            clients=len(self._registry),
+            behind=self._registry.behind_count,
+            channels=len(self._hub),
+            retained_bytes=self._hub.charged_bytes,
+            loop_lag_seconds=self._loop_lag.worst_seconds,
+        )
+
+    def limits(self) -> dict[str, int | float | str | None]:
+        """What is in force, by the names of the settings."""
+        hub = self._hub
+        return {
+            "queue_messages": hub.queue_messages,
+            "queue_bytes": hub.queue_bytes,
+            "overflow": hub.overflow.value,
+            "history_messages": hub.log_messages,
+            "history_bytes": hub.log_bytes,
+            "history_seconds": hub.history_seconds,
+            "max_channels": hub.max_channels,
+            **self._limits(),
+        }
+
+    async def furthest_behind(self, *, limit: int, channel: str | None = None) -> list[ClientStatistics]:
+        """The clients that have most to get, and others where fewer are behind. Holds the loop for 2 ms at a time.
+
+        With `channel` only those on it.
+        """
+        found = await self._furthest_behind(limit=limit, channel=channel)
+        behind_seconds = self._registry.behind_seconds
+        return await in_turns(lambda client: describe_client(client, behind_seconds(client)), found)
+
+    def clients(self) -> Iterator[ClientStatistics]:
+        """Who is here, in the order in which they came."""
+        return (describe_client(client, self._registry.behind_seconds(client)) for client in self._registry)
+
+    def farewells(self) -> tuple[Farewell, ...]:
+        """The latest who have gone, the newest last."""
+        return tuple(self._registry.farewells)
+
+    def channel_names(self) -> list[str]:
+        """The names of the open channels, in the order in which they were opened."""
+        return [channel.name for channel in self._hub]
+
+    def channel(self, name: str) -> ChannelStatistics | None:
+        """One open channel, if it is. O(1)."""
+        found = self._hub.find(name)
+        return None if found is None else describe_channel(found)
+
+    def channels(self) -> Iterator[ChannelStatistics]:
+        """The open channels, in the order in which they were opened."""
+        return map(describe_channel, self._hub)
+
+    def history(self, channel: str, *, since: Position | None = None, limit: int = 100) -> History | None:
+        """What the log of `channel` retains after `since`, by default all; at most `limit` publications, oldest first.
+
+        None if there is no such channel. O(what is returned).
+        """
+        found = self._hub.find(channel)
+        if found is None:
+            return None
+        log = found.log
+        begin, gap = log_begin(log, since or Position(log.epoch, log.first - 1))
+        cursor = gap.last if gap else begin.offset
+        publications = log.read(cursor, max_bytes=log.max_bytes, until=min(log.head, cursor + limit))
+        return History(log.epoch, log.head, publications, gap)
+
+    async def _furthest_behind(self, *, limit: int, channel: str | None) -> list[Client]:
+        """O(behind); with `channel` the ready ones are gone through as well."""
+
+        def asked_for(client: Client) -> bool:
+            return channel is None or channel in client.subscriptions
+
+        found = await in_turns(lambda client: (lag_bytes(client), client), filter(asked_for, self._registry.behind))
+        clients = [client for _, client in nlargest(limit, found, key=itemgetter(0)) if client.reason is None]
+        ready = (client for client in self._registry if client.state is State.READY and asked_for(client))
+        return [*clients, *islice(ready, max(0, limit - len(found)))]
