@@ -5,12 +5,14 @@ import logging
 
 import pytest
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
 from websockets.exceptions import InvalidStatus
 
 from fanwise import errors
 from fanwise.broadcaster.node import Node
+from fanwise.core.codes import CodedError, ErrorCode
 from fanwise.routes.auth.access import Access
-from fanwise.routes.problems import ApiError, ErrorBody, translate
+from fanwise.routes.problems import ErrorBody, error_response, note_refusal
 from fanwise.routes.router import build_router
 
 from ..support.live import running
@@ -24,12 +26,15 @@ from ..support.live import running
         (errors.ChannelLimitError(limit_channels=1), 503, "too_many_channels"),
         (errors.FullError(limit_clients=1), 503, "full"),
         (errors.DrainingError(), 503, "draining"),
-        (ApiError(404, "nothing", "there is nothing"), 404, "nothing"),
+        (CodedError(ErrorCode.NO_CLIENT, "there is nobody"), 404, "no_client"),
     ],
 )
 def test_our_errors_have_an_answer(error: errors.FanwiseError, status: int, code: str) -> None:
     """With a status, a stable code and the error's own sentence; what is not ready says when to come back."""
-    response = translate(error).response()
+    counted: list[ErrorCode] = []
+    code_counted = note_refusal(HTTPConnection({"type": "http", "path": "/", "headers": []}), error, counted.append)
+    assert counted == [code_counted]
+    response = error_response(code_counted, str(error))
     body = ErrorBody.model_validate_json(bytes(response.body))
     assert (response.status_code, body.error.code, body.error.message) == (status, code, str(error))
     assert ("retry-after" in response.headers) == (status == 503)
@@ -37,8 +42,11 @@ def test_our_errors_have_an_answer(error: errors.FanwiseError, status: int, code
 
 def test_what_has_no_answer_stays_an_error() -> None:
     """A broadcaster that was not started is the operator's mistake: it must not look like the request's."""
+    counted: list[ErrorCode] = []
+    connection = HTTPConnection({"type": "http", "path": "/", "headers": []})
     with pytest.raises(errors.NotRunningError):
-        translate(errors.NotRunningError())
+        note_refusal(connection, errors.NotRunningError(), counted.append)
+    assert counted == []
 
 
 def test_openapi_describes_every_route_with_its_errors() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from fanwise.broadcaster.node import Node
-from fanwise.core.counters import REJECTIONS
+from fanwise.core.codes import ErrorCode
 from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.stats import Lists, Report, Reporter, Summary
 
@@ -58,7 +58,7 @@ async def test_all_that_can_be_counted_is_there_from_the_start() -> None:
         told = Reporter(broadcaster).summary()
         assert set(told["closed"]) == {reason.name.lower() for reason in CloseReason}
         assert set(told["gaps"]) == {reason.value for reason in GapReason}
-        assert set(told["rejected"]) == set(REJECTIONS)
+        assert set(told["rejected"]) == {code.value for code in ErrorCode}
 
 
 async def test_a_client_on_many_channels_is_told_in_short() -> None:

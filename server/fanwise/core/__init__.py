@@ -11,6 +11,7 @@
     encoding     how a publication becomes bytes
     publication  a publication, its position, and the rule for channel names
     reasons      the closed tables: why a connection ended, why publications are missing
+    codes        the closed table of error codes
 
 The caller is told what has happened, and logs and schedules; so all of it is tested without an event loop.
 """

@@ -10,40 +10,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from .codes import ErrorCode
 from .queue import Gap
 from .reasons import CloseReason, GapReason
 
 LAG_BOUNDS: Final = (0, *(2**power for power in range(18)))  # publications: 0, 1, 2, 4, ... 131072
 # Seconds: 10 us, 20 us, 50 us, ... 10 s, and a minute: what no client waits for.
 TIME_BOUNDS: Final = (*(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)), 10.0, 60.0)
-
-# What can be refused, and why: the codes of errors over HTTP and of the JSON dialect. A closed set: a test holds every
-# code that the server uses against it.
-REJECTIONS: Final = (
-    "already_subscribed",
-    "bad_channel",
-    "bad_json",
-    "bad_origin",
-    "bad_position",
-    "bad_request",
-    "bad_text",
-    "draining",
-    "full",
-    "idempotency_key_reused",
-    "missing_field",
-    "no_channel",
-    "no_client",
-    "no_demo",
-    "no_metrics",
-    "not_subscribed",
-    "too_big",
-    "too_many_channels",
-    "too_many_subscriptions",
-    "unauthorised",
-    "unknown_field",
-    "unknown_op",
-    "wrong_type",
-)
 
 
 def name_of(reason: CloseReason) -> str:
@@ -135,7 +108,7 @@ class Counters:
         self.dropped = dict.fromkeys([*gaps, *closes], 0)
         self.gaps = dict.fromkeys(GapReason, 0)
         self.closed = dict.fromkeys(CloseReason, 0)
-        self.rejected = dict.fromkeys(REJECTIONS, 0)
+        self.rejected = dict.fromkeys(ErrorCode, 0)
         self.lag = Histogram(LAG_BOUNDS)
         self.peak_lag = Histogram(LAG_BOUNDS)
         self.age = Histogram(TIME_BOUNDS)
@@ -163,8 +136,8 @@ class Counters:
         if reason is not CloseReason.NORMAL:
             self.dropped[f"closed_{name_of(reason)}"] += lag
 
-    def reject(self, code: str) -> None:
-        """Counts something that was refused with one of `REJECTIONS`."""
+    def reject(self, code: ErrorCode) -> None:
+        """Counts a refusal."""
         self.rejected[code] += 1
 
     def histograms(self) -> dict[str, Histogram]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 
+from ..core.codes import ErrorCode
 from ..core.reasons import CloseReason
 from ..version import SERVER_VERSION
 from .auth.access import KEY_SUBPROTOCOL
@@ -46,7 +47,11 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     GapMessage: {"op": "gap", "channel": "lobby", "epoch": "9f2c01ab77e4", "from": 1, "to": 7, "reason": "history"},
     Published: {"op": "published", "channel": "lobby", "id": 1, "epoch": "9f2c01ab77e4", "offset": 42},
     Unsubscribed: {"op": "unsubscribed", "channel": "lobby"},
-    Error: {"op": "error", "code": "unknown_op", "message": "op: it is one of subscribe, unsubscribe and publish"},
+    Error: {
+        "op": "error",
+        "code": ErrorCode.UNKNOWN_OP.value,
+        "message": "op: it is one of subscribe, unsubscribe and publish",
+    },
 }
 
 

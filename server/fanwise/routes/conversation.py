@@ -11,43 +11,28 @@ import orjson
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.publisher import serialise
+from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
-from ..errors import (
-    AlreadySubscribedError,
-    ChannelLimitError,
-    ChannelNameError,
-    GoneError,
-    MessageTooBigError,
-    PayloadError,
-)
+from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..version import SERVER_VERSION
-from .messages import ErrorCode, OpError, Publish, Subscribe, Unsubscribe, parse_op
-
-# What our own errors are called on the wire. HTTP answers use the same words.
-CODES: dict[type[Exception], ErrorCode] = {
-    AlreadySubscribedError: "already_subscribed",
-    ChannelNameError: "bad_channel",
-    ChannelLimitError: "too_many_channels",
-    MessageTooBigError: "too_big",
-    PayloadError: "wrong_type",
-}
+from .messages import OpError, Publish, Subscribe, Unsubscribe, parse_op
 
 
 def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
     """Returns the bytes that `data` of a message stands for, and what they are: binary if it is in base64.
 
     Raises:
-        OpError: It is not base64.
+        CodedError: It is not base64.
         PayloadError: It is nested too deeply.
     """
     if encoding is None:
         return serialise(data)
     if not isinstance(data, str):
-        raise OpError("wrong_type", 'data: with "encoding": "base64" it is a string')
+        raise CodedError(ErrorCode.WRONG_TYPE, 'data: with "encoding": "base64" it is a string')
     try:
         return Kind.BINARY, base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise OpError("wrong_type", f"data: it is not base64: {error}") from error
+        raise CodedError(ErrorCode.WRONG_TYPE, f"data: it is not base64: {error}") from error
 
 
 class Conversation:
@@ -101,31 +86,34 @@ class Conversation:
                 await self._publish(op, about)
             else:
                 assert_never(op)
-        except OpError as error:
-            raise OpError(error.code, error.problem, about) from error
-        except tuple(CODES) as error:
+        except FanwiseError as error:
+            code = code_of(error)
+            if code is None or not code.in_dialect:
+                raise
             if isinstance(error, ChannelNameError):
                 about.pop("channel")  # it may be as long as a message
-            raise OpError(CODES[type(error)], str(error), about) from error
+            raise OpError(code, str(error), about) from error
 
     async def _subscribe(self, op: Subscribe) -> None:
         subscriptions = self._client.subscriptions
         if op.channel not in subscriptions and len(subscriptions) >= self._max_subscriptions:
-            raise OpError(
-                "too_many_subscriptions", f"a connection may be on {self._max_subscriptions} channels at most"
+            raise CodedError(
+                ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"a connection may be on {self._max_subscriptions} channels at most"
             )
         since = Position(op.since.epoch, op.since.offset) if op.since is not None else None
         await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=since)
 
     def _unsubscribe(self, op: Unsubscribe) -> None:
         if op.channel not in self._client.subscriptions:
-            raise OpError("not_subscribed", f"this connection is not on channel {op.channel[:64]!r}")
+            raise CodedError(ErrorCode.NOT_SUBSCRIBED, f"this connection is not on channel {op.channel[:64]!r}")
         self._broadcaster.unsubscribe(self._client, op.channel)
         self._tell(op="unsubscribed", channel=op.channel)
 
     async def _publish(self, op: Publish, about: dict[str, str | int]) -> None:
         if not self._may_publish:
-            raise OpError("unauthorised", "publishing asks for the server's key, which the handshake did not bring")
+            raise CodedError(
+                ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
+            )
         kind, data = data_bytes(op.data, op.encoding)
         publication = await self._broadcaster.append(op.channel, kind, data, key=op.key)
         self._tell(op="published", **about, epoch=publication.epoch, offset=publication.offset)

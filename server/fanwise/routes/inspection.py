@@ -14,12 +14,13 @@ from ..broadcaster.node import Node
 from ..broadcaster.registry import Farewell
 from ..broadcaster.statistics import ChannelStatistics
 from ..broadcaster.turns import in_turns
+from ..core.codes import CodedError, ErrorCode
 from ..core.counters import name_of
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
 from .auth.access import Access
 from .messages import Base64, Channel, Data, Epoch, Key, Offset
-from .problems import ApiError, errors, json_response, key_guards, make_router, origin_guard
+from .problems import REFUSED, REFUSED_WITH_KEY, errors, json_response, key_guards, make_router, origin_guard
 from .publish import ChannelPath
 
 MAX_LISTED = 10_000
@@ -120,6 +121,8 @@ def closed_info(gone: Farewell) -> dict[str, Any]:
     return {"id": gone.id, "address": gone.address, **named}
 
 
+_NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST)
+_NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.")]
 
 
@@ -151,7 +154,9 @@ def _add_channels(router: APIRouter, broadcaster: Node, access: Access) -> None:
         asked = None if (since is None and epoch is None) or here is None else Position(epoch or here.epoch, since or 0)
         found = broadcaster.inspect.history(channel, since=asked, limit=limit)
         if found is None:
-            raise ApiError(404, "no_channel", f"there is no channel {channel!r}: nothing was published to it lately")
+            raise CodedError(
+                ErrorCode.NO_CHANNEL, f"there is no channel {channel!r}: nothing was published to it lately"
+            )
         gap = found.gap and {"from": found.gap.first, "to": found.gap.last, "reason": found.gap.reason.value}
         messages = [message_fields(publication) for publication in found.publications]
         log = {"channel": channel, "epoch": found.epoch, "head": found.head}
@@ -159,13 +164,13 @@ def _add_channels(router: APIRouter, broadcaster: Node, access: Access) -> None:
 
     origin = [origin_guard(access)]
     router.add_api_route(
-        "/channels", channels, dependencies=origin, responses={200: {"model": Channels}, **errors(400, 403)}
+        "/channels", channels, dependencies=origin, responses={200: {"model": Channels}, **errors(*_NO_LIST)}
     )
     router.add_api_route(
         "/channels/{channel:path}/history",
         history,
         dependencies=origin,
-        responses={200: {"model": History}, **errors(400, 403, 404)},
+        responses={200: {"model": History}, **errors(*_NO_HISTORY)},
     )
 
 
@@ -186,11 +191,14 @@ def _add_clients(router: APIRouter, broadcaster: Node, access: Access) -> None:
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
         """Closes a client with 4503: it is asked not to come back."""
         if not broadcaster.close_client(client_id):
-            raise ApiError(404, "no_client", f"there is no client {client_id[:64]!r}")
+            raise CodedError(ErrorCode.NO_CLIENT, f"there is no client {client_id[:64]!r}")
 
     keys = key_guards(access)
     router.add_api_route(
-        "/clients", clients, dependencies=keys, responses={200: {"model": Clients}, **errors(400, 401, 403)}
+        "/clients",
+        clients,
+        dependencies=keys,
+        responses={200: {"model": Clients}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST)},
     )
     router.add_api_route(
         "/clients/{id}",
@@ -198,7 +206,7 @@ def _add_clients(router: APIRouter, broadcaster: Node, access: Access) -> None:
         methods=["DELETE"],
         status_code=204,
         dependencies=keys,
-        responses=errors(401, 403, 404),
+        responses=errors(*REFUSED_WITH_KEY, ErrorCode.NO_CLIENT),
     )
 
 

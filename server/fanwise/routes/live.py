@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
+from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import JSON
 from ..errors import DrainingError, FullError
 from ..logs.events import Event, log
@@ -27,7 +28,7 @@ from .conversation import Conversation
 from .messages import SUBPROTOCOL
 from .problems import (
     KEY_REFUSED,
-    ApiError,
+    REFUSED_WITH_KEY,
     check_origin,
     errors,
     json_response,
@@ -104,11 +105,11 @@ class Live:
         try:
             check_origin(websocket, self._access)
             if not self._access.holds_key(websocket):
-                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+                raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
             if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
-                raise ApiError(400, "bad_request", _ONLY)  # noqa: TRY301 - as above
+                raise CodedError(ErrorCode.BAD_REQUEST, _ONLY)  # noqa: TRY301 - as above
             await self._talk(websocket)
-        except (ApiError, FullError, DrainingError) as error:
+        except (CodedError, FullError, DrainingError) as error:
             await turn_away(websocket, error, self._reject)
 
     async def _talk(self, websocket: WebSocket) -> None:
@@ -148,7 +149,10 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
         return json_response(orjson.dumps(await live.reporter.report()))
 
     router.add_api_route(
-        "/stats", stats, dependencies=key_guards(access), responses={200: {"model": Report}, **errors(401, 403)}
+        "/stats",
+        stats,
+        dependencies=key_guards(access),
+        responses={200: {"model": Report}, **errors(*REFUSED_WITH_KEY)},
     )
     router.add_websocket_route("/live", live.serve)
     return router

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeAlias
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
-from ..errors import FanwiseError
 
 SUBPROTOCOL = "fanwise.v1"
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
@@ -141,19 +141,19 @@ class Unsubscribed(Strict):
     channel: Channel
 
 
-ErrorCode: TypeAlias = Literal[
-    "bad_json",
-    "unknown_op",
-    "missing_field",
-    "unknown_field",
-    "wrong_type",
-    "bad_channel",
-    "too_many_subscriptions",
-    "too_many_channels",
-    "already_subscribed",
-    "not_subscribed",
-    "too_big",
-    "unauthorised",
+DIALECT_CODES = tuple(code for code in ErrorCode if code.in_dialect)
+
+
+def _check_code(code: str) -> str:
+    if code not in DIALECT_CODES:
+        raise ValueError(f"{code!r} is no error code of the JSON dialect")
+    return code
+
+
+DialectCode: TypeAlias = Annotated[
+    str,
+    Field(description="stable", json_schema_extra={"enum": [code.value for code in DIALECT_CODES]}),
+    AfterValidator(_check_code),
 ]
 
 
@@ -161,7 +161,7 @@ class Error(Strict):
     """One message could not be used; the connection lives. `id` and `channel` are those of the message, if any."""
 
     op: Literal["error"]
-    code: ErrorCode
+    code: DialectCode
     message: Annotated[str, Field(description="what is wrong, and what is allowed")]
     id: Identifier | None = None
     channel: Annotated[str | None, Field(description="as it was sent")] = None
@@ -175,29 +175,23 @@ Answer: TypeAlias = Annotated[
 _BINARY = Kind.BINARY  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _OPS: TypeAdapter[Subscribe | Unsubscribe | Publish] = TypeAdapter(Op)
 _CODES: dict[str, ErrorCode] = {
-    "missing": "missing_field",
-    "extra_forbidden": "unknown_field",
-    "union_tag_not_found": "missing_field",
-    "union_tag_invalid": "unknown_op",
+    "missing": ErrorCode.MISSING_FIELD,
+    "extra_forbidden": ErrorCode.UNKNOWN_FIELD,
+    "union_tag_not_found": ErrorCode.MISSING_FIELD,
+    "union_tag_invalid": ErrorCode.UNKNOWN_OP,
 }
 
 
-class OpError(FanwiseError, ValueError):
+class OpError(CodedError):
     """A message of the JSON dialect that cannot be used.
 
     Attributes:
-        code: Stable, from the closed table above.
         about: `id` and `channel` of the message, where it had them.
     """
 
     def __init__(self, code: ErrorCode, problem: str, about: dict[str, str | int] | None = None) -> None:
         super().__init__(code, problem)
-        self.code = code
-        self.problem = problem
         self.about = about or {}
-
-    def __str__(self) -> str:
-        return self.problem
 
 
 def parse_op(data: bytes | str, kind: Kind = Kind.TEXT) -> Subscribe | Unsubscribe | Publish:
@@ -207,13 +201,13 @@ def parse_op(data: bytes | str, kind: Kind = Kind.TEXT) -> Subscribe | Unsubscri
         OpError: The message is not JSON, or not one of the three operations.
     """
     if kind is _BINARY:
-        raise OpError("bad_json", "a message is one JSON object in a text frame; this was a binary frame")
+        raise OpError(ErrorCode.BAD_JSON, "a message is one JSON object in a text frame; this was a binary frame")
     try:
         fields = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise OpError("bad_json", f"the message is not JSON: {error}") from error
+        raise OpError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise OpError("bad_json", 'a message is one JSON object, such as {"op":"subscribe","channel":"lobby"}')
+        raise OpError(ErrorCode.BAD_JSON, 'a message is one JSON object, such as {"op":"subscribe","channel":"lobby"}')
     try:
         return _OPS.validate_python(fields)
     except ValidationError as error:
@@ -223,7 +217,7 @@ def parse_op(data: bytes | str, kind: Kind = Kind.TEXT) -> Subscribe | Unsubscri
 def _translate(error: ValidationError, fields: dict[str, object]) -> OpError:
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, detail["loc"][1:]))
-    code = _CODES.get(detail["type"], "wrong_type")
+    code = _CODES.get(detail["type"], ErrorCode.WRONG_TYPE)
     problem = f"{place}: {detail['msg']}" if place else "op: it is one of subscribe, unsubscribe and publish"
     given_id, channel = fields.get("id"), fields.get("channel")
     about: dict[str, str | int] = {}

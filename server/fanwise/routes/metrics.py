@@ -14,10 +14,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
+from ..core.codes import CodedError, ErrorCode
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
 from .auth.access import Access
-from .problems import ApiError, errors, key_guards, make_router
+from .problems import REFUSED_WITH_KEY, errors, key_guards, make_router
 from .process import max_descriptors, read_vitals, start_seconds
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Collector:
             "fanwise_rejected", "connections, requests and operations that were refused", labels=["reason"]
         )
         for code, count in tally.rejected.items():
-            rejected.add_metric([code], count)
+            rejected.add_metric([code.value], count)
         yield from (dropped, gaps, closed, rejected)
 
     def _histograms(self) -> Iterator[Metric]:
@@ -142,7 +143,7 @@ def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
     async def metrics(request: Request) -> Response:
         """The metrics of this process, in the text format that the scraper asks for (Prometheus or OpenMetrics)."""
         if render is None:
-            raise ApiError(503, "no_metrics", MISSING)
+            raise CodedError(ErrorCode.NO_METRICS, MISSING)
         body, media_type = render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": media_type})
 
@@ -151,7 +152,10 @@ def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
         metrics,
         dependencies=key_guards(access),
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors(401, 403, 503)},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            **errors(*REFUSED_WITH_KEY, ErrorCode.NO_METRICS),
+        },
     )
     return router
 

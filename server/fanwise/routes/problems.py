@@ -17,27 +17,21 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from ..errors import (
-    ChannelLimitError,
-    ChannelNameError,
-    DrainingError,
-    FanwiseError,
-    FullError,
-    MessageTooBigError,
-    PositionError,
-)
+from ..core.codes import CodedError, ErrorCode, code_of
+from ..errors import FanwiseError
 from ..logs.events import Event, log
 from .auth.access import Access
 
-COME_BACK: Final = {"Retry-After": "5"}  # seconds: about what draining takes, and a start
-_NO_ROOM: Final = {"full", "too_many_channels"}  # for an operator to see to; other errors are the asker's
-_NOT_THERE: Final = {"no_channel", "no_client"}  # an answer like another, and no refusal
+_NO_ROOM: Final = {ErrorCode.FULL, ErrorCode.TOO_MANY_CHANNELS}  # for an operator to see to
+# What routes with a guard may answer.
+REFUSED: Final = (ErrorCode.BAD_ORIGIN,)
+REFUSED_WITH_KEY: Final = (*REFUSED, ErrorCode.UNAUTHORISED)
 
 
 class Problem(BaseModel):
     """What is wrong, and what is allowed."""
 
-    code: Annotated[str, Field(description="stable", examples=["bad_channel"])]
+    code: Annotated[ErrorCode, Field(description="stable", examples=["bad_channel"])]
     message: Annotated[str, Field(description="for people")]
 
 
@@ -47,51 +41,35 @@ class ErrorBody(BaseModel):
     error: Problem
 
 
-class ApiError(FanwiseError):
-    """An answer that is an error."""
-
-    def __init__(self, status: int, code: str, problem: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status, code, problem)
-        self.status = status
-        self.code = code
-        self.problem = problem
-        self.headers = headers
-
-    def __str__(self) -> str:
-        return self.problem
-
-    def response(self) -> Response:
-        """The answer itself."""
-        body = ErrorBody(error=Problem(code=self.code, message=self.problem))
-        return JSONResponse(body.model_dump(), self.status, self.headers)
+def error_response(code: ErrorCode, problem: str) -> Response:
+    """The answer to a request that is refused."""
+    body = ErrorBody(error=Problem(code=code, message=problem))
+    return JSONResponse(body.model_dump(mode="json"), code.status or HTTPStatus.BAD_REQUEST, dict(code.headers))
 
 
-def translate(error: FanwiseError) -> ApiError:
-    """The answer to a request that ended in one of our own errors; `error` again if there is no better answer."""
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, ChannelNameError):
-        return ApiError(400, "bad_channel", str(error))
-    if isinstance(error, PositionError):
-        return ApiError(400, "bad_position", str(error))
-    if isinstance(error, MessageTooBigError):
-        return ApiError(413, "too_big", str(error), {"Connection": "close"})
-    if isinstance(error, ChannelLimitError):
-        return ApiError(503, "too_many_channels", str(error), COME_BACK)
-    if isinstance(error, DrainingError | FullError):
-        return ApiError(503, "draining" if isinstance(error, DrainingError) else "full", str(error), COME_BACK)
-    raise error
+def note_refusal(connection: HTTPConnection, error: FanwiseError, count: Callable[[ErrorCode], None]) -> ErrorCode:
+    """Counts and logs that `connection` is refused because of `error`; returns the code.
+
+    Raises:
+        FanwiseError: `error` itself, for which there is no HTTP answer: the mistake is not the peer's.
+    """
+    code = code_of(error)
+    if code is None or code.status is None:
+        raise error
+    count(code)
+    log_refusal(connection, code)
+    return code
 
 
-def log_refusal(connection: HTTPConnection, code: str) -> None:
+def log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
     """Logs that `connection` is answered with an error."""
-    if code in _NOT_THERE:
+    if code.status == HTTPStatus.NOT_FOUND:  # an answer like another, and no refusal
         return
     log(
         Event.NO_ROOM if code in _NO_ROOM else Event.REFUSED,
         path=quote(connection.scope["path"], safe="/:"),
         address=f"{connection.client.host}:{connection.client.port}" if connection.client else "",
-        reason=code,
+        reason=code.value,
     )
 
 
@@ -102,7 +80,7 @@ class FanwiseRoute(APIRoute):
         reject: Called with the code of each error.
     """
 
-    reject: ClassVar[Callable[[str], None]] = lambda _: None
+    reject: ClassVar[Callable[[ErrorCode], None]] = lambda _: None
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wraps FastAPI's own handler."""
@@ -112,39 +90,32 @@ class FanwiseRoute(APIRoute):
             try:
                 return await handler(request)
             except FanwiseError as error:
-                answer = translate(error)
+                refusal = error
             except RequestValidationError as error:
                 problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-                answer = ApiError(400, "bad_request", "; ".join(problems))
+                refusal = CodedError(ErrorCode.BAD_REQUEST, "; ".join(problems))
             except HTTPException as error:  # a body that FastAPI could not read at all
                 if error.status_code != HTTPStatus.BAD_REQUEST:
                     raise
-                answer = ApiError(400, "bad_request", str(error.detail))
-            type(self).reject(answer.code)
-            log_refusal(request, answer.code)
-            return answer.response()
+                refusal = CodedError(ErrorCode.BAD_REQUEST, str(error.detail))
+            code = note_refusal(request, refusal, type(self).reject)
+            return error_response(code, str(refusal))
 
         return handle
 
 
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the answers with these statuses."""
-    texts = {
-        400: "Something about the request is wrong; the message says what is allowed.",
-        401: "The key is missing or another one.",
-        403: "The page that the request comes from is of another host.",
-        404: "There is no such thing.",
-        413: "Too big; the rest was not read.",
-        422: "The Idempotency-Key was used for another request.",
-        503: "Not now: come back after `Retry-After` seconds.",
-    }
-    named: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorBody, "description": texts[status]} for status in statuses
-    }
-    return {**named, "4XX": {"model": ErrorBody, "description": "Any other mistake of the request."}}
+def errors(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the answers with `codes`: one description for each status."""
+    texts: dict[int | str, list[str]] = {}  # {status: one line for each code}
+    for code in codes:
+        if code.status is None:
+            raise AssertionError(f"{code} is no answer over HTTP")
+        texts.setdefault(code.status, []).append(f"`{code}`: {code.text}")
+    texts["4XX"] = ["Any other mistake of the request."]
+    return {status: {"model": ErrorBody, "description": "\n\n".join(lines)} for status, lines in texts.items()}
 
 
-def make_router(reject: Callable[[str], None]) -> APIRouter:
+def make_router(reject: Callable[[ErrorCode], None]) -> APIRouter:
     """A router whose errors look like ours; `reject` is called with the code of each."""
     route_class = type("Route", (FanwiseRoute,), {"reject": staticmethod(reject)})
     return APIRouter(route_class=route_class, tags=["Fanwise"])
@@ -162,9 +133,9 @@ def json_response(body: bytes) -> Response:
 
 
 def check_origin(connection: HTTPConnection, access: Access) -> None:
-    """Raises ApiError if the page that the request, or the handshake, comes from is of another host."""
+    """Raises CodedError if the page that the request, or the handshake, comes from is of another host."""
     if not access.allows_origin(connection):
-        raise ApiError(403, "bad_origin", ORIGIN_REFUSED)
+        raise CodedError(ErrorCode.BAD_ORIGIN, ORIGIN_REFUSED)
 
 
 def origin_guard(access: Access) -> params.Depends:
@@ -181,18 +152,16 @@ def key_guards(access: Access) -> list[params.Depends]:
 
     def check(request: Request) -> None:
         if not access.holds_key(request):
-            raise ApiError(401, "unauthorised", KEY_REFUSED, {"WWW-Authenticate": "Bearer"})
+            raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
 
     schemes = [params.Security(scheme) for scheme in _KEY_SCHEMES]
     return [origin_guard(access), params.Depends(check), *schemes]
 
 
-async def turn_away(websocket: WebSocket, error: FanwiseError, reject: Callable[[str], None]) -> None:
-    """Refuses the handshake because of one of our own errors: counted with `reject`, logged, and told."""
-    answer = translate(error)
-    reject(answer.code)
-    log_refusal(websocket, answer.code)
-    await refuse(websocket, answer.status, str(error), headers=answer.headers)
+async def turn_away(websocket: WebSocket, error: FanwiseError, reject: Callable[[ErrorCode], None]) -> None:
+    """Refuses the handshake because of one of our own errors: counts with `reject`, logs, and answers."""
+    code = note_refusal(websocket, error, reject)
+    await refuse(websocket, code.status or HTTPStatus.BAD_REQUEST, str(error), headers=code.headers)
 
 
 async def refuse(websocket: WebSocket, status: int, text: str, *, headers: Mapping[str, str] | None = None) -> None:

@@ -12,13 +12,14 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
+from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind
-from ..errors import MessageTooBigError
+from ..errors import FanwiseError, MessageTooBigError
 from .auth.access import Access
-from .conversation import CODES, data_bytes
+from .conversation import data_bytes
 from .idempotency import Idempotency, IdempotencyError
-from .messages import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, OpError, Strict
-from .problems import ApiError, Problem, errors, json_response, key_guards, make_router
+from .messages import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict
+from .problems import REFUSED_WITH_KEY, Problem, errors, json_response, key_guards, make_router
 
 MAX_ENTRIES: Final = 1000  # of a batch
 _ENTRIES_IN_A_ROW: Final = 50  # about a millisecond: then others have their turn
@@ -92,6 +93,16 @@ _BATCH_BODY: dict[str, Any] = {
         },
     }
 }
+_REFUSED: Final = (
+    *REFUSED_WITH_KEY,
+    ErrorCode.BAD_CHANNEL,
+    ErrorCode.BAD_JSON,
+    ErrorCode.BAD_REQUEST,
+    ErrorCode.BAD_TEXT,
+    ErrorCode.IDEMPOTENCY_KEY_REUSED,
+    ErrorCode.TOO_BIG,
+    ErrorCode.TOO_MANY_CHANNELS,
+)
 
 
 async def read_body(request: Request, *, limit_bytes: int) -> bytes:
@@ -115,7 +126,7 @@ def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
     """Returns what to publish: JSON is JSON (a JSON string is text), text is text, everything else is binary.
 
     Raises:
-        ApiError: The body is not what its type says.
+        CodedError: The body is not what its type says.
     """
     kind = content_type.partition(";")[0].strip().lower()
     try:
@@ -130,10 +141,10 @@ def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
             body.decode()
             return Kind.TEXT, body
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
-        raise ApiError(400, "bad_json", f"the body is not JSON that can be used: {error}") from error
+        raise CodedError(ErrorCode.BAD_JSON, f"the body is not JSON that can be used: {error}") from error
     except UnicodeDecodeError as error:
         text = f"the body is not UTF-8, as text has to be; send binary as application/octet-stream: {error}"
-        raise ApiError(400, "bad_text", text) from error
+        raise CodedError(ErrorCode.BAD_TEXT, text) from error
     return Kind.BINARY, body
 
 
@@ -160,10 +171,10 @@ class Desk:
         try:
             entries = _ENTRIES.validate_python(orjson.loads(body))
         except orjson.JSONDecodeError as error:
-            raise ApiError(400, "bad_json", f"the body is not JSON: {error}") from error
+            raise CodedError(ErrorCode.BAD_JSON, f"the body is not JSON: {error}") from error
         except ValidationError as error:
             text = f"the body is a JSON array of at most {MAX_ENTRIES} entries: {error.errors()[0]['msg']}"
-            raise ApiError(400, "bad_request", text) from error
+            raise CodedError(ErrorCode.BAD_REQUEST, text) from error
 
         async def act() -> bytes:
             results = []
@@ -186,7 +197,7 @@ class Desk:
         try:
             return await self._done.once(key, asked + b"\0" + body, act)
         except IdempotencyError as error:
-            raise ApiError(422, "idempotency_key_reused", str(error)) from error
+            raise CodedError(ErrorCode.IDEMPOTENCY_KEY_REUSED, str(error)) from error
 
     async def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> dict[str, object]:
         publication = await self._broadcaster.append(channel, kind, data, key=key)
@@ -199,15 +210,16 @@ class Desk:
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
             place = ".".join(map(str, detail["loc"])) or "entry"
-            return _failed("bad_entry", f"{place}: {detail['msg']}")
-        except OpError as error:
-            return _failed(error.code, str(error))
-        except tuple(CODES) as error:
-            return _failed(CODES[type(error)], str(error))
+            return self._failed(ErrorCode.BAD_ENTRY, f"{place}: {detail['msg']}")
+        except FanwiseError as error:
+            code = code_of(error)
+            if code is None:
+                raise
+            return self._failed(code, str(error))
 
-
-def _failed(code: str, message: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": message}}
+    def _failed(self, code: ErrorCode, message: str) -> dict[str, object]:
+        self._broadcaster.tally.reject(code)
+        return {"error": {"code": code.value, "message": message}}
 
 
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
@@ -225,13 +237,12 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
         """Publishes several payloads, in order; each succeeds or fails by itself."""
         return json_response(await desk.batch(request, idempotency_key))
 
-    failures = errors(400, 401, 403, 413, 422, 503)
     router.add_api_route(
         "/publish/{channel:path}",
         publish,
         methods=["POST"],
         dependencies=guards,
-        responses={200: {"model": Published}, **failures},
+        responses={200: {"model": Published}, **errors(*_REFUSED)},
         openapi_extra=_ONE_BODY,
     )
     router.add_api_route(
@@ -239,7 +250,7 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
         publish_batch,
         methods=["POST"],
         dependencies=guards,
-        responses={200: {"model": BatchAnswer}, **failures},
+        responses={200: {"model": BatchAnswer}, **errors(*_REFUSED)},
         openapi_extra=_BATCH_BODY,
     )
     return router

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ..broadcaster.node import Node
+from ..core.codes import COME_BACK, CodedError, ErrorCode
 from ..core.dialect import JSON
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
@@ -28,7 +29,7 @@ from .live import DEMO, Live, live_routes
 from .messages import SUBPROTOCOL
 from .metrics import metrics_routes
 from .page import page_routes
-from .problems import COME_BACK, KEY_REFUSED, ApiError, check_origin, turn_away
+from .problems import KEY_REFUSED, check_origin, turn_away
 from .publish import publishing_routes
 from .sse import sse_routes
 
@@ -75,12 +76,12 @@ class Speaker:
         try:
             check_origin(websocket, self._access)
             if holds_key is False:
-                raise ApiError(401, "unauthorised", KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+                raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
             if SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
                 await self._json(websocket, may_publish=bool(holds_key))
             else:
                 await self._plain(websocket, may_publish=bool(holds_key))
-        except (ApiError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
+        except (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
     async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION, Sink, Source
+from ..core.codes import ErrorCode
 from ..core.dialect import SSE, SSE_JSON, Dialect
 from ..core.encoding import chunk, event
 from ..core.publication import Position, check_channel_name
@@ -24,7 +25,7 @@ from ..transport.asgi import AsgiStream
 from ..transport.connect import hint_at_the_fast_path
 from ..transport.connection import SocketConnection
 from .auth.access import Access
-from .problems import errors, make_router, origin_guard
+from .problems import REFUSED, errors, make_router, origin_guard
 from .publish import ChannelPath
 
 MEDIA_TYPE = "text/event-stream"
@@ -158,7 +159,14 @@ def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -
                     MEDIA_TYPE: {"schema": {"type": "string"}, "example": "id: 9f2c01ab77e4:43\ndata: hello\n\n"}
                 },
             },
-            **errors(400, 403, 503),
+            **errors(
+                *REFUSED,
+                ErrorCode.BAD_CHANNEL,
+                ErrorCode.BAD_POSITION,
+                ErrorCode.BAD_REQUEST,
+                ErrorCode.DRAINING,
+                ErrorCode.FULL,
+            ),
         },
     )
     return router

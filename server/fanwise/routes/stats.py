@@ -160,7 +160,7 @@ class Reporter:
             "dropped": dict(tally.dropped),
             "gaps": {reason.value: count for reason, count in tally.gaps.items()},
             "closed": {name_of(reason): count for reason, count in tally.closed.items()},
-            "rejected": dict(tally.rejected),
+            "rejected": {code.value: count for code, count in tally.rejected.items()},
             "histograms": {name: _buckets(histogram) for name, histogram in tally.histograms().items()},
         }
 

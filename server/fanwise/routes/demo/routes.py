@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Request
@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ...broadcaster.node import Node
+from ...core.codes import CodedError, ErrorCode
 from ..auth.access import Access
-from ..problems import ApiError, errors, json_response, key_guards, make_router, origin_guard, refuse
+from ..problems import REFUSED, REFUSED_WITH_KEY, errors, json_response, key_guards, make_router, origin_guard, refuse
 from .controller import DemoController
 from .plan import Kind, Mode, Plan
 from .target import find_target, is_local, why_not
@@ -82,7 +83,7 @@ def demo_routes(demo: DemoController, broadcaster: Node, access: Access) -> APIR
     async def tutorial(websocket: WebSocket) -> None:
         loop = demo.tutorial(websocket.query_params.get("token", ""))
         if loop is None:
-            broadcaster.tally.reject("no_demo")
+            broadcaster.tally.reject(ErrorCode.NO_DEMO)
             await refuse(websocket, 403, NOT_YOURS)
         else:
             await loop.serve(websocket)
@@ -99,7 +100,7 @@ def _add_looking(router: APIRouter, demo: DemoController, access: Access) -> Non
         return _json(info)
 
     router.add_api_route(
-        ROUTE, look, dependencies=[origin_guard(access)], responses={200: {"model": DemoInfo}, **errors(403)}
+        ROUTE, look, dependencies=[origin_guard(access)], responses={200: {"model": DemoInfo}, **errors(*REFUSED)}
     )
 
 
@@ -110,7 +111,7 @@ def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> Non
         It ends by itself an hour after the last change, and when the server is about to stop.
         """
         if why := _refusal(demo, request):
-            raise ApiError(403, "no_demo", why)
+            raise CodedError(ErrorCode.NO_DEMO, why)
         _check_bounds(demo, plan)
         return _json(await demo.play(plan, find_target(request, route=ROUTE)))
 
@@ -119,15 +120,12 @@ def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> Non
         await demo.stop()
 
     keys = key_guards(access)
-    refused: dict[int | str, dict[str, Any]] = {
-        **errors(400, 401, 403, 503),
-        403: {**errors(403)[403], "description": "The page is of another host (`bad_origin`), or there is no demo."},
-    }
+    refused = errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.NO_DEMO)
     router.add_api_route(
         ROUTE, play, methods=["PUT"], dependencies=keys, responses={200: {"model": DemoStatus}, **refused}
     )
     router.add_api_route(
-        ROUTE, stop, methods=["DELETE"], status_code=204, dependencies=keys, responses=errors(401, 403)
+        ROUTE, stop, methods=["DELETE"], status_code=204, dependencies=keys, responses=errors(*REFUSED_WITH_KEY)
     )
 
 
@@ -144,7 +142,7 @@ def _check_bounds(demo: DemoController, plan: Plan) -> None:
         ("size", plan.size_bytes, demo.max_message_bytes),
     ):
         if value > most:
-            raise ApiError(400, "bad_request", f"{name}: {value} is more than the {most} that this server allows")
+            raise CodedError(ErrorCode.BAD_REQUEST, f"{name}: {value} is more than the {most} that this server allows")
 
 
 def _json(body: object) -> Response:

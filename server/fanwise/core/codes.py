@@ -1,0 +1,134 @@
+"""The closed table of error codes: how requests, handshakes and messages of the JSON dialect are refused.
+
+OpenAPI, AsyncAPI, the counters of refusals and `docs/error-codes.md` are derived from the table, or held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Self
+
+from ..errors import (
+    AlreadySubscribedError,
+    ChannelLimitError,
+    ChannelNameError,
+    DrainingError,
+    FanwiseError,
+    FullError,
+    MessageTooBigError,
+    PayloadError,
+    PositionError,
+)
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+COME_BACK: Final[Mapping[str, str]] = MappingProxyType({"Retry-After": "5"})  # seconds: about a drain and a start
+_CLOSE: Final[Mapping[str, str]] = MappingProxyType({"Connection": "close"})  # the rest of the body is not read
+_CHALLENGE: Final[Mapping[str, str]] = MappingProxyType({"WWW-Authenticate": "Bearer"})  # RFC 9110, section 11.6.1
+
+
+class ErrorCode(StrEnum):
+    """A stable code: (code, HTTP status, text, whether the JSON dialect has it, headers of an HTTP answer).
+
+    Attributes:
+        status: Of an HTTP answer; None: the code stands only in the JSON dialect, or in the answer to a batch.
+        text: One sentence for the documentation. The message of an answer names the case itself.
+        in_dialect: Whether an `error` of the JSON dialect may have the code.
+        headers: Of an HTTP answer.
+    """
+
+    status: int | None
+    text: str
+    in_dialect: bool
+    headers: Mapping[str, str]
+
+    def __new__(
+        cls,
+        code: str,
+        status: int | None,
+        text: str,
+        in_dialect: bool = False,  # noqa: FBT002 - a column of the table
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> Self:
+        """Makes a row of the table."""
+        self = str.__new__(cls, code)
+        self._value_ = code
+        self.status, self.text, self.in_dialect, self.headers = status, text, in_dialect, headers
+        return self
+
+    ALREADY_SUBSCRIBED = ("already_subscribed", None, "The connection is on this channel already.", True)
+    BAD_CHANNEL = ("bad_channel", 400, "The channel's name is not allowed.", True)
+    BAD_ENTRY = ("bad_entry", None, "An entry of a batch has a missing, unknown or wrong field.")
+    BAD_JSON = ("bad_json", 400, "The body, or the message, is not the JSON that is expected.", True)
+    BAD_ORIGIN = ("bad_origin", 403, "The page that the request comes from is of another host.")
+    BAD_POSITION = ("bad_position", 400, "A position does not look like `epoch:offset`.")
+    BAD_REQUEST = ("bad_request", 400, "A parameter or the body is not what the route takes.")
+    BAD_TEXT = ("bad_text", 400, "The body is said to be text, and is not UTF-8.")
+    DRAINING = (
+        "draining",
+        503,
+        "The server stops: come back after `Retry-After` seconds.",
+        False,
+        COME_BACK,
+    )
+    FULL = ("full", 503, "All places for clients are taken: come back after `Retry-After` seconds.", False, COME_BACK)
+    IDEMPOTENCY_KEY_REUSED = ("idempotency_key_reused", 422, "The `Idempotency-Key` was used for another request.")
+    MISSING_FIELD = ("missing_field", None, "The message lacks a field.", True)
+    NO_CHANNEL = ("no_channel", 404, "The channel does not exist: nothing was published to it lately.")
+    NO_CLIENT = ("no_client", 404, "The client does not exist.")
+    NO_DEMO = ("no_demo", 403, "The demo is not available, or not from here.")
+    NO_METRICS = ("no_metrics", 503, "The server lacks the extra `metrics`.")
+    NOT_SUBSCRIBED = ("not_subscribed", None, "The connection is not on this channel.", True)
+    TOO_BIG = ("too_big", 413, "The payload, or the body, is too big; nothing was published.", True, _CLOSE)
+    TOO_MANY_CHANNELS = (
+        "too_many_channels",
+        503,
+        "All channels are in use: come back after `Retry-After` seconds.",
+        True,
+        COME_BACK,
+    )
+    TOO_MANY_SUBSCRIPTIONS = (
+        "too_many_subscriptions",
+        None,
+        "The connection is on as many channels as it may be.",
+        True,
+    )
+    UNAUTHORISED = ("unauthorised", 401, "The server's key is missing, or another one.", True, _CHALLENGE)
+    UNKNOWN_FIELD = ("unknown_field", None, "The message has a field that its operation does not have.", True)
+    UNKNOWN_OP = ("unknown_op", None, "The message's operation does not exist.", True)
+    WRONG_TYPE = ("wrong_type", None, "A field has a value of the wrong type, or the payload is no JSON.", True)
+
+
+class CodedError(FanwiseError, ValueError):
+    """A refusal that has no class of its own.
+
+    Attributes:
+        code: From the table.
+        problem: What is wrong, and what is allowed.
+    """
+
+    def __init__(self, code: ErrorCode, problem: str) -> None:
+        super().__init__(code, problem)
+        self.code = code
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+_CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
+    AlreadySubscribedError: ErrorCode.ALREADY_SUBSCRIBED,
+    ChannelLimitError: ErrorCode.TOO_MANY_CHANNELS,
+    ChannelNameError: ErrorCode.BAD_CHANNEL,
+    DrainingError: ErrorCode.DRAINING,
+    FullError: ErrorCode.FULL,
+    MessageTooBigError: ErrorCode.TOO_BIG,
+    PayloadError: ErrorCode.WRONG_TYPE,
+    PositionError: ErrorCode.BAD_POSITION,
+}
+
+
+def code_of(error: FanwiseError) -> ErrorCode | None:
+    """The code that `error` is answered with; None if the mistake is not the peer's."""
+    return error.code if isinstance(error, CodedError) else _CODES.get(type(error))
