@@ -234,12 +234,19 @@ def test_lines_for_people(server_process: Callable[..., ServerProcess]) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_it_leaves_no_server_behind() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_leaves_no_server_behind(number: signal.Signals) -> None:
     """When it is told to stop meanwhile, its server stops with it."""
-    with subprocess.Popen([*DOCTOR, *FEW], cwd=ROOT, env=clean_environ(), stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [*DOCTOR, *FEW],
+        cwd=ROOT,
+        env=clean_environ(),
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads here
+    ) as process:
         children: list[psutil.Process] = []
         while not any(one.status == "LISTEN" for child in children for one in child.net_connections()):
             children = psutil.Process(process.pid).children()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.wait() == 130
     assert not any(child.is_running() for child in children)

@@ -5,6 +5,7 @@
     bench     `bench`: the options of the load generator
     doctor    `doctor`: settings in, exit status out
     top       `top`: the loop that asks a server again and again
+    interrupts  SIGINT and SIGTERM of commands without an event loop
     flags     commands that take the settings as flags
     pipes     standard input and output beside an event loop
 

@@ -12,7 +12,9 @@ from ..tools.bench.load.dialects import DIALECTS
 from ..tools.bench.load.plan import Plan
 from ..tools.bench.options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
 from ..tools.bench.run.capacity import Bound
+from .interrupts import interrupt_on_signals
 
+INTERRUPTED = 130  # exit status that shells make of SIGINT
 _BASELINES = ("tutorial", "queue")
 _CAPACITY_SECONDS = "2s"  # of each step, where nothing else is asked for
 
@@ -130,6 +132,7 @@ def bench(**given: Any) -> None:
     Ends with 0; with 1 when messages were lost, doubled, reordered, corrupt or late beyond waiting, or healthy clients
     dropped; with 2 when an option is wrong; with 3 when the generator was the bottleneck: then there is no verdict.
     """
+    interrupt_on_signals()  # or a server and workers that it has started would stay
     try:
         options = read_options(given)
         status = _session(options)
@@ -139,6 +142,8 @@ def bench(**given: Any) -> None:
     except BenchFailedError as error:
         click.echo(f"fanwise bench: {error}", err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.exit(status)
 
 

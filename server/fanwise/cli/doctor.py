@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from platform import python_version
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +18,7 @@ from ..tools.doctor.findings import Finding
 from ..tools.doctor.report import Report, as_json, lines
 from ..tools.remote import Remote
 from .flags import SettingsCommand
+from .interrupts import interrupt_on_signals
 
 if TYPE_CHECKING:  # both bring along much that other commands do not need
     from ..settings import Settings
@@ -67,7 +66,7 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
     Each line is ok, warn or fail, with the fix. The status is that of the worst one: 0, 1 or 2; it is 3 when nothing
     could be looked at: an option or a setting that cannot be used, no server, another key.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # or a server that we have started would stay
+    interrupt_on_signals()  # or a server that we have started would stay
     try:
         report = _there(url, flags, publish=publish) if url is not None else _here(flags)
     except KeyboardInterrupt:
@@ -176,7 +175,3 @@ def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tup
     with hosting(environ, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
         process_bytes = int(remote.stats()["now"]["rss_bytes"])
         return process_bytes, checks.check_server(report, remote, publish=True)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

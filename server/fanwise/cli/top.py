@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Protocol, Self, TextIO
 
 import click
@@ -16,6 +14,7 @@ from ..tools.rates import Document, between
 from ..tools.remote import ForeignError, Remote, RemoteError, UnreachableError
 from ..tools.top.picture import Picture, paint
 from ..tools.top.plain import Lines
+from .interrupts import interrupt_on_signals
 
 FAILED = 1
 
@@ -132,7 +131,7 @@ def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -
     On a terminal it needs an extra, 'fanwise[top]'; elsewhere it prints text. Ctrl-C ends it, with status 0; the status
     is 1 when there is no Fanwise server, or it asks for another key.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # or the terminal would stay as it is
+    interrupt_on_signals()  # or the terminal would stay as it is
     try:
         remote = Remote(url, api_key=api_key)
         show = glance if once else watch
@@ -159,7 +158,3 @@ def _canvas(stream: TextIO) -> Canvas:
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "rich") from error
     return Screen(Console(file=stream))
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
