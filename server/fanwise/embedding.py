@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import multiprocessing
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,9 +16,9 @@ from starlette.websockets import WebSocket
 from .broadcaster.client import Client
 from .broadcaster.node import Node
 from .core.publication import Position
+from .logs.events import Event, log
 from .routes.router import build_router
 from .transport.connect import connect
-from .transport.workers import warn_of_other_workers
 
 
 class Broadcaster(Node):
@@ -63,3 +66,25 @@ class Broadcaster(Node):
     def router(self) -> APIRouter:
         """The ready-made routes, for `app.include_router(broadcaster.router)`; they start the broadcaster too."""
         return build_router(self, lifespan=self.lifespan)
+
+
+def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """How many workers the command line (`--workers N`) or the environment ask uvicorn for; 1 when they do not."""
+    asked = environ.get("UVICORN_WORKERS") or environ.get("WEB_CONCURRENCY") or "1"
+    for place, word in enumerate(argv):
+        if word == "--workers" and place + 1 < len(argv):
+            asked = argv[place + 1]
+        elif word.startswith("--workers="):
+            asked = word.partition("=")[2]
+    return int(asked) if asked.isdecimal() else 1
+
+
+@cache
+def warn_of_other_workers() -> None:
+    """Logs an error, at its first call, when this is a worker process among others.
+
+    uvicorn spawns its workers with their parent's arguments, so a worker sees `--workers` as the parent did.
+    """
+    count = worker_count(sys.argv, os.environ)
+    if count > 1 and multiprocessing.parent_process() is not None:
+        log(Event.WORKERS, workers=count)

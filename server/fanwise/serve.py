@@ -22,10 +22,9 @@ from .broadcaster.node import Node
 from .errors import SettingsError
 from .logs.events import Event, log
 from .logs.formatting import log_config, take_over, tell_left_out
+from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
-from .transport.http_protocol import FanwiseHttpProtocol
 from .transport.sockets import SocketOptions
-from .transport.websocket_protocol import FanwiseProtocol
 from .version import SERVER_VERSION
 
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to

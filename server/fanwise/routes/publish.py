@@ -148,7 +148,7 @@ def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
     return Kind.BINARY, body
 
 
-class Desk:
+class PublishEndpoint:
     """Takes what is to be published."""
 
     def __init__(self, broadcaster: Node) -> None:
@@ -224,18 +224,18 @@ class Desk:
 
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
-    router, desk = make_router(broadcaster.tally.reject), Desk(broadcaster)
+    router, endpoint = make_router(broadcaster.tally.reject), PublishEndpoint(broadcaster)
     guards = key_guards(access)
 
     async def publish(
         request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Publishes the body to a channel. The answer's position is what subscribers see."""
-        return json_response(await desk.one(request, channel, key, idempotency_key))
+        return json_response(await endpoint.one(request, channel, key, idempotency_key))
 
     async def publish_batch(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
         """Publishes several payloads, in order; each succeeds or fails by itself."""
-        return json_response(await desk.batch(request, idempotency_key))
+        return json_response(await endpoint.batch(request, idempotency_key))
 
     router.add_api_route(
         "/publish/{channel:path}",

@@ -10,7 +10,6 @@
     inbox               messages that a client sent and its endpoint has not read
     frames              cuts what a peer sends into WebSocket frames
     sockets             socket options
-    workers             a warning where uvicorn runs several workers
 
 Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.
 """

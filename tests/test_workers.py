@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fanwise.transport.workers import worker_count
+from fanwise.embedding import worker_count
 
-from ..support.processes import ServerProcess
+from .support.processes import ServerProcess
 
 
 @pytest.mark.parametrize(
