@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.transport.request_cutter import CHUNK_LINE_BYTES, RequestCutter
+from fanwise.transport.request_cutter import CHUNK_LINE_BYTES, RefusedError, RequestCutter
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 PLAIN = HEAD + b"\r\n"
@@ -86,5 +86,5 @@ def test_a_chunk_without_a_size_is_refused(line: bytes) -> None:
     """It must not be guessed where it ends; and a line without end is not kept."""
     cutter = RequestCutter()
     cutter.head_ended(body_bytes=0, chunked=True)
-    with pytest.raises(ValueError, match="the size of a chunk"):
+    with pytest.raises(RefusedError, match="the size of a chunk"):
         cutter.cut(line, 0)

@@ -298,6 +298,8 @@ async def test_pings_are_answered_and_unanswered_ones_end_the_connection() -> No
         protocol.send_keepalive_ping()
         assert (await read_exactly(silent, 6))[0] == 0x89
         assert app.clients[0].state is State.READY
+        protocol.keepalive_timeout()  # a late loop runs its timers before it reads: there is a time of grace
+        assert app.broadcaster.statistics().closed == {}
         protocol.keepalive_timeout()
         assert app.broadcaster.statistics().closed == {"no_pong": 1}
         assert await read_exactly(silent, 11) == b"\x88\x09" + (4012).to_bytes(2) + b"no pong"
@@ -320,8 +322,9 @@ async def test_a_client_that_we_do_not_read_is_not_blamed_for_its_pong() -> None
         peer.close()
 
 
-async def test_a_flood_of_pings_is_not_answered_in_full() -> None:
+async def test_a_flood_of_pings_is_not_answered_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that does not read its pongs cannot make us keep them."""
+    monkeypatch.setattr("fanwise.transport.websocket_protocol.CONTROL_FRAMES", 1_000_000)
     app = App()
     async with running(app.asgi) as live:
         peer = await live.raw(receive_buffer=4096)
@@ -336,8 +339,9 @@ async def test_a_flood_of_pings_is_not_answered_in_full() -> None:
         peer.close()
 
 
-async def test_empty_fragments_are_not_kept() -> None:
+async def test_empty_fragments_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are legal, and endless ones cost nothing."""
+    monkeypatch.setattr("fanwise.transport.websocket_protocol.CONTROL_FRAMES", 1_000_000)
     app = App()
     async with running(app.asgi) as live, await live.connect() as other:
         peer = await live.raw()
@@ -420,3 +424,47 @@ async def test_the_server_stops_while_a_peer_that_closed_does_not_read() -> None
                 assert message == BIG
         assert other.close_code == 1012
     stuck.close()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x89\x80\x00\x00\x00\x00",
+        b"\x8a\x80\x00\x00\x00\x00",
+        b"\x00\x80\x00\x00\x00\x00",
+        b"\x00\x81\x00\x00\x00\x00a",
+    ],
+    ids=["pings", "pongs", "empty fragments", "fragments"],
+)
+async def test_a_flood_of_the_smallest_frames_ends_its_connection_and_delays_nobody(frame: bytes) -> None:
+    """It is closed with 1008, told why, and others are served between any two hundred of its frames."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as other:
+        await app.ready(1)
+        peer = await live.raw()
+        await app.ready(2)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(peer, b"\x01\x81\x00\x00\x00\x00a" if frame[0] == 0 else b"")
+        sending = loop.create_task(loop.sock_sendall(peer, frame * 200_000))
+        await app.broadcaster.publish("lobby", "still here")
+        assert await other.recv() == "still here"
+        await until(lambda: app.clients[1].state is State.CLOSED)
+        assert app.clients[1].reason is CloseReason.RATE
+        await until(lambda: len(app.protocols(live)) == 1)
+        sending.cancel()
+        peer.close()
+
+
+async def test_thousands_of_messages_in_one_packet_are_taken_in_by_and_by() -> None:
+    """In order, and with the loop given back between them; nothing is limited by number."""
+    app = App()
+    async with running(app.asgi) as live, await live.connect() as other:
+        await app.ready(1)
+        peer = await live.raw()
+        await app.ready(2)
+        texts = [f"{number:04}" for number in range(3000)]
+        frames = b"".join(b"\x81\x84\x00\x00\x00\x00" + text.encode() for text in texts)
+        sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(peer, frames))
+        assert [await other.recv() for _ in texts] == texts
+        await sending
+        peer.close()

@@ -14,6 +14,7 @@ class CloseReason(Enum):
 
     NORMAL = (1000, "closed", False)
     LOST = (1006, "the connection was lost", True)
+    RATE = (1008, "rate: too many control frames or fragments", False)
     TOO_BIG = (1009, "message too big", False)
     INTERNAL = (1011, "internal error", True)
     SHUTDOWN = (1012, "restart", True)

@@ -15,6 +15,9 @@ OTHER: Final = 0
 TEXT: Final = 0x81  # final, no extension bits, opcode 1
 BINARY: Final = 0x82
 
+# Half a millisecond where the library parses them, and more than a publisher has in flight: what it sends in one go is
+# swept in one go.
+AT_ONCE: Final = 128
 _MASKED: Final = 0x80
 _FINAL: Final = 0x80
 _OPCODE: Final = 0x0F
@@ -30,19 +33,21 @@ class FrameCutter:
             follows: whoever parses it ends the connection.
     """
 
-    __slots__ = ("_broken", "_fragments", "_max_bytes", "_rest")
+    __slots__ = ("_broken", "_fragments", "_max_bytes", "_rest", "more")
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._rest = bytearray()  # the beginning of a frame
         self._fragments = False  # whether a fragmented message has begun and not ended
         self._broken = False  # whether a frame has broken a rule: nothing is cut any more
+        self.more = False  # whether `feed` has left frames for its next call
 
-    def feed(self, data: bytes, *, raw: bool) -> list[tuple[int, bytes]]:
-        """The frames that `data` completes: (TEXT or BINARY, unmasked payload) or (OTHER, the bytes as they came).
+    def feed(self, data: bytes, *, raw: bool) -> list[tuple[int, bytes]]:  # noqa: C901 - the hot path of intake
+        """Returns the next frames: (TEXT or BINARY, unmasked payload) or (OTHER, the bytes as they are).
 
-        With `raw` all of them are OTHER.
+        At most `AT_ONCE`; `more` tells whether others are left, which `feed(b"")` returns. With `raw` all are OTHER.
         """
+        self.more = False
         if self._broken:
             return [(OTHER, data)]
         stream: bytes | bytearray = data
@@ -52,6 +57,9 @@ class FrameCutter:
         frames: list[tuple[int, bytes]] = []
         start, size = 0, len(stream)
         while size - start >= _SHORTEST_HEADER:
+            if len(frames) == AT_ONCE:
+                self.more = True
+                break
             at, end = self._measure(stream, start, size)
             if at < 0:
                 self._broken = True
@@ -67,8 +75,10 @@ class FrameCutter:
                     self._fragments = not head & _FINAL
                 frames.append((OTHER, bytes(stream[start:end])))
             start = end
-        if start or stream is data:
+        if stream is data:
             self._rest = bytearray(stream[start:])
+        elif start:
+            del self._rest[:start]
         return frames
 
     def _measure(self, stream: bytes | bytearray, start: int, size: int) -> tuple[int, int]:

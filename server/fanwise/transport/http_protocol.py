@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from http import HTTPStatus
+from typing import Any, NoReturn, cast
 
 from starlette.types import Scope
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..broadcaster.sink import EXTENSION
 from ..core.lease import Lease
 from ..core.reasons import CloseReason
 from .connection import SocketConnection
+from .deadlines import CLOSE_SECONDS, Deadlines
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
-from .request_cutter import RequestCutter
+from .request_cutter import RefusedError, RequestCutter
 from .sockets import SocketOptions, lost_reason
 
-CLOSE_SECONDS = 5.0  # how long an ended stream may take to be flushed
+HEADERS = 100  # browsers send about twenty
+UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
+TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 class EventStream:
@@ -65,29 +68,6 @@ class EventStream:
             self._abort_timer.cancel()
 
 
-class _Flow(FlowControl):
-    """uvicorn's flow control, with a second brake: reading stays paused while a request waits for its turn."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        self._held = False
-
-    def hold(self) -> None:
-        """Pauses reading until `release`, whatever uvicorn asks for meanwhile."""
-        self._held = True
-        self.pause_reading()
-
-    def release(self) -> None:
-        """Resumes reading."""
-        self._held = False
-        self.resume_reading()
-
-    def resume_reading(self) -> None:
-        """Resumes reading, unless it is held."""
-        if not self._held:
-            super().resume_reading()
-
-
 class FanwiseHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, one request at a time, with event streams that sweeps can write to."""
 
@@ -96,12 +76,14 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.transport: LeasedTransport
-        self.flow: _Flow
         self._stream: EventStream | None = None
         self._cutter = RequestCutter()
         self._waiting = b""  # what has come and was not parsed
         self._parsed = 0  # bytes of it that were parsed all the same
+        self._in_head = False  # whether what the parser sees now is a head
         self._received = False  # whether the parser has seen the end of the request that is worked on
+        self._refusal: RefusedError | None = None  # why the parser was stopped
+        self._deadlines: Deadlines  # from `connection_made` on
 
     # Life of the transport.
 
@@ -111,12 +93,14 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         own = cast("asyncio.Transport", transport)
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
         super().connection_made(leased)
-        self.flow = _Flow(leased)
+        self._deadlines = Deadlines(self.loop, leased, late=self._late)
+        self._deadlines.expect_head()
 
     def _lease_ended(self) -> None:
         """Leaves the ready groups: the transport closes, or is another protocol's."""
         if self._stream is not None:
             self._stream.end(CloseReason.LOST, within_seconds=CLOSE_SECONDS)
+        self._deadlines.expect_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
@@ -126,6 +110,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self.transport.lease.end()
         if stream is not None:
             stream.lost()
+        self._deadlines.stop()
         self._waiting = b""
         super().connection_lost(exc)
         self._let_go()
@@ -138,13 +123,17 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """The transport has buffered something."""
         super().pause_writing()
         if self._stream is not None:
-            self._stream.sink.paused()
+            self._stream.sink.paused()  # audits look after it
+        else:
+            self._deadlines.expect_progress()
 
     def resume_writing(self) -> None:
         """The transport is empty."""
         super().resume_writing()
         if self._stream is not None:
             self._stream.sink.resumed()
+        elif not self.transport.is_closing():
+            self._deadlines.flushed()
 
     def shutdown(self) -> None:
         """The server stops: a stream never ends by itself, and uvicorn would wait for it."""
@@ -165,6 +154,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             return
         self._waiting = self._waiting[self._parsed :] + data if self._waiting else data
         self._parsed = 0
+        self._deadlines.body_came(len(data))
         self._parse()
 
     def on_message_begin(self) -> None:
@@ -172,23 +162,42 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self._received:
             raise AssertionError("a request begins before the one before it was answered")  # closes the connection
         super().on_message_begin()
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of a head; those of trailers are not for the application (RFC 9110 section 6.5.1)."""
+        if self._in_head:
+            if len(self.headers) >= HEADERS:
+                self._refuse_parsing(TOO_LARGE, f"a request has more than the {HEADERS} headers allowed")
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Offers the application an event stream in place of its response."""
-        chunked, body_bytes = False, 0
+        self._in_head = False
+        self._measure_body()
+        if not self._cutter.complete:
+            self._deadlines.expect_body()
+        super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
+            cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
+
+    def _measure_body(self) -> None:
+        chunked, body_bytes, hosts = False, 0, 0
         for name, value in self.headers:  # the parser refuses both at once, and what contradicts itself
             if name == b"transfer-encoding":
                 chunked = True
             elif name == b"content-length":
                 body_bytes = int(value)
+            elif name == b"host":
+                hosts += 1
+        if hosts > 1:  # RFC 9112 section 3.2
+            self._refuse_parsing(HTTPStatus.BAD_REQUEST, "a request names one host")
         self._cutter.head_ended(body_bytes=body_bytes, chunked=chunked)
-        super().on_headers_complete()
-        if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
-            cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
 
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
         self._received = True
+        self._deadlines.expect_nothing()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -200,20 +209,64 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over, unless a response is in the making or something came behind the handshake."""
-        if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
-            self.send_400_response("An upgrade must come alone, and after the answer to what came before it.")
+        problem = self._upgrade_problem()
+        if problem is not None:
+            self._answer(problem)
             return
         self._waiting = b""
-        self.flow.release()  # reading must not stay paused
+        self.flow.resume_reading()  # the next protocol knows nothing of who has paused it
+        self.transport.release_reading()
         super().handle_websocket_upgrade()
+        self._deadlines.stop()
         self._let_go()
 
+    def _upgrade_problem(self) -> RefusedError | None:
+        """What the WebSocket protocol class could not answer, or must not see."""
+        if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
+            problem = "an upgrade comes alone, and after the answer to what came before it"
+            return RefusedError(HTTPStatus.BAD_REQUEST, problem)
+        if self.scope["http_version"] != "1.1":  # RFC 6455 section 4.1
+            return RefusedError(HTTPStatus.BAD_REQUEST, "an upgrade to WebSocket takes HTTP/1.1")
+        if any(
+            name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in self.headers
+        ):
+            return RefusedError(HTTPStatus.BAD_REQUEST, "an upgrade to WebSocket has no body")
+        if [value for name, value in self.headers if name == b"sec-websocket-version"] not in ([], [b"13"]):
+            headers = b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"  # RFC 6455 section 4.4
+            return RefusedError(HTTPStatus.UPGRADE_REQUIRED, "the version of WebSocket is 13", headers=headers)
+        longest = max([len(self.url), *(len(name) + len(value) for name, value in self.headers)])
+        if longest > UPGRADE_LINE_BYTES:
+            problem = f"a line of an upgrade has more than the {UPGRADE_LINE_BYTES} bytes allowed"
+            return RefusedError(TOO_LARGE, problem)
+        return None
+
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no valid request, unless an answer has begun, and closes the connection."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.transport.close()
+        """Answers what the parser has refused, or what it was stopped for."""
+        self._answer(self._refusal or RefusedError(HTTPStatus.BAD_REQUEST, msg))
+
+    def _answer(self, refusal: RefusedError) -> None:
+        """Answers a request that is not taken in, unless another answer has begun, and closes the connection."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if not (answering and self.cycle.response_started) and not self.transport.is_closing():
+            text = f"{refusal}\n".encode()
+            self.transport.write(
+                b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+                b"%sconnection: close\r\n\r\n%s"
+                % (refusal.status, refusal.status.phrase.encode(), len(text), refusal.headers, text)
+            )
+        self.transport.close()
+
+    def _refuse_parsing(self, status: HTTPStatus, problem: str) -> NoReturn:
+        """Stops the parser, which calls this; it then has `send_400_response` called."""
+        self._refusal = RefusedError(status, problem)
+        raise self._refusal
+
+    def _late(self) -> None:
+        """Ends a connection whose request does not come: with an answer, if it has begun to."""
+        if self._in_head or self._waiting or not self._cutter.fresh:
+            self._answer(RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time"))
         else:
-            super().send_400_response(msg)
+            self.transport.close()
 
     def _parse(self) -> None:
         """Feeds the parser up to the end of a request that is not answered yet, or with all that is here."""
@@ -221,21 +274,23 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             start = self._parsed
             try:
                 self._parsed = self._cutter.cut(self._waiting, start)
-            except ValueError as error:
+            except RefusedError as refusal:
                 self.logger.warning("Invalid HTTP request received.")
-                self.send_400_response(str(error))
+                self._answer(refusal)
                 return
             super().data_received(self._waiting[start : self._parsed])
             if self.parser is None or self.transport.is_closing():
                 return
             if self._cutter.complete is not self._received:
-                self.send_400_response("Invalid HTTP request received.")
+                self._answer(RefusedError(HTTPStatus.BAD_REQUEST, "it is not clear where the request ends"))
                 return
         if self._parsed < len(self._waiting):
-            self.flow.hold()
+            self.transport.hold_reading()
         else:
             self._waiting, self._parsed = b"", 0
-            self.flow.release()
+            self.transport.release_reading()
+            if not self._received and not self._cutter.fresh and self._cutter.in_head:
+                self._deadlines.expect_head()
 
     def _may_parse(self) -> bool:
         """Whether the next byte may be parsed: it belongs to the request that is worked on, or that was answered."""

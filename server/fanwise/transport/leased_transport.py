@@ -47,12 +47,14 @@ class LeasedTransport(asyncio.Transport):
         debug: Whether the lease is to name the socket, for sweeps to compare.
     """
 
-    __slots__ = ("_transport", "lease")
+    __slots__ = ("_held", "_paused", "_transport", "lease")
 
     def __init__(self, transport: asyncio.Transport, *, on_end: Callable[[], None], debug: bool = False) -> None:
         if isinstance(transport, LeasedTransport):
             transport = transport.released()
         self._transport = transport
+        self._paused = False  # reading, by whoever uses it as any other transport
+        self._held = False  # reading, by our protocol class
         plain = transport.get_extra_info("sslcontext") is None
         descriptor = transport.get_extra_info("socket").fileno() if plain else None
         identity = os.fstat(descriptor).st_ino if debug and descriptor is not None else None
@@ -111,11 +113,26 @@ class LeasedTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         """Stops reading."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Goes on reading."""
-        self._transport.resume_reading()
+        """Goes on reading, unless that is held."""
+        self._paused = False
+        if not self._held:
+            self._transport.resume_reading()
+
+    def hold_reading(self) -> None:
+        """Stops reading until `release_reading`, whatever others ask for meanwhile. Idempotent."""
+        self._held = True
+        self._transport.pause_reading()
+
+    def release_reading(self) -> None:
+        """Goes on reading, unless others have paused it. Idempotent."""
+        if self._held:
+            self._held = False
+            if not self._paused:
+                self._transport.resume_reading()
 
     def get_write_buffer_size(self) -> int:
         """How many bytes are buffered."""

@@ -8,13 +8,36 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from http import HTTPStatus
 from typing import Final
 
 _HEAD_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+# Browsers with large cookies send up to 8 KiB. The parser's cost grows with the square of a field's length.
+HEAD_BYTES: Final = 16_384
 # A chunk's size and its extensions (RFC 9112 section 7.1.1: "a server ought to limit the total length").
 CHUNK_LINE_BYTES: Final = 256
+TRAILER_BYTES: Final = 4_096
+
+
+class RefusedError(Exception):
+    """A request that is not taken in.
+
+    Args:
+        status: The answer's.
+        problem: A sentence that names what is wrong, and what is allowed.
+        headers: Further lines of the answer's head, each with its end.
+    """
+
+    def __init__(self, status: HTTPStatus, problem: str, *, headers: bytes = b"") -> None:
+        super().__init__(status, problem)
+        self.status = status
+        self.problem = problem
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 class _Part(Enum):
@@ -29,13 +52,14 @@ class _Part(Enum):
 
 
 class RequestCutter:
-    """Owns the invariant that no piece reaches over the end of a request."""
+    """Owns the invariants that no piece reaches over the end of a request, and that heads and trailers are bounded."""
 
-    __slots__ = ("_left", "_line", "_part")
+    __slots__ = ("_left", "_line", "_part", "_size")
 
     def __init__(self) -> None:
         self._part = _Part.HEAD
         self._left = 0
+        self._size = 0  # bytes of the head, or of the trailers, that have come
         self._line = b""  # of a head or of trailers its last three bytes, of a chunk's size what has come of it
 
     @property
@@ -43,13 +67,23 @@ class RequestCutter:
         """Whether the end of a request was reached."""
         return self._part is _Part.END
 
+    @property
+    def in_head(self) -> bool:
+        """Whether a head is what comes next, or goes on."""
+        return self._part is _Part.HEAD
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing of a request has come yet."""
+        return self._part is _Part.HEAD and not self._size
+
     def begin(self) -> None:
         """Another request may follow."""
-        self._part, self._line = _Part.HEAD, b""
+        self._part, self._line, self._size = _Part.HEAD, b"", 0
 
     def head_ended(self, *, body_bytes: int, chunked: bool) -> None:
         """What the parser has found in the head: the length of the body, or that it comes in chunks."""
-        self._line = b""
+        self._line, self._size = b"", 0
         if chunked:
             self._part = _Part.CHUNK_SIZE
         else:
@@ -59,18 +93,21 @@ class RequestCutter:
         """Where the piece of `data` that begins at `start` ends: at the end of a head or request, or of the data.
 
         Raises:
-            ValueError: A chunk's size is no number, or its line is too long.
+            RefusedError: A head, a chunk's line or the trailers are too long, or a chunk's size is no number.
         """
         at, end = start, len(data)
         while at < end:
             if self._part is _Part.HEAD:
-                return self._after(_HEAD_END, data, at) or end
+                found = self._after(_HEAD_END, data, at) or end
+                self._grow(found - at, limit_bytes=HEAD_BYTES, what="the head of a request")
+                return found
             if self._part is _Part.CHUNK_SIZE:
                 at = self._chunk_size(data, at)
             elif self._part is _Part.TRAILERS:
                 found = self._after(_HEAD_END, data, at)
                 if found:
                     self._part = _Part.END
+                self._grow((found or end) - at, limit_bytes=TRAILER_BYTES, what="the trailers of a request")
                 at = found or end
             else:
                 taken = min(self._left, end - at)
@@ -97,17 +134,27 @@ class RequestCutter:
         self._line = b"" if ends else (before + data[max(at, len(data) - 3) :])[-3:]
         return ends
 
+    def _grow(self, size: int, *, limit_bytes: int, what: str) -> None:
+        self._size += size
+        if self._size > limit_bytes:
+            raise RefusedError(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"{what} has more than the {limit_bytes} bytes allowed"
+            )
+
     def _chunk_size(self, data: bytes, at: int) -> int:
         """Reads a chunk's size; returns where the data goes on."""
         found = data.find(b"\n", at, at + CHUNK_LINE_BYTES)
         end = found + 1 if found >= 0 else len(data)
         self._line += data[at:end]
         if len(self._line) > CHUNK_LINE_BYTES:
-            raise ValueError(f"the size of a chunk takes more than {CHUNK_LINE_BYTES} bytes")
+            raise RefusedError(
+                HTTPStatus.BAD_REQUEST,
+                f"the size of a chunk takes more than {CHUNK_LINE_BYTES} bytes with its extensions",
+            )
         if found >= 0:
             digits = self._line.partition(b";")[0].strip()
             if not _HEXADECIMAL.fullmatch(digits):  # int() also knows signs, underscores and 0x
-                raise ValueError(f"the size of a chunk is no number: {digits!r}")
+                raise RefusedError(HTTPStatus.BAD_REQUEST, f"the size of a chunk is no hexadecimal number: {digits!r}")
             size = int(digits, 16)
             self._left = size + len(_LINE_END)
             # What ends the line of the last chunk may end the trailers too, if there are none.

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
 # As globals: CPython 3.11 makes a call of each attribute of an enum.
 _TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
+# Control frames and fragments that a peer may send in a second. Keep-alives and browsers send one or two.
+CONTROL_FRAMES = 1_000
+FLOOD_CLOSE_SECONDS = 0.5  # for which one who sent more is listened to, so that it gets to know why
+PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -58,6 +62,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._inbox: Inbox | None = None
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._flooded = False
+        self._second_ends = 0.0  # on the loop's clock: when control frames are counted anew
+        self._control_frames = 0  # control frames and fragments in this second
+        self._pong_overdue = False
         self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
         self._pinged_at = 0.0
         # What becomes of single connections has a logger of its own, which can be told to be silent. At no level does
@@ -106,14 +114,50 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """The handshake, and then frames."""
         if not self.handshake_initiated:
             super().data_received(data)
+            if not self.handshake_initiated:  # the library has refused it, and says nothing
+                self._refuse_handshake()
             return
+        if not self._flooded:
+            self._take(data)
+
+    def _take(self, data: bytes = b"") -> None:
+        """Takes in what has come, some frames a turn: thousands in one packet do not keep the loop from others."""
         for kind, piece in self._cutter.feed(data, raw=self._inbox is None or self.close_sent):
             if kind == OTHER:
+                if piece[0] not in (TEXT, BINARY) and self._count_control():
+                    return
                 super().data_received(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
             if self.transport.is_closing():
                 return  # what comes after the end does not count
+        if self._cutter.more:
+            self.transport.hold_reading()
+            self.loop.call_soon(self._take)
+        else:
+            self.transport.release_reading()
+
+    def _count_control(self) -> bool:
+        """Counts a control frame or fragment; closes the connection and returns True if there were too many."""
+        now = self.loop.time()
+        if now >= self._second_ends:
+            self._second_ends, self._control_frames = now + 1, 0
+        self._control_frames += 1
+        if self._control_frames <= CONTROL_FRAMES:
+            return False
+        self._flooded = True
+        self.transport.release_reading()  # what else comes is dropped, so that the close frame can arrive
+        self.start_close(CloseReason.RATE, CloseReason.RATE.text, within_seconds=FLOOD_CLOSE_SECONDS)
+        return True
+
+    def _refuse_handshake(self) -> None:
+        """Answers a handshake that is none, and closes the connection."""
+        problem = f"no WebSocket handshake: {self.conn.handshake_exc}\n".encode(errors="replace")[:200]
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (len(problem), problem)
+        )
+        self.transport.close()
 
     def eof_received(self) -> None:
         """The peer will send no more: the transport closes itself."""
@@ -139,6 +183,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             return
         if self.transport.get_write_buffer_size() or not self.transport.is_reading():
             self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
+            return
+        if not self._pong_overdue:  # a late loop runs its timers before it reads
+            self._pong_overdue = True
+            self.pong_timer = self.loop.call_later(PONG_GRACE_SECONDS, self.keepalive_timeout)
             return
         self.start_close(CloseReason.NO_PONG, CloseReason.NO_PONG.text, within_seconds=0)
 
@@ -217,6 +265,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def send_keepalive_ping(self) -> None:
         """Asks for a sign of life."""
+        self._pong_overdue = False
         self._pinged_at = time.monotonic()  # uvloop's own clock stands still during a turn
         super().send_keepalive_ping()
 

@@ -1,0 +1,88 @@
+"""What `test_front_door.py` does not show: clocks that must not end anything."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from fanwise.transport.deadlines import BODY_BYTES, Deadlines
+
+from ..support.live import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Place:
+    """Deadlines over a real transport, and how often they were missed."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.late = 0
+        self.deadlines = Deadlines(asyncio.get_running_loop(), transport, late=self._late)
+
+    def _late(self) -> None:
+        self.late += 1
+
+
+@asynccontextmanager
+async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    for name in ("HEAD_SECONDS", "BODY_SECONDS", "STALL_SECONDS", "CLOSE_SECONDS"):
+        monkeypatch.setattr(f"fanwise.transport.deadlines.{name}", 0.02)
+    ours, theirs = socket.socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    made = Place(transport)
+    yield made
+    made.deadlines.stop()
+    transport.abort()
+    theirs.close()
+
+
+async def passed(count: int) -> None:
+    """Returns when so many deadlines would have passed."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    loop.call_later(0.02 * count, done.set_result, None)
+    await done
+
+
+async def test_what_came_in_time_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what nobody waits for any more."""
+    async with place(monkeypatch) as here:
+        here.deadlines.expect_head()
+        here.deadlines.expect_nothing()
+        here.deadlines.expect_progress()
+        here.deadlines.flushed()
+        await passed(3)
+        assert (here.late, here.transport.is_closing()) == (0, False)
+
+
+async def test_a_body_that_comes_at_its_pace_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock starts anew; once nothing comes, it is late."""
+    async with place(monkeypatch) as here:
+        here.deadlines.expect_body()
+        here.deadlines.body_came(BODY_BYTES)
+        await passed(1)
+        assert here.late == 0
+        await until(lambda: here.late == 1)
+
+
+async def test_while_nobody_reads_a_body_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the application that lets the peer wait."""
+    async with place(monkeypatch) as here:
+        here.transport.pause_reading()
+        here.deadlines.expect_body()
+        await passed(3)
+        assert here.late == 0
+
+
+async def test_what_is_not_flushed_after_the_end_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was waited for before."""
+    async with place(monkeypatch) as here:
+        here.deadlines.expect_head()
+        here.deadlines.expect_end()
+        await until(here.transport.is_closing)
+        assert here.late == 0

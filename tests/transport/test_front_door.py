@@ -1,0 +1,215 @@
+"""What a stranger can send to the HTTP side: it is answered or closed in time, and it costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from fastapi import FastAPI
+
+from fanwise.broadcaster.node import Node
+from fanwise.routes.router import build_router
+from fanwise.transport.request_cutter import HEAD_BYTES, TRAILER_BYTES
+
+from ..support.live import Live, handshake, running, until
+
+pytestmark = pytest.mark.anyio
+
+HOST = b"Host: 127.0.0.1\r\n"
+HEALTH = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+PUBLISH = b"POST /publish/lobby HTTP/1.1\r\n" + HOST
+
+
+@asynccontextmanager
+async def door(broadcaster: Node | None = None) -> AsyncIterator[Live]:
+    app = FastAPI()
+    app.include_router(build_router(Node() if broadcaster is None else broadcaster))
+    async with running(app) as live:
+        yield live
+        await until(lambda: not live.server.server_state.connections)
+
+
+async def answer(live: Live, data: bytes) -> bytes:
+    """All that comes after `data`, up to the end of the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+    try:
+        writer.write(data)
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+@contextmanager
+def deaf(live: Live) -> Iterator[socket.socket]:
+    """A connection that takes next to nothing, and never reads."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", live.port))
+        yield sock
+
+
+def with_headers(request: bytes, *headers: bytes) -> bytes:
+    return request.replace(b"\r\n\r\n", b"\r\n" + b"\r\n".join(headers) + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("request_", [HEALTH, handshake("/ws")], ids=["request", "upgrade"])
+@pytest.mark.parametrize(
+    "headers",
+    [[b"A: " + b"x" * HEAD_BYTES], [b"A: x"] * 150, [b"A%d: " % at + b"x" * 1000 for at in range(20)]],
+    ids=["one too long", "too many", "too much"],
+)
+async def test_a_head_that_is_too_large_is_answered_with_431(request_: bytes, headers: list[bytes]) -> None:
+    """Not parsed to its end, and the connection is closed."""
+    async with door() as live:
+        assert (await answer(live, with_headers(request_, *headers))).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("request_", [HEALTH, handshake("/ws")], ids=["request", "upgrade"])
+async def test_an_address_that_is_too_long_is_answered_with_431(request_: bytes) -> None:
+    """It is a part of the head."""
+    async with door() as live:
+        request_ = request_.replace(b" HTTP/1.1", b"?" + b"x" * 20_000 + b" HTTP/1.1")
+        assert (await answer(live, request_)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_head_without_end_is_cut_off() -> None:
+    """After its limit, however much follows: nothing of it is kept."""
+    async with door() as live:
+        got = await answer(live, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100_000)
+        assert got == b"" or got.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (with_headers(handshake("/ws"), b"A: " + b"x" * 9_000), b"431"),
+        (with_headers(handshake("/ws"), b"Content-Length: 5") + b"hello", b"400"),
+        (with_headers(handshake("/ws"), b"Transfer-Encoding: chunked") + b"0\r\n\r\n", b"400"),
+        (handshake("/ws").replace(b"HTTP/1.1", b"HTTP/1.0"), b"400"),
+        (with_headers(handshake("/ws"), b"Host: another"), b"400"),
+        (with_headers(HEALTH, b"Host: another"), b"400"),
+        (with_headers(handshake("/ws"), b"A: " + b"\xff"), b"101"),
+        (handshake("/ws").replace(b"Version: 13", b"Version: 12"), b"426"),
+    ],
+    ids=["a line of 9 kB", "a body", "chunks", "HTTP/1.0", "two hosts", "two hosts, no upgrade", "latin-1", "version"],
+)
+async def test_an_upgrade_that_is_none_is_answered(request_: bytes, status: bytes) -> None:
+    """By us, where the WebSocket library would keep the connection without a word."""
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(request_)
+        assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == status
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("begun", "status"),
+    [
+        (b"", b""),
+        (b"GET /hea", b"408"),
+        (HEALTH[:-2], b"408"),
+        (HEALTH + b"GET /he", b"408"),
+        (PUBLISH + b"Content-Length: 5\r\n\r\n", b"408"),
+        (PUBLISH + b"Content-Length: 5\r\n\r\nhell", b"408"),
+        (PUBLISH + b"Transfer-Encoding: chunked\r\n\r\n1", b"408"),
+        (PUBLISH + b"Transfer-Encoding: chunked\r\n\r\n0\r\nA: ", b"408"),
+    ],
+    ids=[
+        "nothing",
+        "half a line",
+        "half a head",
+        "half a second head",
+        "no body",
+        "half a body",
+        "half a chunk",
+        "trailers",
+    ],
+)
+async def test_who_does_not_go_on_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, begun: bytes, status: bytes
+) -> None:
+    """It is told so, if it has begun a request, and closed."""
+    monkeypatch.setattr("fanwise.transport.deadlines.HEAD_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.05)
+    async with door() as live:
+        got = await answer(live, begun)
+        assert (b"HTTP/1.1 408 " in got) if status else got == b""
+
+
+async def test_a_body_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then is not the pace that is asked for."""
+    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.1)
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(PUBLISH + b"Content-Length: 60000\r\n\r\n")
+        loop, drips = asyncio.get_running_loop(), []
+
+        def drip() -> None:
+            writer.write(b"x")
+            drips.append(loop.call_later(0.01, drip))
+
+        drip()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
+        drips[-1].cancel()
+        writer.close()
+
+
+async def test_an_answer_that_is_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are asked for: one is in the making, and a peer that takes none of it is aborted."""
+    monkeypatch.setattr("fanwise.transport.deadlines.STALL_SECONDS", 0.1)
+    broadcaster = Node(max_message_bytes=65_536)
+    async with door(broadcaster) as live:
+        for _ in range(100):
+            await broadcaster.publish("lobby", "x" * 60_000)
+        ask = b"GET /channels/lobby/history?limit=1000 HTTP/1.1\r\n" + HOST + b"\r\n"
+        with deaf(live) as sock:
+            sock.sendall(ask * 100)
+            await until(lambda: bool(live.server.server_state.connections))
+            await until(lambda: not live.server.server_state.connections)
+
+
+@pytest.mark.parametrize("end", [b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", b""], ids=["answered", "not begun"])
+async def test_a_closed_connection_that_is_not_flushed_is_aborted(monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    """Closing waits for a peer that may never read."""
+    monkeypatch.setattr("fanwise.transport.deadlines.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.deadlines.STALL_SECONDS", 60.0)
+    broadcaster = Node(max_message_bytes=65_536)
+    async with door(broadcaster) as live:
+        for _ in range(100):
+            await broadcaster.publish("lobby", "x" * 60_000)
+        ask = b"GET /channels/lobby/history?limit=1000 HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+        with deaf(live) as sock:
+            sock.sendall(ask + end)
+            await until(lambda: bool(live.server.server_state.connections))
+            await until(lambda: not live.server.server_state.connections)
+
+
+async def test_trailers_are_not_for_the_application() -> None:
+    """A key that stands only there is none, and they are bounded (RFC 9110 section 6.5.1)."""
+    chunked = PUBLISH + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n"
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(chunked + b"Content-Type: application/json\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")  # "hi" is no JSON
+        writer.close()
+        assert b"HTTP/1.1 431 " in await answer(live, chunked + b"A: " + b"x" * TRAILER_BYTES + b"\r\n\r\n")
+
+
+async def test_honest_requests_are_not_limited() -> None:
+    """A large body in small parts, many requests on one connection, and a head as large as browsers make them."""
+    async with door(Node(max_message_bytes=1_000_000)) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        for _ in range(200):
+            writer.write(with_headers(HEALTH, b"Cookie: " + b"c" * 8_000))
+            assert (await reader.readuntil(b'"ok"}')).startswith(b"HTTP/1.1 200")
+        writer.write(PUBLISH + b"Content-Length: 500000\r\n\r\n")
+        for _ in range(50):
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
