@@ -1,4 +1,4 @@
-"""Fixtures: both event loops, and servers that are real processes."""
+"""Fixtures: servers that are real processes, and a browser."""
 
 from __future__ import annotations
 
@@ -20,12 +20,6 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """Async tests run on both event loops."""
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
 @pytest.fixture
@@ -52,7 +46,7 @@ def serve(server_process: Callable[..., ServerProcess]) -> Callable[..., ServerP
     return start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A Chromium without a window."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")

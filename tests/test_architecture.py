@@ -80,11 +80,11 @@ def leftward(module: str, imported: Iterator[str]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_room_imports_from_rooms_to_its_right(module: str) -> None:
+def test_a_room_imports_from_rooms_to_its_right() -> None:
     """Relatively. `core` and `tools` import only `errors`."""
-    assert leftward(module, imports(module)) == set()
-    assert "fanwise" not in foreign(module)
+    found = {module: leftward(module, imports(module)) for module in MODULES}
+    assert {module: others for module, others in found.items() if others} == {}
+    assert [module for module in MODULES if "fanwise" in foreign(module)] == []
 
 
 def test_there_are_no_circles() -> None:
@@ -111,32 +111,39 @@ def test_the_first_level_is_small() -> None:
     assert {room(module) for module in MODULES} <= set(LEVEL)
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.endswith(".__init__")])
-def test_a_room_has_a_map(module: str) -> None:
-    """Its docstring names each of its files and folders."""
+def missing_from_map(module: str) -> set[str]:
     words = set((ast.get_docstring(ast.parse(FILES[module].read_text())) or "").replace(",", " ").split())
     beside = {path.stem for path in FILES[module].parent.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert {name for name in beside if not name.startswith("__")} - {word.strip(".:") for word in words} == set()
+    return {name for name in beside if not name.startswith("__")} - {word.strip(".:") for word in words}
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module) == "core"])
-def test_the_core_is_synchronous(module: str) -> None:
+def test_a_room_has_a_map() -> None:
+    """Its docstring names each of its files and folders."""
+    found = {module: missing_from_map(module) for module in MODULES if module.endswith(".__init__")}
+    assert {module: names for module, names in found.items() if names} == {}
+
+
+def test_the_core_is_synchronous() -> None:
     """No asyncio, no I/O, no logging, no clock."""
-    assert foreign(module) & NOT_IN_THE_CORE == set()
+    found = {module: foreign(module) & NOT_IN_THE_CORE for module in MODULES if room(module) == "core"}
+    assert {module: packages for module, packages in found.items() if packages} == {}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_its_tests(module: str) -> None:
-    """`tests/` mirrors the rooms; what takes a whole process to test is in `tests/system/`."""
+def is_tested(module: str) -> bool:
     *package, name = module.split(".")
     places = (ROOT.joinpath("tests", *package, f"test_{name}.py"), ROOT / "tests" / "system" / f"test_{name}.py")
-    assert name in UNTESTED or any(place.exists() for place in places)
+    return name in UNTESTED or any(place.exists() for place in places)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_files_are_of_a_size_to_read(module: str) -> None:
+def test_every_module_has_its_tests() -> None:
+    """`tests/` mirrors the rooms; what takes a whole process to test is in `tests/system/`."""
+    assert [module for module in MODULES if not is_tested(module)] == []
+
+
+def test_files_are_of_a_size_to_read() -> None:
     """A class is cut where an invariant ends, not where a line count does."""
-    assert len(FILES[module].read_text().splitlines()) <= FILE_LINES
+    lines = {module: len(path.read_text().splitlines()) for module, path in FILES.items()}
+    assert {module: count for module, count in lines.items() if count > FILE_LINES} == {}
 
 
 def test_functions_are_of_a_size_to_read() -> None:

@@ -1,0 +1,95 @@
+"""What holds for every test, here and in benchmarks/: signals, loops, groups, and that nothing outlives the run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import hypothesis
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
+from xdist.workermanage import WorkerController
+
+from tests.support import signals
+from tests.support.reaper import Reaper
+
+# What loads a core by itself, or runs several processes flat out, does so one at a time: {folder or file: group}.
+GROUPS = {
+    "benchmarks/gates/": "gates",
+    "tests/system/test_churn.py": "churn",
+    "tests/system/test_endurance.py": "churn",
+    "tests/tools/bench/run/": "bench",
+    "tests/tools/bench/test_session.py": "bench",
+    "tests/test_style.py": "style",
+}
+# What hands bytes to the event loop's own transports runs on both; the rest on the loop of production.
+BOTH_LOOPS = ("tests/transport/",)
+LOOPS = {name: ("asyncio", {"use_uvloop": name == "uvloop"}) for name in ("uvloop", "asyncio")}
+REAPER = pytest.StashKey[Reaper]()
+
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class Scheduling(LoadGroupScheduling):
+    """Fails a test whose worker has ended, once, and runs the rest.
+
+    `LoadGroupScheduling` starts such a test again and again, and raises when several workers end at once.
+    """
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Returns the test that the worker ended with; the others that it was given wait for another worker."""
+        units = self.assigned_work.pop(node)  # {scope: {test: whether it is done}}
+        hung: str | None = next((test for unit in units.values() for test, done in unit.items() if not done), None)
+        for scope, unit in units.items():
+            left: dict[str, bool] = {test: done for test, done in unit.items() if not done and test != hung}
+            if left:
+                self.workqueue[scope] = left
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return hung
+
+    def _reschedule(self, node: WorkerController) -> None:
+        if node in self.registered_collections:  # a new worker is given work when it has collected
+            super()._reschedule(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    return Scheduling(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    signals.restore()
+    if not hasattr(config, "workerinput"):  # a worker is watched by the process that started it
+        config.stash[REAPER] = Reaper()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if REAPER in config.stash:
+        config.stash[REAPER].close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for path, group in GROUPS.items():
+            if item.nodeid.startswith(path) and item.get_closest_marker("xdist_group") is None:
+                item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "anyio_backend" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_loops") is not None
+        both = both or metafunc.definition.nodeid.startswith(BOTH_LOOPS)
+        names = list(LOOPS) if both else ["uvloop"]
+        metafunc.parametrize(
+            "anyio_backend", names, indirect=True, scope="session", ids=names if both else [pytest.HIDDEN_PARAM]
+        )
+
+
+@pytest.fixture(scope="session")
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The event loop of an async test: uvloop, or both where it is marked `both_loops`."""
+    return LOOPS[request.param]
