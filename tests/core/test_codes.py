@@ -17,7 +17,6 @@ from ..support.processes import ROOT
 SERVER = ROOT / "server" / "fanwise"
 TABLE = SERVER / "core" / "codes.py"
 ROOMS = ("routes", "transport", "broadcaster")  # whose code answers
-DOCUMENTED = ROOT / "docs" / "error-codes.md"
 VALUES = {code.value for code in ErrorCode}
 
 
@@ -53,19 +52,6 @@ def test_no_code_of_the_table_is_without_use() -> None:
             source = source[source.index("_CODES") :]
         named |= set(re.findall(r"ErrorCode\.([A-Z_]+)", source))
     assert named == set(ErrorCode.__members__)
-
-
-def test_every_code_is_documented() -> None:
-    """With its status, its sentence, and whether the JSON dialect has it; and no other code is."""
-    rows = {
-        cells[0].strip("`"): cells[1:]
-        for line in DOCUMENTED.read_text().splitlines()
-        if line.startswith("| `")
-        for cells in [[cell.strip() for cell in line.strip("|").split(" | ")]]
-    }
-    assert rows == {
-        code.value: [str(code.status or ""), "yes" if code.in_dialect else "", code.text] for code in ErrorCode
-    }
 
 
 def test_openapi_and_asyncapi_have_every_code() -> None:

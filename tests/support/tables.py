@@ -1,13 +1,11 @@
 """The tables of `docs/` that code decides: `python -m tests.support.tables --write` makes them anew.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Its last column is written by hand and kept; all other
-columns come from the code, and so do the rows and their order.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Its rows, their order and columns come from the code;
+where a table has one column more, that is written by hand and kept.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 
 from fanwise import CloseReason
 from fanwise.app import create_app
+from fanwise.core.codes import ErrorCode
 from fanwise.settings import Settings, variable
 
 from .processes import ROOT
@@ -73,25 +72,8 @@ def found_routes(routes: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def errors() -> Iterator[tuple[str, ...]]:
-    """Each code that can be counted as rejected. Its status stands in the last columns, by hand."""
-    yield from ((f"`{code}`",) for code in sorted(asyncio.run(statistics())["rejected"]))
-
-
-async def statistics() -> Any:
-    """What `GET /stats` answers when nothing has happened yet."""
-    app = create_app(Settings.model_validate({}))
-    body = bytearray()
-
-    async def send(message: Any) -> None:
-        body.extend(message.get("body", b""))
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    scope = {"type": "http", "method": "GET", "path": "/stats", "raw_path": b"/stats", "query_string": b""}
-    async with app.router.lifespan_context(app):
-        await app({**scope, "headers": [], "client": ("127.0.0.1", 1)}, receive, send)
-    return json.loads(body)
+    for code in ErrorCode:
+        yield f"`{code.value}`", str(code.status or ""), "yes" if code.in_dialect else "", code.text
 
 
 TABLES = {
@@ -104,7 +86,7 @@ TABLES = {
     "close-codes": Table(
         DOCS / "dialects.md", "| code | name | text | reconnect | cause |\n|--:|---|---|---|---|", close_codes
     ),
-    "errors": Table(DOCS / "dialects.md", "| code | status | meaning |\n|---|---|---|", errors),
+    "errors": Table(DOCS / "dialects.md", "| code | HTTP status | JSON dialect | meaning |\n|---|---|---|---|", errors),
 }
 
 
@@ -133,7 +115,7 @@ def generated(name: str) -> str:
     lines = [table.head]
     for row in table.rows():
         by_hand = kept.get(row[0], [""] * columns)[len(row) :]
-        lines.append(f"| {' | '.join([*row, *by_hand])} |".replace("|  |", "| |"))
+        lines.append(re.sub(r"\|  (?=\|)", "| ", f"| {' | '.join([*row, *by_hand])} |"))
     return "\n".join(lines) + "\n"
 
 

@@ -121,7 +121,7 @@ class Received:
             self._read = self._frames
         elif status == b"200" and self._request.kind == "stream":
             self._read = self._chunks
-        elif status in (b"400", b"500", b"503") or (status == b"405" and self._request.kind == "head"):
+        elif status in (b"400", b"503") or (status == b"405" and self._request.kind == "head"):
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             self._body_bytes = 0 if status == b"405" else length
             self._read = self._body
@@ -238,9 +238,9 @@ class Churn:
         self.endings: Counter[str] = Counter()
         self.bytes = 0
 
-    def run(self) -> None:
-        """Runs for its time, or up to the first byte that is wrong; then the server drains, and the rest is read."""
-        deadline = time.monotonic() + SECONDS
+    def run(self, seconds: float) -> None:
+        """Runs for that time, or up to the first byte that is wrong; then the server drains, and the rest is read."""
+        deadline = time.monotonic() + seconds
         while not self.wrong and time.monotonic() < deadline:
             while len(self.selector.get_map()) < CLIENTS:
                 self.started += 1
@@ -311,9 +311,9 @@ class Churn:
         peer.sock.close()
 
 
-def churn(server: ServerProcess) -> Churn:
+def churn(server: ServerProcess, *, seconds: float = SECONDS) -> Churn:
     run = Churn(server)
-    run.run()
+    run.run(seconds)
     return run
 
 
@@ -340,6 +340,9 @@ def test_no_byte_reaches_the_wrong_connection(
 def test_a_lease_that_ends_too_late_is_caught(
     server_process: Callable[..., ServerProcess], loop: str, fault: str
 ) -> None:
-    """One turn is enough for a byte to reach the wrong connection, or to follow an end: this very check sees it."""
+    """One turn is enough for a byte to reach the wrong connection, or to follow an end: this very check sees it.
+
+    It takes a second or two; on a machine that is busy with other things, connections are fewer.
+    """
     server = server_process("-m", "tests.support.churn_server", "{port}", loop, "--fault", fault)
-    assert churn(server).wrong != []
+    assert churn(server, seconds=60).wrong != []

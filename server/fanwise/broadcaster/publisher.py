@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from ..core.channel import Channel
 from ..core.hub import Hub
 from ..core.publication import Kind, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError
@@ -87,7 +86,8 @@ class Publisher:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
         """
-        place, publication = self._append(channel, kind, data, key)
+        publication = self.append_nowait(channel, kind, data, key=key)
+        place = self._hub.channel(channel, time=publication.time)
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
@@ -97,9 +97,6 @@ class Publisher:
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
-        return self._append(channel, kind, data, key)[1]
-
-    def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> tuple[Channel, Publication]:
         sweeper, hub = self._sweeper, self._hub
         if sweeper is None:
             raise NotRunningError
@@ -114,7 +111,7 @@ class Publisher:
         publication = hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
             sweeper.schedule(place)
-        return place, publication
+        return publication
 
 
 def serialise(payload: Payload) -> tuple[Kind, bytes]:

@@ -1,6 +1,6 @@
 """The closed table of error codes: how requests, handshakes and messages of the JSON dialect are refused.
 
-OpenAPI, AsyncAPI, the counters of refusals and `docs/error-codes.md` are derived from the table, or held against it.
+OpenAPI, AsyncAPI, the counters of refusals and the table in `docs/dialects.md` are derived from it.
 """
 
 from __future__ import annotations

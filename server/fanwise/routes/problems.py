@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..errors import FanwiseError
@@ -168,7 +169,8 @@ async def refuse(websocket: WebSocket, status: int, text: str, *, headers: Mappi
     """Answers the handshake with an HTTP error (ASGI's denial response), or without one where the server cannot."""
     if websocket.application_state is not WebSocketState.CONNECTING:
         return
-    if "websocket.http.response" in websocket.scope.get("extensions", {}):
-        await websocket.send_denial_response(PlainTextResponse(f"{text}\n", status, headers))
-    else:
-        await websocket.close()
+    with suppress(WebSocketDisconnect, OSError):  # the peer has left, or the server has: nobody waits for the answer
+        if "websocket.http.response" in websocket.scope.get("extensions", {}):
+            await websocket.send_denial_response(PlainTextResponse(f"{text}\n", status, headers))
+        else:
+            await websocket.close()

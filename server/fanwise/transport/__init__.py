@@ -3,6 +3,7 @@
     websocket_protocol  uvicorn's WebSocket protocol class, the fast path
     http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
     request_cutter      cuts what a peer sends where its requests end
+    deadlines           how long a peer may keep an HTTP connection waiting
     connect             a Starlette WebSocket becomes a client
     connection          the connection that both protocol classes offer to the application
     leased_transport    a transport that ends the lease before it is taken away

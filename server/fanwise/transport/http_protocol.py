@@ -23,7 +23,7 @@ from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
-from .request_cutter import RefusedError, RequestCutter
+from .request_cutter import RefusedError, RequestCutter, plain_answer
 from .sockets import SocketOptions, lost_reason
 
 HEADERS = 100  # browsers send about twenty
@@ -248,12 +248,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Answers a request that is not taken in, unless another answer has begun, and closes the connection."""
         answering = self.cycle is not None and not self.cycle.response_complete
         if not (answering and self.cycle.response_started) and not self.transport.is_closing():
-            text = f"{refusal}\n".encode()
-            self.transport.write(
-                b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-                b"%sconnection: close\r\n\r\n%s"
-                % (refusal.status, refusal.status.phrase.encode(), len(text), refusal.headers, text)
-            )
+            self.transport.write(plain_answer(refusal.status, refusal.problem, headers=refusal.headers))
         self.transport.close()
 
     def _refuse_parsing(self, status: HTTPStatus, problem: str) -> NoReturn:

@@ -19,6 +19,7 @@ HEAD_BYTES: Final = 16_384
 # A chunk's size and its extensions (RFC 9112 section 7.1.1: "a server ought to limit the total length").
 CHUNK_LINE_BYTES: Final = 256
 TRAILER_BYTES: Final = 4_096
+_PROBLEM_CHARACTERS: Final = 200
 
 
 class RefusedError(Exception):
@@ -38,6 +39,13 @@ class RefusedError(Exception):
 
     def __str__(self) -> str:
         return self.problem
+
+
+def plain_answer(status: HTTPStatus, problem: str, *, headers: bytes = b"") -> bytes:
+    """Returns a whole HTTP answer that says what is wrong, for where no application is asked. The connection closes."""
+    text = f"{problem[:_PROBLEM_CHARACTERS]}\n".encode(errors="replace")
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    return head.encode() + b"content-length: %d\r\n%sconnection: close\r\n\r\n%s" % (len(text), headers, text)
 
 
 class _Part(Enum):

@@ -21,6 +21,7 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
@@ -34,6 +35,7 @@ from .connection import SocketConnection
 from .frames import BINARY, OTHER, TEXT, FrameCutter
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
+from .request_cutter import plain_answer
 from .sockets import SocketOptions, lost_reason
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_initiated:
             super().data_received(data)
             if not self.handshake_initiated:  # the library has refused it, and says nothing
-                self._refuse_handshake()
+                self._refuse(HTTPStatus.BAD_REQUEST, f"no WebSocket handshake: {self.conn.handshake_exc}")
             return
         if not self._flooded:
             self._take(data)
@@ -150,13 +152,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self.start_close(CloseReason.RATE, CloseReason.RATE.text, within_seconds=FLOOD_CLOSE_SECONDS)
         return True
 
-    def _refuse_handshake(self) -> None:
-        """Answers a handshake that is none, and closes the connection."""
-        problem = f"no WebSocket handshake: {self.conn.handshake_exc}\n".encode(errors="replace")[:200]
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n%s" % (len(problem), problem)
-        )
+    def _refuse(self, status: HTTPStatus, problem: str) -> None:
+        """Answers a handshake where neither the application nor the library does, and closes the connection."""
+        if not self.transport.is_closing():
+            self.transport.write(plain_answer(status, problem))
         self.transport.close()
 
     def eof_received(self) -> None:
@@ -168,9 +167,12 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
         if self.config.timeout_graceful_shutdown is not None:
             self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
-        if self.handshake_complete and self.conn.state is not State.OPEN:
-            self.close_sent = True  # the peer was first: uvicorn must not send a close frame of its own
         self._closing(CloseReason.SHUTDOWN)
+        if not self.handshake_complete:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting: come back in a moment")
+            return
+        if self.conn.state is not State.OPEN:
+            self.close_sent = True  # the peer was first: uvicorn must not send a close frame of its own
         super().shutdown()
 
     def keepalive_timeout(self) -> None:
@@ -192,6 +194,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: ASGISendEvent) -> None:
         """The application's own messages, its close among them."""
+        if not self.handshake_complete and self.transport.is_closing():
+            raise ClientDisconnected  # uvicorn would take what comes in answer to it for a mistake of the application
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
             self.handshake_complete = True  # by an HTTP answer; uvicorn would log its absence as an error
