@@ -46,7 +46,7 @@ def serve(server_process: Callable[..., ServerProcess]) -> Callable[..., ServerP
     return start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, the thread has a running loop: no async test may follow
 def browser() -> Iterator[Any]:
     """A Chromium without a window."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")

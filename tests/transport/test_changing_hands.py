@@ -188,9 +188,9 @@ async def test_requests_are_answered_one_after_the_other_and_then_an_upgrade_is(
 async def test_one_request_is_worked_on_and_what_follows_waits_in_the_kernel() -> None:
     """However many are sent: the parser sees one at a time, and reading is paused meanwhile."""
     async with place() as here:
-        reader, writer = await here.open(HEALTH * 20_000)
+        reader, writer = await here.open(HEALTH * 10_000)
         most = 0
-        for _ in range(20_000):
+        for _ in range(10_000):
             await reader.readuntil(b'"ok"}')
             for protocol in here.protocols:
                 most = max(most, len(protocol._waiting))
@@ -270,8 +270,9 @@ async def test_a_connection_that_is_aborted_while_it_is_made(monkeypatch: pytest
     ],
     ids=["a websocket's", "before the response", "after the stream was opened"],
 )
-async def test_an_endpoint_that_fails(request_: bytes, answer: bytes) -> None:
+async def test_an_endpoint_that_fails(monkeypatch: pytest.MonkeyPatch, request_: bytes, answer: bytes) -> None:
     """Its connection ends, whether the response had begun or not."""
+    monkeypatch.setattr("fanwise.transport.websocket_protocol.CLOSE_SECONDS", 0.05)
     async with place() as here:
         assert answer in await here.answer(request_)
         await here.empty()

@@ -6,10 +6,11 @@ from fanwise.transport.sockets import SocketOptions, unanswered_seconds
 
 
 def test_the_options_reach_the_socket() -> None:
-    """What the kernel may keep unsent, and how much it keeps in all."""
+    """What the kernel may keep unsent, how much it keeps in all, and that it sends at once."""
     with socket.socket() as sock:
         SocketOptions(unsent_bytes=12_345, send_buffer_bytes=50_000).apply(sock)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 12_345
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 100_000  # Linux doubles it: socket(7)
 
 

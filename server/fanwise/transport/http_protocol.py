@@ -92,6 +92,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         # uvloop's transports do not inherit from asyncio's.
         own = cast("asyncio.Transport", transport)
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
+        self.socket_options.apply(leased.get_extra_info("socket"))
         super().connection_made(leased)
         self._deadlines = Deadlines(self.loop, leased, late=self._late)
         self._deadlines.expect_head()
@@ -314,7 +315,6 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if cycle.disconnected or transport.is_closing():  # closed, or no longer ours
             return _ended(cast("Scope", scope), farewell)
         cycle.keep_alive = False  # nothing may come on this connection after the stream
-        self.socket_options.apply(transport.get_extra_info("socket"))
         self._stream = EventStream(transport, farewell=farewell)
         transport.report_every_byte()  # also those of the header, as for WebSockets
         return self._stream.sink

@@ -50,6 +50,8 @@ class SocketOptions(NamedTuple):
     def apply(self, sock: TakesOptions) -> None:
         """Sets what the system knows; the rest, and sockets that are not TCP, are left as they are."""
         wanted = [
+            # uvloop sets it, and asyncio does not for sockets that were accepted: each answer in two parts took 40 ms.
+            (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
             (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", self.unsent_bytes),
             (socket.SOL_SOCKET, "SO_SNDBUF", self.send_buffer_bytes),
         ]

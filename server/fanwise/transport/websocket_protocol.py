@@ -84,7 +84,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         own = cast("asyncio.Transport", transport)
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
         leased.report_every_byte()
-        self.socket_options.apply(leased.get_extra_info("socket"))
+        if not isinstance(transport, LeasedTransport):  # the HTTP side has done it before it handed the connection over
+            self.socket_options.apply(leased.get_extra_info("socket"))
         self.sink = SocketConnection(self, leased.lease)
         super().connection_made(leased)
 
