@@ -19,7 +19,7 @@ from fanwise.core.reasons import CloseReason
 from ..core.test_hub import make_hub, publish
 from ..support.fakes import FakeMember
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
 
 @pytest.fixture

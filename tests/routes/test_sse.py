@@ -15,7 +15,7 @@ from fanwise.routes.sse import farewell
 from ..support.live import Events, Live, until
 from .test_conversation import serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
 FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])
 

@@ -25,7 +25,7 @@ from ..support.live import handshake, running, until
 from ..support.pressure import ReadingClient, burst_publisher, slow_client, stalled_client, vanishing_client
 from ..support.processes import ROOT, ServerProcess
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
 
 def make_app(broadcaster: Broadcaster) -> FastAPI:
