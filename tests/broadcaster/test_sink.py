@@ -15,7 +15,11 @@ from fanwise.broadcaster.sink import Connection, DirectSink
 
 from ..support.live import Live, running, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.both_loops,
+    pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"]),
+]
 
 
 class App:
