@@ -65,7 +65,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
         self._flooded = False
-        self._second_ends = 0.0  # on the loop's clock: when control frames are counted anew
+        self._second_ends = 0.0  # on the loop's clock: a second after control frames were counted anew
         self._control_frames = 0  # control frames and fragments in this second
         self._pong_overdue = False
         self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
@@ -127,8 +127,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """Takes in what has come, some frames a turn: thousands in one packet do not keep the loop from others."""
         for kind, piece in self._cutter.feed(data, raw=self._inbox is None or self.close_sent):
             if kind == OTHER:
-                if piece[0] not in (TEXT, BINARY) and self._count_control():
-                    return
+                if piece[0] not in (TEXT, BINARY):
+                    self._control_frames += 1
+                    if self._control_frames > CONTROL_FRAMES and self._flooding():
+                        return
                 super().data_received(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
@@ -140,13 +142,11 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.release_reading()
 
-    def _count_control(self) -> bool:
-        """Counts a control frame or fragment; closes the connection and returns True if there were too many."""
+    def _flooding(self) -> bool:
+        """Closes the connection, and returns True, if the last `CONTROL_FRAMES` have come in less than a second."""
         now = self.loop.time()
         if now >= self._second_ends:
             self._second_ends, self._control_frames = now + 1, 0
-        self._control_frames += 1
-        if self._control_frames <= CONTROL_FRAMES:
             return False
         self._flooded = True
         self.transport.release_reading()  # what else comes is dropped, so that the close frame can arrive
