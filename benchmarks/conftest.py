@@ -9,6 +9,8 @@ import pytest
 
 from .harness import DescriptorLimitError, devnull
 
+pytest_plugins = ["tests.support.plugin"]
+
 
 @pytest.fixture
 def descriptors() -> Iterator[Callable[[int], list[int]]]:

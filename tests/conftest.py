@@ -10,6 +10,8 @@ import pytest
 
 from .support.processes import ServerProcess
 
+pytest_plugins = ["tests.support.plugin"]
+
 COMMAND = ("-m", "fanwise", "serve", "--port", "{port}")
 QUIET = [
     "--no-sandbox",

@@ -11,8 +11,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
 
-from tests.support import signals
-from tests.support.reaper import Reaper
+from . import signals
+from .reaper import Reaper
 
 # What loads a core by itself, or runs several processes flat out, does so one at a time: {folder or file: group}.
 GROUPS = {
