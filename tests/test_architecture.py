@@ -156,3 +156,16 @@ def test_functions_are_of_a_size_to_read() -> None:
         and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES
     }
     assert found == LONG
+
+
+def test_only_a_lease_knows_a_descriptor() -> None:
+    """Its number is read where leases are made and where ready groups hold it; `outbox` asks whether there is one."""
+    know = {"transport.leased_transport", "core.lease", "core.group", "broadcaster.sweep", "broadcaster.outbox"}
+    found = {
+        module
+        for module, path in FILES.items()
+        if room(module) in {"core", "broadcaster", "transport", "routes", "protocol", "embedding", "app", "serve"}
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"fileno", "descriptor", "by_fd"}
+    }
+    assert found == know
