@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
 from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
 from fanwise.transport.connection import SocketConnection
+from fanwise.transport.http_protocol import FanwiseHttpProtocol
 
 from ..routes.test_conversation import serving
 from ..routes.test_router import make_app
-from ..support.live import running, until
+from ..support.live import handshake, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -117,3 +120,37 @@ async def test_a_stream_leaves_before_its_descriptor_is_reused() -> None:
         stop.set()
         await publisher
         await until(lambda: len(broadcaster) == 0)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /sse/a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"no request\r\n\r\n",
+        handshake("/ws"),
+    ],
+    ids=["stream", "request", "nonsense", "upgrade"],
+)
+async def test_a_connection_is_freed_without_the_collector(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """It is rare on a server, and walks every object of every connection."""
+    made: list[weakref.ref[FanwiseHttpProtocol]] = []
+    connection_made = FanwiseHttpProtocol.connection_made
+
+    def note(self: FanwiseHttpProtocol, transport: asyncio.BaseTransport) -> None:
+        made.append(weakref.ref(self))
+        connection_made(self, transport)
+
+    monkeypatch.setattr(FanwiseHttpProtocol, "connection_made", note)
+    async with serving(Node()) as live:
+        gc.disable()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+            writer.write(sent)
+            await reader.readuntil(b"\r\n\r\n")
+            if sent != handshake("/ws"):  # what is a WebSocket now needs it no more
+                writer.close()
+            await until(lambda: [ref() for ref in made] == [None])
+            writer.close()
+        finally:
+            gc.enable()

@@ -76,9 +76,10 @@ class Deadlines:
         self._writing = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
 
     def stop(self) -> None:
-        """Stops all clocks: the connection is gone, or another protocol's."""
+        """Stops all clocks for good: the connection is gone, or another protocol's."""
         self.expect_nothing()
         self.flushed()
+        self._late = _nothing  # it leads back to the protocol: freed at once, not by the collector
 
     def _look_at_body(self) -> None:
         if self._transport.is_reading() and self._body_bytes < BODY_BYTES:  # while nobody reads, nothing can come
@@ -92,3 +93,7 @@ class Deadlines:
             self._transport.abort()
         else:
             self.expect_progress()
+
+
+def _nothing() -> None:
+    """Nobody has to hear any more."""
