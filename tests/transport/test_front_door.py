@@ -213,3 +213,28 @@ async def test_honest_requests_are_not_limited() -> None:
             await writer.drain()
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+async def test_a_body_behind_its_answer_leaves_no_connection_without_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is idle again when the body has come, and is closed like any other that is."""
+    async with door() as live:
+        monkeypatch.setattr(live.server.config, "timeout_keep_alive", 0.2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        writer.write(b"body")
+        assert b"HTTP/1.1" not in await reader.read()
+        writer.close()
+
+
+@pytest.mark.parametrize("body", [b"no size\r\n", b"4\r\nbo"], ids=["broken", "late"])
+async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """What is wrong with a body that comes behind it has none: it would be taken for that of the next request."""
+    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.1)
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        writer.write(body)
+        assert b"HTTP/1.1" not in await reader.read()
+        writer.close()

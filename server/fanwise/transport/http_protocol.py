@@ -246,11 +246,17 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._answer(self._refusal or RefusedError(HTTPStatus.BAD_REQUEST, msg))
 
     def _answer(self, refusal: RefusedError) -> None:
-        """Answers a request that is not taken in, unless another answer has begun, and closes the connection."""
+        """Answers a request that is not taken in, unless it or another has an answer, and closes the connection."""
         answering = self.cycle is not None and not self.cycle.response_complete
-        if not (answering and self.cycle.response_started) and not self.transport.is_closing():
+        begun = (answering and self.cycle.response_started) or (self._answered and not self._cutter.in_head)
+        if not begun and not self.transport.is_closing():
             self.transport.write(plain_answer(refusal.status, refusal.problem, headers=refusal.headers))
         self.transport.close()
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the request that the parser has seen last was answered, wherever its body is."""
+        return self.cycle is not None and self.cycle.scope is self.scope and self.cycle.response_complete
 
     def _refuse_parsing(self, status: HTTPStatus, problem: str) -> NoReturn:
         """Stops the parser, which calls this; it then has `send_400_response` called."""
@@ -285,7 +291,12 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         else:
             self._waiting, self._parsed = b"", 0
             self.transport.release_reading()
-            if not self._received and not self._cutter.fresh and self._cutter.in_head:
+            if self._received and self._answered:  # before its body came, which has stopped this clock
+                self._unset_keepalive_if_required()
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+            elif not self._received and not self._cutter.fresh and self._cutter.in_head:
                 self._deadlines.expect_head()
 
     def _may_parse(self) -> bool:
