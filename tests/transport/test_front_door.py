@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.responses import Response
 
 from fanwise.broadcaster.node import Node
 from fanwise.routes.router import build_router
@@ -237,4 +238,26 @@ async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: 
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
         writer.write(body)
         assert b"HTTP/1.1" not in await reader.read()
+        writer.close()
+
+
+async def test_who_waits_to_be_told_to_go_on_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the application that takes its time (RFC 9110 section 10.1.1)."""
+    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.05)
+    app = FastAPI()
+
+    async def slow(request: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.call_later(0.2, done.set_result, None)
+        await done
+        return Response(await request.body())
+
+    app.add_api_route("/slow", slow, methods=["POST"])
+    async with running(app) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /slow HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"body")
+        assert (await reader.readuntil(b"\r\n\r\nbody")).startswith(b"HTTP/1.1 200 ")
         writer.close()

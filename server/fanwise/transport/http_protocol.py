@@ -82,6 +82,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._parsed = 0  # bytes of it that were parsed all the same
         self._in_head = False  # whether what the parser sees now is a head
         self._received = False  # whether the parser has seen the end of the request that is worked on
+        self._continuing = False  # whether its peer waits, or has just been told, to go on with the body
         self._refusal: RefusedError | None = None  # why the parser was stopped
         self._deadlines: Deadlines  # from `connection_made` on
 
@@ -178,6 +179,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._measure_body()
         if not self._cutter.complete:
             self._deadlines.expect_body()
+        self._continuing = self.expect_100_continue
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
             cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
@@ -198,6 +200,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
         self._received = True
+        self._continuing = False
         self._deadlines.expect_nothing()
         super().on_message_complete()
 
@@ -265,7 +268,10 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         """Ends a connection whose request does not come: with an answer, if it has begun to."""
-        if self._in_head or self._waiting or not self._cutter.fresh:
+        if self._continuing and self.cycle is not None:
+            self._continuing = self.cycle.waiting_for_100_continue  # when it is told to go on, it has its time
+            self._deadlines.expect_body()
+        elif self._in_head or self._waiting or not self._cutter.fresh:
             self._answer(RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time"))
         else:
             self.transport.close()
