@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from fastapi import FastAPI, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from fanwise.broadcaster.node import Node
@@ -261,3 +262,22 @@ async def test_who_waits_to_be_told_to_go_on_is_not_late(monkeypatch: pytest.Mon
         writer.write(b"body")
         assert (await reader.readuntil(b"\r\n\r\nbody")).startswith(b"HTTP/1.1 200 ")
         writer.close()
+
+
+async def test_a_body_that_the_parser_does_not_see_is_not_an_empty_one() -> None:
+    """It takes what follows another upgrade for another protocol: the application must not act on half a request."""
+    app = FastAPI()
+    seen: list[bytes | None] = []
+
+    async def take(request: Request) -> None:
+        try:
+            seen.append(await request.body())
+        except ClientDisconnect:
+            seen.append(None)
+
+    app.add_api_route("/take", take, methods=["POST"])
+    upgrade = b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 4\r\n\r\n"
+    async with running(app) as live:
+        assert (await answer(live, b"POST /take HTTP/1.1\r\n" + HOST + upgrade + b"body")).startswith(b"HTTP/1.1 400 ")
+        await until(lambda: bool(seen))
+    assert seen == [None]

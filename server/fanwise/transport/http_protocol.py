@@ -28,6 +28,7 @@ from .sockets import SocketOptions, lost_reason
 
 HEADERS = 100  # browsers send about twenty
 UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
+_UNCLEAR_END = "it is not clear where the request ends"
 TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
@@ -199,6 +200,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
+        if not self._cutter.complete:  # half a body must not look like a whole one to the application
+            self._refuse_parsing(HTTPStatus.BAD_REQUEST, _UNCLEAR_END)
         self._received = True
         self._continuing = False
         self._deadlines.expect_nothing()
@@ -290,7 +293,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             if self.parser is None or self.transport.is_closing():
                 return
             if self._cutter.complete is not self._received:
-                self._answer(RefusedError(HTTPStatus.BAD_REQUEST, "it is not clear where the request ends"))
+                self._answer(RefusedError(HTTPStatus.BAD_REQUEST, _UNCLEAR_END))
                 return
         if self._parsed < len(self._waiting):
             self.transport.hold_reading()
