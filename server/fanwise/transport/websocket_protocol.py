@@ -120,7 +120,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             if not self.handshake_initiated:  # the library has refused it, and says nothing
                 self._refuse(HTTPStatus.BAD_REQUEST, f"no WebSocket handshake: {self.conn.handshake_exc}")
             return
-        if not self._flooded:
+        if not self.handshake_complete:  # RFC 6455 section 4.1; an answer to it would come before the handshake's
+            self._refuse(HTTPStatus.BAD_REQUEST, "nothing may follow a handshake before its answer")
+        elif not self._flooded:
             self._take(data)
 
     def _take(self, data: bytes = b"") -> None:
