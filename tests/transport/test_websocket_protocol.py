@@ -494,3 +494,19 @@ async def test_nothing_is_taken_before_the_handshake_is_answered(
         writer.close()
         await until(lambda: not live.server.server_state.connections)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_who_takes_nothing_from_an_endpoint_without_a_client_is_aborted() -> None:
+    """No audit looks at it, and a pong that is behind what it does not read never comes."""
+    app = FastAPI()
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text(BIG)
+
+    app.add_api_websocket_route("/ws", endpoint)
+    async with running(app) as live:
+        live.server.config.ws_ping_interval = live.server.config.ws_ping_timeout = 0.05
+        with await live.raw(receive_buffer=4096):
+            await until(lambda: not live.server.server_state.connections)
