@@ -9,11 +9,13 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from fastapi import FastAPI, Request
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from fanwise.broadcaster.node import Node
 from fanwise.routes.router import build_router
+from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.request_cutter import HEAD_BYTES, TRAILER_BYTES
 
 from ..support.live import Live, handshake, running, until
@@ -281,3 +283,38 @@ async def test_a_body_that_the_parser_does_not_see_is_not_an_empty_one() -> None
         assert (await answer(live, b"POST /take HTTP/1.1\r\n" + HOST + upgrade + b"body")).startswith(b"HTTP/1.1 400 ")
         await until(lambda: bool(seen))
     assert seen == [None]
+
+
+async def test_nothing_follows_the_answer_that_closes_a_connection() -> None:
+    """Not even while it waits behind another answer, and the application still works on the request."""
+    app = FastAPI()
+    begun, refused, returned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def large() -> Response:
+        return Response(b"x" * 5_000_000)
+
+    async def late() -> Response:
+        begun.set()
+        await refused.wait()
+        return Response(b"late", background=BackgroundTask(returned.set))
+
+    app.add_api_route("/large", large)
+    app.add_api_route("/late", late, methods=["POST"])
+    async with running(app) as live:
+        with deaf(live) as sock:
+            sock.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
+            await until(lambda: bool(live.server.server_state.total_requests))
+            sock.sendall(b"POST /late HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+            await begun.wait()
+            (protocol,) = live.server.server_state.connections
+            assert isinstance(protocol, FanwiseHttpProtocol)
+            sock.sendall(b"no size\r\n")
+            await until(protocol.transport.is_closing)
+            protocol.flow.resume_writing()  # as below the mark, where the application need not wait
+            refused.set()
+            await returned.wait()
+            reader, writer = await asyncio.open_connection(sock=sock.dup())
+            got = await reader.read()
+            writer.close()
+        assert b"HTTP/1.1 400 " in got
+        assert b"late" not in got
