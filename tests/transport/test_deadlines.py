@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
@@ -16,13 +17,21 @@ from ..support.live import until
 pytestmark = pytest.mark.anyio
 
 
-class Place:
+class Place(asyncio.Protocol):
     """Deadlines over a real transport, and how often they were missed."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.transport = transport
+    def __init__(self, theirs: socket.socket) -> None:
+        self.theirs = theirs
         self.late = 0
-        self.deadlines = Deadlines(asyncio.get_running_loop(), transport, late=self._late)
+        self.transport: asyncio.Transport
+        self.deadlines: Deadlines
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.deadlines = Deadlines(asyncio.get_running_loop(), self.transport, late=self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.deadlines.stop()
 
     def _late(self) -> None:
         self.late += 1
@@ -33,11 +42,10 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "STALL_SECONDS", "CLOSE_SECONDS"):
         monkeypatch.setattr(f"fanwise.transport.deadlines.{name}", 0.02)
     ours, theirs = socket.socketpair()
-    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
-    made = Place(transport)
+    _, made = await asyncio.get_running_loop().create_connection(lambda: Place(theirs), sock=ours)
     yield made
     made.deadlines.stop()
-    transport.abort()
+    made.transport.close()
     theirs.close()
 
 
@@ -86,3 +94,17 @@ async def test_what_is_not_flushed_after_the_end_is_aborted(monkeypatch: pytest.
         here.deadlines.expect_end()
         await until(here.transport.is_closing)
         assert here.late == 0
+
+
+async def test_what_is_taken_after_the_end_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes: a slow reader gets its answer whole, also when the connection closes behind it."""
+    async with place(monkeypatch) as here:
+        monkeypatch.setattr("fanwise.transport.deadlines.CLOSE_SECONDS", 0.2)
+        size, got = 3_000_000, 0
+        here.transport.write(b"x" * size)
+        here.deadlines.expect_end()
+        here.transport.close()
+        while part := here.theirs.recv(300_000):
+            got += len(part)
+            await passed(3)
+        assert got == size

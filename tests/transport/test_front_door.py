@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from fanwise.broadcaster.node import Node
 from fanwise.routes.router import build_router
+from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.request_cutter import HEAD_BYTES, TRAILER_BYTES
 
 from ..support.live import Live, handshake, running, until
@@ -213,3 +217,104 @@ async def test_honest_requests_are_not_limited() -> None:
             await writer.drain()
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+async def test_a_body_behind_its_answer_leaves_no_connection_without_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is idle again when the body has come, and is closed like any other that is."""
+    async with door() as live:
+        monkeypatch.setattr(live.server.config, "timeout_keep_alive", 0.2)
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        writer.write(b"body")
+        assert b"HTTP/1.1" not in await reader.read()
+        writer.close()
+
+
+@pytest.mark.parametrize("body", [b"no size\r\n", b"4\r\nbo"], ids=["broken", "late"])
+async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """What is wrong with a body that comes behind it has none: it would be taken for that of the next request."""
+    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.1)
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        writer.write(body)
+        assert b"HTTP/1.1" not in await reader.read()
+        writer.close()
+
+
+async def test_who_waits_to_be_told_to_go_on_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the application that takes its time (RFC 9110 section 10.1.1)."""
+    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.05)
+    app = FastAPI()
+
+    async def slow(request: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        loop.call_later(0.2, done.set_result, None)
+        await done
+        return Response(await request.body())
+
+    app.add_api_route("/slow", slow, methods=["POST"])
+    async with running(app) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /slow HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        writer.write(b"body")
+        assert (await reader.readuntil(b"\r\n\r\nbody")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_a_body_that_the_parser_does_not_see_is_not_an_empty_one() -> None:
+    """It takes what follows another upgrade for another protocol: the application must not act on half a request."""
+    app = FastAPI()
+    seen: list[bytes | None] = []
+
+    async def take(request: Request) -> None:
+        try:
+            seen.append(await request.body())
+        except ClientDisconnect:
+            seen.append(None)
+
+    app.add_api_route("/take", take, methods=["POST"])
+    upgrade = b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 4\r\n\r\n"
+    async with running(app) as live:
+        assert (await answer(live, b"POST /take HTTP/1.1\r\n" + HOST + upgrade + b"body")).startswith(b"HTTP/1.1 400 ")
+        await until(lambda: bool(seen))
+    assert seen == [None]
+
+
+async def test_nothing_follows_the_answer_that_closes_a_connection() -> None:
+    """Not even while it waits behind another answer, and the application still works on the request."""
+    app = FastAPI()
+    begun, refused, returned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def large() -> Response:
+        return Response(b"x" * 5_000_000)
+
+    async def late() -> Response:
+        begun.set()
+        await refused.wait()
+        return Response(b"late", background=BackgroundTask(returned.set))
+
+    app.add_api_route("/large", large)
+    app.add_api_route("/late", late, methods=["POST"])
+    async with running(app) as live:
+        with deaf(live) as sock:
+            sock.sendall(b"GET /large HTTP/1.1\r\n" + HOST + b"\r\n")
+            await until(lambda: bool(live.server.server_state.total_requests))
+            sock.sendall(b"POST /late HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
+            await begun.wait()
+            (protocol,) = live.server.server_state.connections
+            assert isinstance(protocol, FanwiseHttpProtocol)
+            sock.sendall(b"no size\r\n")
+            await until(protocol.transport.is_closing)
+            protocol.flow.resume_writing()  # as below the mark, where the application need not wait
+            refused.set()
+            await returned.wait()
+            reader, writer = await asyncio.open_connection(sock=sock.dup())
+            got = await reader.read()
+            writer.close()
+        assert b"HTTP/1.1 400 " in got
+        assert b"late" not in got

@@ -13,7 +13,7 @@ from fanwise import Broadcaster, CloseReason
 from fanwise.broadcaster.client import Client, State
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from ..support.live import Live, running, until
+from ..support.live import Live, handshake, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -468,3 +468,45 @@ async def test_thousands_of_messages_in_one_packet_are_taken_in_by_and_by() -> N
         assert [await other.recv() for _ in texts] == texts
         await sending
         peer.close()
+
+
+@pytest.mark.parametrize("early", [b"\x89\x80mask", b"\xff\x80mask", b"\x81\x01x"], ids=["ping", "broken", "unmasked"])
+async def test_nothing_is_taken_before_the_handshake_is_answered(
+    early: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pong must not stand before the answer, and what breaks a rule ends the connection and nothing else."""
+    here, go_on = asyncio.Event(), asyncio.Event()
+    app = FastAPI()
+
+    async def endpoint(websocket: WebSocket) -> None:
+        here.set()
+        await go_on.wait()
+        await websocket.accept()
+
+    app.add_api_websocket_route("/ws", endpoint)
+    async with running(app) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(handshake("/ws"))
+        await here.wait()
+        writer.write(early)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        go_on.set()
+        writer.close()
+        await until(lambda: not live.server.server_state.connections)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_who_takes_nothing_from_an_endpoint_without_a_client_is_aborted() -> None:
+    """No audit looks at it, and a pong that is behind what it does not read never comes."""
+    app = FastAPI()
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text(BIG)
+
+    app.add_api_websocket_route("/ws", endpoint)
+    async with running(app) as live:
+        live.server.config.ws_ping_interval = live.server.config.ws_ping_timeout = 0.05
+        with await live.raw(receive_buffer=4096):
+            await until(lambda: not live.server.server_state.connections)

@@ -46,6 +46,11 @@ class SocketConnection:
         return protocol is not None and not self._paused and not protocol.transport.get_write_buffer_size()
 
     @property
+    def owned(self) -> bool:
+        """Whether somebody hears about the connection, and judges it."""
+        return self._owner is not None
+
+    @property
     def buffered_bytes(self) -> int:
         """What the transport holds."""
         return self._protocol.transport.get_write_buffer_size() if self._protocol is not None else 0

@@ -11,7 +11,7 @@ HEAD_SECONDS: Final = 10.0  # from the connection, or from the first byte behind
 BODY_SECONDS: Final = 10.0
 BODY_BYTES: Final = 1_024
 STALL_SECONDS: Final = 10.0  # for which a peer may take nothing of an answer
-CLOSE_SECONDS: Final = 5.0  # for what is buffered when the connection is closed
+CLOSE_SECONDS: Final = 5.0  # for which a peer may take nothing of what is buffered when the connection is closed
 
 
 class Deadlines:
@@ -70,10 +70,11 @@ class Deadlines:
             self._writing = None
 
     def expect_end(self) -> None:
-        """Gives a closed connection time to be flushed, and aborts it then."""
+        """Gives a closed connection time to be flushed, while its peer takes some of it, and aborts it then."""
         self.expect_nothing()
         self.flushed()
-        self._writing = self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+        self._buffered_bytes = self._transport.get_write_buffer_size()
+        self._writing = self._loop.call_later(CLOSE_SECONDS, self._look_at_end)
 
     def stop(self) -> None:
         """Stops all clocks for good: the connection is gone, or another protocol's."""
@@ -93,6 +94,12 @@ class Deadlines:
             self._transport.abort()
         else:
             self.expect_progress()
+
+    def _look_at_end(self) -> None:
+        if 0 < self._transport.get_write_buffer_size() < self._buffered_bytes:
+            self.expect_end()
+        else:
+            self._transport.abort()
 
 
 def _nothing() -> None:

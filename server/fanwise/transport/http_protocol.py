@@ -28,6 +28,7 @@ from .sockets import SocketOptions, lost_reason
 
 HEADERS = 100  # browsers send about twenty
 UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
+_UNCLEAR_END = "it is not clear where the request ends"
 TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
@@ -82,6 +83,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._parsed = 0  # bytes of it that were parsed all the same
         self._in_head = False  # whether what the parser sees now is a head
         self._received = False  # whether the parser has seen the end of the request that is worked on
+        self._continuing = False  # whether its peer waits, or has just been told, to go on with the body
         self._refusal: RefusedError | None = None  # why the parser was stopped
         self._deadlines: Deadlines  # from `connection_made` on
 
@@ -178,6 +180,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._measure_body()
         if not self._cutter.complete:
             self._deadlines.expect_body()
+        self._continuing = self.expect_100_continue
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
             cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
@@ -197,7 +200,10 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
+        if not self._cutter.complete:  # half a body must not look like a whole one to the application
+            self._refuse_parsing(HTTPStatus.BAD_REQUEST, _UNCLEAR_END)
         self._received = True
+        self._continuing = False
         self._deadlines.expect_nothing()
         super().on_message_complete()
 
@@ -246,11 +252,17 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._answer(self._refusal or RefusedError(HTTPStatus.BAD_REQUEST, msg))
 
     def _answer(self, refusal: RefusedError) -> None:
-        """Answers a request that is not taken in, unless another answer has begun, and closes the connection."""
+        """Answers a request that is not taken in, unless it or another has an answer, and closes the connection."""
         answering = self.cycle is not None and not self.cycle.response_complete
-        if not (answering and self.cycle.response_started) and not self.transport.is_closing():
+        begun = (answering and self.cycle.response_started) or (self._answered and not self._cutter.in_head)
+        if not begun and not self.transport.is_closing():
             self.transport.write(plain_answer(refusal.status, refusal.problem, headers=refusal.headers))
         self.transport.close()
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the request that the parser has seen last was answered, wherever its body is."""
+        return self.cycle is not None and self.cycle.scope is self.scope and self.cycle.response_complete
 
     def _refuse_parsing(self, status: HTTPStatus, problem: str) -> NoReturn:
         """Stops the parser, which calls this; it then has `send_400_response` called."""
@@ -259,7 +271,10 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         """Ends a connection whose request does not come: with an answer, if it has begun to."""
-        if self._in_head or self._waiting or not self._cutter.fresh:
+        if self._continuing and self.cycle is not None:
+            self._continuing = self.cycle.waiting_for_100_continue  # when it is told to go on, it has its time
+            self._deadlines.expect_body()
+        elif self._in_head or self._waiting or not self._cutter.fresh:
             self._answer(RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time"))
         else:
             self.transport.close()
@@ -278,14 +293,19 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             if self.parser is None or self.transport.is_closing():
                 return
             if self._cutter.complete is not self._received:
-                self._answer(RefusedError(HTTPStatus.BAD_REQUEST, "it is not clear where the request ends"))
+                self._answer(RefusedError(HTTPStatus.BAD_REQUEST, _UNCLEAR_END))
                 return
         if self._parsed < len(self._waiting):
             self.transport.hold_reading()
         else:
             self._waiting, self._parsed = b"", 0
             self.transport.release_reading()
-            if not self._received and not self._cutter.fresh and self._cutter.in_head:
+            if self._received and self._answered:  # before its body came, which has stopped this clock
+                self._unset_keepalive_if_required()
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
+            elif not self._received and not self._cutter.fresh and self._cutter.in_head:
                 self._deadlines.expect_head()
 
     def _may_parse(self) -> bool:

@@ -96,12 +96,14 @@ class LeasedTransport(asyncio.Transport):
     # All else is the event loop's.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends or buffers `data`."""
-        self._transport.write(data)
+        """Sends or buffers `data`, unless the transport is closing: what is buffered then was the last."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Sends or buffers all of it."""
-        self._transport.writelines(list_of_data)
+        """Sends or buffers all of it, likewise."""
+        if not self._transport.is_closing():
+            self._transport.writelines(list_of_data)
 
     def is_closing(self) -> bool:
         """Whether the transport is closing or closed."""

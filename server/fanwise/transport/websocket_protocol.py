@@ -68,6 +68,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._second_ends = 0.0  # on the loop's clock: a second after control frames were counted anew
         self._control_frames = 0  # control frames and fragments in this second
         self._pong_overdue = False
+        self._unsent_bytes = 0  # when a pong was looked for last
         self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
         self._pinged_at = 0.0
         # What becomes of single connections has a logger of its own, which can be told to be silent. At no level does
@@ -120,7 +121,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             if not self.handshake_initiated:  # the library has refused it, and says nothing
                 self._refuse(HTTPStatus.BAD_REQUEST, f"no WebSocket handshake: {self.conn.handshake_exc}")
             return
-        if not self._flooded:
+        if not self.handshake_complete:  # RFC 6455 section 4.1; an answer to it would come before the handshake's
+            self._refuse(HTTPStatus.BAD_REQUEST, "nothing may follow a handshake before its answer")
+        elif not self._flooded:
             self._take(data)
 
     def _take(self, data: bytes = b"") -> None:
@@ -179,12 +182,17 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def keepalive_timeout(self) -> None:
         """No pong has come in time: the end, unless it could not come.
 
-        While data waits before the ping, the progress rule judges; while we do not read, nobody can.
+        While data waits before the ping, the progress rule judges clients, and here is judged who is none; while we do
+        not read, nobody can.
         """
         self.pong_timer = None
         if self.close_sent or self.transport.is_closing():
             return
-        if self.transport.get_write_buffer_size() or not self.transport.is_reading():
+        before, self._unsent_bytes = self._unsent_bytes, self.transport.get_write_buffer_size()
+        if 0 < before <= self._unsent_bytes and not self.sink.owned:
+            self.transport.abort()
+            return
+        if self._unsent_bytes or not self.transport.is_reading():
             self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
             return
         if not self._pong_overdue:  # a late loop runs its timers before it reads
@@ -271,6 +279,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def send_keepalive_ping(self) -> None:
         """Asks for a sign of life."""
         self._pong_overdue = False
+        self._unsent_bytes = 0
         self._pinged_at = time.monotonic()  # uvloop's own clock stands still during a turn
         super().send_keepalive_ping()
 
