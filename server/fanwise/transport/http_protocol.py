@@ -53,8 +53,7 @@ class EventStream:
 
     def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Says goodbye behind what is buffered; the application ends the response, and then it has to be flushed."""
-        if not self.transport.is_closing():
-            self.transport.write(self._farewell(reason, text))
+        self.transport.write(self._farewell(reason, text))
         self.end(reason, within_seconds=within_seconds)
 
     def end(self, reason: CloseReason, *, within_seconds: float) -> None:
@@ -255,7 +254,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Answers a request that is not taken in, unless it or another has an answer, and closes the connection."""
         answering = self.cycle is not None and not self.cycle.response_complete
         begun = (answering and self.cycle.response_started) or (self._answered and not self._cutter.in_head)
-        if not begun and not self.transport.is_closing():
+        if not begun:
             self.transport.write(plain_answer(refusal.status, refusal.problem, headers=refusal.headers))
         self.transport.close()
 

@@ -101,7 +101,7 @@ class LeasedTransport(asyncio.Transport):
             self._transport.write(data)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Sends or buffers all of it, likewise."""
+        """Sends or buffers all of `list_of_data`, unless the transport is closing."""
         if not self._transport.is_closing():
             self._transport.writelines(list_of_data)
 

@@ -158,8 +158,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _refuse(self, status: HTTPStatus, problem: str) -> None:
         """Answers a handshake where neither the application nor the library does, and closes the connection."""
-        if not self.transport.is_closing():
-            self.transport.write(plain_answer(status, problem))
+        self.transport.write(plain_answer(status, problem))
         self.transport.close()
 
     def eof_received(self) -> None:
