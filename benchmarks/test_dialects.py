@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fanwise.core.dialect import JSON, PLAIN, SSE, SSE_JSON, Dialect
 from fanwise.core.lease import Lease
-from fanwise.routes.messages import Op, parse_op
+from fanwise.routes.json_models import Op, parse_op
 
 from .gates.scenarios import Step, dialects
 from .harness import TakesAll, stage

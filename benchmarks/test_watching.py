@@ -11,7 +11,7 @@ from prometheus_client.exposition import generate_latest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fanwise.routes.metrics import Collector
-from fanwise.routes.stats import Reporter
+from fanwise.routes.stats import StatsCollector
 
 from .harness import Stage, TakesAll, stage
 
@@ -37,15 +37,15 @@ def crowded() -> Iterator[Stage]:
 def test_summary(benchmark: BenchmarkFixture, crowded: Stage) -> None:
     """Guards that a second of the live page is O(1): it is made whether anybody looks or not."""
     benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
-    reporter = Reporter(crowded.broadcaster)
-    assert orjson.loads(benchmark(lambda: orjson.dumps(reporter.summary())))["now"]["clients"] == CLIENTS
+    collector = StatsCollector(crowded.broadcaster)
+    assert orjson.loads(benchmark(lambda: orjson.dumps(collector.summary())))["now"]["clients"] == CLIENTS
 
 
 def test_lists(benchmark: BenchmarkFixture, crowded: Stage) -> None:
     """Guards that finding the slowest of 5,000 and the busiest of 1,000 is a matter of milliseconds, in turns of 2."""
     benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
-    reporter = Reporter(crowded.broadcaster)
-    lists = benchmark(lambda: crowded.loop.run_until_complete(reporter._make_lists()))
+    collector = StatsCollector(crowded.broadcaster)
+    lists = benchmark(lambda: crowded.loop.run_until_complete(collector._make_lists()))
     assert len(lists["clients"]) == len(lists["channels"]) == 20
 
 

@@ -42,9 +42,9 @@ def test_a_scenario_that_does_not_work_here_is_no_comparison(tmp_path: Path) -> 
 def test_what_an_old_revision_does_not_have_is_left_out(tmp_path: Path) -> None:
     """Everything else is compared: the ratios are those of CPU times of both."""
     old, new = copy_tree(tmp_path / "old"), copy_tree(tmp_path / "new")
-    (old / "server" / "fanwise" / "routes" / "conversation.py").unlink()
+    (old / "server" / "fanwise" / "routes" / "json_session.py").unlink()
     (old / "server" / "fanwise" / "__init__.py").write_text("")
     ratios, missing = compare(old, new, ["append", "json-publish"], pairs=1)
     assert list(ratios) == ["append"]
     assert 0.3 < ratios["append"][0] < 3
-    assert "fanwise.routes.conversation" in missing["dialects"]
+    assert "fanwise.routes.json_session" in missing["dialects"]

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .embedding import Broadcaster
-from .routes.auth.access import Access
+from .routes.auth.guards import Access
 from .routes.router import build_router
 from .settings import Settings, load_settings
 from .version import SERVER_VERSION

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .core.publication import check_channel_name
 from .errors import SettingsError
-from .routes.router import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
 from .transport.sockets import UNSENT_BYTES
 
 PREFIX = "FANWISE_"

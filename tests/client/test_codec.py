@@ -24,8 +24,8 @@ from fanwise.client.codec import (
 )
 from fanwise.client.errors import DialectError, PublishError
 from fanwise.core.publication import Position
-from fanwise.routes import messages
-from fanwise.routes.messages import parse_op
+from fanwise.routes import json_models
+from fanwise.routes.json_models import parse_op
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_gap_as_a_sentence() -> None:
 def test_the_server_understands(frame: str) -> None:
     """What the client writes is what the server's models take, under the same name."""
     assert orjson.loads(frame)["op"] == parse_op(frame).op
-    assert messages.SUBPROTOCOL == SUBPROTOCOL
+    assert json_models.SUBPROTOCOL == SUBPROTOCOL
 
 
 def test_a_message_knows_its_position() -> None:

@@ -10,7 +10,7 @@ from fanwise.core.dialect import JSON, PLAIN, SSE, SSE_JSON, Dialect
 from fanwise.core.publication import Kind, Position, Publication
 from fanwise.core.queue import Gap
 from fanwise.core.reasons import GapReason
-from fanwise.routes.messages import Answer
+from fanwise.routes.json_models import Answer
 
 ANSWER: TypeAdapter[object] = TypeAdapter(Answer)
 

@@ -23,7 +23,7 @@ from fanwise.logs.events import CODES, Event, log
 from fanwise.logs.formatting import JsonFormatter, LineFormatter, TextFormatter, log_config, take_over
 from fanwise.logs.limiter import Limiter
 from fanwise.logs.scrubbing import CONNECTION_LOGGER
-from fanwise.routes.auth.access import KEY_SUBPROTOCOL
+from fanwise.routes.auth.keys import KEY_SUBPROTOCOL
 
 from ..support.live import until
 from ..support.processes import ServerProcess

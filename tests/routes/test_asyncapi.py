@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.asyncapi import EXAMPLES, describe
-from fanwise.routes.messages import Answer, Op
+from fanwise.routes.json_models import Answer, Op
 
-from .test_conversation import serving
+from .test_json_session import serving
 
 
 def references(node: object) -> Iterator[str]:

@@ -11,10 +11,10 @@ from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from fanwise.app import create_app
 from fanwise.broadcaster.node import Node
 from fanwise.embedding import Broadcaster
-from fanwise.routes.auth.access import Access
+from fanwise.routes.auth.guards import Access
 from fanwise.routes.live import MAX_WATCHERS
 from fanwise.routes.live import Live as Feed
-from fanwise.routes.stats import Report, Reporter
+from fanwise.routes.stats import Stats, StatsCollector
 from fanwise.settings import load_settings
 
 from ..support.live import Live, running
@@ -36,7 +36,7 @@ async def test_stats_are_the_report() -> None:
         await broadcaster.publish("a", "x")
         answer = await live.request("GET", "/fan/stats")
         assert answer.status == 200
-        assert Report.model_validate_json(answer.body).totals.publications == 1
+        assert Stats.model_validate_json(answer.body).totals.publications == 1
 
 
 async def test_a_watcher_gets_what_was_and_what_is() -> None:
@@ -139,15 +139,15 @@ async def test_a_second_that_fails_is_not_the_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged, and the next one comes."""
-    summary = Reporter.summary
+    summary = StatsCollector.summary
     failures = [ValueError("once")]
 
-    def fail_once(self: Reporter) -> object:
+    def fail_once(self: StatsCollector) -> object:
         if failures:
             raise failures.pop()
         return summary(self)
 
-    monkeypatch.setattr(Reporter, "summary", fail_once)
+    monkeypatch.setattr(StatsCollector, "summary", fail_once)
     app, _ = embedded()
     with caplog.at_level(logging.ERROR, "fanwise"):
         async with running(app) as live, await live.talk(path="/fan/live") as talk:

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from fanwise import errors
 from fanwise.broadcaster.node import Node
 from fanwise.core.codes import CodedError, ErrorCode
-from fanwise.routes.auth.access import Access
+from fanwise.routes.auth.guards import Access
 from fanwise.routes.problems import ErrorBody, error_response, note_refusal
 from fanwise.routes.router import build_router
 

@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from fanwise.routes.process import max_descriptors, read_vitals
+from fanwise.routes.process import max_descriptors, read_usage
 
 
 def test_descriptors_are_counted() -> None:
     """One more that is open is one more that is told."""
-    before = read_vitals().descriptors
+    before = read_usage().descriptors
     reading, writing = os.pipe()
-    after = read_vitals().descriptors
+    after = read_usage().descriptors
     os.close(reading)
     os.close(writing)
     assert before is not None
@@ -24,18 +24,18 @@ def test_descriptors_are_counted() -> None:
 
 def test_memory_grows_with_what_is_kept() -> None:
     """In bytes, and what is written to counts."""
-    before = read_vitals().rss_bytes
+    before = read_usage().rss_bytes
     kept = bytearray(b"x" * 50_000_000)
-    assert 40_000_000 < read_vitals().rss_bytes - before < 120_000_000
+    assert 40_000_000 < read_usage().rss_bytes - before < 120_000_000
     del kept
 
 
 def test_cpu_time_goes_on() -> None:
     """In seconds of this process."""
-    before = read_vitals().cpu_seconds
+    before = read_usage().cpu_seconds
     while time.process_time() < before + 0.01:
         pass
-    assert read_vitals().cpu_seconds >= before + 0.01
+    assert read_usage().cpu_seconds >= before + 0.01
 
 
 def test_the_start_is_the_process_s_own() -> None:

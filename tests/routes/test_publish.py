@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fanwise.broadcaster.node import Node
-from fanwise.routes.auth.access import Access
+from fanwise.routes.auth.guards import Access
 from fanwise.routes.publish import MAX_ENTRIES
 
-from .test_conversation import serving
+from .test_json_session import serving
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from fanwise.broadcaster.node import Node
 from fanwise.core.codes import ErrorCode
 from fanwise.core.reasons import CloseReason, GapReason
-from fanwise.routes.stats import Lists, Report, Reporter, Summary
+from fanwise.routes.stats import Lists, Stats, StatsCollector, Summary
 
 from ..broadcaster.test_node import joined
 from ..support.live import until
@@ -26,8 +26,8 @@ async def test_the_report_is_what_its_model_says() -> None:
             await until(lambda: broadcaster.statistics().channels[0].ready == 1)
             sink.pause(buffered_bytes=7)
             await broadcaster.publish("lobby", "1234")
-            told = orjson.loads(orjson.dumps(await Reporter(broadcaster).report()))
-            assert Report.model_validate(told, strict=True).model_dump(mode="json") == told
+            told = orjson.loads(orjson.dumps(await StatsCollector(broadcaster).stats()))
+            assert Stats.model_validate(told, strict=True).model_dump(mode="json") == told
             (slow,) = told["clients"]
             assert (slow["id"], slow["lag"], slow["lag_bytes"], slow["buffered_bytes"]) == (client.id, 1, 4, 7)
             assert (slow["path"], slow["subscriptions"], slow["rtt_seconds"]) == ("transport", 1, None)
@@ -42,10 +42,10 @@ async def test_the_report_is_what_its_model_says() -> None:
 async def test_the_feed_is_the_report_in_two_parts() -> None:
     """The summary and the lists have models of their own."""
     async with Node() as broadcaster:
-        reporter = Reporter(broadcaster)
+        collector = StatsCollector(broadcaster)
         models: list[tuple[type[BaseModel], object]] = [
-            (Summary, reporter.summary()),
-            (Lists, await reporter.lists()),
+            (Summary, collector.summary()),
+            (Lists, await collector.lists()),
         ]
         for model, told in models:
             received = orjson.loads(orjson.dumps(told))
@@ -55,7 +55,7 @@ async def test_the_feed_is_the_report_in_two_parts() -> None:
 async def test_all_that_can_be_counted_is_there_from_the_start() -> None:
     """Nobody has to guess whether what is missing is zero."""
     async with Node() as broadcaster:
-        told = Reporter(broadcaster).summary()
+        told = StatsCollector(broadcaster).summary()
         assert set(told["closed"]) == {reason.name.lower() for reason in CloseReason}
         assert set(told["gaps"]) == {reason.value for reason in GapReason}
         assert set(told["rejected"]) == {code.value for code in ErrorCode}
@@ -66,29 +66,29 @@ async def test_a_client_on_many_channels_is_told_in_short() -> None:
     async with Node() as broadcaster, joined(broadcaster) as (client, _):
         for number in range(20):
             broadcaster.subscribe(client, f"c{number}")
-        (listed,) = (await Reporter(broadcaster).lists())["clients"]
+        (listed,) = (await StatsCollector(broadcaster).lists())["clients"]
         assert (len(listed["channels"]), listed["subscriptions"]) == (8, 21)
 
 
 async def test_the_lists_are_made_once_for_all_who_ask() -> None:
     """At the same time, and for half a second: asking often costs nothing."""
     async with Node() as broadcaster:
-        reporter = Reporter(broadcaster)
-        one, other = await asyncio.gather(reporter.lists(), reporter.lists())
-        assert one is other is await reporter.lists()
-        reporter._listed_at -= 1
-        assert await reporter.lists() is not one
+        collector = StatsCollector(broadcaster)
+        one, other = await asyncio.gather(collector.lists(), collector.lists())
+        assert one is other is await collector.lists()
+        collector._listed_at -= 1
+        assert await collector.lists() is not one
 
 
 def test_a_report_is_bound_to_no_event_loop() -> None:
     """An application that is started again, on another loop, is reported on again."""
     broadcaster = Node()
-    reporter = Reporter(broadcaster)
+    collector = StatsCollector(broadcaster)
 
     async def ask() -> None:
         async with broadcaster:
-            reporter._listed_at -= 1
-            await asyncio.gather(reporter.lists(), reporter.lists())
+            collector._listed_at -= 1
+            await asyncio.gather(collector.lists(), collector.lists())
 
     for _ in range(2):
         asyncio.run(ask())

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from fanwise.broadcaster.node import Node
-from fanwise.routes.auth.access import Access
+from fanwise.routes.auth.guards import Access
 from fanwise.routes.demo.controller import DemoController
 from fanwise.routes.demo.routes import DemoStatus, demo_routes
 from fanwise.routes.demo.target import Target

@@ -18,9 +18,9 @@ from starlette.websockets import WebSocket
 from fanwise.broadcaster.node import Node
 from fanwise.core.dialect import JSON
 from fanwise.core.reasons import CloseReason
-from fanwise.routes.auth.access import Access
-from fanwise.routes.conversation import Conversation
-from fanwise.routes.messages import SUBPROTOCOL
+from fanwise.routes.auth.guards import Access
+from fanwise.routes.json_models import SUBPROTOCOL
+from fanwise.routes.json_session import JsonSession
 from fanwise.routes.page import page_routes
 from fanwise.routes.problems import refuse
 from fanwise.routes.router import build_router
@@ -274,7 +274,7 @@ class Staged:
         app.add_api_websocket_route(f"{self.prefix}/live", self._watch)
 
     async def _stats(self, request: Request) -> Response:
-        return JSONResponse(self.figures.document()) if self._access.holds_key(request) else refusal(401)
+        return JSONResponse(self.figures.document()) if self._access.key.is_held_by(request) else refusal(401)
 
     async def _demo(self) -> Response:
         return JSONResponse(self.demo)
@@ -288,14 +288,14 @@ class Staged:
         return JSONResponse(self.demo["status"]) if status == 200 else Response(status_code=status)
 
     async def _watch(self, websocket: WebSocket) -> None:
-        if not self._access.holds_key(websocket):
+        if not self._access.key.is_held_by(websocket):
             await refuse(websocket, 401, "the key, please")
             return
         async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
-            conversation = Conversation(self._live, watcher, max_subscriptions=9, may_publish=False)
-            conversation.welcome()
+            session = JsonSession(self._live, watcher, max_subscriptions=9, may_publish=False)
+            session.welcome()
             async for kind, data in watcher.received():
-                await conversation.answer(kind, data)
+                await session.answer(kind, data)
 
 
 def refusal(status: int) -> Response:

@@ -19,7 +19,7 @@ from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sink import EXTENSION
 from fanwise.broadcaster.statistics import ChannelStatistics
-from fanwise.routes.auth.access import Access
+from fanwise.routes.auth.guards import Access
 from fanwise.routes.router import build_router
 from fanwise.transport.connect import connect
 from fanwise.transport.http_protocol import FanwiseHttpProtocol

@@ -11,7 +11,7 @@ from fanwise.broadcaster.node import Node
 from fanwise.transport.connection import SocketConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 
-from ..routes.test_conversation import serving
+from ..routes.test_json_session import serving
 from ..routes.test_router import make_app
 from ..support.live import handshake, running, until
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from benchmarks.harness import TakesAll, stage
 from fanwise.core.dialect import JSON
 from fanwise.core.publication import Kind
-from fanwise.routes.conversation import Conversation
+from fanwise.routes.json_session import JsonSession
 
 from . import Scenario, Step
 
@@ -23,11 +23,11 @@ def conversation(messages: list[bytes], *, rounds: int) -> Iterator[Step]:
     with stage() as place:
         sink = TakesAll()
         client = place.enter(sink, channel=None, dialect=JSON)
-        talk = Conversation(place.broadcaster, client, max_subscriptions=100, may_publish=True)
+        session = JsonSession(place.broadcaster, client, max_subscriptions=100, may_publish=True)
 
         async def answer_all() -> None:
             for message in messages:
-                await talk.answer(Kind.TEXT, message)
+                await session.answer(Kind.TEXT, message)
 
         def step() -> int:
             before = sink.writes

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from ..core.codes import ErrorCode
 from ..core.reasons import CloseReason
 from ..version import SERVER_VERSION
-from .auth.access import KEY_SUBPROTOCOL
-from .messages import (
+from .auth.keys import KEY_SUBPROTOCOL
+from .json_models import (
     SUBPROTOCOL,
     Error,
     GapMessage,

@@ -23,20 +23,11 @@ from ..core.dialect import JSON
 from ..errors import DrainingError, FullError
 from ..logs.events import Event, log
 from ..transport.connect import connect
-from .auth.access import Access
-from .conversation import Conversation
-from .messages import SUBPROTOCOL
-from .problems import (
-    KEY_REFUSED,
-    REFUSED_WITH_KEY,
-    check_origin,
-    errors,
-    json_response,
-    key_guards,
-    make_router,
-    turn_away,
-)
-from .stats import Report, Reporter
+from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .json_models import SUBPROTOCOL
+from .json_session import JsonSession
+from .problems import errors, json_response, make_router, turn_away
+from .stats import Stats, StatsCollector
 
 STATS: Final = "stats"  # a summary each second
 LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
@@ -59,7 +50,7 @@ class Live:
     """
 
     def __init__(self, broadcaster: Node, access: Access) -> None:
-        self.reporter = Reporter(broadcaster)
+        self.collector = StatsCollector(broadcaster)
         self._reject = broadcaster.tally.reject
         self._access = access
         self._watchers = Node(
@@ -103,33 +94,32 @@ class Live:
     async def serve(self, websocket: WebSocket) -> None:
         """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
         try:
-            check_origin(websocket, self._access)
-            if not self._access.holds_key(websocket):
-                raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
+            self._access.check_origin(websocket)
+            self._access.check_key(websocket)
             if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
-                raise CodedError(ErrorCode.BAD_REQUEST, _ONLY)  # noqa: TRY301 - as above
+                raise CodedError(ErrorCode.BAD_REQUEST, _ONLY)  # noqa: TRY301 - all refusals leave by one door
             await self._talk(websocket)
         except (CodedError, FullError, DrainingError) as error:
             await turn_away(websocket, error, self._reject)
 
     async def _talk(self, websocket: WebSocket) -> None:
         async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
-            conversation = Conversation(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
-            conversation.welcome()
+            session = JsonSession(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
+            session.welcome()
             patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
             try:
                 async for kind, data in watcher.received():
-                    await conversation.answer(kind, data)
+                    await session.answer(kind, data)
             finally:
                 patience.cancel()
 
     async def _feed(self) -> None:
         while True:
             try:
-                self.tell(STATS, self.reporter.summary())
+                self.tell(STATS, self.collector.summary())
                 lists = self._watchers.inspect.channel(LISTS)
                 if lists is not None and lists.clients:
-                    self.tell(LISTS, await self.reporter.lists())
+                    self.tell(LISTS, await self.collector.lists())
             except Exception as error:  # noqa: BLE001 - looking at the server must not be what ends
                 log(Event.FEED_FAILED, error=error)
             await asyncio.sleep(1)
@@ -146,13 +136,13 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
 
     async def stats() -> Response:
         """How the server stands: what there is, what was counted since the start, who is slow and what is busy."""
-        return json_response(orjson.dumps(await live.reporter.report()))
+        return json_response(orjson.dumps(await live.collector.stats()))
 
     router.add_api_route(
         "/stats",
         stats,
         dependencies=key_guards(access),
-        responses={200: {"model": Report}, **errors(*REFUSED_WITH_KEY)},
+        responses={200: {"model": Stats}, **errors(*REFUSED_WITH_KEY)},
     )
     router.add_websocket_route("/live", live.serve)
     return router

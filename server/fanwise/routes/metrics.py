@@ -17,9 +17,9 @@ from ..broadcaster.node import Node
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
-from .auth.access import Access
-from .problems import REFUSED_WITH_KEY, errors, key_guards, make_router
-from .process import max_descriptors, read_vitals, start_seconds
+from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .problems import errors, make_router
+from .process import max_descriptors, read_usage, start_seconds
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -77,16 +77,16 @@ class Collector:
 
     def _process(self) -> Iterator[Metric]:
         """The standard names. `prometheus_client.ProcessCollector` lists descriptors, for ms with 10,000 of them."""
-        vitals = read_vitals()
-        open_fds = math.nan if vitals.descriptors is None else vitals.descriptors
+        usage = read_usage()
+        open_fds = math.nan if usage.descriptors is None else usage.descriptors
         for name, text, value in [
-            ("resident_memory_bytes", "resident memory", vitals.rss_bytes),
+            ("resident_memory_bytes", "resident memory", usage.rss_bytes),
             ("open_fds", "open file descriptors; NaN where the system does not count them", open_fds),
             ("max_fds", "file descriptors that may be open", max_descriptors()),
             ("start_time_seconds", "start of the process, since 1970; NaN outside of Linux", self._started_at),
         ]:
             yield self._core.GaugeMetricFamily(f"process_{name}", text, value)
-        yield self._core.CounterMetricFamily("process_cpu_seconds", "CPU time, user and system", vitals.cpu_seconds)
+        yield self._core.CounterMetricFamily("process_cpu_seconds", "CPU time, user and system", usage.cpu_seconds)
 
     def _counters(self) -> Iterator[Metric]:
         tally = self._broadcaster.tally

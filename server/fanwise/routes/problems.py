@@ -1,4 +1,4 @@
-"""What all HTTP routes share: errors with a code, and what a request has to bring along."""
+"""Errors with a code, over HTTP and in handshakes: counted, logged and answered in one form."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request, params
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -21,12 +20,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..errors import FanwiseError
 from ..logs.events import Event, log
-from .auth.access import Access
 
 _NO_ROOM: Final = {ErrorCode.FULL, ErrorCode.TOO_MANY_CHANNELS}  # for an operator to see to
-# What routes with a guard may answer.
-REFUSED: Final = (ErrorCode.BAD_ORIGIN,)
-REFUSED_WITH_KEY: Final = (*REFUSED, ErrorCode.UNAUTHORISED)
 
 
 class Problem(BaseModel):
@@ -122,41 +117,9 @@ def make_router(reject: Callable[[ErrorCode], None]) -> APIRouter:
     return APIRouter(route_class=route_class, tags=["Fanwise"])
 
 
-ORIGIN_REFUSED: Final = "pages of this origin may not connect: the server's FANWISE_ALLOWED_ORIGINS says which may"
-KEY_REFUSED: Final = "this asks for the server's key: Authorization: Bearer KEY, or X-API-Key: KEY"
-# What OpenAPI is told of the key; `Access` is who looks for it.
-_KEY_SCHEMES: Final = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
-
-
 def json_response(body: bytes) -> Response:
     """An answer that is JSON already. The models describe it, and tests hold it to them."""
     return Response(body, media_type="application/json")
-
-
-def check_origin(connection: HTTPConnection, access: Access) -> None:
-    """Raises CodedError if the page that the request, or the handshake, comes from is of another host."""
-    if not access.allows_origin(connection):
-        raise CodedError(ErrorCode.BAD_ORIGIN, ORIGIN_REFUSED)
-
-
-def origin_guard(access: Access) -> params.Depends:
-    """A dependency: pages of other hosts are refused."""
-
-    def check(request: Request) -> None:
-        check_origin(request, access)
-
-    return params.Depends(check)
-
-
-def key_guards(access: Access) -> list[params.Depends]:
-    """Dependencies: the page is of this host, and the request brings the key, if there is one."""
-
-    def check(request: Request) -> None:
-        if not access.holds_key(request):
-            raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
-
-    schemes = [params.Security(scheme) for scheme in _KEY_SCHEMES]
-    return [origin_guard(access), params.Depends(check), *schemes]
 
 
 async def turn_away(websocket: WebSocket, error: FanwiseError, reject: Callable[[ErrorCode], None]) -> None:

@@ -17,17 +17,17 @@ _DESCRIPTORS: Final = "/proc/self/fd"
 _PEAK_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
-class Vitals(NamedTuple):
-    """Resident memory, CPU time of all threads so far, and open file descriptors: None where nobody counts them."""
+class ProcessUsage(NamedTuple):
+    """Resident memory, CPU time of all threads so far, and open descriptors: None if the system counts none."""
 
     rss_bytes: int
     cpu_seconds: float
     descriptors: int | None
 
 
-def read_vitals() -> Vitals:
-    """Returns the vitals as they are now."""
-    return Vitals(_rss_bytes(), time.process_time(), _descriptors())
+def read_usage() -> ProcessUsage:
+    """Returns the usage as it is now."""
+    return ProcessUsage(_rss_bytes(), time.process_time(), _descriptors())
 
 
 def max_descriptors() -> float:

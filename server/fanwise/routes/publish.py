@@ -15,11 +15,11 @@ from ..broadcaster.node import Node
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind
 from ..errors import FanwiseError, MessageTooBigError
-from .auth.access import Access
-from .conversation import data_bytes
+from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .idempotency import Idempotency, IdempotencyError
-from .messages import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict
-from .problems import REFUSED_WITH_KEY, Problem, errors, json_response, key_guards, make_router
+from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict
+from .json_session import data_bytes
+from .problems import Problem, errors, json_response, make_router
 
 MAX_ENTRIES: Final = 1000  # of a batch
 _ENTRIES_IN_A_ROW: Final = 50  # about a millisecond: then others have their turn

@@ -9,104 +9,22 @@ from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
-from starlette.websockets import WebSocket
 
 from ..broadcaster.node import Node
-from ..core.codes import COME_BACK, CodedError, ErrorCode
-from ..core.dialect import JSON
-from ..core.publication import Kind
-from ..core.reasons import CloseReason
-from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
-from ..transport.connect import connect
+from ..core.codes import COME_BACK
 from .assets import add_static
 from .asyncapi import asyncapi_routes
-from .auth.access import Access
-from .conversation import Conversation
+from .auth.guards import Access
+from .channels import channel_routes
+from .clients import client_routes
 from .demo.controller import DemoController
 from .demo.routes import demo_routes
-from .inspection import inspection_routes
 from .live import DEMO, Live, live_routes
-from .messages import SUBPROTOCOL
 from .metrics import metrics_routes
 from .page import page_routes
-from .problems import KEY_REFUSED, check_origin, turn_away
 from .publish import publishing_routes
 from .sse import sse_routes
-
-_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
-DEFAULT_CHANNEL = "lobby"
-DEFAULT_TEMPLATE = "Message: {text}"
-
-
-def split_template(template: str) -> tuple[str, str]:
-    """What goes before and after the text: ("Message: ", "") for "Message: {text}".
-
-    Raises:
-        ValueError: "{text}" does not stand in it exactly once.
-    """
-    if template.count("{text}") != 1:
-        raise ValueError(f"template {template!r} must contain {{text}} exactly once")
-    before, _, after = template.partition("{text}")
-    return before, after
-
-
-class Speaker:
-    """Serves `WS /ws`: in the JSON dialect if the client offers it, else in the plain one.
-
-    Args:
-        broadcaster: Whose clients they become.
-        access: Which pages may connect, and who may publish.
-        default_channel: Where the plain dialect publishes without `?channel=`.
-        template: What the plain dialect makes of each text; binary messages go out as they came in.
-        max_subscriptions: How many channels a client of the JSON dialect may be on.
-    """
-
-    def __init__(
-        self, broadcaster: Node, access: Access, *, default_channel: str, template: str, max_subscriptions: int
-    ) -> None:
-        self._broadcaster = broadcaster
-        self._access = access
-        self._default_channel = default_channel
-        self._before, self._after = (part.encode() for part in split_template(template))
-        self._max_subscriptions = max_subscriptions
-
-    async def serve(self, websocket: WebSocket) -> None:
-        """One client, from its handshake to its end."""
-        holds_key = self._access.holds_key(websocket)
-        try:
-            check_origin(websocket, self._access)
-            if holds_key is False:
-                raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
-            if SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
-                await self._json(websocket, may_publish=bool(holds_key))
-            else:
-                await self._plain(websocket, may_publish=bool(holds_key))
-        except (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
-            await turn_away(websocket, error, self._broadcaster.tally.reject)
-
-    async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        """What a client sends goes to all clients of its channel, itself included."""
-        channel = websocket.query_params.get("channel", self._default_channel)
-        async with connect(self._broadcaster, websocket, channel=channel) as client:
-            async for kind, data in client.received():
-                if not may_publish:
-                    client.close(CloseReason.UNAUTHORISED)
-                    return
-                try:
-                    await self._broadcaster.append(
-                        channel, kind, self._before + data + self._after if kind is _TEXT else data
-                    )
-                except MessageTooBigError:
-                    client.close(CloseReason.TOO_BIG)
-
-    async def _json(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        async with connect(self._broadcaster, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as client:
-            conversation = Conversation(
-                self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
-            )
-            conversation.welcome()
-            async for kind, data in client.received():
-                await conversation.answer(kind, data)
+from .websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, WebSocketEndpoint
 
 
 def build_router(
@@ -137,7 +55,7 @@ def build_router(
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
     access = access or Access()
-    speaker = Speaker(
+    websocket = WebSocketEndpoint(
         broadcaster,
         access,
         default_channel=default_channel,
@@ -160,10 +78,11 @@ def build_router(
             yield
 
     router = APIRouter(lifespan=run)
-    router.add_websocket_route("/ws", speaker.serve)
+    router.add_websocket_route("/ws", websocket.serve)
     router.include_router(publishing_routes(broadcaster, access))
     router.include_router(sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds))
-    router.include_router(inspection_routes(broadcaster, access))
+    router.include_router(channel_routes(broadcaster, access))
+    router.include_router(client_routes(broadcaster, access))
     router.include_router(asyncapi_routes(default_channel=default_channel, template=template))
     router.include_router(live_routes(live, broadcaster, access))
     router.include_router(metrics_routes(broadcaster, access))

@@ -1,6 +1,6 @@
-"""The report: how the server stands, as one JSON document. `/stats` answers with it, and the live page is fed with it.
+"""How the server stands, as one JSON document: `GET /stats` answers with it, and `WS /live` sends its parts.
 
-Its version is 1: fields are added to it, and none is taken away or changes its meaning while it is.
+Its version is 1: fields are added, and none is taken away or changes its meaning.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import platform
 import time
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ..broadcaster.node import Node
 from ..broadcaster.statistics import ClientStatistics, describe_channel
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
-from .inspection import ChannelInfo, ClientInfo, ClosedInfo, closed_info
-from .process import read_vitals
+from .channels import ChannelInfo
+from .clients import ClientInfo, ClosedInfo, closed_info
+from .process import read_usage
 
 VERSION: Final = 1
-LISTED: Final = 20  # clients and channels in a report
+LISTED: Final = 20  # clients and channels in a document
 _CHANNELS_SHOWN: Final = 8  # of a client's
 _FRESH_SECONDS: Final = 0.5  # for so long the lists are told again as they are: they cost O(clients behind + channels)
 
@@ -117,20 +118,18 @@ class Lists(BaseModel):
     closed_log: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
 
 
-class Report(Summary, Lists):
-    """What `GET /stats` answers."""
-
-    model_config = ConfigDict(title="Stats")
+class Stats(Summary, Lists):
+    """The document of `GET /stats`."""
 
     server: Server
     limits: Annotated[dict[str, int | float | str | None], Field(description="by the names of the settings")]
 
 
-class Reporter:
-    """Makes the reports of one broadcaster. Owns the invariant that the lists are made once for all who ask at a time.
+class StatsCollector:
+    """Collects the document of one broadcaster. Owns the invariant that requests at the same time share one list.
 
     Args:
-        broadcaster: Which is reported on.
+        broadcaster: The node that the document describes.
     """
 
     def __init__(self, broadcaster: Node) -> None:
@@ -155,7 +154,7 @@ class Reporter:
                 "draining": broadcaster.draining,
                 "loop_lag_seconds": lag_seconds,
             },
-            "now": {**outline, **read_vitals()._asdict()},
+            "now": {**outline, **read_usage()._asdict()},
             "totals": {name: getattr(tally, name) for name in totals},
             "dropped": dict(tally.dropped),
             "gaps": {reason.value: count for reason, count in tally.gaps.items()},
@@ -173,8 +172,8 @@ class Reporter:
             self._listing.add_done_callback(self._listed)
         return await asyncio.shield(self._listing)  # who asked first may leave first
 
-    async def report(self) -> dict[str, Any]:
-        """A `Report`."""
+    async def stats(self) -> dict[str, Any]:
+        """Returns a `Stats`."""
         lists = await self.lists()
         server = {
             "version": SERVER_VERSION,

@@ -5,6 +5,7 @@
     request_cutter      cuts what a peer sends where its requests end
     deadlines           how long a peer may keep an HTTP connection waiting
     connect             a Starlette WebSocket becomes a client
+    event_stream        a response becomes a client: Server-Sent Events
     connection          the connection that both protocol classes offer to the application
     leased_transport    a transport that ends the lease before it is taken away
     asgi                the fallback over plain ASGI

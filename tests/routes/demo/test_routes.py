@@ -9,7 +9,7 @@ from websockets.exceptions import InvalidStatus
 
 from fanwise.app import create_app
 from fanwise.broadcaster.node import Node
-from fanwise.routes.auth.access import Access
+from fanwise.routes.auth.guards import Access
 from fanwise.routes.demo.routes import DemoInfo, DemoStatus
 from fanwise.settings import load_settings
 

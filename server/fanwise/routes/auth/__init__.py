@@ -1,6 +1,8 @@
 """Who may publish and operate, and which pages may connect.
 
-    access  `Access`: the key, and the origins that may connect
+    guards   `Access`, and the dependencies of routes that ask it
+    keys     the key
+    origins  which pages may connect
 
-It is asked by routes and handshakes, and knows none of them.
+Routes and handshakes ask this room; it knows none of them.
 """

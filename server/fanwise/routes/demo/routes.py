@@ -12,8 +12,8 @@ from starlette.websockets import WebSocket
 
 from ...broadcaster.node import Node
 from ...core.codes import CodedError, ErrorCode
-from ..auth.access import Access
-from ..problems import REFUSED, REFUSED_WITH_KEY, errors, json_response, key_guards, make_router, origin_guard, refuse
+from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, origin_guard
+from ..problems import errors, json_response, make_router, refuse
 from .controller import DemoController
 from .plan import Kind, Mode, Plan
 from .target import find_target, is_local, why_not

@@ -1,6 +1,6 @@
 """The messages of the JSON dialect `fanwise.v1`: what is read from clients, and what they are told.
 
-What is read goes through these models; what is told is written by `dialect`, `encoding` and `conversation`, and tests
+What is read goes through these models; what is told is written by `dialect`, `encoding` and `json_session`, and tests
 hold it against them. `asyncapi` describes the dialect with them.
 """
 

@@ -16,8 +16,8 @@ from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.outbox import UNREAD_BYTES
 from fanwise.core.reasons import CloseReason
-from fanwise.routes.auth.access import Access
-from fanwise.routes.messages import Answer
+from fanwise.routes.auth.guards import Access
+from fanwise.routes.json_models import Answer
 from fanwise.routes.router import build_router
 
 from ..support.live import Live, handshake, running, until

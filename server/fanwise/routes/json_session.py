@@ -15,7 +15,7 @@ from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..version import SERVER_VERSION
-from .messages import OpError, Publish, Subscribe, Unsubscribe, parse_op
+from .json_models import OpError, Publish, Subscribe, Unsubscribe, parse_op
 
 
 def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
@@ -35,7 +35,7 @@ def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
         raise CodedError(ErrorCode.WRONG_TYPE, f"data: it is not base64: {error}") from error
 
 
-class Conversation:
+class JsonSession:
     """Answers one client.
 
     Args:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanwise.core.publication import Kind
-from fanwise.routes.messages import MAX_CHARACTERS, OpError, Publish, Since, Subscribe, Unsubscribe, parse_op
+from fanwise.routes.json_models import MAX_CHARACTERS, OpError, Publish, Since, Subscribe, Unsubscribe, parse_op
 
 
 def test_the_three_operations() -> None:

@@ -1,0 +1,105 @@
+"""`GET /clients`: who is here and how far behind, and who has gone; `DELETE /clients/{id}` closes one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from ..broadcaster.node import Node
+from ..broadcaster.registry import Farewell
+from ..broadcaster.turns import in_turns
+from ..core.codes import CodedError, ErrorCode
+from ..core.counters import name_of
+from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .channels import Limit
+from .problems import errors, json_response, make_router
+
+
+class ClientInfo(BaseModel):
+    """A client, as it was when asked."""
+
+    id: str
+    address: Annotated[str, Field(examples=["127.0.0.1:50312"])]
+    dialect: Annotated[str, Field(examples=["fanwise.v1"])]
+    path: Annotated[
+        Literal["direct", "transport", "asgi"],
+        Field(description="how sweeps reach it: its socket, its transport (TLS), or plain ASGI, which is slow"),
+    ]
+    state: Annotated[Literal["ready", "behind"], Field(description="ready: it has everything")]
+    channels: list[str]
+    lag: Annotated[int, Field(description="publications that it still has to get")]
+    lag_bytes: Annotated[int, Field(description="and their payload bytes")]
+    buffered_bytes: Annotated[int, Field(description="what waits in user space for its socket")]
+    behind_seconds: Annotated[float | None, Field(description="for how long it has been behind, to a quarter second")]
+    rtt_seconds: Annotated[float | None, Field(description="from the latest ping to its pong")]
+    connected_seconds: Annotated[float, Field(description="for how long it has been here")]
+
+
+class ClosedInfo(BaseModel):
+    """A client that has gone."""
+
+    id: str
+    address: str
+    reason: Annotated[str, Field(examples=["slow"])]
+    code: Annotated[int, Field(examples=[4008])]
+    at: Annotated[float, Field(description="when, in seconds since 1970")]
+    lag: Annotated[int, Field(description="publications that it still had to get")]
+
+
+class Clients(BaseModel):
+    """The clients, those furthest behind first, and the latest that have gone."""
+
+    clients: list[ClientInfo]
+    total: Annotated[int, Field(description="how many there are, also beyond `limit`")]
+    closed: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
+
+
+def closed_info(gone: Farewell) -> dict[str, Any]:
+    """A `ClosedInfo`."""
+    reason = gone.reason
+    named = {"reason": name_of(reason), "code": reason.code, "at": gone.unix_seconds, "lag": gone.lag}
+    return {"id": gone.id, "address": gone.address, **named}
+
+
+def client_routes(broadcaster: Node, access: Access) -> APIRouter:
+    """`GET /clients` and `DELETE /clients/{id}`."""
+    router = make_router(broadcaster.tally.reject)
+
+    async def clients(
+        channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
+    ) -> Response:
+        """Who is here and how far behind, and who has gone lately and why."""
+        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.inspect.farewells())])
+        found = await broadcaster.inspect.furthest_behind(limit=limit, channel=channel)
+        listed = b",".join(await in_turns(lambda client: orjson.dumps(client._asdict()), found))
+        total = len(broadcaster)
+        if channel is not None:
+            here = broadcaster.inspect.channel(channel)
+            total = here.clients if here is not None else 0
+        return json_response(b'{"clients":[%b],"total":%d,"closed":%b}' % (listed, total, closed))
+
+    async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
+        """Closes a client with 4503: it is asked not to come back."""
+        if not broadcaster.close_client(client_id):
+            raise CodedError(ErrorCode.NO_CLIENT, f"there is no client {client_id[:64]!r}")
+
+    keys = key_guards(access)
+    router.add_api_route(
+        "/clients",
+        clients,
+        dependencies=keys,
+        responses={200: {"model": Clients}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST)},
+    )
+    router.add_api_route(
+        "/clients/{id}",
+        close,
+        methods=["DELETE"],
+        status_code=204,
+        dependencies=keys,
+        responses=errors(*REFUSED_WITH_KEY, ErrorCode.NO_CLIENT),
+    )
+    return router
