@@ -12,7 +12,7 @@ from fanwise import errors
 from fanwise.broadcaster.node import Node
 from fanwise.core.codes import CodedError, ErrorCode
 from fanwise.routes.auth.guards import Access
-from fanwise.routes.problems import ErrorBody, error_response, note_refusal
+from fanwise.routes.problems import FanwiseErrorBody, error_response, note_refusal
 from fanwise.routes.router import build_router
 
 from ..support.live import running
@@ -35,7 +35,7 @@ def test_our_errors_have_an_answer(error: errors.FanwiseError, status: int, code
     code_counted = note_refusal(HTTPConnection({"type": "http", "path": "/", "headers": []}), error, counted.append)
     assert counted == [code_counted]
     response = error_response(code_counted, str(error))
-    body = ErrorBody.model_validate_json(bytes(response.body))
+    body = FanwiseErrorBody.model_validate_json(bytes(response.body))
     assert (response.status_code, body.error.code, body.error.message) == (status, code, str(error))
     assert ("retry-after" in response.headers) == (status == 503)
 
@@ -75,10 +75,11 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
             assert operation["description"]
             if operation["tags"] == ["Fanwise"]:
                 refused = operation["responses"]["403"]["content"]["application/json"]["schema"]
-                assert refused == {"$ref": "#/components/schemas/ErrorBody"}
+                assert refused == {"$ref": "#/components/schemas/FanwiseErrorBody"}
             secured = path.startswith(("/publish", "/clients", "/stats", "/metrics"))
             secured = secured or (path, method) in (("/demo", "put"), ("/demo", "delete"))
             assert ("security" in operation) == secured
+    assert document["components"]["schemas"]["FanwiseErrorBody"]["required"] == ["error"]
     body = document["paths"]["/publish/{channel}"]["post"]["requestBody"]["content"]
     assert set(body) == {"text/plain", "application/json", "application/octet-stream"}
 

@@ -21,6 +21,8 @@ from ..core.codes import CodedError, ErrorCode, code_of
 from ..errors import FanwiseError
 from ..logs.events import Event, log
 
+# FastAPI builds a validator for each `model` of an answer, which takes most of the time in which an application starts.
+_ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/FanwiseErrorBody"}}}
 _NO_ROOM: Final = {ErrorCode.FULL, ErrorCode.TOO_MANY_CHANNELS}  # for an operator to see to
 
 
@@ -31,7 +33,7 @@ class Problem(BaseModel):
     message: Annotated[str, Field(description="for people")]
 
 
-class ErrorBody(BaseModel):
+class FanwiseErrorBody(BaseModel):
     """The body of every answer that is an error."""
 
     error: Problem
@@ -39,7 +41,7 @@ class ErrorBody(BaseModel):
 
 def error_response(code: ErrorCode, problem: str) -> Response:
     """The answer to a request that is refused."""
-    body = ErrorBody(error=Problem(code=code, message=problem))
+    body = FanwiseErrorBody(error=Problem(code=code, message=problem))
     return JSONResponse(body.model_dump(mode="json"), code.status or HTTPStatus.BAD_REQUEST, dict(code.headers))
 
 
@@ -107,8 +109,10 @@ def errors(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
         if code.status is None:
             raise AssertionError(f"{code} is no answer over HTTP")
         texts.setdefault(code.status, []).append(f"`{code}`: {code.text}")
-    texts["4XX"] = ["Any other mistake of the request."]
-    return {status: {"model": ErrorBody, "description": "\n\n".join(lines)} for status, lines in texts.items()}
+    any_other = {"4XX": {"model": FanwiseErrorBody, "description": "Any other mistake of the request."}}
+    return {
+        status: {"content": _ERROR_CONTENT, "description": "\n\n".join(lines)} for status, lines in texts.items()
+    } | any_other
 
 
 def make_router(reject: Callable[[ErrorCode], None]) -> APIRouter:
