@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fanwise.errors import SettingsError
-from fanwise.settings import Settings, flag, load_settings, variable
+from fanwise.settings import Settings, flag, load_settings, sources, variable
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +105,14 @@ def test_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("FANWISE_API_KEY", "long-enough-secret")
     assert "long-enough-secret" not in repr(load_settings())
+
+
+def test_every_value_has_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first place in the order that has a value; a name without a value in `.env` is none."""
+    (tmp_path / ".env").write_text("FANWISE_PORT=1\nfanwise_host=file\nFANWISE_LOOP\n")
+    monkeypatch.setenv("fanwise_port", "2")
+    monkeypatch.setenv("FANWISE_QUEUE_BYTES", "70000")
+    found = sources(queue_bytes="80000", log_level=None)
+    assert (found["queue_bytes"], found["port"], found["host"]) == ("flag", "environment", ".env")
+    assert found["loop"] == found["log_level"] == "default"
+    assert load_settings(queue_bytes="80000").port == 2

@@ -155,6 +155,19 @@ def load_settings(**flags: object) -> Settings:
     return settings
 
 
+def sources(**flags: object) -> dict[str, str]:
+    """{setting: where `load_settings` finds the value}: "flag", "environment", ".env" or "default"."""
+    places = (
+        ("flag", {variable(field) for field, value in flags.items() if value is not None}),
+        ("environment", {name.upper() for name in os.environ}),
+        (ENV_FILE, {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}),
+        ("default", {variable(field) for field in Settings.model_fields}),
+    )
+    return {
+        field: next(place for place, names in places if variable(field) in names) for field in Settings.model_fields
+    }
+
+
 def _unknown_variables() -> list[str]:
     known = {variable(field) for field in Settings.model_fields}
     found = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE)) if name.upper().startswith(PREFIX)}

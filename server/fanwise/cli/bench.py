@@ -12,9 +12,8 @@ from ..tools.bench.load.dialects import DIALECTS
 from ..tools.bench.load.plan import Plan
 from ..tools.bench.options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
 from ..tools.bench.run.capacity import Bound
-from .interrupts import interrupt_on_signals
+from .interrupts import INTERRUPTED, interrupt_on_signals
 
-INTERRUPTED = 130  # exit status that shells make of SIGINT
 _BASELINES = ("tutorial", "queue")
 _CAPACITY_SECONDS = "2s"  # of each step, where nothing else is asked for
 

@@ -18,13 +18,13 @@ from ..tools.doctor.findings import Finding
 from ..tools.doctor.report import Report, as_json, lines
 from ..tools.remote import Remote
 from .flags import SettingsCommand
-from .interrupts import interrupt_on_signals
+from .interrupts import INTERRUPTED, interrupt_on_signals
 
 if TYPE_CHECKING:  # both bring along much that other commands do not need
     from ..settings import Settings
     from ..tools.doctor.backpressure import Measured
 
-CANNOT, INTERRUPTED = 3, 130  # exit statuses beside those of `Level`; shells make 130 of SIGINT
+CANNOT = 3  # exit status beside those of `Level`
 
 
 class DoctorCommand(SettingsCommand):

@@ -1,10 +1,17 @@
-"""Commands that take the settings as flags."""
+"""Commands that take the settings as flags, and end with status 2 when a setting cannot be used."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import get_args
 
 import click
+
+from ..errors import SettingsError
+
+BAD_SETTINGS = 2  # exit status, as for mistakes of usage
 
 
 class SettingsCommand(click.Command):
@@ -18,6 +25,17 @@ class SettingsCommand(click.Command):
         own = {param.name for param in self.params}
         self.params += [param for param in _setting_flags() if param.name not in own]
         return super().get_params(ctx)
+
+
+@contextmanager
+def exit_on_bad_settings(command: str) -> Iterator[None]:
+    """Ends `fanwise COMMAND` at a `SettingsError`: with status 2, and a line for each problem."""
+    try:
+        yield
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"fanwise {command}: {problem}", err=True)
+        sys.exit(BAD_SETTINGS)
 
 
 def _setting_flags() -> list[click.Parameter]:

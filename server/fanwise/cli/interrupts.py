@@ -6,6 +6,8 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
+INTERRUPTED = 130  # exit status that shells make of SIGINT
+
 
 def interrupt_on_signals() -> None:
     """Makes SIGINT and SIGTERM raise KeyboardInterrupt.

@@ -1,0 +1,22 @@
+"""`fanwise serve`: settings in, a running server."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .flags import SettingsCommand, exit_on_bad_settings
+
+
+@click.command(cls=SettingsCommand)
+def serve(**flags: str | bool | None) -> None:
+    """Run the server."""
+    from ..serve import check_exposure  # noqa: PLC0415 - other commands start faster without it
+    from ..serve import serve as run_server  # noqa: PLC0415 - as above
+    from ..settings import load_settings  # noqa: PLC0415 - as above
+
+    with exit_on_bad_settings("serve"):
+        settings = load_settings(**flags)
+        check_exposure(settings)
+    sys.exit(run_server(settings))
