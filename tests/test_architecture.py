@@ -26,12 +26,8 @@ LONG = {
     "app:create_app",
     "broadcaster.node:__init__",
     "broadcaster.node:client",
-    "cli.bench:read_options",
-    "client.client:__init__",
     "routes.router:build_router",
     "routes.sse:sse_routes",
-    "tools.bench.options:check_plan",
-    "tools.bench.run.bottleneck:bottleneck",
 }
 # Maps; and files of a few lines, which the tests of others run.
 UNTESTED = {"__init__", "__main__", "protocol", "version"}

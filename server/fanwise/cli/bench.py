@@ -15,7 +15,14 @@ from ..tools.bench.run.capacity import Bound
 from .interrupts import INTERRUPTED, interrupt_on_signals
 
 _BASELINES = ("tutorial", "queue")
-_CAPACITY_SECONDS = "2s"  # of each step, where nothing else is asked for
+_SECONDS, _CAPACITY_SECONDS = "5s", "2s"  # default durations: of a run, and of each step of --find-capacity
+_CLASHES = (
+    ("rate", "saturate"),
+    ("find_capacity", "saturate"),
+    ("find_capacity", "against"),
+    ("against", "url"),
+    ("server_pid", "against"),
+)
 
 
 def clash(given: dict[str, Any], *pairs: tuple[str, str]) -> None:
@@ -36,21 +43,25 @@ def read_options(given: dict[str, Any]) -> Options:
     Raises:
         OptionError: One cannot be used, or two do not go together.
     """
-    clash(
-        given,
-        ("rate", "saturate"),
-        ("find_capacity", "saturate"),
-        ("find_capacity", "against"),
-        ("against", "url"),
-        ("server_pid", "against"),
-    )
+    clash(given, *_CLASHES)
     if given["server_pid"] is not None and given["url"] is None:
         raise OptionError(
             "--server-pid", given["server_pid"], "a --url beside it: of its own server it knows the process"
         )
-    capacity = None if given["find_capacity"] is None else Bound.parse(given["find_capacity"])
+    return Options(
+        plan=check_plan(_read_plan(given)),
+        capacity=None if given["find_capacity"] is None else Bound.parse(given["find_capacity"]),
+        against=given["against"],
+        json_file=check_file("--json", given["json_file"]),
+        html_file=check_file("--html", given["html_file"]),
+        pin=given["pin"] if given["pin"] is not None else given["url"] is None,
+    )
+
+
+def _read_plan(given: dict[str, Any]) -> Plan:
     clients = given["clients"]
-    plan = Plan(
+    duration = given["duration"] or (_SECONDS if given["find_capacity"] is None else _CAPACITY_SECONDS)
+    return Plan(
         url="" if given["url"] is None else check_url(given["url"], given["channels"]),
         dialect=given["dialect"],
         channels=given["channels"],
@@ -61,19 +72,11 @@ def read_options(given: dict[str, Any]) -> Options:
         size_bytes=given["size"],
         rate=given["rate"],
         window_messages=given["window"],
-        duration_seconds=parse_seconds("--duration", given["duration"] or (_CAPACITY_SECONDS if capacity else "5s")),
+        duration_seconds=parse_seconds("--duration", duration),
         slow_bytes_per_second=given["slow_bytes"],
         workers=given["workers"],
         server_pid=given["server_pid"],
         headers=given["header"],
-    )
-    return Options(
-        plan=check_plan(plan),
-        capacity=capacity,
-        against=given["against"],
-        json_file=check_file("--json", given["json_file"]),
-        html_file=check_file("--html", given["html_file"]),
-        pin=given["pin"] if given["pin"] is not None else given["url"] is None,
     )
 
 

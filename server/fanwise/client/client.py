@@ -15,11 +15,12 @@ import random as random_module
 import re
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.datastructures import Headers, HeadersLike
+from websockets.datastructures import Headers
 from websockets.typing import Subprotocol
 
 from ..core.publication import Position, check_channel_name
@@ -27,7 +28,7 @@ from .backoff import Backoff
 from .codec import SUBPROTOCOL, Gap, Message
 from .downlink import Downlink, Mailbox
 from .errors import ClientError, ClosedError, SubscribeError
-from .link import Link, Listener, State
+from .link import Link, State
 from .subscription import Track
 from .uplink import Uplink
 
@@ -92,30 +93,16 @@ class FanwiseClient:
         self._on_gap = on_gap or log_gap
         self._acknowledge_seconds = acknowledge_seconds
         self._connect_options = {
-            "subprotocols": [Subprotocol(SUBPROTOCOL)],
-            "compression": None,  # it costs the server memory and time for each client
             "open_timeout": open_seconds,
             "close_timeout": close_seconds,
             "max_size": max_frame_bytes,
-            **connect_options,
-            "additional_headers": _headers(connect_options.get("additional_headers"), api_key),
+            **_connect_options(api_key, connect_options),
         }
-
-        def link(listener: Listener) -> Link:
-            return Link(
-                url,
-                self._open_connection,
-                listener,
-                backoff=Backoff(base_seconds=backoff_base_seconds, cap_seconds=backoff_cap_seconds, random=random),
-                sleep=sleep,
-                clock=clock,
-                welcome_seconds=open_seconds,
-            )
-
+        link = partial(Link, url, self._open_connection, sleep=sleep, clock=clock, welcome_seconds=open_seconds)
+        backoff = partial(Backoff, base_seconds=backoff_base_seconds, cap_seconds=backoff_cap_seconds, random=random)
         self._mailbox = Mailbox(queue_messages=queue_messages, queue_bytes=queue_bytes)
-        self._downlink = Downlink(self._mailbox)
-        self._uplink = Uplink()
-        self._down, self._up = link(self._downlink), link(self._uplink)
+        self._downlink, self._uplink = Downlink(self._mailbox), Uplink()
+        self._down, self._up = link(self._downlink, backoff=backoff()), link(self._uplink, backoff=backoff())
         self._closed = False
 
     @property
@@ -240,10 +227,16 @@ class FanwiseClient:
         return await connect(self.url, **self._connect_options)
 
 
-def _headers(more: HeadersLike | None, api_key: str | None) -> Headers:
-    headers = Headers(more or {})
+def _connect_options(api_key: str | None, more: dict[str, Any]) -> dict[str, Any]:
+    """What `connect` is given: `more` wins over all but the headers.
+
+    Raises:
+        ValueError: The key does not fit into a header.
+    """
+    headers = Headers(more.get("additional_headers") or {})
     if api_key is not None:
         if not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError("the API key must be printable ASCII without spaces, and not empty")
         headers["Authorization"] = f"Bearer {api_key}"
-    return headers
+    # Compression would cost the server memory and time for each client.
+    return {"subprotocols": [Subprotocol(SUBPROTOCOL)], "compression": None, **more, "additional_headers": headers}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,11 +17,16 @@ from .load.plan import CHANNEL_FIELD, Plan
 from .run.capacity import Bound
 
 MAX_SIZE_BYTES = 16 << 20
+_MOST_RATE = 1_000_000  # messages a second
+_MOST_WINDOW = 1 << 16
+_LEAST_SLOW_BYTES = 10  # a second
 _SPARE_FILES = 64
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS_SECONDS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: *[^\r\n]*")  # RFC 9110 section 5.1
+
+Rule = tuple[bool, str, object, str]  # (whether it holds, option, value, what is allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,45 +102,40 @@ def check_file(option: str, path: str | None) -> str | None:
 
 
 def check_plan(plan: Plan) -> Plan:
-    """The plan, if it can be carried out.
+    """The plan, if a run can carry it out.
 
     Raises:
         OptionError: A value is out of range.
     """
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = hard - _SPARE_FILES - plan.channels
-    odd = plan.slow + plan.stalled + plan.flapping
-    rules: list[tuple[bool, str, object, str]] = [
-        (1 <= plan.workers <= plan.clients, "--workers", plan.workers, f"1 to the {plan.clients} clients"),
-        (1 <= plan.channels <= plan.clients, "--channels", plan.channels, f"1 to the {plan.clients} clients"),
-        (
-            1 <= plan.clients <= most * plan.workers,
-            "--clients",
-            plan.clients,
-            f"1 to {most * plan.workers}: a process may open {hard} files",
-        ),
-        (
-            odd < plan.clients,
-            "--slow, --stalled and --flapping",
-            odd,
-            f"less than the {plan.clients} clients together: somebody has to be healthy",
-        ),
-        (
-            MIN_BYTES <= plan.size_bytes <= MAX_SIZE_BYTES,
-            "--size",
-            plan.size_bytes,
-            f"{MIN_BYTES} (sequence, time and check) to {MAX_SIZE_BYTES} bytes",
-        ),
-        (plan.rate is None or 0 < plan.rate <= 1e6, "--rate", plan.rate, "messages a second, up to 1,000,000"),  # noqa: PLR2004
-        (1 <= plan.window_messages <= 1 << 16, "--window", plan.window_messages, f"1 to {1 << 16} messages"),
-        (plan.slow_bytes_per_second >= 10, "--slow-bytes", plan.slow_bytes_per_second, "10 bytes a second or more"),  # noqa: PLR2004
-        (plan.dialect in DIALECTS, "--dialect", plan.dialect, " or ".join(DIALECTS)),
-        (plan.server_pid is None or plan.server_pid > 0, "--server-pid", plan.server_pid, "the number of a process"),
-    ]
-    for holds, option, value, allowed in rules:
+    for holds, option, value, allowed in (*_count_rules(plan), *_message_rules(plan), *_server_rules(plan)):
         if not holds:
             raise OptionError(option, value, allowed)
-    for header in plan.headers:
-        if not _HEADER.fullmatch(header):
-            raise OptionError("--header", header, "a line like 'Authorization: Bearer KEY'")
     return plan
+
+
+def _count_rules(plan: Plan) -> Iterator[Rule]:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = (hard - _SPARE_FILES - plan.channels) * plan.workers
+    odd = plan.slow + plan.stalled + plan.flapping
+    up_to_clients = f"1 to the {plan.clients} clients"
+    healthy = f"less than the {plan.clients} clients together: somebody has to be healthy"
+    yield 1 <= plan.workers <= plan.clients, "--workers", plan.workers, up_to_clients
+    yield 1 <= plan.channels <= plan.clients, "--channels", plan.channels, up_to_clients
+    yield 1 <= plan.clients <= most, "--clients", plan.clients, f"1 to {most}: a process may open {hard} files"
+    yield odd < plan.clients, "--slow, --stalled and --flapping", odd, healthy
+
+
+def _message_rules(plan: Plan) -> Iterator[Rule]:
+    size, rate, window, slow = plan.size_bytes, plan.rate, plan.window_messages, plan.slow_bytes_per_second
+    sizes = f"{MIN_BYTES} (sequence, time and check) to {MAX_SIZE_BYTES} bytes"
+    yield MIN_BYTES <= size <= MAX_SIZE_BYTES, "--size", size, sizes
+    yield rate is None or 0 < rate <= _MOST_RATE, "--rate", rate, f"messages a second, up to {_MOST_RATE:,}"
+    yield 1 <= window <= _MOST_WINDOW, "--window", window, f"1 to {_MOST_WINDOW} messages"
+    yield slow >= _LEAST_SLOW_BYTES, "--slow-bytes", slow, f"{_LEAST_SLOW_BYTES} bytes a second or more"
+
+
+def _server_rules(plan: Plan) -> Iterator[Rule]:
+    yield plan.dialect in DIALECTS, "--dialect", plan.dialect, " or ".join(DIALECTS)
+    yield plan.server_pid is None or plan.server_pid > 0, "--server-pid", plan.server_pid, "the number of a process"
+    for header in plan.headers:
+        yield bool(_HEADER.fullmatch(header)), "--header", header, "a line like 'Authorization: Bearer KEY'"

@@ -27,6 +27,11 @@ class Effort:
     cpu_share: float
     waited_share: float = 0.0
 
+    def is_exhausted(self, *, beside_full_server: bool) -> bool:
+        """Whether the process had no CPU left, or stood in line for one that something else used."""
+        busy = self.cpu_share + self.waited_share >= BUSY_SHARE and not beside_full_server
+        return busy or self.waited_share >= WAITED_SHARE
+
 
 def bottleneck(
     efforts: list[Effort],
@@ -40,36 +45,31 @@ def bottleneck(
 ) -> str | None:
     """Why the generator, and not the server, may have set the figures; None if it did not.
 
-    The generator was the bottleneck when one of its processes
-
-    - was busy, or in line for a CPU, for 95 % of the time or more, unless the server runs on a single CPU and has used
-      98 % of it; or
-    - was in line for a CPU for 25 % of the time: something else uses the machine; or
-    - saturating, was busy for 85 % while the server used less than 75 % of a core; or
-    - read so late that the 99th percentile of its own lag is half of that of the latency, and more than 5 ms; or
-    - sent messages later than planned, by more than 20 ms at the 99th percentile, while the server would have taken
-      them.
+    The causes are an exhausted process, a busy one beside an idle server, and delays of the generator's own.
 
     Args:
         efforts: Of each process of the generator.
-        saturated: Whether as much was published as the window let through, instead of at a rate.
-        server_share: CPU of the server in cores; None if nobody knows its process.
-        server_cpus: On how many it may run; None likewise.
+        saturated: Whether the window, and not a rate, decided how much was published.
+        server_share: CPU of the server in cores; None when its process is unknown.
+        server_cpus: How many CPUs the server may use; None when its process is unknown.
         lag_p99_ns: How long deliveries may have waited for the generator to read them.
-        latency_p99_ns: How long deliveries took, that included.
+        latency_p99_ns: How long deliveries took, `lag_p99_ns` included.
         late_p99_ns: How much later than planned messages were sent.
     """
     full = server_cpus == 1 and server_share is not None and server_share >= SERVER_FULL_SHARE
+    idle = saturated and server_share is not None and server_share < SERVER_IDLE_SHARE
     for number, effort in enumerate(efforts):
         name = "the generator" if len(efforts) == 1 else f"generator process {number}"
-        busy = effort.cpu_share + effort.waited_share >= BUSY_SHARE and not full
-        if busy or effort.waited_share >= WAITED_SHARE:
-            return (
-                f"{name} used {effort.cpu_share:.0%} of a core and waited for one {effort.waited_share:.0%} of the time"
-            )
-        idle = server_share is not None and server_share < SERVER_IDLE_SHARE
-        if saturated and idle and effort.cpu_share >= GENERATOR_HIGH_SHARE:
+        if effort.is_exhausted(beside_full_server=full):
+            waited = f"waited for one {effort.waited_share:.0%} of the time"
+            return f"{name} used {effort.cpu_share:.0%} of a core and {waited}"
+        if idle and effort.cpu_share >= GENERATOR_HIGH_SHARE:
             return f"{name} used {effort.cpu_share:.0%} of a core, the server only {server_share:.0%}"
+    return lateness(lag_p99_ns=lag_p99_ns, latency_p99_ns=latency_p99_ns, late_p99_ns=late_p99_ns)
+
+
+def lateness(*, lag_p99_ns: int, latency_p99_ns: int, late_p99_ns: int) -> str | None:
+    """Why the generator's own delays may have set the figures; None if they did not."""
     if lag_p99_ns > max(LAG_FLOOR_NS, LAG_SHARE * latency_p99_ns):
         return f"the generator read {lag_p99_ns / 1e6:.1f} ms late (p99), of {latency_p99_ns / 1e6:.1f} ms latency"
     if late_p99_ns > LATE_FLOOR_NS:
