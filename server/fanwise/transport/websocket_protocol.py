@@ -15,6 +15,7 @@ is closed, on uvloop and on asyncio alike, so no group ever holds a number that 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import logging
 import math
 import time
@@ -48,6 +49,10 @@ _TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
 CONTROL_FRAMES = 1_000
 FLOOD_CLOSE_SECONDS = 0.5  # for which one who sent more is listened to, so that it gets to know why
 PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
+# How long the answers to what came before a broken rule have, before the close frame.
+LAST_ANSWERS_SECONDS = 0.05
+_UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
+_CLOSE_FRAME = 0x88
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -64,7 +69,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._inbox: Inbox | None = None
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
-        self._flooded = False
+        self._deaf = False  # whether what comes in is dropped: the connection ends
+        self._text_decoder = _UTF8_DECODER()  # of the text whose fragments come in
         self._second_ends = 0.0  # on the loop's clock: a second after control frames were counted anew
         self._control_frames = 0  # control frames and fragments in this second
         self._pong_overdue = False
@@ -123,7 +129,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             return
         if not self.handshake_complete:  # RFC 6455 section 4.1; an answer to it would come before the handshake's
             self._refuse(HTTPStatus.BAD_REQUEST, "nothing may follow a handshake before its answer")
-        elif not self._flooded:
+        elif not self._deaf:
             self._take(data)
 
     def _take(self, data: bytes = b"") -> None:
@@ -134,10 +140,12 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
                     self._control_frames += 1
                     if self._control_frames > CONTROL_FRAMES and self._flooding():
                         return
+                    if piece[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
+                        self.conn.current_size = None
                 super().data_received(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
-            if self.transport.is_closing():
+            if self._deaf or self.transport.is_closing():
                 return  # what comes after the end does not count
         if self._cutter.more:
             self.transport.hold_reading()
@@ -151,7 +159,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if now >= self._second_ends:
             self._second_ends, self._control_frames = now + 1, 0
             return False
-        self._flooded = True
+        self._deaf = True
         self.transport.release_reading()  # what else comes is dropped, so that the close frame can arrive
         self.start_close(CloseReason.RATE, CloseReason.RATE.text, within_seconds=FLOOD_CLOSE_SECONDS)
         return True
@@ -289,10 +297,40 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if asked and self.pending_ping_payload is None:
             self.sink.ponged(time.monotonic() - self._pinged_at)
 
+    def handle_text(self, event: Frame) -> None:
+        """A text, or its first fragment."""
+        if not event.fin:
+            self._text_decoder = _UTF8_DECODER()
+        if event.fin or self._is_text_so_far(event):
+            super().handle_text(event)
+
     def handle_cont(self, event: Frame) -> None:
         """The next fragment of a message. Empty ones are legal and no reason to keep them."""
         if event.data or event.fin:
+            if self.curr_msg_data_type == "text" and not self._is_text_so_far(event):
+                return
             super().handle_cont(event)
+
+    def _is_text_so_far(self, event: Frame) -> bool:
+        """Whether a fragment may be one of a text; if not, fails the connection (RFC 6455 section 8.1)."""
+        try:
+            self._text_decoder.decode(event.data, final=event.fin)
+        except UnicodeDecodeError:
+            if not self.close_sent:
+                self.conn.send_close(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+            return False
+        return True
+
+    def handle_parser_exception(self) -> None:
+        """Fails the connection (RFC 6455 section 7.1.7). Messages before the broken rule are still answered."""
+        self._deaf = True
+        if self._inbox is None:
+            super().handle_parser_exception()
+        else:
+            self.stop_keepalive()
+            self.transport.release_reading()
+            self.loop.call_later(LAST_ANSWERS_SECONDS, super().handle_parser_exception)
 
     def send_receive_event_to_app(self) -> None:
         """A whole message is here: straight to the inbox, where there is one."""

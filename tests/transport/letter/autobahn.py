@@ -1,0 +1,82 @@
+"""The cases of the Autobahn test suite, against our protocol class: `tox -e autobahn`.
+
+The package `kosoku` runs Autobahn's own case files under Python 3. The server is an echo over a broadcaster, with
+permessage-deflate, which `fanwise serve` does not offer, and without a limit to fragments per second: cases send
+65,536 of them in a message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from kosoku import FailureError, run_fuzzingclient
+from kosoku.cases import CASES
+
+from fanwise import Broadcaster
+
+from ...support.live import running
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
+
+MEBIBYTE = 1_048_576
+# Bad UTF-8 in a frame that has not come completely: we look at whole frames, and the section says nothing of parts.
+NOT_STRICT = {"6.4.3", "6.4.4"}
+CHAPTERS = {
+    "framing to closing": ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"],
+    "limits": ["9.*"],
+    "compression": ["12.*"],
+    "compression with parameters": ["13.*"],
+}
+CASES_OF_AUTOBAHN = 517
+
+
+def echo() -> FastAPI:
+    broadcaster = Broadcaster(max_message_bytes=32 * MEBIBYTE, queue_messages=10_000, queue_bytes=256 * MEBIBYTE)
+    app = FastAPI(lifespan=broadcaster.lifespan)
+    names = iter(range(CASES_OF_AUTOBAHN + 1))
+
+    async def endpoint(websocket: WebSocket) -> None:
+        channel = f"case-{next(names)}"
+        async with broadcaster.connect(websocket, channel=channel) as client:
+            async for message in client:
+                await broadcaster.publish(channel, message)
+
+    app.add_api_websocket_route("/ws", endpoint)
+    return app
+
+
+@pytest.fixture(autouse=True)
+def _messages_are_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cases of compression hash what they receive, which the package hands to them as text in Latin-1."""
+    for name, case in CASES.items():
+        if name.startswith(("12.", "13.")):
+
+            def on_message(self: Any, message: str | bytes, binary: bool, took: Any = vars(case)["onMessage"]) -> None:
+                took(self, message.encode("latin-1") if isinstance(message, str) else message, binary)
+
+            monkeypatch.setattr(case, "onMessage", on_message)
+
+
+def test_all_cases_are_run() -> None:
+    """The package has them all, and each is in a chapter."""
+    assert len(CASES) == CASES_OF_AUTOBAHN
+    assert {name.partition(".")[0] for name in CASES} == {
+        glob.partition(".")[0] for globs in CHAPTERS.values() for glob in globs
+    }
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+async def test_every_case_is_passed(chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None has failed, and what is acceptable but not strict is known."""
+    monkeypatch.setattr("fanwise.transport.websocket_protocol.CONTROL_FRAMES", 10**9)
+    async with running(echo()) as live:
+        live.server.config.ws_per_message_deflate = True
+        try:
+            results = await run_fuzzingclient(f"ws://127.0.0.1:{live.port}/ws", CHAPTERS[chapter], concurrency=2)
+        except FailureError as failure:
+            results = failure.results
+    failed = [(one.case_id, one.behavior.value, one.result, one.result_close) for one in results if not one.passed]
+    assert failed == []
+    assert {one.case_id for one in results if one.behavior.value == "NON-STRICT"} <= NOT_STRICT
