@@ -52,11 +52,14 @@ def _messages_are_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cases of compression hash what they receive, which the package hands to them as text in Latin-1."""
     for name, case in CASES.items():
         if name.startswith(("12.", "13.")):
+            monkeypatch.setattr(case, "onMessage", with_bytes(vars(case)["onMessage"]))
 
-            def on_message(self: Any, message: str | bytes, binary: bool, took: Any = vars(case)["onMessage"]) -> None:
-                took(self, message.encode("latin-1") if isinstance(message, str) else message, binary)
 
-            monkeypatch.setattr(case, "onMessage", on_message)
+def with_bytes(take: Any) -> Any:
+    def on_message(self: Any, message: str | bytes, binary: bool) -> None:
+        take(self, message.encode("latin-1") if isinstance(message, str) else message, binary)
+
+    return on_message
 
 
 def test_all_cases_are_run() -> None:
