@@ -49,12 +49,12 @@ class Scene:
             history_seconds=1.0,
             cohort_clients=cohort_clients,
         )
-        self.hub.log_messages = 2000
+        self.hub.retention.max_messages = 2000
         self.channel: Channel = self.hub.channel("lobby", time=0.0)
         self.sweeper = Sweeper(self.loop, slice_bytes=262_144, sweep_seconds=sweep_seconds)
         group, member = self.channel.group(plain_frame), NoMember()
         for fd in fds:
-            group.join(self.hub.subscribe(self.channel).queue, member, lease=Lease(fd))
+            group.join(self.hub.subscribe(self.channel.name, time=0.0).queue, member, lease=Lease(fd))
 
     def append(self, count: int) -> None:
         for _ in range(count):

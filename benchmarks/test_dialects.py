@@ -33,7 +33,7 @@ def test_publish_and_sweep(
         channel = place.broadcaster._hub.channel("lobby", time=0.0)
         member, group = place.enter(TakesAll(fds[0]), dialect=dialect), channel.group(dialect.encode)
         for fd in fds[1:]:  # ready at once: handing 10,000 clients in is not what is measured
-            group.join(place.broadcaster._hub.subscribe(channel).queue, member, lease=Lease(fd))
+            group.join(place.broadcaster._hub.subscribe(channel.name, time=0.0).queue, member, lease=Lease(fd))
         text = PAYLOAD.decode()
 
         def run() -> None:

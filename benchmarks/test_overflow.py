@@ -102,13 +102,13 @@ def test_resume(benchmark: BenchmarkFixture, way: str, missed: int) -> None:
         cohort_clients=128,
     )
     channel = hub.channel("lobby", time=0.0)
-    hub.subscribe(channel)  # somebody is always here
+    hub.subscribe(channel.name, time=0.0)  # somebody is always here
     for _ in range(10_000):
         hub.publish(channel, PAYLOAD, kind=Kind.TEXT, time=0.0)
     since = Position(channel.log.epoch, 10_000 - missed)
 
     def resume() -> int:
-        queue = hub.subscribe(channel, since=since).queue
+        queue = hub.subscribe(channel.name, since=since, time=0.0).queue
         taken = len(queue.get_nowait(max_bytes=1 << 30).publications)
         hub.unsubscribe(channel, queue, time=0.0)
         return taken

@@ -31,7 +31,7 @@ def test_publish_nowait(
             broadcaster = await Node(queue_messages=100_000, queue_bytes=1 << 30, memory_bytes=None).__aenter__()
             place = broadcaster._hub.channel("lobby", time=0.0)
             for fd in descriptors(clients):
-                queue = broadcaster._hub.subscribe(place).queue
+                queue = broadcaster._hub.subscribe(place.name, time=0.0).queue
                 if not paused:
                     place.group(plain_frame).join(queue, NoMember(), lease=Lease(fd))
             return broadcaster

@@ -1,32 +1,258 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
-from fanwise.broadcaster.audit import audits
+from fanwise.broadcaster.audit import AUDIT_SECONDS, Audit
 from fanwise.broadcaster.event_log import EventLog
 from fanwise.broadcaster.registry import ClientRegistry
+from fanwise.core.queue import Overflow
+from fanwise.core.reasons import CloseReason
 
-from ..core.test_hub import make_hub, publish
+from ..core.test_hub import publish
+from ..support.fakes import FakeSink
 from ..support.live import until
+from .test_client import Scene
+from .test_registry import make_registry, seen
 
 pytestmark = pytest.mark.anyio
 
 
+class Audits:
+    """Audits at the usual pace, from second 0 on."""
+
+    def __init__(self, registry: ClientRegistry, setting: Scene, *, memory_bytes: int | None = None) -> None:
+        self.now = 0.0
+        self.ended = 0
+        self.audit = Audit(
+            setting.hub,
+            registry,
+            EventLog(memory_bytes=memory_bytes, late_seconds=1.0),
+            stall_seconds=2.0,
+            memory_bytes=memory_bytes,
+            ended=self.end,
+            clock=lambda: self.now,
+        )
+
+    def end(self) -> None:
+        self.ended += 1
+
+    async def run(self, count: int = 1, *, every_seconds: float = AUDIT_SECONDS) -> None:
+        for _ in range(count):
+            await self.audit.once()
+            self.now += every_seconds
+
+    async def at(self, now: float) -> None:
+        self.now = now
+        await self.audit.once()
+
+
 async def test_it_goes_on_until_it_is_cancelled() -> None:
     """Each time logs are cut to their bounds and clients are judged, and it says so."""
-    hub = make_hub(history_messages=5, queue_messages=5)
-    channel = hub.channel("a", time=0.0)
-    for _ in range(9):
-        publish(hub, channel)
-    ended: list[int] = []
-    registry, event_log = (
-        ClientRegistry(leave=lambda _: None, stall_seconds=1.0),
-        EventLog(memory_bytes=None, late_seconds=1.0),
-    )
-    audit = audits(hub, registry, event_log, memory_bytes=1 << 30, ended=lambda: ended.append(len(channel.log)))
-    task = asyncio.create_task(audit)
-    await until(lambda: len(ended) == 2)
-    assert ended[0] == 5
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting, memory_bytes=1 << 30)
+    for _ in range(30):
+        publish(setting.hub, setting.channels["a"])
+    setting.client.close()
+    task = asyncio.create_task(audits.audit.run())
+    await until(lambda: audits.ended == 2)
+    assert len(setting.channels["a"].log) == 20
+    assert not task.done()
     task.cancel()
+
+
+async def test_slow_is_who_is_over_its_bounds_from_one_audit_to_the_next() -> None:
+    """A paused client within its bounds stays, one that is over them goes at the second look, and is told why."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    setting.sink.pause()
+    for _ in range(20):
+        publish(setting.hub, setting.channels["a"])
+    await audits.run(3)
+    publish(setting.hub, setting.channels["a"])
+    await audits.run()
+    assert left == []
+    await audits.run()
+    assert left == [setting.client]
+    assert setting.client.reason is CloseReason.SLOW
+
+
+async def test_who_recovers_between_two_audits_is_not_slow() -> None:
+    """However far behind it is whenever somebody looks: a burst is not its fault."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    for _ in range(10):
+        setting.sink.pause()
+        for _ in range(30):
+            publish(setting.hub, setting.channels["a"])
+        await audits.run()
+        setting.sink.resume()
+        setting.sweeper.flush(setting.channels["a"])
+        while not setting.client.subscriptions["a"].queue.empty():
+            setting.client._take_turn()
+    assert left == []
+
+
+async def test_a_loop_that_was_late_drops_nobody() -> None:
+    """When the loop stood still, nobody could be served: the judgement begins afresh."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    setting.sink.pause()
+    for _ in range(30):
+        publish(setting.hub, setting.channels["a"])
+    await audits.run(10, every_seconds=3 * AUDIT_SECONDS)
+    assert left == []
+    await audits.run()
+    await audits.run()
+    assert setting.client.reason is CloseReason.SLOW
+
+
+async def test_stalled_is_who_takes_nothing() -> None:
+    """For `stall_seconds`, whatever its queue says; then it is aborted."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    setting.sink.pause(buffered_bytes=1000)
+    await audits.run(8)
+    assert left == []
+    await audits.run(1)
+    assert setting.sink.aborted
+    assert setting.client.reason is CloseReason.STALLED
+
+
+async def test_a_slow_one_that_moves_lives() -> None:
+    """A byte now and then is progress; more that waits is none."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    setting.sink.pause(buffered_bytes=1000)
+    for _ in range(5):
+        await audits.run(7)
+        setting.sink.buffered_bytes -= 1
+    assert left == []
+    for _ in range(9):
+        setting.sink.buffered_bytes += 100
+        await audits.run()
+    assert setting.client.reason is CloseReason.STALLED
+
+
+async def test_other_policies_drop_publications_and_not_clients() -> None:
+    """A client whose queue may overflow is not slow."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    for _, queue in setting.client.subscriptions.values():
+        queue.overflow = Overflow.DROP_OLDEST
+    setting.sink.pause()
+    for _ in range(30):
+        publish(setting.hub, setting.channels["a"])
+    await audits.run(5)
+    assert left == []
+
+
+async def test_short_memory_takes_who_is_furthest_behind() -> None:
+    """And nobody more than it takes."""
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting, memory_bytes=1000 + setting.hub.retention.charged_bytes)
+    other = Scene(FakeSink())
+    other.client._on_change = registry.changed
+    other.client.id = "2"
+    registry.add(other.client)
+    setting.sink.pause(buffered_bytes=600)
+    other.sink.pause(buffered_bytes=500)
+    await audits.at(0.0)
+    assert setting.client.reason is CloseReason.MEMORY
+    assert other.client.reason is None
+
+
+async def test_who_is_ready_is_not_looked_at() -> None:
+    """The audit costs only those who are behind."""
+    registry, setting, _ = make_registry()
+    setting.client._join()
+    assert not registry.behind
+    setting.sink.pause()
+    assert list(registry.behind) == [setting.client]
+
+
+async def test_it_knows_for_how_long_somebody_is_behind() -> None:
+    """As far as audits have seen; who is ready is not."""
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting)
+    assert registry.find(setting.client.id) is setting.client
+    setting.client._join()
+    await audits.at(0.0)
+    assert registry.behind_seconds(setting.client) is None
+    setting.sink.pause()
+    await audits.at(1.0)
+    await audits.at(1.25)
+    assert registry.behind_seconds(setting.client) == 0.25
+
+
+async def test_what_a_client_still_had_to_get_is_dropped_with_it() -> None:
+    """Under the reason that it was closed with, and told with its farewell."""
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting)
+    setting.sink.pause(buffered_bytes=5)
+    for payload in (b"1", b"22"):
+        publish(setting.hub, setting.channels["a"], payload)
+    await audits.at(0.0)
+    await audits.at(0.25)
+    setting.client.close(CloseReason.STALLED)
+    (gone,) = registry.closed
+    assert (gone.lag, gone.lag_bytes, gone.subscriptions, gone.behind_seconds) == (2, 8, 2, 0.25)
+    assert {cause: count for cause, count in setting.hub.tally.dropped.items() if count} == {"closed_stalled": 2}
+
+
+async def test_lag_is_sampled() -> None:
+    """At each audit once per client: those who are ready have none; the furthest that a queue was behind is kept."""
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting)
+    setting.client._join()
+    await audits.at(0.0)
+    setting.sink.pause()
+    for _ in range(3):
+        publish(setting.hub, setting.channels["a"])
+    await audits.at(0.25)
+    tally = setting.hub.tally
+    assert seen(tally.lag) == {0: 1, 4: 1}
+    assert seen(tally.peak_lag) == {0: 1, 4: 1}, "one queue each on two channels"
+
+
+async def test_who_leaves_between_two_steps_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit lets the loop turn, and what happens there counts: nobody is closed twice, or after catching up."""
+    monkeypatch.setattr("fanwise.broadcaster.turns._STEP", 1)
+    monkeypatch.setattr("fanwise.broadcaster.turns._TURN_SECONDS", 0)
+    registry, first, _ = make_registry()
+    audits = Audits(registry, first)
+    second = Scene(FakeSink())
+    second.client.id = "2"
+    second.client._on_change = registry.changed
+    registry.add(second.client)
+    for setting in (first, second):
+        setting.sink.pause()
+        publish(setting.hub, setting.channels["a"])
+    await audits.run(8)
+    audit = asyncio.create_task(audits.audit.once())
+    await asyncio.sleep(0)  # the first of them is judged
+    assert first.sink.aborted
+    second.client.close(CloseReason.OPERATOR)
+    await audit
+    assert not second.sink.aborted
+    assert [gone.reason for gone in registry.closed] == [CloseReason.STALLED, CloseReason.OPERATOR]
+
+
+async def test_an_audit_that_takes_long_is_no_late_loop() -> None:
+    """What counts is the time from the end of one to the beginning of the next, or nobody would ever be stalled."""
+    registry, setting, _ = make_registry()
+    setting.sink.pause()
+    publish(setting.hub, setting.channels["a"])
+
+    def times() -> Iterator[float]:
+        """Each audit begins at the first of two, and ends at the second."""
+        for number in range(10):
+            yield 4 * number * AUDIT_SECONDS
+            yield (4 * number + 3) * AUDIT_SECONDS
+
+    audits = Audits(registry, setting)
+    audits.audit._clock = times().__next__
+    while not setting.sink.aborted:
+        await audits.audit.once()

@@ -9,11 +9,10 @@ from anyio.lowlevel import checkpoint
 
 from fanwise.broadcaster.client import CATCH_UP_BYTES, Client, State
 from fanwise.broadcaster.outbox import Outbox
-from fanwise.broadcaster.registry import overflowed
 from fanwise.broadcaster.statistics import ClientStatistics
 from fanwise.broadcaster.sweep import Sweeper
 from fanwise.broadcaster.turns import TurnScheduler
-from fanwise.core.channel import Channel, Subscription
+from fanwise.core.channel import Channel
 from fanwise.core.dialect import PLAIN
 from fanwise.core.encoding import plain_frame
 from fanwise.core.hub import Hub
@@ -47,8 +46,8 @@ class Scene:
             enlist=TurnScheduler(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
         )
         self.channels = {name: self.hub.channel(name, time=0.0) for name in "ab"}
-        for channel in self.channels.values():
-            self.client.subscribe(Subscription(channel, self.hub.subscribe(channel).queue))
+        for name in self.channels:
+            self.client.begin(self.hub.subscribe(name, time=0.0))
         sink.attach(self.client)
 
     def publish(self, name: str, payload: bytes) -> None:
@@ -156,9 +155,9 @@ async def test_overflow_counts_only_while_the_sink_holds_the_client_up() -> None
     async with scene() as setting:
         for _ in range(21):
             publish(setting.hub, setting.channels["a"])
-        assert not overflowed(setting.client)
+        assert not setting.client.overflowed
         setting.sink.pause()
-        assert overflowed(setting.client)
+        assert setting.client.overflowed
 
 
 async def test_a_client_that_the_log_has_left_behind_is_closed_as_slow() -> None:

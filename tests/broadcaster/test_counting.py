@@ -10,7 +10,6 @@ import pytest
 
 from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.node import Node
-from fanwise.core.channel import Channel
 from fanwise.core.hub import Hub, Start
 from fanwise.core.publication import Position
 from fanwise.core.queue import Queue
@@ -31,8 +30,8 @@ class CountingHub(Hub):
 
     begun: dict[Queue, int]  # {queue: its first cursor}
 
-    def subscribe(self, channel: Channel, *, since: Position | None = None) -> Start:
-        start = super().subscribe(channel, since=since)
+    def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
+        start = super().subscribe(name, since=since, time=time)
         self.begun[start.queue] = start.queue.cursor
         return start
 
@@ -151,7 +150,7 @@ class World:
         assert tally.deliveries == given
         gone = sum(queue.cursor - first for queue, first in self.hub.begun.items())
         in_flight = gone - given - tally.dropped["gap_slow"]
-        left = sum(farewell.lag for farewell in self.broadcaster.inspect.farewells())
+        left = sum(farewell.lag for farewell in self.broadcaster.inspect.closed())
         assert 0 <= in_flight <= (left if self.awaited else 0)
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fanwise.broadcaster.drain import drain, farewell
+from fanwise.broadcaster.drain import drain, restart_text
 from fanwise.core.reasons import CloseReason
 
 from ..support.fakes import FakeSink
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 def test_farewells_are_all_different_and_fit() -> None:
     """RFC 6455 section 5.5: 125 bytes, two of them for the code."""
-    texts = [farewell(place) for place in (0, 1, 99_999)]
+    texts = [restart_text(place) for place in (0, 1, 99_999)]
     assert [json.loads(text) for text in texts] == [
         {"reason": "restart", "retry_ms": retry} for retry in (500, 502, 200_498)
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from fanwise import Broadcaster
 from fanwise.broadcaster.event_log import EventLog
-from fanwise.broadcaster.registry import Farewell
+from fanwise.broadcaster.registry import ClosedClient
 from fanwise.core.reasons import CloseReason
 from fanwise.logs.events import Event
 
@@ -47,13 +47,13 @@ def scene(caplog: pytest.LogCaptureFixture) -> Scene:
     return Scene(caplog)
 
 
-def gone(reason: CloseReason, *, behind_seconds: float | None = 2.5) -> Farewell:
-    return Farewell("c1", "1.2.3.4:5", reason, 0.0, 7, 800, 3, behind_seconds)
+def gone(reason: CloseReason, *, behind_seconds: float | None = 2.5) -> ClosedClient:
+    return ClosedClient("c1", "1.2.3.4:5", reason, 0.0, 7, 800, 3, behind_seconds)
 
 
 async def test_who_was_dropped_is_one_line(scene: Scene) -> None:
     """Who, from where, why, and how far behind: all that tells whether the limits or the client are to blame."""
-    scene.event_log.farewell(gone(CloseReason.SLOW))
+    scene.event_log.closed(gone(CloseReason.SLOW))
     assert scene.events() == [
         {
             "code": "client_dropped",
@@ -72,7 +72,7 @@ async def test_who_was_dropped_is_one_line(scene: Scene) -> None:
 @pytest.mark.parametrize("reason", CloseReason, ids=lambda reason: reason.name)
 async def test_what_the_end_of_a_connection_is_in_the_log(scene: Scene, reason: CloseReason) -> None:
     """A warning where the server gave a client up, information where somebody closed it, nothing where it ended."""
-    scene.event_log.farewell(gone(reason, behind_seconds=None))
+    scene.event_log.closed(gone(reason, behind_seconds=None))
     levels = {"slow": "WARNING", "stalled": "WARNING", "memory": "WARNING", "no_pong": "WARNING"}
     levels |= dict.fromkeys(["rate", "too_big", "internal", "full", "unauthorised", "operator"], "INFO")
     found = {event["reason"]: event["level"] for event in scene.events()}
@@ -89,7 +89,7 @@ async def test_short_memory_is_told_once_a_minute(scene: Scene) -> None:
     for _ in range(10):
         scene.now += 5.9
         scene.event_log.audited(freed_bytes=100, retained_bytes=4900)
-        scene.event_log.farewell(gone(CloseReason.MEMORY))
+        scene.event_log.closed(gone(CloseReason.MEMORY))
     assert {event["code"] for event in scene.events()} == {"client_dropped"}
     scene.now += 1
     scene.event_log.audited(freed_bytes=0, retained_bytes=4000)

@@ -50,7 +50,7 @@ async def test_channels_are_ranked_by_what_came_since_the_last_look() -> None:
     assert rate is not None
     assert rate > 0
     assert no_rate == 0
-    hub._forget(old)
+    hub.retention._forget(old)
     publish(hub, hub.channel("old", time=0.0))
     ((again, rate),) = await busiest.look(limit=1)
     assert again.name == "old"

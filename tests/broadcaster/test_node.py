@@ -174,7 +174,7 @@ async def test_an_audit_that_dies_is_not_silent(
     monkeypatch.setattr("fanwise.broadcaster.audit.AUDIT_SECONDS", 0)
     async with Node() as broadcaster:
         assert broadcaster.ready
-        monkeypatch.setattr(broadcaster._hub, "trim", lambda _time: 1 / 0)
+        monkeypatch.setattr(broadcaster._hub.retention, "trim", lambda _time: 1 / 0)
         await until(lambda: not broadcaster.ready)
         await checkpoint()
     assert ["audit died" in record.message for record in caplog.records] == [True]
@@ -187,7 +187,7 @@ async def test_a_client_without_channels_is_not_behind() -> None:
         inbox = Inbox(pause=lambda: None, resume=lambda: None)
         async with broadcaster.client(sink, lambda: inbox) as client:
             await until(lambda: client.state is State.READY)
-            assert not broadcaster._registry._behind
+            assert not broadcaster._registry.behind
             broadcaster.subscribe(client, "lobby")
             await broadcaster.publish("lobby", "x")
             await until(lambda: sink.written == [b"\x81\x01x"])
@@ -214,7 +214,7 @@ async def test_what_is_in_hand_is_dropped_with_its_client() -> None:
             await broadcaster.publish("lobby", "x")
         await until(lambda: client.outbox.in_flight > 0)
         client.abort(CloseReason.STALLED)
-        assert broadcaster.inspect.farewells()[0].lag == 3
+        assert broadcaster.inspect.closed()[0].lag == 3
         assert broadcaster.tally.dropped["closed_stalled"] == 3
         await until(lambda: client.outbox.in_flight == 0)
         assert broadcaster.tally.deliveries == 1

@@ -55,7 +55,7 @@ async def test_gaps_stand_where_they_belong() -> None:
     direct, slow = FakeSink(), SlowSink()
     slow.open.set()
     Outbox(direct, JSON).write(channel, part)
-    await Outbox(slow, JSON).send(channel, part)
+    await Outbox(slow, JSON).send_batch(channel, part)
     payloads = [message.payload for message in slow.sent]
     assert [b'"op":"gap"' in payload for payload in payloads] == [True, False, True, False, True]
     assert direct.written == [b"".join(map(text_frame, payloads))]
@@ -73,8 +73,8 @@ async def test_what_is_told_comes_at_once_or_when_the_writer_flushes_it() -> Non
     direct, slow = FakeSink(), SlowSink()
     outlets = Outbox(direct, JSON), Outbox(slow, JSON)
     for outbox in outlets:
-        outbox.tell(b"1")
-        outbox.tell(b"2")
+        outbox.send(b"1")
+        outbox.send(b"2")
     assert direct.written == [text_frame(b"1"), text_frame(b"2")]
     assert [outbox.pending for outbox in outlets] == [False, True]
     slow.open.set()
@@ -98,7 +98,7 @@ async def test_who_does_not_read_answers_is_waited_for() -> None:
     outbox.settle()
     await asyncio.wait(waiting)
     slow = Outbox(SlowSink(), JSON)
-    slow.tell(b"x" * (UNREAD_BYTES + 1))
+    slow.send(b"x" * (UNREAD_BYTES + 1))
     task = asyncio.create_task(slow.settled())
     await checkpoint()
     assert not task.done()
@@ -110,7 +110,7 @@ async def test_a_send_that_waits_for_the_peer_can_be_given_up() -> None:
     """That is what holds the client up, until then."""
     sink = SlowSink()
     outbox = Outbox(sink, JSON)
-    outbox.tell(b"x")
+    outbox.send(b"x")
     task = asyncio.create_task(outbox.flush())
     await checkpoint()
     held_up = [outbox.held_up]

@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from fanwise.broadcaster.client import Client, State
 from fanwise.broadcaster.outbox import Outbox
-from fanwise.broadcaster.subscribing import subscribe
 from fanwise.broadcaster.sweep import Sweeper
 from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.dialect import JSON
@@ -69,7 +68,7 @@ class Consumer:
             on_pong=lambda _: None,
             enlist=self.world.rota.enlist,
         )
-        subscribe(self.world.hub, self.client, "lobby", since=self.position, time=self.world.time)
+        self.client.begin(self.world.hub.subscribe("lobby", since=self.position, time=self.world.time))
         self.line.attach(self.client)
         self.writer = self.world.loop.create_task(self.client.run_writer())
 
@@ -191,7 +190,7 @@ class World(RuleBasedStateMachine):
             if consumer.line is not None:
                 consumer.disconnect(lost)
         self.time += 2000.0
-        self.hub.expire(self.time)
+        self.hub.retention.expire(self.time)
         assert self.hub.find("lobby") is None
         self.all_come_back(lost=0, missed=missed, kept=kept, turn=False)
 
@@ -216,7 +215,7 @@ class World(RuleBasedStateMachine):
         channel = self.hub.find("lobby")
         if channel is not None:
             channel.log.trim(max_messages=max(kept, channel.unswept), max_bytes=1 << 30)
-            self.hub.trim(self.time)
+            self.hub.retention.trim(self.time)
 
     def teardown(self) -> None:
         if not hasattr(self, "loop"):

@@ -57,7 +57,7 @@ class Swept:
 
     def join(self, fd: int | None) -> tuple[Queue, FakeMember]:
         lease = Lease(fd)
-        queue, member = self.hub.subscribe(self.channel).queue, FakeMember(lease)
+        queue, member = self.hub.subscribe(self.channel.name, time=0.0).queue, FakeMember(lease)
         self.channel.group(plain_frame).join(queue, member, lease=lease)
         return queue, member
 
@@ -203,7 +203,7 @@ async def test_long_sweeps_of_one_channel_do_not_starve_another() -> None:
     for _ in range(5):
         swept.join(None)
     other = swept.hub.channel("other", time=0.0)
-    queue, member = swept.hub.subscribe(other).queue, FakeMember()
+    queue, member = swept.hub.subscribe(other.name, time=0.0).queue, FakeMember()
     other.group(plain_frame).join(queue, member, lease=Lease(None))
     swept.publish(b"a")
     publish(swept.hub, other, b"b")
@@ -253,7 +253,7 @@ async def test_swept_waits_for_the_end_of_the_sweep() -> None:
 async def test_sleepers_are_woken_once_for_a_sweep() -> None:
     """A client that a sweep cannot write to is woken, and sees to itself."""
     swept = Swept()
-    queue = swept.hub.subscribe(swept.channel).queue
+    queue = swept.hub.subscribe(swept.channel.name, time=0.0).queue
     woken: list[int] = []
 
     def wake() -> None:
@@ -284,7 +284,7 @@ async def test_in_debug_mode_a_descriptor_that_is_not_the_leased_socket_is_not_w
     members = []
     for (ours, _), identity in ((right, os.fstat(right[0].fileno()).st_ino), (wrong, 1)):
         lease = Lease(ours.fileno(), identity=identity)
-        queue, member = swept.hub.subscribe(swept.channel).queue, FakeMember(lease)
+        queue, member = swept.hub.subscribe(swept.channel.name, time=0.0).queue, FakeMember(lease)
         swept.channel.group(plain_frame).join(queue, member, lease=lease)
         members.append(member)
     swept.publish(b"a")

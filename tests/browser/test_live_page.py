@@ -47,7 +47,7 @@ def busy(staged: Staged) -> None:
     """Something in every part of the page."""
     staged.figures.clients = [client(1, lag=12, lag_bytes=1500, behind_seconds=2.5, state="behind"), client(2)]
     staged.figures.channels = [channel("lobby"), channel("news/world")]
-    staged.figures.closed_log = [gone(3), gone(4, CloseReason.OPERATOR)]
+    staged.figures.closed_clients = [gone(3), gone(4, CloseReason.OPERATOR)]
     staged.tick()
     staged.tick(clients=2, behind=1, channels=2)
     staged.tick(
@@ -178,7 +178,7 @@ def test_a_narrow_screen(screen: Screen, staged: Staged, state: str) -> None:
     if state == "busy":
         busy(staged)
         staged.figures.clients[0]["address"] = "x" * 300
-        staged.figures.closed_log[0]["address"] = "x" * 300
+        staged.figures.closed_clients[0]["address"] = "x" * 300
         staged.figures.channels[0]["name"] = "x" * 255
         staged.demo["status"] = demo(healthy=150, slow=20, stalled=30)
     screen.page.set_viewport_size({"width": 390, "height": 844})
@@ -377,7 +377,7 @@ def test_disconnecting(screen: Screen, staged: Staged) -> None:
 
 def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
     """200 of them, the latest first, with what the server said of each."""
-    staged.figures.closed_log = [gone(number, CloseReason.NO_PONG, lag=1025) for number in range(200)]
+    staged.figures.closed_clients = [gone(number, CloseReason.NO_PONG, lag=1025) for number in range(200)]
     screen.open(staged.url)
     screen.rows("closed", 200)
     assert [screen.column("closed", number)[1] for number in range(1, 7)] == [
@@ -388,7 +388,7 @@ def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
         "4012",
         "1,025",
     ]
-    staged.figures.closed_log = [gone(1000), *staged.figures.closed_log[:199]]
+    staged.figures.closed_clients = [gone(1000), *staged.figures.closed_clients[:199]]
     staged.show()
     screen.until("() => document.querySelector('#closed-table tbody td').textContent.endsWith('3e8')")
     assert len(screen.column("closed", 1)) == 200
@@ -399,7 +399,7 @@ def test_hostile_names_stay_text(screen: Screen, staged: Staged) -> None:
     fields = {"id": HOSTILE, "address": HOSTILE, "dialect": HOSTILE, "path": HOSTILE, "channels": [HOSTILE]}
     staged.figures.clients = [client(1, **fields)]
     staged.figures.channels = [channel(HOSTILE)]
-    staged.figures.closed_log = [gone(1, id=HOSTILE, address=HOSTILE, reason=HOSTILE, code=HOSTILE)]
+    staged.figures.closed_clients = [gone(1, id=HOSTILE, address=HOSTILE, reason=HOSTILE, code=HOSTILE)]
     staged.figures.version = HOSTILE
     staged.figures.stats["dropped"][f"closed_{HOSTILE}"] = 0
     staged.demo = {"available": False, "why": HOSTILE, "max_clients": 200, "status": None}

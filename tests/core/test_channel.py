@@ -41,7 +41,7 @@ class Channels(Fill):
         for _ in range(count):
             self.count += 1
             channel = self.hub.channel(f"channel-{self.count}", time=0.0)
-            self.hub.subscribe(channel)
+            self.hub.subscribe(channel.name, time=0.0)
             channel.group(plain_frame)
 
 
@@ -49,7 +49,7 @@ class Publications(Fill):
     """Small publications in two encodings."""
 
     def more(self, count: int) -> None:
-        self.hub.log_messages = self.hub.log_bytes = 1 << 30
+        self.hub.retention.max_messages = self.hub.retention.max_bytes = 1 << 30
         channel = self.hub.channel("lobby", time=0.0)
         channel.log.max_messages = channel.log.max_bytes = 1 << 30
         for _ in range(count):
@@ -83,7 +83,7 @@ def test_halving_keeps_the_newest_and_what_is_unswept() -> None:
     """The older half goes, down to what ready clients have not got."""
     hub = make_hub(queue_messages=100)
     channel = hub.channel("lobby", time=0.0)
-    hub.subscribe(channel)
+    hub.subscribe(channel.name, time=0.0)
     for _ in range(10):
         publish(hub, channel)
     channel.mark_swept(3)
@@ -101,7 +101,7 @@ def test_what_a_queue_came_with_is_not_its_lag() -> None:
     channel = hub.channel("a", time=0.0)
     for _ in range(8):
         publish(hub, channel)
-    queue = hub.subscribe(channel, since=Position(channel.log.epoch, 0)).queue
+    queue = hub.subscribe(channel.name, since=Position(channel.log.epoch, 0), time=0.0).queue
     channel.note_lag(queue, 8)
     assert (queue.peak, hub.tally.peak_lag.sum) == (0, 0)
     channel.note_lag(queue, 9)
@@ -114,7 +114,7 @@ def test_what_was_skipped_was_behind_too() -> None:
     hub = make_hub(queue_messages=5, history_messages=100)
     hub.overflow = Overflow.DROP_OLDEST
     channel = hub.channel("a", time=0.0)
-    queue = hub.subscribe(channel).queue
+    queue = hub.subscribe(channel.name, time=0.0).queue
     for _ in range(20):
         publish(hub, channel)
     channel.count_batch(queue, queue.get_nowait(max_bytes=2))

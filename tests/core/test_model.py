@@ -93,7 +93,10 @@ class Core(RuleBasedStateMachine):
             self.loop.close()
 
     def bound(self, log: Log) -> None:
-        log.max_messages, log.max_bytes = self.hub.log_messages + BURST, self.hub.log_bytes + BURST_BYTES
+        log.max_messages, log.max_bytes = (
+            self.hub.retention.max_messages + BURST,
+            self.hub.retention.max_bytes + BURST_BYTES,
+        )
 
     def client(self, data: st.DataObject) -> ModelClient:
         return data.draw(st.sampled_from(self.clients))
@@ -109,7 +112,7 @@ class Core(RuleBasedStateMachine):
     @rule(back=st.none() | st.integers(0, 60))
     def subscribe(self, back: int | None) -> None:
         since = None if back is None else Position(self.channel.log.epoch, max(0, self.channel.log.head - back))
-        start = self.hub.subscribe(self.channel, since=since)
+        start = self.hub.subscribe(self.channel.name, since=since, time=0.0)
         client = ModelClient(start.queue, begin=start.position.offset)
         if start.gap is not None:
             client.story.append(start.gap)
@@ -121,7 +124,7 @@ class Core(RuleBasedStateMachine):
 
     @rule()
     def trim(self) -> None:
-        self.hub.trim(0.0)
+        self.hub.retention.trim(0.0)
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
@@ -181,8 +184,8 @@ class Core(RuleBasedStateMachine):
     def everything_is_bounded(self) -> None:
         if hasattr(self, "channel"):
             log = self.channel.log
-            assert len(log) <= self.hub.log_messages + BURST
-            assert log.retained_bytes <= self.hub.log_bytes + BURST_BYTES or len(log) == 1
+            assert len(log) <= self.hub.retention.max_messages + BURST
+            assert log.retained_bytes <= self.hub.retention.max_bytes + BURST_BYTES or len(log) == 1
             assert self.channel.unswept <= max(self.hub.queue_messages, 1)
             assert len(self.channel.group(plain_frame)) <= len(self.channel.queues)
 

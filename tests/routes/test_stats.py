@@ -34,7 +34,7 @@ async def test_the_report_is_what_its_model_says() -> None:
             assert told["now"] | {"clients": 1, "behind": 1, "channels": 1} == told["now"]
             assert told["totals"] == {"connections": 2, "publications": 1, "deliveries": 0, "delivered_bytes": 0}
             assert told["channels"][0]["head"] == 1
-            assert told["closed_log"][0]["reason"] == "normal"
+            assert told["closed_clients"][0]["reason"] == "normal"
             assert told["limits"]["queue_messages"] == 1024
             assert told["server"]["loop"] in str(type(asyncio.get_running_loop()))
 

@@ -77,6 +77,6 @@ def document(**changes: Any) -> dict[str, Any]:
         "limits": {"max_message_bytes": 65_536},
         "clients": [CLIENT],
         "channels": [CHANNEL],
-        "closed_log": [CLOSED],
+        "closed_clients": [CLOSED],
     }
     return {**base, **changes}

@@ -69,7 +69,7 @@ class Figures:
         self.version = version
         self.clients: list[dict[str, Any]] = []
         self.channels: list[dict[str, Any]] = []
-        self.closed_log: list[dict[str, Any]] = []
+        self.closed_clients: list[dict[str, Any]] = []
         self.stats: dict[str, Any] = {
             "version": 1,
             "at": at,
@@ -113,7 +113,7 @@ class Figures:
         return deepcopy(self.stats)
 
     def lists(self) -> dict[str, Any]:
-        shown = {"clients": self.clients, "channels": self.channels, "closed_log": self.closed_log}
+        shown = {"clients": self.clients, "channels": self.channels, "closed_clients": self.closed_clients}
         return {"at": self.stats["at"], **deepcopy(shown)}
 
     def document(self) -> dict[str, Any]:

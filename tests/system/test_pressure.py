@@ -171,9 +171,9 @@ async def test_everything_is_given_back() -> None:
         await until(lambda: broadcaster.statistics().channels == ())
         await until(lambda: (len(asyncio.all_tasks()), descriptors()) == before)
         assert broadcaster.statistics().clients == ()
-        assert not broadcaster._registry._behind
+        assert not broadcaster._registry.behind
         assert not broadcaster._writers
-        assert not broadcaster._hub._grown
+        assert not broadcaster._hub.retention.grown
 
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")

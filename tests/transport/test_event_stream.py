@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from fanwise.broadcaster.drain import farewell as drain_farewell
+from fanwise.broadcaster.drain import restart_text
 from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
 from fanwise.transport.event_stream import farewell
@@ -57,7 +57,7 @@ async def test_the_end_is_told(fast: bool) -> None:
 
 def test_a_draining_server_says_when_to_come_back() -> None:
     """In the event and in the field that browsers honour by themselves."""
-    told = farewell(CloseReason.SHUTDOWN, drain_farewell(7)).decode()
+    told = farewell(CloseReason.SHUTDOWN, restart_text(7)).decode()
     assert told.splitlines()[:2] == ["event: close", "retry: 514"]
     assert json.loads(told.splitlines()[2].removeprefix("data: ")) == {
         "code": 1012,

@@ -22,15 +22,15 @@ def publish() -> Iterator[Step]:
         broadcaster, hub = place.broadcaster, place.broadcaster._hub
         channel = hub.channel("lobby", time=0.0)
         for _ in range(1000):
-            hub.subscribe(channel)
-        hub.log_messages = 1000
+            hub.subscribe(channel.name, time=0.0)
+        hub.retention.max_messages = 1000
 
         def step() -> int:
             before = channel.log.head
             for _ in range(256):
                 broadcaster.publish_nowait("lobby", TEXT)
             place.sweep(channel)  # finds nobody
-            hub.trim(0.0)  # as audits do
+            hub.retention.trim(0.0)  # as audits do
             return channel.log.head - before
 
         yield step

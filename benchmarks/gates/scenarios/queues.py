@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from benchmarks.harness import TakesAll, stage
+from benchmarks.harness import TakesAll, drive, stage
 from benchmarks.ready_channel import PAYLOAD
 from fanwise.core.hub import Hub
 from fanwise.core.log import Log
@@ -71,11 +71,11 @@ def audit() -> Iterator[Step]:
             client = place.enter(Stuck(), channel=None)
             place.broadcaster.subscribe(client, "lobby")
         place.broadcaster.publish_nowait("lobby", PAYLOAD)
-        registry = place.broadcaster._registry
+        registry, audit = place.broadcaster._registry, place.broadcaster._audit
 
         def step() -> int:
-            registry.audit(0.0, retained_bytes=0)
-            return len(registry._behind)
+            drive(audit._judge_all(0.0))
+            return len(registry.behind)
 
         yield step
 
@@ -92,7 +92,7 @@ def resume() -> Iterator[Step]:
         cohort_clients=128,
     )
     channel = hub.channel("lobby", time=0.0)
-    hub.subscribe(channel)  # somebody is always here
+    hub.subscribe(channel.name, time=0.0)  # somebody is always here
     for _ in range(1000):
         hub.publish(channel, PAYLOAD, kind=Kind.TEXT, time=0.0)
     since = Position(channel.log.epoch, 900)
@@ -100,7 +100,7 @@ def resume() -> Iterator[Step]:
     def step() -> int:
         taken = 0
         for _ in range(20):
-            queue = hub.subscribe(channel, since=since).queue
+            queue = hub.subscribe(channel.name, since=since, time=0.0).queue
             while not queue.empty():
                 taken += len(queue.get_nowait(max_bytes=4096).publications)
             hub.unsubscribe(channel, queue, time=0.0)

@@ -2,9 +2,9 @@
 
     node         hub, publisher and registry on one event loop
     publisher    what is published
-    registry     the clients of this process, and which of them have to go
-    audit        everything back within its bounds, four times a second
-    subscribing  a client is put onto a channel
+    registry     the clients of this process, and the latest that were closed
+    audit        everything back within its bounds, four times a second; which clients have to go
+    subscriptions  a client's queues, by channel
     drain        clients leave one after the other before the server stops
     statistics   how things stand
     inspector    what can be asked of a node: who is behind, what is busy, what is retained

@@ -1,4 +1,7 @@
-"""The audit: four times a second everything is brought back within its bounds, and those who are behind are judged."""
+"""The audit: four times a second everything is brought back within its bounds, and clients that are behind are judged.
+
+Publishing looks at no client and at no log's age: audits find out, by time, who is slow, stalled or too expensive.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,117 @@ import time
 from collections.abc import Callable
 
 from ..core.hub import Hub
+from ..core.reasons import CloseReason
+from .client import Client
 from .event_log import EventLog
-from .registry import AUDIT_SECONDS, ClientRegistry
+from .registry import ClientRegistry, Watch
+from .turns import in_turns
 
-_TURN_SECONDS = 0.002  # for which judging holds the loop in one turn: ten thousand who are behind take 27 ms
+AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
 
 
-async def audits(
-    hub: Hub, registry: ClientRegistry, event_log: EventLog, *, memory_bytes: int | None, ended: Callable[[], None]
-) -> None:
-    """Goes on for ever. Publishing looks at no client and at no log's age: this does. O(clients that are behind).
+class Audit:
+    """Owns the invariant that nothing stays over its bounds: no log, no memory, no client that takes nothing.
 
     Args:
         hub: Whose logs and channels are kept within their bounds.
         registry: Whose clients are judged.
-        event_log: Told what had to go for want of memory.
-        memory_bytes: What logs and transports may hold together; None for any.
+        event_log: Notified of what had to go for want of memory.
+        stall_seconds: How long a connection may take nothing while something waits for it.
+        memory_bytes: What logs and transports may hold together, before clients furthest behind go; None for unlimited.
         ended: Called after each audit.
+        clock: Seconds. The clock of event loops, except for loops whose clock stands still during a turn.
     """
-    clock = time.monotonic  # what event loops count by, but for one that stands still during a turn
-    while True:
-        await asyncio.sleep(AUDIT_SECONDS)
-        now = clock()
-        hub.trim(now)
-        hub.expire(now)
-        freed_bytes = hub.charged_bytes
-        if memory_bytes is not None:
-            hub.fit(memory_bytes)
-        freed_bytes -= hub.charged_bytes
-        turn_ends_at = clock() + _TURN_SECONDS
-        for _ in registry.audit_in_steps(clock, retained_bytes=hub.charged_bytes):
-            if clock() >= turn_ends_at:
-                await asyncio.sleep(0)
-                turn_ends_at = clock() + _TURN_SECONDS
-        event_log.audited(freed_bytes=freed_bytes, retained_bytes=hub.charged_bytes)
-        ended()
+
+    def __init__(
+        self,
+        hub: Hub,
+        registry: ClientRegistry,
+        event_log: EventLog,
+        *,
+        stall_seconds: float,
+        memory_bytes: int | None = None,
+        ended: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stall_seconds = stall_seconds
+        self.memory_bytes = memory_bytes
+        self._hub = hub
+        self._registry = registry
+        self._event_log = event_log
+        self._ended = ended
+        self._clock = clock
+        self._ended_at: float | None = None  # when the latest audit ended
+
+    async def run(self) -> None:
+        """Audits until it is cancelled."""
+        while True:
+            await asyncio.sleep(AUDIT_SECONDS)
+            await self.once()
+            self._ended()
+
+    async def once(self) -> None:
+        """One audit. O(clients that are behind + channels that were published to), in turns of the event loop."""
+        retention, now = self._hub.retention, self._clock()
+        retention.trim(now)
+        retention.expire(now)
+        freed_bytes = retention.charged_bytes
+        if self.memory_bytes is not None:
+            retention.fit(self.memory_bytes)
+        freed_bytes -= retention.charged_bytes
+        await self._judge_all(now)
+        if self.memory_bytes is not None:
+            await self._relieve(self.memory_bytes)
+        self._ended_at = self._clock()
+        self._event_log.audited(freed_bytes=freed_bytes, retained_bytes=retention.charged_bytes)
+
+    async def _judge_all(self, now: float) -> None:
+        """Judges each client that is behind. All begin afresh when the loop was late: nobody could be served then."""
+        registry = self._registry
+        late = self._ended_at is not None and now - self._ended_at > 2 * AUDIT_SECONDS
+        self._hub.tally.lag.observe(0, len(registry) - len(registry.behind))
+
+        def judge(client: Client) -> None:
+            if client in registry.behind:  # it may have gone, or caught up, in a turn before this one
+                self._judge(client, now, late=late)
+
+        await in_turns(judge, registry.behind)
+
+    def _judge(self, client: Client, now: float, *, late: bool) -> None:
+        self._hub.tally.lag.observe(client.subscriptions.note_lags())
+        watch = self._registry.behind[client]
+        if watch is None or late:
+            watch = self._registry.behind[client] = Watch(now)
+            _moved(client, watch)
+            watch.over_since = client.recoveries if client.overflowed else -1
+            return
+        watch.seen_at = now
+        if _moved(client, watch):
+            watch.moved_at = now
+        elif now - watch.moved_at >= self.stall_seconds:
+            client.abort(CloseReason.STALLED)
+            return
+        if not client.overflowed:
+            watch.over_since = -1
+        elif watch.over_since == client.recoveries:
+            client.close(CloseReason.SLOW, within_seconds=self.stall_seconds)
+        else:
+            watch.over_since = client.recoveries
+
+    async def _relieve(self, memory_bytes: int) -> None:
+        """Aborts the clients furthest behind of those whose leaving frees something, until the rest fits."""
+        held = {client: client.sink.buffered_bytes for client in self._registry.behind if client.sink.buffered_bytes}
+        excess = self._hub.retention.charged_bytes + sum(held.values()) - memory_bytes
+        doomed = []
+        for client in sorted(held, key=lambda client: client.lag_bytes, reverse=True) if excess > 0 else ():
+            if excess > 0:
+                excess -= held[client]
+                doomed.append(client)
+        await in_turns(lambda client: client.abort(CloseReason.MEMORY), doomed)
+
+
+def _moved(client: Client, watch: Watch) -> bool:
+    """Returns whether the connection has taken something since the last look, or has nothing to take. O(its queues)."""
+    before = watch.cursors, watch.buffered_bytes
+    watch.cursors, watch.buffered_bytes = client.subscriptions.cursors, client.sink.buffered_bytes
+    return not client.outbox.held_up or watch.cursors != before[0] or watch.buffered_bytes < before[1]

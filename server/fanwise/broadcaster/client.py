@@ -9,12 +9,15 @@ from enum import Enum
 
 import anyio
 
-from ..core.channel import Channel, Subscription, Subscriptions
+from ..core.channel import Channel
+from ..core.hub import Start
 from ..core.lease import Lease
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
+from ..errors import AlreadySubscribedError, GoneError
 from .outbox import Outbox
 from .sink import Decoded, LateSource, Received, Source
+from .subscriptions import Subscription, Subscriptions
 
 # What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
 CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
@@ -85,10 +88,10 @@ class Client:
         """What the client sends, as bytes with their kind: what a route publishes need not be decoded."""
         return aiter(self._source)
 
-    def tell(self, payload: bytes) -> None:
-        """Sends a payload of the client's dialect that is no publication, in its order among them."""
+    def send(self, payload: bytes) -> None:
+        """Sends a payload of the client's dialect that is no publication, in its order among the publications."""
         if self.state in (State.BEHIND, State.READY):
-            self.outbox.tell(payload)
+            self.outbox.send(payload)
             self._wake.set()
 
     def close(
@@ -120,10 +123,27 @@ class Client:
         if self.state is not State.CLOSED:
             self.abort(CloseReason.INTERNAL)
 
-    def subscribe(self, subscription: Subscription) -> None:
-        """Adds a queue, which must be one of its channel. The writer task sees to it at its next step."""
+    def check_new(self, channel: str) -> None:
+        """Checks that the client may be put onto the channel called `channel`.
+
+        Raises:
+            AlreadySubscribedError: The client is on that channel.
+            GoneError: The client is closed, and would not be taken off the channel again.
+        """
+        if self.reason is not None:
+            raise GoneError
+        if channel in self.subscriptions:
+            raise AlreadySubscribedError(channel)
+
+    def begin(self, start: Start) -> None:
+        """Takes over a new queue, and sends where its stream begins and what is missing there. O(its channels)."""
         self._leave()
-        self.subscriptions[subscription.channel.name] = subscription
+        dialect, channel = self.outbox.dialect, start.channel
+        if dialect.subscribed is not None:
+            self.send(dialect.subscribed(channel.name, start.position, start.recovered))
+        if start.gap is not None and dialect.gap is not None:
+            self.send(dialect.gap(channel.name, channel.log.epoch, start.gap))
+        self.subscriptions[channel.name] = Subscription(channel, start.queue)
         self._wake.set()
 
     def unsubscribe(self, channel: str) -> Subscription:
@@ -131,6 +151,23 @@ class Client:
         self._leave()
         self._wake.set()
         return self.subscriptions.pop(channel)
+
+    @property
+    def lag(self) -> int:
+        """Publications that it still has to get, in its queues and in its sink's hands. O(its queues)."""
+        return self.outbox.in_flight + sum(queue.qsize() for _, queue in self.subscriptions.values())
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes that it still has to get, in its queues and in its sink. O(its queues)."""
+        return self.sink.buffered_bytes + sum(queue.qsize_bytes() for _, queue in self.subscriptions.values())
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether its connection holds it up and a queue that must not overflow has. O(its queues)."""
+        return self.outbox.held_up and any(
+            queue.overflow is Overflow.DISCONNECT and queue.overflowed() for _, queue in self.subscriptions.values()
+        )
 
     async def run_writer(self) -> None:
         """The writer task: serves the client while it is behind, and closes it in the end."""
@@ -150,7 +187,7 @@ class Client:
                 if self.outbox.direct is not None:
                     self._enlist(self._take_turn)
                 elif (taken := self._next(AWAITED_BYTES)) is not None:
-                    await self.outbox.send(*taken)
+                    await self.outbox.send_batch(*taken)
                     await asyncio.sleep(0)  # one slice a turn, so that they take turns here too
                     continue
             await self._wake.wait()

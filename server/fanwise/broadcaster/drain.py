@@ -16,7 +16,7 @@ _RETRY_MS = 500  # the first comes back after so long
 _RETRY_STEP_MS = 2  # and each next one so much later: 500 a second, what one process takes in with ease
 
 
-def farewell(place: int) -> str:
+def restart_text(place: int) -> str:
     """The close frame's text for the client at `place` of those who come back: JSON, under 123 bytes."""
     return json.dumps({"reason": "restart", "retry_ms": _RETRY_MS + place * _RETRY_STEP_MS}, separators=(",", ":"))
 
@@ -35,13 +35,13 @@ async def drain(clients: Sequence[Client], *, seconds: float) -> None:
             if due < 1 or client.state is State.BEHIND:
                 behind.append(client)
             else:
-                client.close(CloseReason.SHUTDOWN, text=farewell(closed), within_seconds=end - clock())
+                client.close(CloseReason.SHUTDOWN, text=restart_text(closed), within_seconds=end - clock())
                 closed += 1
                 due -= 1
         waiting = [client for client in behind if client.state in (State.BEHIND, State.READY)]
         await asyncio.sleep(_STEP_SECONDS)
     for client in waiting:
-        client.close(CloseReason.SHUTDOWN, text=farewell(closed), within_seconds=max(0.0, end - clock()))
+        client.close(CloseReason.SHUTDOWN, text=restart_text(closed), within_seconds=max(0.0, end - clock()))
         closed += 1
     await asyncio.sleep(_STEP_SECONDS)  # also when there is no time at all: their writer tasks send the close frames
     while clock() < end and any(client.state is State.CLOSING for client in clients):  # noqa: ASYNC110 - and the time

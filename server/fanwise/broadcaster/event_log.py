@@ -10,7 +10,7 @@ from ..core.counters import name_of
 from ..core.reasons import CloseReason
 from ..logs.events import Event, log
 from ..logs.formatting import tell_left_out
-from .registry import Farewell
+from .registry import ClosedClient
 
 _REPEAT_SECONDS = 60.0  # memory that is short stays so for a while: each minute tells what came together since the last
 
@@ -39,7 +39,7 @@ class EventLog:
         self._freed_bytes = 0  # history likewise
         self._told_at: float | None = None  # when memory was last told to be short
 
-    def farewell(self, gone: Farewell) -> None:
+    def closed(self, gone: ClosedClient) -> None:
         """A client has gone."""
         self._aborted += gone.reason is CloseReason.MEMORY
         if gone.reason in _ENDED:

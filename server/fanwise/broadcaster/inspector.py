@@ -15,7 +15,7 @@ from ..core.hub import Hub, log_begin
 from ..core.publication import Position
 from .client import Client, State
 from .looplag import LoopLag
-from .registry import ClientRegistry, Farewell, lag_bytes
+from .registry import ClientRegistry, ClosedClient
 from .statistics import (
     ChannelStatistics,
     ClientStatistics,
@@ -97,7 +97,7 @@ class Inspector:
             clients=tuple(self.clients()),
             channels=tuple(self.channels()),
             publications=self._hub.tally.publications,
-            farewells=self.farewells(),
+            closed_clients=self.closed(),
             closed={name_of(reason): count for reason, count in self._hub.tally.closed.items() if count},
         )
 
@@ -105,9 +105,9 @@ class Inspector:
         """How things stand, in numbers. O(1)."""
         return Outline(
             clients=len(self._registry),
-            behind=self._registry.behind_count,
+            behind=len(self._registry.behind),
             channels=len(self._hub),
-            retained_bytes=self._hub.charged_bytes,
+            retained_bytes=self._hub.retention.charged_bytes,
             loop_lag_seconds=self._loop_lag.worst_seconds,
         )
 
@@ -118,9 +118,9 @@ class Inspector:
             "queue_messages": hub.queue_messages,
             "queue_bytes": hub.queue_bytes,
             "overflow": hub.overflow.value,
-            "history_messages": hub.log_messages,
-            "history_bytes": hub.log_bytes,
-            "history_seconds": hub.history_seconds,
+            "history_messages": hub.retention.max_messages,
+            "history_bytes": hub.retention.max_bytes,
+            "history_seconds": hub.retention.history_seconds,
             "max_channels": hub.max_channels,
             **self._limits(),
         }
@@ -138,9 +138,9 @@ class Inspector:
         """Who is here, in the order in which they came."""
         return (describe_client(client, self._registry.behind_seconds(client)) for client in self._registry)
 
-    def farewells(self) -> tuple[Farewell, ...]:
-        """The latest who have gone, the newest last."""
-        return tuple(self._registry.farewells)
+    def closed(self) -> tuple[ClosedClient, ...]:
+        """The latest closed clients, at most 200, the newest last."""
+        return tuple(self._registry.closed)
 
     def channel_names(self) -> list[str]:
         """The names of the open channels, in the order in which they were opened."""
@@ -175,7 +175,7 @@ class Inspector:
         def asked_for(client: Client) -> bool:
             return channel is None or channel in client.subscriptions
 
-        found = await in_turns(lambda client: (lag_bytes(client), client), filter(asked_for, self._registry.behind))
+        found = await in_turns(lambda client: (client.lag_bytes, client), filter(asked_for, self._registry.behind))
         clients = [client for _, client in nlargest(limit, found, key=itemgetter(0)) if client.reason is None]
         ready = (client for client in self._registry if client.state is State.READY and asked_for(client))
         return [*clients, *islice(ready, max(0, limit - len(found)))]

@@ -16,7 +16,7 @@ from ..core.publication import Kind, Position, Publication
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
 from ..errors import DrainingError, FullError
-from .audit import audits
+from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
@@ -27,7 +27,6 @@ from .publisher import Payload, Publisher, serialise
 from .registry import ClientRegistry
 from .sink import Sink, Source
 from .statistics import Statistics
-from .subscribing import subscribe, unsubscribe
 from .turns import TurnScheduler
 
 
@@ -98,16 +97,21 @@ class Node:
         self._event_log = EventLog(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
         self._registry = ClientRegistry(
             leave=self._leave,
+            tally=hub.tally,
+            on_closed=self._event_log.closed,
+        )
+        self._audit = Audit(
+            hub,
+            self._registry,
+            self._event_log,
             stall_seconds=stall_seconds,
             memory_bytes=memory_bytes,
-            tally=hub.tally,
-            on_farewell=self._event_log.farewell,
+            ended=self._publisher.audit_ended,
         )
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._event_log.looked)
         self._ready_lag_seconds = ready_lag_seconds
         self.inspect = Inspector(hub, self._registry, self._loop_lag, limits=self._limits)
         self.draining = False
-        self._memory_bytes = memory_bytes
         self._writers: set[asyncio.Task[None]] = set()
         self._audit_task: asyncio.Task[None] | None = None
         self._turns: TurnScheduler | None = None
@@ -124,14 +128,7 @@ class Node:
             self._turns = TurnScheduler(loop, turn_seconds=self._sweep_seconds)
             if self._ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
-            audit = audits(
-                self._hub,
-                self._registry,
-                self._event_log,
-                memory_bytes=self._memory_bytes,
-                ended=self._publisher.audit_ended,
-            )
-            self._audit_task = asyncio.create_task(audit, name="fanwise audit")
+            self._audit_task = asyncio.create_task(self._audit.run(), name="fanwise audit")
             self._audit_task.add_done_callback(self._event_log.audit_ended)
         return self
 
@@ -145,11 +142,15 @@ class Node:
         """How many clients there are."""
         return len(self._registry)
 
+    def __bool__(self) -> bool:
+        """True, also without clients."""
+        return True
+
     async def drain(self, *, seconds: float) -> None:
         """Takes nobody in any more, and closes the clients that are here with SHUTDOWN, spread over `seconds`.
 
         A client that is behind is closed when it has caught up, or when the time is up; who has not left by then is
-        aborted. Each is told when to come back, all at different times (`drain.farewell`).
+        aborted. Each is told when to come back, all at different times (`drain.restart_text`).
         """
         self.draining = True
         await drain(list(self._registry), seconds=seconds)
@@ -277,8 +278,22 @@ class Node:
             await asyncio.wait({writer}, timeout=self._close_seconds)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
-        """Puts `client` on `channel`, after `since` or at the head, and tells it so; see `subscribing.subscribe`."""
-        return subscribe(self._hub, client, channel, since=since, time=self._publisher.running_loop().time())
+        """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).
+
+        Synchronous: no publication comes between the two, so none is lost and none comes twice.
+
+        Raises:
+            AlreadySubscribedError: The client is on that channel.
+            ChannelLimitError: There is no room for another channel.
+            ChannelNameError: The channel's name is not allowed.
+            GoneError: The client is closed.
+            NotRunningError: The broadcaster was not started.
+        """
+        now = self._publisher.running_loop().time()
+        client.check_new(channel)
+        start = self._hub.subscribe(channel, since=since, time=now)
+        client.begin(start)
+        return start
 
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """The same when it is its turn: a thousand who come back at once do not delay those who are here."""
@@ -287,8 +302,14 @@ class Node:
         return await self._turns.in_turn(lambda: self.subscribe(client, channel, since=since))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
-        """Takes `client` off `channel`: nothing of it is sent any more. Raises KeyError if it is not on it."""
-        unsubscribe(self._hub, client, channel, time=self._publisher.running_loop().time())
+        """Takes `client` off `channel`: nothing of the channel is sent any more. O(its channels).
+
+        Raises:
+            KeyError: The client is not on that channel.
+        """
+        now = self._publisher.running_loop().time()
+        place, queue = client.unsubscribe(channel)
+        self._hub.unsubscribe(place, queue, time=now)
 
     def _leave(self, client: Client) -> None:
         now = asyncio.get_running_loop().time()
@@ -328,8 +349,8 @@ class Node:
         return {
             "max_message_bytes": self.max_message_bytes,
             "max_clients": self.max_clients,
-            "memory_bytes": self._memory_bytes,
-            "stall_seconds": self._registry.stall_seconds,
+            "memory_bytes": self._audit.memory_bytes,
+            "stall_seconds": self._audit.stall_seconds,
             "slice_bytes": self._publisher.slice_bytes,
             "close_seconds": self._close_seconds,
         }

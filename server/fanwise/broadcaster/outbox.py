@@ -78,7 +78,7 @@ class Outbox:
         """Whether something was told that the writer task has to send."""
         return bool(self._told)
 
-    def tell(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         """Sends a payload of the dialect that is no publication, before everything that is handed over later."""
         if self.direct is not None:
             self.direct.write(self.dialect.frame(payload))
@@ -116,7 +116,7 @@ class Outbox:
         assert self.direct is not None
         self.direct.write(data)
 
-    async def send(self, channel: Channel, batch: Batch) -> None:
+    async def send_batch(self, channel: Channel, batch: Batch) -> None:
         """The same for a sink that is not direct; waits for the peer."""
         parts = list(self._parts(batch))
         messages = [self._message(channel, part) for part in parts]

@@ -9,7 +9,7 @@ from ..core.channel import Channel
 from ..core.publication import Publication
 from ..core.queue import Gap
 from .client import Client
-from .registry import Farewell
+from .registry import ClosedClient
 
 
 class ClientStatistics(NamedTuple):
@@ -68,13 +68,13 @@ class Outline(NamedTuple):
 class Statistics(NamedTuple):
     """What `Broadcaster.statistics()` tells. `closed` counts ended connections by the name of their reason.
 
-    `farewells` are the latest of them, at most 200, the newest last.
+    `closed_clients` are the latest of them, at most 200, the newest last.
     """
 
     clients: tuple[ClientStatistics, ...]
     channels: tuple[ChannelStatistics, ...]
     publications: int
-    farewells: tuple[Farewell, ...]
+    closed_clients: tuple[ClosedClient, ...]
     closed: dict[str, int]
 
 
@@ -89,7 +89,6 @@ class History(NamedTuple):
 
 def describe_client(client: Client, behind_seconds: float | None) -> ClientStatistics:
     """O(the client's queues)."""
-    queues = [queue for _, queue in client.subscriptions.values()]
     return ClientStatistics(
         id=client.id,
         address=client.address,
@@ -97,8 +96,8 @@ def describe_client(client: Client, behind_seconds: float | None) -> ClientStati
         path=client.outbox.path,
         state=client.state.value,
         channels=tuple(client.subscriptions),
-        lag=sum(queue.qsize() for queue in queues),
-        lag_bytes=sum(queue.qsize_bytes() for queue in queues),
+        lag=sum(queue.qsize() for _, queue in client.subscriptions.values()),
+        lag_bytes=sum(queue.qsize_bytes() for _, queue in client.subscriptions.values()),
         buffered_bytes=client.sink.buffered_bytes,
         behind_seconds=behind_seconds,
         rtt_seconds=client.rtt_seconds,

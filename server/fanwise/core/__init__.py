@@ -1,6 +1,7 @@
 """The synchronous half of the server: no asyncio, no I/O, no logging, no clock.
 
     hub          channels by name, and the clients on them
+    retention    which channels and publications stay, and for how long
     channel      a log with the queues onto it
     dialect      what a kind of client is told, in which words
     group        a channel's ready clients, in cohorts that share a cursor

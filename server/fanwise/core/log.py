@@ -78,11 +78,11 @@ class Log:
         """What the retained publications keep beside their payloads: encodings and keys."""
         return self._ledger[0]
 
-    def append(self, payload: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def append(self, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
-        self.end = end = self.end + len(payload)
-        publication = Publication(self.channel, self.epoch, head, payload, kind, time, key, self._ledger)
+        self.end = end = self.end + len(data)
+        publication = Publication(self.channel, self.epoch, head, data, kind, time, key, self._ledger)
         if key:
             self._ledger[0] += publication.extra_bytes
         self._publications.append(publication)

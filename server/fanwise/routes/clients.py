@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
-from ..broadcaster.registry import Farewell
+from ..broadcaster.registry import ClosedClient
 from ..broadcaster.turns import in_turns
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import name_of
@@ -58,7 +58,7 @@ class Clients(BaseModel):
     closed: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
 
 
-def closed_info(gone: Farewell) -> dict[str, Any]:
+def closed_info(gone: ClosedClient) -> dict[str, Any]:
     """A `ClosedInfo`."""
     reason = gone.reason
     named = {"reason": name_of(reason), "code": reason.code, "at": gone.unix_seconds, "lag": gone.lag}
@@ -73,7 +73,7 @@ def client_routes(broadcaster: Node, access: Access) -> APIRouter:
         channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
     ) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
-        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.inspect.farewells())])
+        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.inspect.closed())])
         found = await broadcaster.inspect.furthest_behind(limit=limit, channel=channel)
         listed = b",".join(await in_turns(lambda client: orjson.dumps(client._asdict()), found))
         total = len(broadcaster)

@@ -119,4 +119,4 @@ class JsonSession:
         self._tell(op="published", **about, epoch=publication.epoch, offset=publication.offset)
 
     def _tell(self, **fields: object) -> None:
-        self._client.tell(orjson.dumps(fields))
+        self._client.send(orjson.dumps(fields))

@@ -115,7 +115,7 @@ class Lists(BaseModel):
     at: float
     clients: Annotated[list[SlowClient], Field(description="at most 20, those furthest behind first")]
     channels: Annotated[list[BusyChannel], Field(description="at most 20, the busiest first")]
-    closed_log: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
+    closed_clients: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
 
 
 class Stats(Summary, Lists):
@@ -199,7 +199,7 @@ class StatsCollector:
             "channels": [
                 {**describe_channel(channel)._asdict(), "publications_per_second": rate} for channel, rate in channels
             ],
-            "closed_log": [closed_info(gone) for gone in reversed(self._broadcaster.inspect.farewells())],
+            "closed_clients": [closed_info(gone) for gone in reversed(self._broadcaster.inspect.closed())],
         }
 
 

@@ -30,7 +30,7 @@ _RETRY_MS = 1000
 def farewell(reason: CloseReason, text: str) -> bytes:
     """The last event: the close reason as WebSocket clients get it, and when to come back."""
     fields: dict[str, object] = {"code": reason.code, "reason": text}
-    if text.startswith("{"):  # `drain.farewell`
+    if text.startswith("{"):  # `drain.restart_text`
         fields |= orjson.loads(text)
     retry_ms = fields.get("retry_ms", _RETRY_MS)
     return event(orjson.dumps(fields), name="close", retry_ms=retry_ms if isinstance(retry_ms, int) else _RETRY_MS)
@@ -93,7 +93,7 @@ class EventStreamResponse(Response):
             if _is_gone(client, self._heartbeat_seconds):
                 client.abort(CloseReason.STALLED)
             elif not client.outbox.held_up:
-                client.tell(_HEARTBEAT)
+                client.send(_HEARTBEAT)
 
 
 def _is_gone(client: Client, heartbeat_seconds: float) -> bool:

@@ -52,7 +52,7 @@ def test_what_is_not_known_is_left_open() -> None:
         document(
             clients=[{**CLIENT, "channels": [], "subscriptions": 0, "behind_seconds": None}],
             channels=[{**CHANNEL, "publications_per_second": None}],
-            closed_log=[{**CLOSED, "at": 1_763_800_001.0}],
+            closed_clients=[{**CLOSED, "at": 1_763_800_001.0}],
         ),
         None,
     )
@@ -81,7 +81,7 @@ def test_what_strangers_chose_cannot_play_with_the_terminal() -> None:
             server={**document()["server"], "version": HOSTILE, "python": HOSTILE, "loop": HOSTILE},
             clients=[{**CLIENT, "id": HOSTILE, "address": HOSTILE, "channels": [HOSTILE * 9]}],
             channels=[{**CHANNEL, "name": HOSTILE * 9}],
-            closed_log=[{**CLOSED, "id": HOSTILE, "address": HOSTILE, "reason": HOSTILE}],
+            closed_clients=[{**CLOSED, "id": HOSTILE, "address": HOSTILE, "reason": HOSTILE}],
         ),
         None,
     )

@@ -23,7 +23,7 @@ def test_columns_stand_below_each_other() -> None:
 
 def test_long_tables_are_cut_and_empty_ones_left_out() -> None:
     """It says how many rows are not shown."""
-    told = describe(paint(document(clients=[CLIENT] * 25, channels=[], closed_log=[]), None))
+    told = describe(paint(document(clients=[CLIENT] * 25, channels=[], closed_clients=[]), None))
     assert told.count("and 5 more") == 1
     assert "Busiest channels" not in told
 

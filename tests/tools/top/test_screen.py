@@ -14,7 +14,7 @@ from ...support.documents import CHANNEL, CLIENT, CLOSED, document
 FULL = document(
     clients=[{**CLIENT, "id": f"client{number}"} for number in range(20)],
     channels=[{**CHANNEL, "name": f"channel{number}"} for number in range(20)],
-    closed_log=[{**CLOSED, "id": f"closed{number}"} for number in range(200)],
+    closed_clients=[{**CLOSED, "id": f"closed{number}"} for number in range(200)],
 )
 
 

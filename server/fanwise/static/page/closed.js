@@ -19,7 +19,7 @@ export class Closed {
     this.#table = new Table(byId("closed-table"), byId("closed-empty"), columns, ({ id, at }) => `${id} ${at}`);
   }
 
-  show({ closed_log }) {
-    this.#table.show(closed_log);
+  show({ closed_clients }) {
+    this.#table.show(closed_clients);
   }
 }

@@ -75,7 +75,7 @@ def paint(document: Document, rates: Rates | None) -> Picture:
         tables=[
             Table("Furthest behind", _CLIENTS, [_client(one) for one in document["clients"]]),
             Table("Busiest channels", _CHANNELS, [_channel(one) for one in document["channels"]]),
-            Table("Latest closed", _CLOSED, [_closed(one, at) for one in document["closed_log"]]),
+            Table("Latest closed", _CLOSED, [_closed(one, at) for one in document["closed_clients"]]),
         ],
     )
 

@@ -7,9 +7,9 @@ import pytest
 
 from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.outbox import Outbox
-from fanwise.broadcaster.subscribing import subscribe, unsubscribe
 from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.dialect import JSON, PLAIN, Dialect
+from fanwise.core.hub import Hub, Start
 from fanwise.core.publication import Position
 from fanwise.errors import AlreadySubscribedError, ChannelNameError, GoneError
 from fanwise.transport.inbox import Inbox
@@ -37,6 +37,14 @@ def make_client(dialect: Dialect) -> tuple[Client, FakeSink]:
     return client, sink
 
 
+def subscribe(hub: Hub, client: Client, name: str, *, since: Position | None = None) -> Start:
+    """As a node does."""
+    client.check_new(name)
+    start = hub.subscribe(name, since=since, time=0.0)
+    client.begin(start)
+    return start
+
+
 def heard(sink: FakeSink) -> list[str]:
     return [json.loads(frame[frame.index(b"{") :])["op"] for frame in sink.written]
 
@@ -46,7 +54,7 @@ async def test_a_json_client_is_told_where_its_stream_begins() -> None:
     hub = make_hub()
     channel = begun(hub, published=9, trimmed_to=3)
     client, sink = make_client(JSON)
-    start = subscribe(hub, client, "lobby", since=Position(channel.log.epoch, 2), time=0.0)
+    start = subscribe(hub, client, "lobby", since=Position(channel.log.epoch, 2))
     assert heard(sink) == ["subscribed", "gap"]
     assert client.subscriptions["lobby"].queue is start.queue
     assert channel.skipped == 4
@@ -62,7 +70,7 @@ async def test_a_plain_client_is_told_nothing() -> None:
     hub = make_hub()
     channel = begun(hub, published=9, trimmed_to=3)
     client, sink = make_client(PLAIN)
-    subscribe(hub, client, "lobby", since=Position(channel.log.epoch, 2), time=0.0)
+    subscribe(hub, client, "lobby", since=Position(channel.log.epoch, 2))
     assert sink.written == []
     assert channel.skipped == 4
 
@@ -72,7 +80,7 @@ async def test_a_bad_name_changes_nothing() -> None:
     hub = make_hub()
     client, sink = make_client(JSON)
     with pytest.raises(ChannelNameError):
-        subscribe(hub, client, "no good", since=None, time=0.0)
+        subscribe(hub, client, "no good")
     assert (client.subscriptions, sink.written, len(hub)) == ({}, [], 0)
 
 
@@ -80,9 +88,9 @@ async def test_a_channel_is_subscribed_once() -> None:
     """A second queue on it would be forgotten by the first one's owner."""
     hub = make_hub()
     client, _ = make_client(JSON)
-    subscribe(hub, client, "lobby", since=None, time=0.0)
+    subscribe(hub, client, "lobby")
     with pytest.raises(AlreadySubscribedError, match="'lobby' already"):
-        subscribe(hub, client, "lobby", since=None, time=0.0)
+        subscribe(hub, client, "lobby")
     assert len(hub.channel("lobby", time=0.0).queues) == 1
 
 
@@ -92,7 +100,7 @@ async def test_who_has_gone_is_not_put_onto_a_channel() -> None:
     client, _ = make_client(JSON)
     client.close()
     with pytest.raises(GoneError):
-        subscribe(hub, client, "lobby", since=None, time=0.0)
+        subscribe(hub, client, "lobby")
     assert len(hub) == 0
 
 
@@ -101,10 +109,11 @@ async def test_leaving_a_channel_lets_go_of_its_queue() -> None:
     hub = make_hub()
     client, _ = make_client(JSON)
     for name in "ab":
-        subscribe(hub, client, name, since=None, time=0.0)
-    unsubscribe(hub, client, "a", time=0.0)
+        subscribe(hub, client, name)
+    channel, queue = client.unsubscribe("a")
+    hub.unsubscribe(channel, queue, time=0.0)
     assert list(client.subscriptions) == ["b"]
     assert [len(channel.queues) for channel in hub] == [0, 1]
     with pytest.raises(KeyError):
-        unsubscribe(hub, client, "a", time=0.0)
+        client.unsubscribe("a")
     publish(hub, hub.channel("a", time=0.0))

@@ -1,0 +1,69 @@
+"""A client's subscriptions: its queues, by the name of the channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..core.channel import Channel
+from ..core.group import Member
+from ..core.lease import Lease
+from ..core.publication import Encoding
+from ..core.queue import Batch, Queue
+
+
+class Subscription(NamedTuple):
+    """A client's place on one channel."""
+
+    channel: Channel
+    queue: Queue
+
+
+class Subscriptions(dict[str, Subscription]):
+    """A client's places, by the name of the channel."""
+
+    def join(self, member: Member, *, encoding: Encoding, lease: Lease) -> None:
+        """Takes `member` into the ready groups of its channels. O(channels)."""
+        for channel, queue in self.values():
+            channel.group(encoding).join(queue, member, lease=lease)
+
+    def sleep(self, wake: Callable[[], None]) -> None:
+        """Has sweeps of its channels call `wake`. O(channels)."""
+        for channel, queue in self.values():
+            channel.sleepers[queue] = wake
+
+    def leave(self, *, encoding: Encoding, lease: Lease) -> None:
+        """Lets the client go from the ready groups of its channels. O(channels)."""
+        for channel, queue in self.values():
+            channel.group(encoding).leave(queue, lease=lease)
+
+    def awake(self) -> None:
+        """Has sweeps of its channels call nobody any more. O(channels)."""
+        for channel, queue in self.values():
+            channel.sleepers.pop(queue, None)
+
+    def take(self, *, max_bytes: int) -> tuple[Subscription, Batch] | None:
+        """The next publications, about `max_bytes` of payload, of a channel on which the client is behind.
+
+        None if it is up to date with the last sweeps. Its channels take turns. O(channels).
+        """
+        for name, place in self.items():
+            if place.queue.cursor < place.channel.swept:
+                self[name] = self.pop(name)  # to the end of the round; the loop ends here
+                return place, place.queue.get_nowait(max_bytes=max_bytes)
+        return None
+
+    @property
+    def cursors(self) -> int:
+        """A number that grows with each publication that the client's sink is given. O(channels)."""
+        return sum(queue.cursor for _, queue in self.values())
+
+    def note_lags(self) -> int:
+        """Keeps how far behind each queue is; returns the sum, in publications. O(channels)."""
+        total = 0
+        for channel, queue in self.values():
+            behind = queue.qsize()
+            if behind > queue.peak:
+                channel.note_lag(queue, behind)
+            total += behind
+        return total
