@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from starlette.requests import HTTPConnection
 
 import fanwise.app
 from fanwise.app import create_app
+from fanwise.core.codes import CodedError
 from fanwise.errors import SettingsError
 from fanwise.settings import load_settings
+
+from .support.live import running
 
 
 def test_settings_reach_what_they_set() -> None:
@@ -26,6 +30,45 @@ def test_every_default_of_the_settings_is_that_of_the_broadcaster() -> None:
     for name, value in vars(embedded._hub).items():
         if isinstance(value, int | float):
             assert getattr(served._hub, name) == value
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "answers"),
+    [
+        ("127.0.0.1", None, {"127.0.0.1": True, "localhost": True, "[::1]": True, "evil.com": False}),
+        ("127.0.0.1", "example.com", {"127.0.0.1": False, "example.com": True}),
+        ("127.0.0.1", "*", {"evil.com": True}),
+        ("0.0.0.0", None, {"evil.com": True}),
+        ("0.0.0.0", "example.com", {"evil.com": False, "example.com": True}),
+    ],
+)
+def test_a_server_on_loopback_answers_for_the_names_of_loopback(
+    host: str, allowed: str | None, answers: dict[str, bool]
+) -> None:
+    """Unless the settings name hosts; a server that others reach answers for all, unless they do."""
+    access = fanwise.app.access(load_settings(host=host, allowed_hosts=allowed))
+
+    def refused(name: str) -> bool:
+        try:
+            access.check_site(HTTPConnection({"type": "http", "headers": [(b"host", name.encode())]}))
+        except CodedError:
+            return True
+        return False
+
+    assert {name: not refused(name) for name in answers} == answers
+
+
+@pytest.mark.anyio
+async def test_a_proxy_is_believed_if_it_is_trusted() -> None:
+    """In `/clients`: no text of a stranger stands there; without the setting the peer is who it is."""
+    for proxies, address in ((None, "127.0.0.1"), ("127.0.0.1", "192.0.2.7")):
+        app = create_app(load_settings(trusted_proxies=proxies))
+        async with running(app) as live:
+            said = {"X-Forwarded-For": "6.6.6.6, 192.0.2.7"}
+            async with await live.connect(additional_headers=said), live.events("/sse/a", headers=said) as events:
+                await events.next()
+                clients = (await live.request("GET", "/clients")).json["clients"]
+        assert [client["address"].partition(":")[0] for client in clients] == [address] * 2
 
 
 def test_the_environment_is_read_when_the_application_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

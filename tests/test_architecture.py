@@ -23,11 +23,8 @@ ONLY_ERRORS = {"core", "tools"}
 NOT_IN_THE_CORE = {"asyncio", "anyio", "socket", "os", "select", "logging", "threading", "time", "uvicorn", "fastapi"}
 FILE_LINES, FUNCTION_LINES = 400, 40
 LONG = {
-    "app:create_app",
     "broadcaster.node:__init__",
     "broadcaster.node:client",
-    "routes.router:build_router",
-    "routes.sse:sse_routes",
 }
 # Maps; and files of a few lines, which the tests of others run.
 UNTESTED = {"__init__", "__main__", "protocol", "version"}

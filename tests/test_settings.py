@@ -83,6 +83,18 @@ def test_origins_are_a_list_with_commas(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_settings(allowed_origins="*").allowed_origins == ("*",)
 
 
+def test_hosts_and_proxies_are_lists_with_commas() -> None:
+    """Names, addresses and networks without ports; proxies are no names, which could lead anywhere."""
+    settings = load_settings(allowed_hosts="example.com, [::1],10.0.0.0/8,*", trusted_proxies="10.0.0.1, 10.1.0.0/16")
+    assert settings.allowed_hosts == ("example.com", "[::1]", "10.0.0.0/8", "*")
+    assert settings.trusted_proxies == ("10.0.0.1", "10.1.0.0/16")
+    for wrong in ("example.com:80", "http://example.com", "a b"):
+        with pytest.raises(SettingsError, match=r"FANWISE_ALLOWED_HOSTS.* is no host: it looks like example\.com"):
+            load_settings(allowed_hosts=wrong)
+    with pytest.raises(SettingsError, match=r"FANWISE_TRUSTED_PROXIES.*'proxy\.example'"):
+        load_settings(trusted_proxies="proxy.example")
+
+
 @pytest.mark.parametrize(
     "key", ["short", "a" * 256, "correct horse", "cor\"rect'horse", "=correct", "cor=rect", "grüße-123", "correct\n"]
 )

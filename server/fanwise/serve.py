@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
-import ipaddress
 import resource
 import socket
 import sys
@@ -24,6 +23,7 @@ from .logs.events import Event, log
 from .logs.formatting import log_config, take_over, tell_left_out
 from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
+from .transport.addresses import is_loopback
 from .transport.sockets import SocketOptions
 from .version import SERVER_VERSION
 
@@ -123,19 +123,12 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         timeout_graceful_shutdown=1,  # draining comes before; this is for what does not take part in it
         log_config=log_config(settings.log_level, settings.log_format, secrets=_secrets(settings)),
         log_level=settings.log_level,
+        proxy_headers=False,  # `transport.proxies` reads them, if proxies are trusted
         access_log=False,  # it would write each URL with its query string
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         workers=1,
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches a server that listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_exposure(settings: Settings) -> None:

@@ -13,13 +13,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .core.publication import check_channel_name
 from .errors import SettingsError
+from .routes.auth.hosts import read_network
 from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .transport.proxies import TrustedProxies
 from .transport.sockets import UNSENT_BYTES
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
 _KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -29,7 +32,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -61,7 +64,11 @@ class Settings(BaseSettings):
     max_channels: Positive = Field(100_000, description="channels that may be open; idle ones make room")
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
     api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
-    allowed_origins: Origins = Field((), description="origins of pages on other hosts that may connect, or *")
+    allowed_origins: Listed = Field((), description="origins of pages on other hosts that may connect, or *")
+    allowed_hosts: Listed = Field(
+        (), description="hosts that requests may name, or *; by default those of loopback if it listens there, else *"
+    )
+    trusted_proxies: Listed = Field((), description="addresses of proxies whose X-Forwarded-For is believed")
     demo: bool = Field(default=False, description="offer the page's demo also on an address that others can reach")
     demo_clients: Positive = Field(200, le=1000, description="simulated clients that the demo may open")
     ready_lag_seconds: Seconds = Field(1.0, description="/readyz says no when the event loop was later than this")
@@ -102,6 +109,23 @@ class Settings(BaseSettings):
             if origin != "*" and _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin!r} is not an origin: it looks like https://example.com, or is * for all")
         return tuple(origin.lower() for origin in origins)  # as browsers send them
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if host != "*" and read_network(host) is None and _HOST_NAME.fullmatch(host) is None:
+                raise ValueError(
+                    f"{host!r} is no host: it looks like example.com, 192.0.2.7, [::1] or 192.0.2.0/24, "
+                    "without a port, or is * for all"
+                )
+        return hosts
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        TrustedProxies(proxies)
+        return proxies
 
     @model_validator(mode="after")
     def _one_channel_fits(self) -> Settings:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
-from fanwise.routes.assets import DIRECTORY, add_static
+from fanwise.routes.assets import DIRECTORY, static_routes
 
 from ..support.live import Live, running
 
@@ -15,10 +15,8 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def live() -> AsyncIterator[Live]:
-    router = APIRouter()
-    add_static(router)
     app = FastAPI()
-    app.include_router(router)
+    app.include_router(static_routes())
     async with running(app) as live:
         yield live
 

@@ -201,6 +201,7 @@ async def running(app: FastAPI, *, fast: bool = True, ssl_certfile: str | None =
         ws=FanwiseProtocol if fast else "websockets-sansio",
         http=FanwiseHttpProtocol if fast else "httptools",
         ws_per_message_deflate=False,
+        proxy_headers=False,
         log_config=None,
         ssl_certfile=ssl_certfile,
         timeout_graceful_shutdown=1,

@@ -11,7 +11,7 @@ import trustme
 from websockets.sync.client import connect
 
 from fanwise.errors import SettingsError
-from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, is_loopback, raise_fd_limit, tune_gc
+from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, raise_fd_limit, tune_gc
 from fanwise.settings import load_settings
 
 from ..support.processes import ServerProcess
@@ -144,25 +144,6 @@ def test_as_many_descriptors_as_the_system_gives() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("localhost", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("192.168.1.5", False),
-        ("example.com", False),
-        ("", False),
-    ],
-)
-def test_who_can_reach_an_address(host: str, loopback: bool) -> None:
-    """Only loopback addresses are ours alone; a name may lead anywhere."""
-    assert is_loopback(host) is loopback
 
 
 def test_it_does_not_let_everybody_publish_by_accident() -> None:

@@ -86,9 +86,9 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
 
 def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
     """A running server, from outside."""
-    from ..serve import is_loopback  # noqa: PLC0415 - other commands start faster without it
     from ..settings import flag, variable  # noqa: PLC0415 - as above
     from ..tools.doctor import checks  # noqa: PLC0415 - as above
+    from ..transport.addresses import is_loopback  # noqa: PLC0415 - other commands start faster without it
 
     given = [flag(name) for name, value in flags.items() if value is not None and name != "api_key"]
     if given:
@@ -137,8 +137,9 @@ def _here(flags: dict[str, Any]) -> Report:
 
 
 def _posture(settings: Settings) -> list[Finding]:
-    from ..serve import check_exposure, is_loopback  # noqa: PLC0415 - as above
+    from ..serve import check_exposure  # noqa: PLC0415 - as above
     from ..tools.doctor import exposure  # noqa: PLC0415 - as above
+    from ..transport.addresses import is_loopback  # noqa: PLC0415 - as above
 
     problems: list[str] = []
     try:

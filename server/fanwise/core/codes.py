@@ -60,6 +60,7 @@ class ErrorCode(StrEnum):
     ALREADY_SUBSCRIBED = ("already_subscribed", None, "The connection is on this channel already.", True)
     BAD_CHANNEL = ("bad_channel", 400, "The channel's name is not allowed.", True)
     BAD_ENTRY = ("bad_entry", None, "An entry of a batch has a missing, unknown or wrong field.")
+    BAD_HOST = ("bad_host", 403, "The server does not answer for the host that the request names.")
     BAD_JSON = ("bad_json", 400, "The body, or the message, is not the JSON that is expected.", True)
     BAD_ORIGIN = ("bad_origin", 403, "The page that the request comes from is of another host.")
     BAD_POSITION = ("bad_position", 400, "A position does not look like `epoch:offset`.")

@@ -28,12 +28,12 @@ MEDIA_TYPES = {
 }
 
 
-def add_static(router: APIRouter) -> None:
-    """Adds `GET /static/{path}` and HEAD to `router`: the browser client, and what the live page is made of.
+def static_routes() -> APIRouter:
+    """`GET /static/{path}` and HEAD: the browser client, and the files of the live page.
 
     A plain route, since not every FastAPI that we run on takes over mounts from a router that is included.
     """
-    files = StaticFiles(directory=DIRECTORY)
+    router, files = APIRouter(), StaticFiles(directory=DIRECTORY)
 
     async def static(request: Request) -> Response:
         response = await files.get_response(request.path_params["path"], request.scope)
@@ -44,3 +44,4 @@ def add_static(router: APIRouter) -> None:
         return response
 
     router.add_route("/static/{path:path}", static, methods=["GET", "HEAD"])
+    return router

@@ -15,7 +15,7 @@ from ..broadcaster.statistics import ChannelStatistics
 from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
-from .auth.guards import REFUSED, Access, origin_guard
+from .auth.guards import REFUSED, Access, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
 from .problems import errors, json_response, make_router
 from .publish import ChannelPath
@@ -97,7 +97,7 @@ def _add_channels(router: APIRouter, broadcaster: Node, access: Access) -> None:
     router.add_api_route(
         "/channels",
         channels,
-        dependencies=[origin_guard(access)],
+        dependencies=[site_guard(access)],
         responses={200: {"model": Channels}, **errors(*_NO_LIST)},
     )
 
@@ -125,7 +125,7 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access) -> None:
     router.add_api_route(
         "/channels/{channel:path}/history",
         history,
-        dependencies=[origin_guard(access)],
+        dependencies=[site_guard(access)],
         responses={200: {"model": History}, **errors(*_NO_HISTORY)},
     )
 

@@ -94,7 +94,7 @@ class Live:
     async def serve(self, websocket: WebSocket) -> None:
         """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
         try:
-            self._access.check_origin(websocket)
+            self._access.check_site(websocket)
             self._access.check_key(websocket)
             if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
                 raise CodedError(ErrorCode.BAD_REQUEST, _ONLY)  # noqa: TRY301 - all refusals leave by one door

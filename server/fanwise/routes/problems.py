@@ -20,6 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..errors import FanwiseError
 from ..logs.events import Event, log
+from ..transport.addresses import peer_name
 
 # FastAPI builds a validator for each `model` of an answer, which takes most of the time in which an application starts.
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/FanwiseErrorBody"}}}
@@ -66,7 +67,7 @@ def log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
     log(
         Event.NO_ROOM if code in _NO_ROOM else Event.REFUSED,
         path=quote(connection.scope["path"], safe="/:"),
-        address=f"{connection.client.host}:{connection.client.port}" if connection.client else "",
+        address=peer_name(connection),
         reason=code.value,
     )
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
 from ..core.codes import COME_BACK
-from .assets import add_static
+from .assets import static_routes
 from .asyncapi import asyncapi_routes
 from .auth.guards import Access
 from .channels import channel_routes
@@ -26,6 +26,8 @@ from .publish import publishing_routes
 from .sse import sse_routes
 from .websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, WebSocketEndpoint
 
+Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Any]]
+
 
 def build_router(
     broadcaster: Node,
@@ -38,63 +40,64 @@ def build_router(
     demo_everybody: bool = False,
     access: Access | None = None,
     page: bool = False,
-    lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
+    lifespan: Lifespan | None = None,
 ) -> APIRouter:
-    """The routes of one broadcaster, which runs while the application that includes them does.
+    """Returns the routes of one broadcaster, which runs while the application that includes them does.
 
     Args:
-        broadcaster: Whose routes they are.
-        default_channel: Where `WS /ws` publishes without `?channel=`.
-        template: What `WS /ws` makes of each text.
-        max_subscriptions: How many channels one connection may be on.
-        heartbeat_seconds: How often an event stream gets a comment.
-        demo_clients: How many simulated clients the demo may open; 0: there is no demo.
-        demo_everybody: Whether those may start it, too, who are not on this machine.
+        broadcaster: Its channels and clients are served.
+        default_channel: Channel of `WS /ws` without `?channel=`.
+        template: `WS /ws` publishes each text in it, in place of "{text}".
+        max_subscriptions: Channels that one connection may be on.
+        heartbeat_seconds: Time between two comments of an event stream.
+        demo_clients: Simulated clients that the demo may open; 0: there is no demo.
+        demo_everybody: Whether peers that are not on this machine may start the demo, too.
         access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
         page: Whether `GET /` is the live page.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
     access = access or Access()
-    websocket = WebSocketEndpoint(
-        broadcaster,
-        access,
-        default_channel=default_channel,
-        template=template,
-        max_subscriptions=max_subscriptions,
-    )
-
     live = Live(broadcaster, access)
-    demo = DemoController(
-        broadcaster,
-        tell=partial(live.tell, DEMO),
-        max_clients=demo_clients,
-        available=demo_clients > 0,
-        everybody=demo_everybody,
-    )
-
-    @asynccontextmanager
-    async def run(app: Any) -> AsyncIterator[None]:
-        async with lifespan(app) if lifespan is not None else broadcaster, live, demo:
-            yield
-
-    router = APIRouter(lifespan=run)
-    router.add_websocket_route("/ws", websocket.serve)
-    router.include_router(publishing_routes(broadcaster, access))
+    tell = partial(live.tell, DEMO)
+    demo = DemoController(broadcaster, tell=tell, max_clients=demo_clients, everybody=demo_everybody)
+    router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))
+    plain = {"default_channel": default_channel, "template": template}
+    endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
+    router.add_websocket_route("/ws", endpoint.serve)
     router.include_router(sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds))
-    router.include_router(channel_routes(broadcaster, access))
-    router.include_router(client_routes(broadcaster, access))
-    router.include_router(asyncapi_routes(default_channel=default_channel, template=template))
-    router.include_router(live_routes(live, broadcaster, access))
-    router.include_router(metrics_routes(broadcaster, access))
-    router.include_router(demo_routes(demo, broadcaster, access))
-    _add_probes(router, broadcaster)
-    add_static(router)
-    if page:
-        router.include_router(page_routes())
+    router.include_router(asyncapi_routes(**plain))
+    for routes in (*_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
+        router.include_router(routes)
     return router
 
 
-def _add_probes(router: APIRouter, broadcaster: Node) -> None:
+def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
+    yield publishing_routes(broadcaster, access)
+    yield channel_routes(broadcaster, access)
+    yield client_routes(broadcaster, access)
+    yield live_routes(live, broadcaster, access)
+    yield metrics_routes(broadcaster, access)
+    yield demo_routes(demo, broadcaster, access)
+    yield probe_routes(broadcaster)
+    yield static_routes()
+
+
+def _lifespan(own: Lifespan, *others: AbstractAsyncContextManager[Any]) -> Lifespan:
+    @asynccontextmanager
+    async def run(app: Any) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(own(app))
+            for other in others:
+                await stack.enter_async_context(other)
+            yield
+
+    return run
+
+
+def probe_routes(broadcaster: Node) -> APIRouter:
+    """`GET /healthz` and `GET /readyz`."""
+    router = APIRouter(tags=["Probes"])
+
     async def alive() -> dict[str, str]:
         """Answers as long as the event loop turns."""
         return {"status": "ok"}
@@ -106,7 +109,6 @@ def _add_probes(router: APIRouter, broadcaster: Node) -> None:
             response.headers.update(COME_BACK)
         return {"ready": broadcaster.ready}
 
-    router.add_api_route("/healthz", alive, tags=["Probes"])
-    router.add_api_route(
-        "/readyz", ready, tags=["Probes"], responses={503: {"description": "Not ready: about to stop, or broken."}}
-    )
+    router.add_api_route("/healthz", alive)
+    router.add_api_route("/readyz", ready, responses={503: {"description": "Not ready: about to stop, or broken."}})
+    return router

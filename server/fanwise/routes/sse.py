@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
@@ -13,9 +13,24 @@ from ..core.codes import ErrorCode
 from ..core.dialect import SSE, SSE_JSON
 from ..core.publication import Position, check_channel_name
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
-from .auth.guards import REFUSED, Access, origin_guard
+from .auth.guards import REFUSED, Access, site_guard
 from .problems import errors, make_router
 from .publish import ChannelPath
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    HTTPStatus.OK: {
+        "description": "Events: `subscribed`, the payloads, `gap`, and `close` at the end.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": "id: 9f2c01ab77e4:43\ndata: hello\n\n"}},
+    },
+    **errors(
+        *REFUSED,
+        ErrorCode.BAD_CHANNEL,
+        ErrorCode.BAD_POSITION,
+        ErrorCode.BAD_REQUEST,
+        ErrorCode.DRAINING,
+        ErrorCode.FULL,
+    ),
+}
 
 
 def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -> APIRouter:
@@ -49,23 +64,8 @@ def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -
     router.add_api_route(
         "/sse/{channel:path}",
         stream,
-        dependencies=[origin_guard(access)],
+        dependencies=[site_guard(access)],
         response_class=Response,
-        responses={
-            HTTPStatus.OK: {
-                "description": "Events: `subscribed`, the payloads, `gap`, and `close` at the end.",
-                "content": {
-                    MEDIA_TYPE: {"schema": {"type": "string"}, "example": "id: 9f2c01ab77e4:43\ndata: hello\n\n"}
-                },
-            },
-            **errors(
-                *REFUSED,
-                ErrorCode.BAD_CHANNEL,
-                ErrorCode.BAD_POSITION,
-                ErrorCode.BAD_REQUEST,
-                ErrorCode.DRAINING,
-                ErrorCode.FULL,
-            ),
-        },
+        responses=_RESPONSES,
     )
     return router

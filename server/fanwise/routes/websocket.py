@@ -57,7 +57,7 @@ class WebSocketEndpoint:
         """One client, from its handshake to its end."""
         holds_key = self._access.key.is_held_by(websocket)
         try:
-            self._access.check_origin(websocket)
+            self._access.check_site(websocket)
             if holds_key is False:
                 raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
             if SUBPROTOCOL in websocket.scope.get("subprotocols", ()):

@@ -10,6 +10,8 @@
     leased_transport    a transport that ends the lease before it is taken away
     asgi                the fallback over plain ASGI
     inbox               messages that a client sent and its endpoint has not read
+    addresses           addresses of peers, as sockets and headers spell them
+    proxies             which proxies are believed when they say for whom they speak
     frames              cuts what a peer sends into WebSocket frames
     sockets             socket options
 

@@ -16,6 +16,7 @@ from ..core.publication import Position, check_channel_name
 from ..core.reasons import CloseReason
 from ..errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
 from ..logs.events import Event, log
+from .addresses import peer_name
 from .asgi import AsgiConnection
 
 _CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
@@ -52,10 +53,9 @@ async def connect(
     if websocket.application_state is WebSocketState.CONNECTING:
         await websocket.accept(subprotocol)
     sink, listen = _open(websocket)
-    peer = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else ""
     try:
         async with broadcaster.client(
-            sink, listen, channel=channel, since=since, address=peer, dialect=dialect
+            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect
         ) as client:
             yield client
     except (ChannelLimitError, FullError, DrainingError) as error:  # it came to that during the handshake

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import anyio
 import orjson
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -17,6 +18,7 @@ from ..core.encoding import chunk, event
 from ..core.publication import Position
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, DrainingError, FullError, NotRunningError
+from .addresses import peer_name
 from .asgi import AsgiStream
 from .connect import hint_at_the_fast_path
 from .connection import SocketConnection
@@ -68,14 +70,13 @@ class EventStreamResponse(Response):
         """Sends the header, and then what the channel's log has."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sink, listen = _open(scope, receive, send)
-        host, port = scope.get("client") or ("", "")
         try:
             async with self._broadcaster.client(
                 sink,
                 listen,
                 channel=self._channel,
                 since=self._since,
-                address=f"{host}:{port}",
+                address=peer_name(HTTPConnection(scope)),
                 dialect=self._dialect,
             ) as client:
                 await self._stay(client)

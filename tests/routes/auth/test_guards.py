@@ -16,9 +16,9 @@ def test_a_refusal_has_a_code() -> None:
     """The key and the origin are refused each under a code of its own."""
     access = Access(api_key="correct-horse", allowed_origins=["https://friend.org"])
     access.check_key(connection(x_api_key="correct-horse"))
-    access.check_origin(connection(origin="https://friend.org", host="example.com"))
+    access.check_site(connection(origin="https://friend.org", host="example.com"))
     with pytest.raises(CodedError) as no_key:
         access.check_key(connection(x_api_key="another"))
     with pytest.raises(CodedError) as no_origin:
-        access.check_origin(connection(origin="https://evil.com", host="example.com"))
+        access.check_site(connection(origin="https://evil.com", host="example.com"))
     assert (no_key.value.code, no_origin.value.code) == (ErrorCode.UNAUTHORISED, ErrorCode.BAD_ORIGIN)

@@ -46,3 +46,24 @@ def test_who_sends_no_origin_is_no_browser() -> None:
 def test_a_star_allows_all() -> None:
     """For streams that are public anyway."""
     assert Origins(["*"]).allow(connection(origin="http://evil.com", host="example.com"))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "allowed"),
+    [
+        ("http", "http://example.com", True),
+        ("http", "https://example.com", True),
+        ("ws", "https://example.com", True),
+        ("https", "https://example.com", True),
+        ("wss", "https://example.com", True),
+        ("https", "http://example.com", False),
+        ("wss", "http://example.com", False),
+        ("http", "ftp://example.com", False),
+        ("http", "chrome-extension://example.com", False),
+    ],
+)
+def test_the_scheme_counts(scheme: str, origin: str, allowed: bool) -> None:
+    """Over TLS pages of http may not connect; without it pages of https may, for which a proxy has ended TLS."""
+    asked = connection(origin=origin, host="example.com")
+    asked.scope["scheme"] = scheme
+    assert Origins().allow(asked) is allowed

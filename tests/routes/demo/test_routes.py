@@ -105,7 +105,7 @@ async def test_it_is_for_those_on_this_machine() -> None:
 @pytest.mark.anyio
 async def test_a_server_may_have_none() -> None:
     """Then it says so, to everybody."""
-    async with staged(available=False, everybody=True) as here:
+    async with staged(max_clients=0, everybody=True) as here:
         assert (await look(here.live))["available"] is False
         assert (await put(here.live, PLAN)).code == "no_demo"
 

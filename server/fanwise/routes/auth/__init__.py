@@ -3,6 +3,7 @@
     guards   `Access`, and the dependencies of routes that ask it
     keys     the key
     origins  which pages may connect
+    hosts    which hosts the server answers for
 
 Routes and handshakes ask this room; it knows none of them.
 """

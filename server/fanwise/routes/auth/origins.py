@@ -1,6 +1,9 @@
 """Which pages may connect: those of the server's own host, and those of the origins that the settings allow.
 
 RFC 6455 section 10.2: without this check, any page that a user visits could connect in the user's name.
+
+The scheme counts. Over TLS, to this server or to a trusted proxy (X-Forwarded-Proto), only pages of https may connect.
+Without TLS pages of http may, and pages of https: browsers let these ask over TLS only, so a proxy has ended TLS.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origins:
@@ -33,10 +36,12 @@ class Origins:
             parts = urlsplit(origin.lower())
         except ValueError:  # no URL at all
             return False
-        return bool(parts.netloc) and _same_host(parts.netloc, connection.headers.get("host", "").lower(), parts.scheme)
+        schemes = {"https"} if connection.scope.get("scheme") in ("https", "wss") else {"http", "https"}
+        host = connection.headers.get("host", "").lower()
+        return parts.scheme in schemes and bool(parts.netloc) and _same_host(parts.netloc, host, parts.scheme)
 
 
 def _same_host(one: str, other: str, scheme: str) -> bool:
     """Compares host:port, where the port that the scheme implies may be left out."""
-    implied = f":{_DEFAULT_PORTS.get(scheme, 0)}"
+    implied = f":{_DEFAULT_PORTS[scheme]}"
     return one.removesuffix(implied) == other.removesuffix(implied)

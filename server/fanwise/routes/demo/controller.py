@@ -25,8 +25,7 @@ class DemoController:
         broadcaster: Whose demo it is.
         tell: Called with the document four times a second while a show runs, and once more when it has ended. If it
             fails, the show goes on.
-        max_clients: How many simulated clients there may be.
-        available: Whether there is a demo at all.
+        max_clients: Simulated clients that the demo may open; 0: there is no demo.
         everybody: Whether those may start it, too, who are not on this machine.
         forget_seconds: A show ends by itself so long after its last change: somebody has forgotten it.
     """
@@ -37,12 +36,11 @@ class DemoController:
         *,
         tell: Callable[[dict[str, Any]], None],
         max_clients: int = 200,
-        available: bool = True,
         everybody: bool = False,
         forget_seconds: float = 3600.0,
     ) -> None:
         self.max_clients = max_clients
-        self.available = available
+        self.available = max_clients > 0
         self.everybody = everybody
         self.max_message_bytes = broadcaster.max_message_bytes
         self._broadcaster = broadcaster

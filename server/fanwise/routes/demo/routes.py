@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from ...broadcaster.node import Node
 from ...core.codes import CodedError, ErrorCode
-from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, origin_guard
+from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, site_guard
 from ..problems import errors, json_response, make_router, refuse
 from .controller import DemoController
 from .plan import Kind, Mode, Plan
@@ -100,7 +100,7 @@ def _add_looking(router: APIRouter, demo: DemoController, access: Access) -> Non
         return _json(info)
 
     router.add_api_route(
-        ROUTE, look, dependencies=[origin_guard(access)], responses={200: {"model": DemoInfo}, **errors(*REFUSED)}
+        ROUTE, look, dependencies=[site_guard(access)], responses={200: {"model": DemoInfo}, **errors(*REFUSED)}
     )
 
 

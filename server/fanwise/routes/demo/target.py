@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, quote
 
 from starlette.requests import HTTPConnection
 
+from ...transport.addresses import is_loopback
+
 # Each says that somebody else's request was passed on: then it is not the sender's address that we see.
 _PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
@@ -41,7 +43,7 @@ class Target(NamedTuple):
 def is_local(connection: HTTPConnection) -> bool:
     """Whether the request was sent on this machine, and by nobody in somebody else's name."""
     host = connection.client.host if connection.client is not None else ""
-    return _is_loopback(host) and not any(name in connection.headers for name in _PASSED_ON)
+    return is_loopback(host) and not any(name in connection.headers for name in _PASSED_ON)
 
 
 def why_not(connection: HTTPConnection) -> str | None:
@@ -72,12 +74,3 @@ def _prefix(connection: HTTPConnection, route: str) -> str:
     path: str = connection.scope["path"]
     root: str = connection.scope.get("app_root_path", connection.scope.get("root_path", "")).rstrip("/")
     return path.removeprefix(root).removesuffix(route) if path.startswith(f"{root}/") else path.removesuffix(route)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:127.0.0.1, on a socket for both families
-    return (mapped or address).is_loopback

@@ -1,0 +1,47 @@
+"""Addresses of peers, as sockets and headers spell them."""
+
+from __future__ import annotations
+
+import ipaddress
+from ipaddress import IPv4Address, IPv6Address
+
+from starlette.requests import HTTPConnection
+
+_SHOWN_CHARACTERS = 64  # of a peer's host: an IPv6 address with its zone has at most 61
+
+
+def read_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Returns the address in "192.0.2.7", "192.0.2.7:80", "2001:db8::1" or "[2001:db8::1]:80"; None for other texts.
+
+    An IPv4 address that is mapped into IPv6 (::ffff:192.0.2.7) is the IPv4 address.
+    """
+    if text.startswith("["):
+        text, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not is_port(rest)):
+            return None
+    elif text.count(":") == 1:
+        text, colon, rest = text.partition(":")
+        if not is_port(colon + rest):
+            return None
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_port(text: str) -> bool:
+    """Returns whether `text` is a colon and a port."""
+    return text.startswith(":") and text[1:].isdecimal() and text.isascii() and len(text) <= len(":65535")
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether `host` is an address of this machine that others do not reach, or `localhost`."""
+    address = read_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def peer_name(connection: HTTPConnection) -> str:
+    """Returns the peer as "host:port", and the host cut to 64 characters; empty where the server tells none."""
+    client = connection.client
+    return f"{client.host[:_SHOWN_CHARACTERS]}:{client.port}" if client is not None else ""

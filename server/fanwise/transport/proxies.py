@@ -1,0 +1,95 @@
+"""Proxies in front of the server: which of them are believed when they say for whom they speak."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .addresses import read_address
+
+_READ_BYTES = 2048  # of X-Forwarded-For, from its end: some forty hops
+_SECURE = {"http": "https", "ws": "wss"}
+_PLAIN = {secure: plain for plain, secure in _SECURE.items()}
+
+
+class TrustedProxies:
+    """The addresses of proxies that speak for others.
+
+    Args:
+        networks: Addresses and networks, such as "10.0.0.7" and "10.0.0.0/8"; empty: no proxy is believed.
+
+    Raises:
+        ValueError: One of `networks` is neither.
+    """
+
+    def __init__(self, networks: Collection[str] = ()) -> None:
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+
+    def __bool__(self) -> bool:
+        """Returns whether any proxy is believed."""
+        return bool(self._networks)
+
+    def __contains__(self, host: object) -> bool:
+        """Returns whether `host` is the address of a trusted proxy."""
+        address = read_address(host) if isinstance(host, str) else None
+        return address is not None and any(address in network for network in self._networks)
+
+    def client(self, values: Sequence[bytes]) -> str | None:
+        """Returns the address that the trusted proxies speak for: the rightmost that is not theirs.
+
+        Reads 2,048 bytes at most, from the end. A text that is no address ends the search.
+
+        Args:
+            values: X-Forwarded-For, one value for each header of that name.
+
+        Returns:
+            The address without port; None if all are trusted, or one is no address.
+        """
+        joined = b",".join(value[-_READ_BYTES - 1 :] for value in values)
+        hops = joined[-_READ_BYTES:].decode("latin-1").split(",")
+        if len(joined) > _READ_BYTES:
+            del hops[0]  # perhaps cut in its midst
+        for hop in reversed(hops):
+            address = read_address(hop.strip())
+            if address is None:
+                return None
+            if not any(address in network for network in self._networks):
+                return str(address)
+        return None
+
+
+class ProxyHeaders:
+    """ASGI middleware: `client` and `scheme` of a request that a trusted proxy passes on are those that the proxy says.
+
+    Reads X-Forwarded-For and X-Forwarded-Proto. All other requests pass as they are, whatever their headers say.
+
+    Args:
+        app: The application.
+        trusted: The proxies that are believed.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: TrustedProxies) -> None:
+        self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on."""
+        if scope["type"] in ("http", "websocket") and scope.get("client") and scope["client"][0] in self._trusted:
+            self._believe(scope)
+        await self._app(scope, receive, send)
+
+    def _believe(self, scope: Scope) -> None:
+        values = {name: [] for name in (b"x-forwarded-for", b"x-forwarded-proto")}  # type: dict[bytes, list[bytes]]
+        for name, value in scope["headers"]:
+            if name in values:
+                values[name].append(value)
+        client = self._trusted.client(values[b"x-forwarded-for"])
+        if client is not None:
+            scope["client"] = (client, 0)  # the port is unknown
+        if values[b"x-forwarded-proto"]:
+            said = values[b"x-forwarded-proto"][-1].rpartition(b",")[2].strip().lower()
+            if said in (b"http", b"https"):
+                table = _SECURE if said == b"https" else _PLAIN
+                scope["scheme"] = table.get(scope["scheme"], scope["scheme"])
