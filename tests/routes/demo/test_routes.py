@@ -175,7 +175,8 @@ def test_a_server_that_is_told_to_stop_stops(server_process: Callable[..., Serve
         "-m", "fanwise", "serve", "--port", "{port}", FANWISE_DRAIN_SECONDS="100", FANWISE_STALL_SECONDS="100"
     )
     body = json.dumps({"mode": mode, "clients": 5, "stalled": 2, "rate": 200}).encode()
-    head = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
+    head = f"Host: 127.0.0.1\r\n{fields}\r\n\r\n"
     assert b" 200 OK" in process.exchange(f"PUT /demo HTTP/1.1\r\n{head}".encode() + body)
     while True:
         status = json.loads(process.get("/demo").partition(b"\r\n\r\n")[2])["status"]
