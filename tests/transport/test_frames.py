@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
-from fanwise.transport.frames import BINARY, OTHER, TEXT, FrameCutter
+from fanwise.transport.frames import BINARY, OTHER, TEXT, FrameCutter, utf_8_tail
 
 MAX_BYTES = 70_000
 
@@ -96,3 +96,25 @@ def test_however_the_stream_is_cut(messages: list[tuple[Opcode, bytes, bool]], c
     for (kind, piece), original, (opcode, payload, _) in zip(whole, frames, messages, strict=True):
         assert piece == (original if kind == OTHER else payload)
         assert kind == OTHER or (opcode, kind) in ((Opcode.TEXT, TEXT), (Opcode.BINARY, BINARY))
+
+
+@given(
+    st.one_of(st.binary(max_size=12), st.text(max_size=6).map(str.encode)),
+    st.lists(st.sampled_from([b"\xed\xa0", b"\xed", b"\xf4\x90", b"\xe2\x82", b"a"]), max_size=2),
+)
+def test_the_tail_of_a_text_is_what_may_become_a_character(text: bytes, more: list[bytes]) -> None:
+    """Held against every way in which a text can go on: there is one, or it is found to be wrong at once."""
+    text += b"".join(more)
+    tail = utf_8_tail(text, final=False)
+    ways = [b"", b"\x80", b"\x80\x80", b"\x80\x80\x80", b"\x90\x80", b"\x90\x80\x80", b"\xa0\x80", b"\xa0\x80\x80"]
+    assert (tail is not None) is any(is_utf_8(text + way) for way in ways)
+    assert (utf_8_tail(text, final=True) == b"") is is_utf_8(text)
+    assert tail is None or is_utf_8(text.removesuffix(tail))
+
+
+def is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -7,6 +7,7 @@ quarter of the time here (`benchmarks/test_intake.py`).
 
 from __future__ import annotations
 
+from codecs import utf_8_decode
 from typing import Final
 
 from websockets.frames import Opcode, apply_mask  # type: ignore[attr-defined]  # in C where it can be
@@ -23,6 +24,8 @@ _FINAL: Final = 0x80
 _OPCODE: Final = 0x0F
 _TWO_BYTES: Final = 126  # the length is in the next two bytes; with 127 in the next eight
 _SHORTEST_HEADER: Final = 2
+_SURROGATE: Final = b"\xed\xa0"  # Python's decoder waits for its third byte
+_BEHIND_SURROGATES: Final = b"\xee"
 
 
 class FrameCutter:
@@ -96,3 +99,15 @@ class FrameCutter:
                 return at, size + 1
             length = int.from_bytes(stream[start + 2 : at - 4])
         return (-1, 0) if length > self._max_bytes else (at, at + length)
+
+
+def utf_8_tail(text: bytes, *, final: bool) -> bytes | None:
+    """Returns the beginning of a character that ends `text`, or None if `text` is not UTF-8 (RFC 3629) so far.
+
+    A beginning is wrong where `final`, and where no byte can make a character of it.
+    """
+    try:
+        tail = text[utf_8_decode(text, "strict", final)[1] :]
+    except UnicodeDecodeError:
+        return None
+    return None if _SURROGATE <= tail < _BEHIND_SURROGATES else tail

@@ -15,7 +15,6 @@ is closed, on uvloop and on asyncio alike, so no group ever holds a number that 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
 import math
 import time
@@ -33,7 +32,7 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import SocketConnection
-from .frames import BINARY, OTHER, TEXT, FrameCutter
+from .frames import BINARY, OTHER, TEXT, FrameCutter, utf_8_tail
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .request_cutter import plain_answer
@@ -51,7 +50,6 @@ FLOOD_CLOSE_SECONDS = 0.5  # for which one who sent more is listened to, so that
 PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
 # How long the answers to what came before a broken rule have, before the close frame.
 LAST_ANSWERS_SECONDS = 0.05
-_UTF8_DECODER = codecs.getincrementaldecoder("utf-8")
 _CLOSE_FRAME = 0x88
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
@@ -70,7 +68,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
         self._deaf = False  # whether what comes in is dropped: the connection ends
-        self._text_decoder = _UTF8_DECODER()  # of the text whose fragments come in
+        self._text_tail = b""  # of the text whose fragments come in: the beginning of a character
         self._second_ends = 0.0  # on the loop's clock: a second after control frames were counted anew
         self._control_frames = 0  # control frames and fragments in this second
         self._pong_overdue = False
@@ -299,8 +297,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def handle_text(self, event: Frame) -> None:
         """A text, or its first fragment."""
-        if not event.fin:
-            self._text_decoder = _UTF8_DECODER()
+        self._text_tail = b""
         if event.fin or self._is_text_so_far(event):
             super().handle_text(event)
 
@@ -309,18 +306,21 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if event.data or event.fin:
             if self.curr_msg_data_type == "text" and not self._is_text_so_far(event):
                 return
-            super().handle_cont(event)
+            self.frames.append(event.data)
+            if event.fin:
+                self.send_receive_event_to_app()
 
     def _is_text_so_far(self, event: Frame) -> bool:
         """Whether a fragment may be one of a text; if not, fails the connection (RFC 6455 section 8.1)."""
-        try:
-            self._text_decoder.decode(event.data, final=event.fin)
-        except UnicodeDecodeError:
-            if not self.close_sent:
-                self.conn.send_close(CloseCode.INVALID_DATA)
-                self.handle_parser_exception()
-            return False
-        return True
+        if not self._text_tail and event.data.isascii():
+            return True
+        tail = utf_8_tail(self._text_tail + event.data, final=event.fin)
+        if tail is not None:
+            self._text_tail = tail
+        elif not self.close_sent:
+            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+        return tail is not None
 
     def handle_parser_exception(self) -> None:
         """Fails the connection (RFC 6455 section 7.1.7). Messages before the broken rule are still answered."""
