@@ -306,13 +306,13 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if event.data or event.fin:
             if self.curr_msg_data_type == "text" and not self._is_text_so_far(event):
                 return
-            self.frames.append(event.data)
+            self.frames.append(event.data)  # type: ignore[arg-type]  # bytes: the library has cut them from a stream
             if event.fin:
                 self.send_receive_event_to_app()
 
     def _is_text_so_far(self, event: Frame) -> bool:
         """Whether a fragment may be one of a text; if not, fails the connection (RFC 6455 section 8.1)."""
-        if not self._text_tail and event.data.isascii():
+        if not self._text_tail and event.data.isascii():  # type: ignore[union-attr]
             return True
         tail = utf_8_tail(self._text_tail + event.data, final=event.fin)
         if tail is not None:
