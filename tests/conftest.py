@@ -29,8 +29,8 @@ def server_process() -> Iterator[Callable[..., ServerProcess]]:
     """Starts server processes that end with the test: `server_process(["-m", "fanwise", "serve", ...])`."""
     running: list[ServerProcess] = []
 
-    def start(*args: str, port: int | None = None, **environ: str) -> ServerProcess:
-        running.append(ServerProcess(*args, port=port, **environ))
+    def start(*args: str, port: int | None = None, whole: bool = False, **environ: str) -> ServerProcess:
+        running.append(ServerProcess(*args, port=port, whole=whole, **environ))
         return running[-1]
 
     yield start

@@ -33,6 +33,9 @@ class Fault(NamedTuple):
     seen_in: str
     slower: bool = True
 
+    def __str__(self) -> str:
+        return self.name
+
 
 class FaultError(LookupError):
     """A fault that does not fit the code any more."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ..support.commands import Command, argv
+from ..support.forks import Popen
 from ..support.processes import ROOT, ServerProcess, clean_environ
 
 
@@ -23,7 +24,7 @@ def start(server: ServerProcess) -> Iterator[Command]:
     running: list[subprocess.Popen[str]] = []
 
     def begin(*args: str, **options: Any) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
+        process = Popen(
             argv(server, *args),
             cwd=ROOT,
             env=clean_environ(),

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import trustme
 
-from ..support.processes import ROOT, ServerProcess, clean_environ
+from ..support.processes import ROOT, ServerProcess, clean_environ, run
 from ..tools.test_remote import answering
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
@@ -45,16 +45,7 @@ class Told(NamedTuple):
 
 
 def doctor(*args: str, cwd: Path = ROOT, before: Callable[[], object] | None = None, **environ: str) -> Told:
-    done = subprocess.run(
-        [*DOCTOR, "--json", *args],
-        cwd=cwd,
-        env=clean_environ(PYTHONPATH=str(ROOT), **environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        preexec_fn=before,
-    )
+    done = run(*DOCTOR[1:], "--json", *args, cwd=cwd, before=before, environ=environ)
     assert "Traceback" not in done.stderr
     told: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"findings": [], "left_out": []}
     found = {finding["name"]: finding for finding in told["findings"]}
@@ -223,9 +214,7 @@ def test_a_web_server_of_another_kind() -> None:
 def test_lines_for_people(server_process: Callable[..., ServerProcess]) -> None:
     """A pipe gets no colours."""
     url = f"http://127.0.0.1:{server_process(*SERVE).port}"
-    done = subprocess.run(
-        [*DOCTOR, "--url", url], cwd=ROOT, env=clean_environ(), capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run(*DOCTOR[1:], "--url", url)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout
     assert lines[0].startswith(f"{url}: Fanwise 0.1.0")

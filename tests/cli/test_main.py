@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from ..support.commands import fanwise
+from ..support.processes import ROOT
 
 
 def test_all_commands_are_listed() -> None:
@@ -12,4 +16,7 @@ def test_all_commands_are_listed() -> None:
 
 def test_the_version() -> None:
     """`python -m fanwise` is `fanwise`."""
-    assert fanwise("--version").stdout.startswith("fanwise, version 0.")
+    done = subprocess.run(
+        [sys.executable, "-m", "fanwise", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("fanwise, version 0.")

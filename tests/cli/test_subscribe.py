@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from ..support.commands import Command, history, read_line, run, told
-from ..support.processes import ROOT, ServerProcess, clean_environ
+from ..support.processes import ServerProcess
 
 
 def test_subscribe_prints_payloads(server: ServerProcess, start: Command) -> None:
@@ -58,23 +56,12 @@ def test_reconnects_are_told_on_the_standard_error(
     told(process, ": after ")
     first.stop()
     assert "1012" in told(process, "connection lost")
-    again = subprocess.Popen(
-        [sys.executable, "-m", "fanwise", "serve", "--port", str(first.port)],
-        cwd=ROOT,
-        env=clean_environ(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        told(process, "connected as")
-        told(process, "another log has taken its place")
-        publish = [sys.executable, "-m", "fanwise", "publish", "--url", first.url("/ws"), "s/5", "back"]
-        subprocess.run(publish, cwd=ROOT, env=clean_environ(), check=True, capture_output=True, timeout=60)
-        assert read_line(process) == "back\n"
-        assert process.wait() == 0
-    finally:
-        again.terminate()
-        again.wait()
+    server_process("-m", "fanwise", "serve", "--port", "{port}", port=first.port)
+    told(process, "connected as")
+    told(process, "another log has taken its place")
+    assert run(first, "publish", "s/5", "back").returncode == 0
+    assert read_line(process) == "back\n"
+    assert process.wait() == 0
 
 
 @pytest.mark.parametrize(("count", "status"), [([], 0), (["--count", "5"], 130)])

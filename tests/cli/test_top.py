@@ -19,7 +19,7 @@ from fanwise.tools.remote import ForeignError, KeyRefusedError, Remote, Unreacha
 from fanwise.tools.top.plain import Lines
 
 from ..support.documents import document
-from ..support.processes import ROOT, ServerProcess, clean_environ, free_port
+from ..support.processes import ROOT, ServerProcess, clean_environ, free_port, run
 from ..tools.test_remote import answering
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
@@ -40,17 +40,15 @@ def tiles(watched: Watch) -> dict[str, str]:
     return dict(watched.picture.tiles)
 
 
-def run(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*TOP, *args], cwd=ROOT, env=clean_environ(**environ), capture_output=True, text=True, timeout=30, check=False
-    )
+def top(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return run(*TOP[1:], *args, environ=environ)
 
 
 def test_once_it_prints_the_numbers_of_a_real_server(server_process: Callable[..., ServerProcess]) -> None:
     """As text, with the rates of one interval; status 0."""
     server = server_process(*SERVE)
     with connect(server.url("/ws?channel=news"), proxy=None):
-        done = run("--once", "--interval-seconds", "0.1", "--url", f"http://127.0.0.1:{server.port}")
+        done = top("--once", "--interval-seconds", "0.1", "--url", f"http://127.0.0.1:{server.port}")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"process {server.pid}" in done.stdout
     assert re.search(r"^clients +1$", done.stdout, re.MULTILINE)
@@ -103,7 +101,7 @@ def test_on_a_terminal_it_draws_until_it_is_told_to_stop(
 )
 def test_what_cannot_be_watched_is_told_in_a_sentence(args: list[str], says: str) -> None:
     """With status 1."""
-    done = run(*args)
+    done = top(*args)
     assert done.returncode == 1
     assert done.stderr.startswith("fanwise top: ")
     assert says in done.stderr
@@ -114,8 +112,8 @@ def test_a_wrong_key_ends_it(server_process: Callable[..., ServerProcess]) -> No
     """Asking again would not change it. The right one is taken from the environment."""
     server = server_process(*SERVE, FANWISE_API_KEY="correct-horse")
     url = f"http://127.0.0.1:{server.port}"
-    assert "asks for its key" in run("--url", url).stderr
-    assert run("--url", url, "--once", "--interval-seconds", "0.1", FANWISE_API_KEY="correct-horse").returncode == 0
+    assert "asks for its key" in top("--url", url).stderr
+    assert top("--url", url, "--once", "--interval-seconds", "0.1", FANWISE_API_KEY="correct-horse").returncode == 0
 
 
 def test_a_server_that_restarts_is_waited_for(server_process: Callable[..., ServerProcess]) -> None:
@@ -206,4 +204,4 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     os.close(terminal)
     assert process.returncode == 1
     assert "rich is missing: pip install 'fanwise[top]'" in said
-    assert "nothing listens there" in run("--once", "--url", "http://127.0.0.1:1", PYTHONPATH=str(tmp_path)).stderr
+    assert "nothing listens there" in top("--once", "--url", "http://127.0.0.1:1", PYTHONPATH=str(tmp_path)).stderr

@@ -9,22 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .processes import ROOT, ServerProcess, clean_environ
+from . import processes
+from .processes import ROOT, ServerProcess
 
 Command = Callable[..., "subprocess.Popen[str]"]
 
 
 def fanwise(*args: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
     """Runs `fanwise ARGS` to its end, without settings but those of `environ`."""
-    return subprocess.run(
-        [sys.executable, "-m", "fanwise", *args],
-        cwd=cwd,
-        env=clean_environ(**environ),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return processes.run("-m", "fanwise", *args, cwd=cwd, environ=environ)
 
 
 def argv(server: ServerProcess, *args: str) -> list[str]:
@@ -34,16 +27,7 @@ def argv(server: ServerProcess, *args: str) -> list[str]:
 def run(
     server: ServerProcess, *args: str, stdin: str | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv(server, *args),
-        cwd=ROOT,
-        env=clean_environ(**environ),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return processes.run(*argv(server, *args)[1:], stdin=stdin, environ=environ)
 
 
 def told(process: subprocess.Popen[str], words: str) -> str:

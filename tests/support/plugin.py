@@ -11,7 +11,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
 
-from . import signals
+from . import forks, signals
 from .reaper import Reaper
 
 # What loads a core by itself, or runs several processes flat out, does so one at a time: {folder or file: group}.
@@ -68,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    forks.close()
     if REAPER in config.stash:
         config.stash[REAPER].close()
 

@@ -8,7 +8,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+from .forks import Popen
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,16 +31,45 @@ def clean_environ(**extra: str) -> dict[str, str]:
     return {**inherited, **extra}
 
 
-class ServerProcess:
-    """`python ARGS` with `{port}` filled in, listening when the constructor returns."""
+def run(
+    *args: str,
+    cwd: Path = ROOT,
+    stdin: str | None = None,
+    before: Callable[[], object] | None = None,
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[str]:
+    """`python ARGS` from its start to its end, with what it has printed; `before` is called in the child."""
+    argv, pipe = [sys.executable, *args], subprocess.PIPE
+    with Popen(
+        argv,
+        cwd=cwd,
+        env=clean_environ(**environ),
+        stdin=subprocess.DEVNULL if stdin is None else pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=before,
+    ) as process:
+        try:
+            said, errors = process.communicate(stdin, timeout=60)
+        except BaseException:  # also a test's end; raised again
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(argv, process.returncode, said, errors)
 
-    def __init__(self, *args: str, port: int | None = None, **environ: str) -> None:
+
+class ServerProcess:
+    """`python ARGS` with `{port}` filled in, listening when the constructor returns.
+
+    `whole` starts it as a shell does, from the interpreter on, and not as a fork (`forks.py`).
+    """
+
+    def __init__(self, *args: str, port: int | None = None, whole: bool = False, **environ: str) -> None:
         self.port = free_port() if port is None else port
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         argv = [sys.executable, *(arg.format(port=self.port) for arg in args)]
-        self._process = subprocess.Popen(
-            argv, cwd=ROOT, env=clean_environ(**environ), stdout=self._log, stderr=self._log
-        )
+        start = subprocess.Popen if whole else Popen
+        self._process = start(argv, cwd=ROOT, env=clean_environ(**environ), stdout=self._log, stderr=self._log)
         try:
             self._wait_until_it_listens()
         except BaseException:  # whatever it was, also a test's end: the process must not outlive it; raised again
@@ -50,8 +83,8 @@ class ServerProcess:
     @property
     def log(self) -> str:
         """What the process has printed so far."""
-        self._log.seek(0)
-        return self._log.read().decode()
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode()  # the process writes where the file's position is
 
     def url(self, path: str) -> str:
         return f"ws://127.0.0.1:{self.port}{path}"
