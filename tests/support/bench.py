@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fanwise.tools.bench.load.payload import Payloads
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.load.receiver import Lane, Receiver, Tally
 from fanwise.tools.bench.load.snapshots import Drop, Snapshot
 from fanwise.tools.bench.load.stream import Progress, Stream
 from fanwise.tools.bench.run.conductor import Conductor
 from fanwise.tools.bench.run.results import Results
+from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.histogram import Histogram
 from fanwise.tools.load.wire import TEXT
 
@@ -45,7 +46,7 @@ def snapshot(worker: int = 0, **changes: Any) -> Snapshot:
     values: dict[str, Any] = {
         "worker": worker,
         "at_ns": START_NS + 1_000_000_000,
-        "tallies": {kind: Tally() for kind in Kind},
+        "tallies": {kind: Tally() for kind in Behaviour},
         "published": {},
         "open_clients": {},
         "drops": [],
@@ -58,10 +59,10 @@ def snapshot(worker: int = 0, **changes: Any) -> Snapshot:
     return Snapshot(**{**values, **changes})
 
 
-def delivered(count: int, latency_ns: int, *, elapsed_ns: int = 1_000_000_000) -> dict[Kind, Tally]:
+def delivered(count: int, latency_ns: int, *, elapsed_ns: int = 1_000_000_000) -> dict[Behaviour, Tally]:
     """Tallies of clients that received `count` messages, each in `latency_ns`."""
-    tallies = {kind: Tally() for kind in Kind}
-    healthy = tallies[Kind.HEALTHY]
+    tallies = {kind: Tally() for kind in Behaviour}
+    healthy = tallies[Behaviour.HEALTHY]
     healthy.deliveries, healthy.last_ns = count, START_NS + elapsed_ns
     healthy.latency.add(latency_ns, count)
     return tallies
@@ -90,7 +91,7 @@ def score(
     return made
 
 
-def dropped(cause: str, *, kind: Kind = Kind.STALLED, times: int = 1) -> dict[str, Any]:
+def dropped(cause: str, *, kind: Behaviour = Behaviour.STALLED, times: int = 1) -> dict[str, Any]:
     """Changes of a snapshot: the server ended so many connections."""
     return {"drops": [Drop(0.5, kind, cause)] * times, "drop_counts": {(kind, cause): times}}
 

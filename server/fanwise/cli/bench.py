@@ -12,6 +12,7 @@ from ..tools.bench.load.dialects import DIALECTS
 from ..tools.bench.load.plan import Plan
 from ..tools.bench.options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
 from ..tools.bench.run.capacity import Bound
+from ..tools.local_server import NotStartedError
 from .interrupts import INTERRUPTED, interrupt_on_signals
 
 _BASELINES = ("tutorial", "queue")
@@ -141,7 +142,7 @@ def bench(**given: Any) -> None:
     except OptionError as error:
         click.echo(f"fanwise bench: {error}", err=True)
         sys.exit(2)
-    except BenchFailedError as error:
+    except (BenchFailedError, NotStartedError) as error:
         click.echo(f"fanwise bench: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -86,9 +86,9 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
 
 def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
     """A running server, from outside."""
-    from ..settings import flag, variable  # noqa: PLC0415 - as above
+    from ..settings import flag, variable  # noqa: PLC0415 - other commands start faster without it
     from ..tools.doctor import checks  # noqa: PLC0415 - as above
-    from ..transport.addresses import is_loopback  # noqa: PLC0415 - other commands start faster without it
+    from ..transport.addresses import is_loopback  # noqa: PLC0415 - as above
 
     given = [flag(name) for name, value in flags.items() if value is not None and name != "api_key"]
     if given:

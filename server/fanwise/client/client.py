@@ -36,8 +36,6 @@ __all__ = ["ClientError", "FanwiseClient", "Gap", "Message", "Position", "State"
 
 logger = logging.getLogger("fanwise.client")
 
-_DIRECTIONS = 2  # links of one client
-
 
 def log_gap(gap: Gap) -> None:
     """What a client does about a gap unless it is told otherwise: a warning in the log."""

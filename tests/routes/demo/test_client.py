@@ -7,9 +7,9 @@ import pytest
 from fastapi import FastAPI, WebSocket
 
 from fanwise.routes.demo.client import SimulatedClient
-from fanwise.routes.demo.plan import Kind
 from fanwise.routes.demo.rolling import RollingWindow
 from fanwise.routes.demo.stream import Stream
+from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import Handshake
 
 from ...support.demo import local
@@ -45,7 +45,7 @@ async def connect(client: SimulatedClient, live: Live) -> None:
 
 
 def make(stream: Stream, lost: list[SimulatedClient], window: RollingWindow | None = None) -> SimulatedClient:
-    return SimulatedClient(Kind.HEALTHY, stream=stream, window=window, now=0.0, on_lost=lost.append)
+    return SimulatedClient(Behaviour.HEALTHY, stream=stream, window=window, now=0.0, on_lost=lost.append)
 
 
 def publish(stream: Stream) -> str:

@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI, WebSocket
 
 from fanwise.routes.demo.clients import Clients
-from fanwise.routes.demo.plan import Kind
 from fanwise.routes.demo.stream import Stream
+from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import Handshake
 
 from ...support.demo import local, sockets, sockets_before
@@ -61,11 +61,11 @@ class House:
             await asyncio.wait({opening})
 
 
-def counts(healthy: int = 0, slow: int = 0, stalled: int = 0) -> dict[Kind, int]:
-    return {Kind.HEALTHY: healthy, Kind.SLOW: slow, Kind.STALLED: stalled}
+def counts(healthy: int = 0, slow: int = 0, stalled: int = 0) -> dict[Behaviour, int]:
+    return {Behaviour.HEALTHY: healthy, Behaviour.SLOW: slow, Behaviour.STALLED: stalled}
 
 
-def connected(clients: Clients) -> Counter[Kind]:
+def connected(clients: Clients) -> Counter[Behaviour]:
     return Counter(client.kind for client in clients if client.connected)
 
 
@@ -154,7 +154,9 @@ async def test_they_come_one_after_the_other() -> None:
         clients.resize(counts(200))
 
         def all_here() -> bool:
-            house.most = max(house.most, len(live.server.server_state.connections) - connected(clients)[Kind.HEALTHY])
+            house.most = max(
+                house.most, len(live.server.server_state.connections) - connected(clients)[Behaviour.HEALTHY]
+            )
             return len(house.here) == 200
 
         await until(all_here)

@@ -12,7 +12,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from fanwise.routes.demo.connection import ABORTED, SLOW_BYTES_PER_SECOND, Connection
-from fanwise.routes.demo.plan import Kind
+from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import Handshake
 
 from ...support.demo import local, sockets, sockets_before
@@ -62,7 +62,7 @@ class Heard:
         self.times: list[float] = []
         self.codes: list[int] = []
 
-    def connection(self, kind: Kind, port: int) -> Connection:
+    def connection(self, kind: Behaviour, port: int) -> Connection:
         def message(data: bytes, frame: object, now: float) -> None:
             self.messages.append(data[frame.payload : frame.stop])  # type: ignore[attr-defined]
             self.times.append(now)
@@ -126,7 +126,7 @@ async def test_frames_are_read_wherever_they_are_cut() -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        connection = heard.connection(Kind.HEALTHY, port)
+        connection = heard.connection(Behaviour.HEALTHY, port)
         await connection.open(local(port))
         await until(lambda: len(heard.messages) == 5)
         assert heard.messages == [*messages, b"5"]
@@ -145,7 +145,7 @@ async def test_pings_are_answered() -> None:
 
     done = asyncio.Event()
     async with listening(answer) as port:
-        connection = Heard().connection(Kind.HEALTHY, port)
+        connection = Heard().connection(Behaviour.HEALTHY, port)
         await connection.open(local(port))
         await done.wait()
         connection.abort()
@@ -161,7 +161,7 @@ async def test_a_close_frame_says_why_and_is_answered() -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Kind.HEALTHY, port).open(local(port))
+        await heard.connection(Behaviour.HEALTHY, port).open(local(port))
         await until(lambda: bool(heard.codes))
     assert (heard.codes, heard.messages) == ([4008], [b"last"])
 
@@ -178,7 +178,7 @@ async def test_an_end_without_a_close_frame_has_a_code_too(rest: bytes) -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Kind.HEALTHY, port).open(local(port))
+        await heard.connection(Behaviour.HEALTHY, port).open(local(port))
         await until(lambda: bool(heard.codes))
     assert heard.codes == [ABORTED]
 
@@ -197,7 +197,7 @@ async def test_a_refused_handshake_is_no_connection(refusal: bytes) -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Kind.HEALTHY, port).open(local(port))
+        await heard.connection(Behaviour.HEALTHY, port).open(local(port))
     assert (heard.opened, heard.codes) == (0, [])
 
 
@@ -207,7 +207,7 @@ async def test_nobody_there_is_an_error() -> None:
         port = probe.getsockname()[1]
     before = sockets_before()
     with pytest.raises(ConnectionRefusedError):
-        await Heard().connection(Kind.HEALTHY, port).open(local(port))
+        await Heard().connection(Behaviour.HEALTHY, port).open(local(port))
     assert sockets() <= before
 
 
@@ -227,7 +227,7 @@ async def test_a_stalled_client_reads_nothing_and_finds_out_that_it_was_dropped(
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Kind.STALLED, port).open(local(port))
+        await heard.connection(Behaviour.STALLED, port).open(local(port))
         await until(lambda: bool(heard.codes))
     assert len(heard.messages) <= 16  # what came with the answer to the handshake
     assert heard.codes == [ABORTED]
@@ -244,7 +244,7 @@ async def test_a_slow_client_reads_a_little_at_a_time() -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        connection = heard.connection(Kind.SLOW, port)
+        connection = heard.connection(Behaviour.SLOW, port)
         await connection.open(local(port))
         await until(lambda: len(heard.messages) == 3)
         connection.abort()
@@ -268,7 +268,7 @@ async def test_an_aborted_connection_tells_nobody() -> None:
     heard = Heard()
     async with listening(answer) as port:
         before = sockets_before()
-        connection = heard.connection(Kind.SLOW, port)
+        connection = heard.connection(Behaviour.SLOW, port)
         await connection.open(local(port))
         connection.abort()
         connection.abort()
@@ -277,8 +277,10 @@ async def test_an_aborted_connection_tells_nobody() -> None:
         await until(lambda: sockets() <= before + 1)  # the server's end
 
 
-@pytest.mark.parametrize(("kind", "says"), [(Kind.HEALTHY, True), (Kind.SLOW, True), (Kind.STALLED, False)])
-async def test_who_reads_says_goodbye(kind: Kind, says: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "says"), [(Behaviour.HEALTHY, True), (Behaviour.SLOW, True), (Behaviour.STALLED, False)]
+)
+async def test_who_reads_says_goodbye(kind: Behaviour, says: bool) -> None:
     """With a masked close frame, 1000, before the end; nobody is told of a loss."""
     frames: list[Frame] = []
     opened = asyncio.Event()
@@ -307,7 +309,7 @@ async def test_opening_can_be_given_up(turns: int) -> None:
     """At any point: the descriptor goes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel connects, and nobody answers
         before = sockets_before()
-        connection = Heard().connection(Kind.HEALTHY, listener.getsockname()[1])
+        connection = Heard().connection(Behaviour.HEALTHY, listener.getsockname()[1])
         opening = asyncio.create_task(connection.open(local(listener.getsockname()[1])))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -324,7 +326,7 @@ async def test_it_can_be_aborted_while_it_opens(turns: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         before = sockets_before()
         heard = Heard()
-        connection = heard.connection(Kind.HEALTHY, listener.getsockname()[1])
+        connection = heard.connection(Behaviour.HEALTHY, listener.getsockname()[1])
         opening = asyncio.create_task(connection.open(local(listener.getsockname()[1])))
         for _ in range(turns):
             await asyncio.sleep(0)

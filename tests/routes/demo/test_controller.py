@@ -143,10 +143,11 @@ async def test_the_loop_is_for_those_who_know_the_token() -> None:
         await here.demo.play(plan(), here.target)
         assert here.demo.tutorial("") is None
         await here.demo.play(plan("tutorial"), here.target)
-        loop = here.demo._show.tutorial if here.demo._show else None
-        assert loop is not None
-        assert here.demo.tutorial(loop.token) is loop
-        for token in ("", "x", "é", loop.token + "x"):
+        show = here.demo._show
+        assert show is not None
+        assert show.tutorial is not None
+        assert here.demo.tutorial(show.token) is show.tutorial
+        for token in ("", "x", "é", show.token + "x"):
             assert here.demo.tutorial(token) is None
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from fanwise.tools.doctor.server_process import NotStartedError, hosting
+from fanwise.tools.doctor.server_process import hosting
+from fanwise.tools.local_server import NotStartedError
 
 from ...support.processes import free_port
 

@@ -8,7 +8,6 @@
     connection  its WebSocket, over a real socket of this machine
     publisher   when a text is published
     stream      how texts are numbered, and read again
-    tutorial    the loop of the tutorials, for comparison
     rolling     counts of the last second
     target      where the simulated clients connect
     plan        the body of `PUT /demo`

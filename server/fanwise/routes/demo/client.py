@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ...tools.load.behaviour import Behaviour
 from ...tools.load.wire import Frame, Handshake
 from .connection import Connection
-from .plan import Kind
 from .rolling import RollingWindow
 from .stream import Stream
 from .target import Target
@@ -36,7 +36,7 @@ class SimulatedClient:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: Behaviour,
         *,
         stream: Stream,
         window: RollingWindow | None,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
+from ...tools.load.behaviour import Behaviour
 from ...tools.load.wire import Handshake
 from .client import SimulatedClient
-from .plan import Kind
 from .rolling import RollingWindow
 from .stream import Stream
 from .target import Target
@@ -39,14 +39,14 @@ class Clients:
         self._stream = stream
         self._on_restart = on_restart
         self._window = RollingWindow(stream.began)  # of the healthy ones
-        self._clients: dict[Kind, list[SimulatedClient]] = {kind: [] for kind in Kind}
+        self._clients: dict[Behaviour, list[SimulatedClient]] = {kind: [] for kind in Behaviour}
         self._arrivals: asyncio.Queue[SimulatedClient] = asyncio.Queue()  # whose turn comes; some have left since
         self._returning: dict[SimulatedClient, asyncio.TimerHandle] = {}  # {client without connection: its timer}
 
     def __iter__(self) -> Iterator[SimulatedClient]:
         return (client for clients in self._clients.values() for client in clients)
 
-    def resize(self, counts: Mapping[Kind, int]) -> None:
+    def resize(self, counts: Mapping[Behaviour, int]) -> None:
         """Makes as many clients of each kind as `counts` says; those who have to go are the latest of their kind."""
         for kind, count in counts.items():
             clients = self._clients[kind]
@@ -68,7 +68,7 @@ class Clients:
 
     def leave(self) -> None:
         """Everybody goes, at once."""
-        self.resize(dict.fromkeys(Kind, 0))
+        self.resize(dict.fromkeys(Behaviour, 0))
 
     def status(self) -> dict[str, Any]:
         """How they fare. O(clients)."""
@@ -77,7 +77,7 @@ class Clients:
         return {"healthy": self._healthy(now), "drops": self.drops, "clients": clients}
 
     def _healthy(self, now: float) -> dict[str, Any]:
-        healthy = self._clients[Kind.HEALTHY]
+        healthy = self._clients[Behaviour.HEALTHY]
         silent_seconds = max((now - client.heard_at for client in healthy), default=0.0)
         ages = self._window.percentiles(now, 0.5, 0.99)
         if ages is None and healthy and silent_seconds >= 1:  # a stopped stream is not a fast one
@@ -91,8 +91,8 @@ class Clients:
             "silent_seconds": round(silent_seconds, 3),
         }
 
-    def _make(self, kind: Kind) -> SimulatedClient:
-        window = self._window if kind is Kind.HEALTHY else None
+    def _make(self, kind: Behaviour) -> SimulatedClient:
+        window = self._window if kind is Behaviour.HEALTHY else None
         return SimulatedClient(kind, stream=self._stream, window=window, now=monotonic(), on_lost=self._lost)
 
     def _dismiss(self, client: SimulatedClient) -> None:

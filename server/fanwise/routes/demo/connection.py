@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
+from ...tools.load.behaviour import Behaviour
 from ...tools.load.wire import (
     BINARY,
     CLOSE,
@@ -21,7 +22,6 @@ from ...tools.load.wire import (
     close_code,
     next_frame,
 )
-from .plan import Kind
 from .target import Target
 
 NORMAL = 1000
@@ -51,7 +51,7 @@ class Connection:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: Behaviour,
         handshake: Handshake,
         *,
         on_open: Callable[[], None],
@@ -59,7 +59,7 @@ class Connection:
         on_lost: Callable[[int], None],
     ) -> None:
         self._kind = kind
-        self._few = kind is not Kind.HEALTHY
+        self._few = kind is not Behaviour.HEALTHY
         self._handshake = handshake
         self._on_open = on_open
         self._on_message = on_message
@@ -97,7 +97,7 @@ class Connection:
 
     def leave(self) -> None:
         """As `abort`, but who reads says goodbye before, if the socket takes that at once."""
-        if self._sock is not None and self._opened and self._kind is not Kind.STALLED:
+        if self._sock is not None and self._opened and self._kind is not Behaviour.STALLED:
             with suppress(OSError):  # also one that is full
                 self._sock.send(client_frame(CLOSE, NORMAL.to_bytes(2, "big")))
         self.abort()
@@ -143,7 +143,7 @@ class Connection:
         """Who hardly reads reads on in a while, or, after the handshake, not at all."""
         if self._few and self._sock is not None:
             self._loop.remove_reader(self._sock)
-            if self._kind is Kind.SLOW or not self._opened:
+            if self._kind is Behaviour.SLOW or not self._opened:
                 self._later(came_bytes / SLOW_BYTES_PER_SECOND, self._read_on)
 
     def _take(self, data: bytes) -> None:

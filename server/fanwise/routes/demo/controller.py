@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from ...broadcaster.node import Node
 from ...logs.events import Event, log
+from ...tools.load.tutorial import TutorialLoop
 from .plan import Plan
 from .run import Run
 from .target import Target
-from .tutorial import TutorialLoop
 
 TELL_SECONDS = 0.25  # how often it is told how the show goes, and looked at whether the server is about to stop
 
@@ -63,8 +63,10 @@ class DemoController:
 
     def tutorial(self, token: str) -> TutorialLoop | None:
         """The loop that `token` lets into; None if it does not, or there is none."""
-        loop = self._show.tutorial if self._show is not None else None
-        return loop if loop is not None and secrets.compare_digest(loop.token.encode(), token.encode()) else None
+        show = self._show
+        if show is None or not secrets.compare_digest(show.token.encode(), token.encode()):
+            return None
+        return show.tutorial
 
     async def play(self, plan: Plan, target: Target) -> dict[str, Any]:
         """Starts a show, or changes the running one; returns its document.

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from ...tools.load.behaviour import Behaviour
+
 Mode = Literal["fanwise", "tutorial"]
-
-
-class Kind(StrEnum):
-    """How a simulated client reads."""
-
-    HEALTHY = "healthy"  # at once
-    SLOW = "slow"  # a little at a time
-    STALLED = "stalled"  # never
 
 
 class Plan(BaseModel):
@@ -38,7 +31,7 @@ class Plan(BaseModel):
             raise ValueError(f"{slow} slow and {stalled} stalled are more than the {clients} clients")
         return stalled
 
-    def counts(self) -> dict[Kind, int]:
+    def counts(self) -> dict[Behaviour, int]:
         """{kind: clients}."""
         healthy = self.clients - self.slow - self.stalled
-        return {Kind.HEALTHY: healthy, Kind.SLOW: self.slow, Kind.STALLED: self.stalled}
+        return {Behaviour.HEALTHY: healthy, Behaviour.SLOW: self.slow, Behaviour.STALLED: self.stalled}

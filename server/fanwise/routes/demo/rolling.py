@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from ...tools.load.histogram import bucket, lower_bound
+from ...tools.load.histogram import bucket, quantile_ns
 
 _STEPS_PER_SECOND = 4
 _STEPS = _STEPS_PER_SECOND + 1  # the one that runs, and a second of them before it
@@ -33,18 +33,7 @@ class RollingWindow:
     def percentiles(self, now: float, *shares: float) -> list[float] | None:
         """The ages, in seconds, that these shares (0 to 1) of the messages did not exceed; None if none came."""
         ages = self._ages(now)
-        total = ages.total()
-        if not total:
-            return None
-        found = []
-        for share in shares:
-            left = share * total
-            for index in sorted(ages):
-                left -= ages[index]
-                if left <= 0:
-                    break
-            found.append((lower_bound(index) + lower_bound(index + 1)) / 2e9)
-        return found
+        return [quantile_ns(ages, share) / 1e9 for share in shares] if ages else None
 
     def _ages(self, now: float) -> Counter[int]:
         oldest = _step(now) - _STEPS_PER_SECOND

@@ -12,10 +12,11 @@ from starlette.websockets import WebSocket
 
 from ...broadcaster.node import Node
 from ...core.codes import CodedError, ErrorCode
+from ...tools.load.behaviour import Behaviour
 from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, site_guard
 from ..problems import errors, json_response, make_router, refuse
 from .controller import DemoController
-from .plan import Kind, Mode, Plan
+from .plan import Mode, Plan
 from .target import find_target, is_local, why_not
 
 ROUTE = "/demo"
@@ -42,7 +43,7 @@ class HealthyInfo(BaseModel):
 class SimulatedInfo(BaseModel):
     """One simulated client."""
 
-    kind: Kind
+    kind: Behaviour
     received: int
     missing: Annotated[int, Field(description="published since it came, and not received")]
     silent_seconds: Annotated[float, Field(description="since it received something")]
@@ -86,7 +87,9 @@ def demo_routes(demo: DemoController, broadcaster: Node, access: Access) -> APIR
             broadcaster.tally.reject(ErrorCode.NO_DEMO)
             await refuse(websocket, 403, NOT_YOURS)
         else:
-            await loop.serve(websocket)
+            async with loop.joined(websocket):
+                async for _text in websocket.iter_text():
+                    continue
 
     router.add_websocket_route(f"{ROUTE}/tutorial", tutorial)
     return router

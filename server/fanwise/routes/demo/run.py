@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from time import monotonic
@@ -10,13 +11,13 @@ from typing import Any
 
 from ...broadcaster.node import Node
 from ...logs.events import Event, log
+from ...tools.load.tutorial import TutorialLoop
 from ...tools.load.wire import Handshake
 from .clients import Clients
 from .plan import Plan
 from .publisher import Publisher
 from .stream import Stream
 from .target import Target
-from .tutorial import TutorialLoop
 
 CHANNEL = "fanwise.demo"
 
@@ -32,6 +33,7 @@ class Run:
 
     Attributes:
         over: Set when it has ended, for whatever reason.
+        token: Lets a WebSocket into the tutorial loop, which is for the demo's own clients.
         tutorial: The loop that its clients are on; None when they are Fanwise's.
     """
 
@@ -39,12 +41,13 @@ class Run:
         self.plan = plan
         self.target = target
         self.over = asyncio.Event()
+        self.token = secrets.token_urlsafe(16)
         self.tutorial = TutorialLoop() if plan.mode == "tutorial" else None
         publish: Callable[[str], Awaitable[object]]
         if self.tutorial is None:
             publish, url = partial(broadcaster.publish, CHANNEL), target.url("/ws", f"channel={CHANNEL}")
         else:
-            publish, url = self.tutorial.publish, target.url("/demo/tutorial", f"token={self.tutorial.token}")
+            publish, url = self.tutorial.publish, target.url("/demo/tutorial", f"token={self.token}")
         self._forget_seconds = forget_seconds
         self._stream = Stream(monotonic())
         self._publisher = Publisher(

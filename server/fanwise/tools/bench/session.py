@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from ..local_server import running
 from .load.plan import Plan, new_token
 from .options import Options
 from .output.console import capacity_lines, factor_lines, lines, load
@@ -19,9 +20,9 @@ from .output.progress import make_progress
 from .run.capacity import Capacity, find_capacity
 from .run.comparison import Comparison, compare
 from .run.conductor import Conductor
-from .run.hosts import BASELINES, FANWISE, hosting
 from .run.meter import cpus
 from .run.results import Results
+from .run.servers import BASELINES, FANWISE, PATH
 
 _PROBE_DELIVERIES = 20_000  # a second: where the search for the capacity begins
 
@@ -42,7 +43,8 @@ class Session:
         """Everything that was asked for; returns the exit status.
 
         Raises:
-            BenchFailedError: A server did not start, or a run came to nothing.
+            NotStartedError: A server did not start.
+            BenchFailedError: A run came to nothing.
         """
         if self._worker_cpus:
             os.sched_setaffinity(0, self._worker_cpus)  # the display must not take from the server
@@ -63,8 +65,8 @@ class Session:
         if plan.url:
             yield plan
             return
-        with hosting(arguments, cpus=self._server_cpus) as host:
-            yield replace(plan, url=host.url, server_pid=host.pid)
+        with running(arguments, cpus=self._server_cpus) as server:
+            yield replace(plan, url=server.url("ws", PATH), server_pid=server.pid)
 
     def _measure(self, name: str, plan: Plan) -> Results:
         score = self._once(f"{name}: {load(plan)}", plan)

@@ -1,7 +1,9 @@
 """What the load generator and the demo share.
 
+    behaviour  how simulated clients behave
     wire       RFC 6455 from the client's side
     histogram  latencies in bounded memory
+    tutorial   the loop of the tutorials, for comparison
 
-Nothing here does I/O.
+All but the loop is without I/O.
 """

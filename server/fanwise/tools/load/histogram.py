@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _BITS = 6  # 2 ** 6 buckets per power of two
@@ -27,6 +27,17 @@ def lower_bound(index: int) -> int:
         return index
     shift = (index >> _BITS) - 1
     return (index - (shift << _BITS)) << shift
+
+
+def quantile_ns(counts: Mapping[int, int], share: float) -> int:
+    """The latency that `share` (0 to 1) of {bucket: deliveries} did not exceed: a bucket's middle; 0 without any."""
+    left, middle = share * sum(counts.values()), 0
+    for index in sorted(counts):
+        middle = (lower_bound(index) + lower_bound(index + 1)) // 2
+        left -= counts[index]
+        if left <= 0:
+            break
+    return middle
 
 
 class Histogram:
@@ -85,12 +96,7 @@ class Histogram:
 
     def quantile_ns(self, share: float) -> int:
         """The latency that `share` (0 to 1) of the deliveries did not exceed; 0 when there were none."""
-        wanted, seen = share * self.total, 0
-        for index, count in enumerate(self.counts):
-            seen += count
-            if count and seen >= wanted:
-                return min((lower_bound(index) + lower_bound(index + 1)) // 2, self.max_ns)
-        return self.max_ns
+        return min(quantile_ns(self.sparse(), share), self.max_ns)
 
     @property
     def mean_ns(self) -> float:

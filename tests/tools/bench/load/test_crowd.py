@@ -6,7 +6,8 @@ from time import monotonic_ns
 from typing import Any
 
 from fanwise.tools.bench.load.crowd import Crowd
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
+from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import TEXT, client_frame
 
 from ....support import bad_server as bad
@@ -47,8 +48,12 @@ def test_everybody_is_there() -> None:
     """Of each kind as many as planned, and one publisher."""
     with bad_server() as url, crowd(url, clients=9, slow=1, stalled=2, flapping=1) as (made, _):
         assert made.open_clients() == {
-            Kind.HEALTHY: 5, Kind.SLOW: 1, Kind.STALLED: 2, Kind.FLAPPING: 1, Kind.PUBLISHER: 1,
-        }  # fmt: skip
+            Behaviour.HEALTHY: 5,
+            Behaviour.SLOW: 1,
+            Behaviour.STALLED: 2,
+            Behaviour.FLAPPING: 1,
+            Behaviour.PUBLISHER: 1,
+        }
         assert made.failed == 0
 
 
@@ -56,9 +61,9 @@ def test_healthy_clients_get_everything() -> None:
     """And what they wait for is known."""
     with bad_server() as url, crowd(url) as (made, until):
         publish(made, 10)
-        until(lambda: made.tallies[Kind.HEALTHY].deliveries == 10 * made.open_clients()[Kind.HEALTHY])
-        assert made.tallies[Kind.HEALTHY].deliveries == 40
-        until(lambda: made.tallies[Kind.PUBLISHER].deliveries == 10)
+        until(lambda: made.tallies[Behaviour.HEALTHY].deliveries == 10 * made.open_clients()[Behaviour.HEALTHY])
+        assert made.tallies[Behaviour.HEALTHY].deliveries == 40
+        until(lambda: made.tallies[Behaviour.PUBLISHER].deliveries == 10)
         assert (made.behind([10]), made.behind([12])) == (0, 8)
 
 
@@ -66,12 +71,12 @@ def test_the_fate_of_a_stalled_client() -> None:
     """It reads nothing until the end; then what it was sent, with the reason, comes to light."""
     with bad_server() as url, crowd(url, stalled=2) as (made, until):
         publish(made, 10)
-        until(lambda: made.tallies[Kind.HEALTHY].deliveries == 10 * made.open_clients()[Kind.HEALTHY])
-        assert made.tallies[Kind.STALLED].deliveries == 0
+        until(lambda: made.tallies[Behaviour.HEALTHY].deliveries == 10 * made.open_clients()[Behaviour.HEALTHY])
+        assert made.tallies[Behaviour.STALLED].deliveries == 0
 
         def everything() -> bool:
             made.fates()
-            return made.tallies[Kind.STALLED].deliveries == 20
+            return made.tallies[Behaviour.STALLED].deliveries == 20
 
         until(everything)
         assert not made.drops
@@ -84,7 +89,7 @@ def test_a_stalled_client_that_is_dropped() -> None:
         until(lambda: made.drops)
         kinds = {drop.kind for drop in made.drops}
         assert len(made.drops) == 1
-        assert kinds <= {Kind.STALLED, Kind.HEALTHY}
+        assert kinds <= {Behaviour.STALLED, Behaviour.HEALTHY}
         assert made.drops[0].cause == "4008 too slow for <us>"
 
 
@@ -92,9 +97,9 @@ def test_slow_clients_read_their_share() -> None:
     """So many bytes a second, in tenths of it."""
     with bad_server() as url, crowd(url, slow=1, slow_bytes_per_second=1450) as (made, until):
         publish(made, 10)
-        until(lambda: made.tallies[Kind.HEALTHY].deliveries == 10 * made.open_clients()[Kind.HEALTHY])
-        before = made.tallies[Kind.SLOW].deliveries
-        until(lambda: made.tallies[Kind.SLOW].deliveries == 10)
+        until(lambda: made.tallies[Behaviour.HEALTHY].deliveries == 10 * made.open_clients()[Behaviour.HEALTHY])
+        before = made.tallies[Behaviour.SLOW].deliveries
+        until(lambda: made.tallies[Behaviour.SLOW].deliveries == 10)
         assert before < 10
         assert monotonic_ns() - made.start_ns > 500_000_000
 
@@ -111,7 +116,7 @@ def test_flapping_clients_come_back() -> None:
             return made.flaps >= 10
 
         until(busy)
-        tally = made.tallies[Kind.FLAPPING]
+        tally = made.tallies[Behaviour.FLAPPING]
         assert tally.lost == tally.duplicates == tally.reordered == 0
         assert not made.drops
 
@@ -121,6 +126,6 @@ def test_what_others_publish_is_nothing_to_us() -> None:
     with bad_server() as url, crowd(url) as (made, until):
         made.publishers[0].socket.send(client_frame(TEXT, PAYLOADS.build(1, 1)))
         publish(made, 1)
-        healthy = made.tallies[Kind.HEALTHY]
+        healthy = made.tallies[Behaviour.HEALTHY]
         until(lambda: healthy.deliveries == 4)
         assert (healthy.corrupt, healthy.lost, made.progress[0].lowest) == (0, 0, 2)

@@ -3,16 +3,17 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
-from fanwise.tools.bench.load.plan import Kind, Plan, new_token
+from fanwise.tools.bench.load.plan import Plan, new_token
+from fanwise.tools.load.behaviour import Behaviour
 
 
 def test_odd_clients_are_spread() -> None:
     """As many as asked for, and not one beside the other."""
     kinds = Plan(url="ws://h/", clients=1000, slow=50, stalled=10, flapping=10).kinds()
-    assert Counter(kinds) == {Kind.HEALTHY: 930, Kind.SLOW: 50, Kind.STALLED: 10, Kind.FLAPPING: 10}
-    odd = [place for place, kind in enumerate(kinds) if kind is not Kind.HEALTHY]
+    assert Counter(kinds) == {Behaviour.HEALTHY: 930, Behaviour.SLOW: 50, Behaviour.STALLED: 10, Behaviour.FLAPPING: 10}
+    odd = [place for place, kind in enumerate(kinds) if kind is not Behaviour.HEALTHY]
     assert min(b - a for a, b in pairwise(odd)) > 10
-    assert Counter(Plan(url="ws://h/", clients=7, stalled=6).kinds())[Kind.STALLED] == 6
+    assert Counter(Plan(url="ws://h/", clients=7, stalled=6).kinds())[Behaviour.STALLED] == 6
 
 
 def test_workers_share_everything() -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.output.console import capacity_lines, factor_lines, lines, load, milliseconds, number, verdict
 from fanwise.tools.bench.run.capacity import Bound, find_capacity
 from fanwise.tools.bench.run.comparison import compare
+from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bench import MILLISECOND, delivered, dropped, score
 
@@ -28,7 +29,7 @@ def test_the_load_in_one_line() -> None:
 def test_the_verdict() -> None:
     """None where the generator was the bottleneck; flaws are told all the same."""
     lossy = delivered(10, MILLISECOND)
-    lossy[Kind.HEALTHY].lost = 4
+    lossy[Behaviour.HEALTHY].lost = 4
     assert verdict(score()).startswith("every message reached")
     assert verdict(score(tallies=lossy)) == "flawed: 4 lost"
     assert verdict(score(cpu_seconds=0.99)).startswith("no verdict: the generator used 99% of a core")
@@ -43,7 +44,7 @@ def test_a_run_in_lines() -> None:
             "ws://h/",
             score(
                 **dropped("4009 stalled", times=7),
-                open_clients={Kind.SLOW: 3},
+                open_clients={Behaviour.SLOW: 3},
                 flaps=12,
                 notes={"too_big: no": 2},
                 server_cpu_seconds=None,

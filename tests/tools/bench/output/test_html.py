@@ -3,11 +3,12 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.output.html import page
 from fanwise.tools.bench.output.json import of_capacity, of_everything, of_run
 from fanwise.tools.bench.run.capacity import Bound, find_capacity
 from fanwise.tools.bench.run.comparison import compare
+from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bench import delivered, dropped, score
 
@@ -33,7 +34,7 @@ class Tags(HTMLParser):
 
 
 def made() -> str:
-    evil = score(plan=Plan(url="ws://h/"), **dropped(f"4008 {EVIL}", kind=Kind.HEALTHY, times=300))
+    evil = score(plan=Plan(url="ws://h/"), **dropped(f"4008 {EVIL}", kind=Behaviour.HEALTHY, times=300))
     capacity = find_capacity(Bound("p99", 100.0), 1.0, lambda _rate: score(cpu_seconds=0.99))
     factors = {"rival": EVIL, **compare(evil, score(), rival="x").record()}
     runs = [of_run(EVIL, evil), of_run("empty", score(tallies=delivered(0, 0)))]

@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from fanwise.tools.bench.load.plan import Kind
 from fanwise.tools.bench.output.progress import Lines, LiveTable, make_progress, rows, share_done
+from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bench import START_NS, dropped, score
 
@@ -37,7 +37,9 @@ def test_on_a_terminal_it_is_a_table() -> None:
 def test_rows() -> None:
     """They tell what is known."""
     told = dict(
-        rows("drained", score(open_clients={Kind.HEALTHY: 990, Kind.PUBLISHER: 1}, **dropped("4009", times=10)))
+        rows(
+            "drained", score(open_clients={Behaviour.HEALTHY: 990, Behaviour.PUBLISHER: 1}, **dropped("4009", times=10))
+        )
     )
     assert told["clients"] == "990 healthy"
     assert told["dropped"] == "10"

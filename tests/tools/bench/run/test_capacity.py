@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from fanwise.tools.bench.errors import OptionError
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.run.capacity import Bound, find_capacity
 from fanwise.tools.bench.run.results import Results
+from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bench import MILLISECOND, dropped, score
 
@@ -52,7 +53,7 @@ def test_what_breaks_a_bound() -> None:
     assert bound.broken_by(at(50, knee=100)) is None
     assert "p99 was 2" in (bound.broken_by(at(150, knee=100)) or "")
     assert "only 20 of 50" in (bound.broken_by(at(50, knee=100, published={0: 25})) or "")
-    assert "1 dropped" in (bound.broken_by(at(50, knee=100, **dropped("4008", kind=Kind.HEALTHY))) or "")
+    assert "1 dropped" in (bound.broken_by(at(50, knee=100, **dropped("4008", kind=Behaviour.HEALTHY))) or "")
 
 
 def test_parsing() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fanwise.tools.bench.errors import BenchFailedError
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.run.conductor import Conductor
-from fanwise.tools.bench.run.hosts import FANWISE, hosting
 from fanwise.tools.bench.run.results import Results
+from fanwise.tools.bench.run.servers import FANWISE, PATH
+from fanwise.tools.load.behaviour import Behaviour
+from fanwise.tools.local_server import running
 
 from ....support import bad_server as bad
 from ....support.bad_server import bad_server
@@ -45,7 +47,7 @@ def test_who_is_closed_is_told_with_the_code() -> None:
     """And with the server's own words; everybody else goes on."""
     with bad_server(close_at=20) as url:
         score = run(plan(url))
-    assert score.drop_counts == {(Kind.HEALTHY, "4008 too slow for <us>"): 1}
+    assert score.drop_counts == {(Behaviour.HEALTHY, "4008 too slow for <us>"): 1}
     assert 0 < score.drops[0].at_seconds < 1
     assert score.flaws == {"dropped": 1}
     assert score.deliveries == 19 * 60 + 15
@@ -64,9 +66,9 @@ def test_a_fine_server_has_no_flaw() -> None:
 def test_fanwise(dialect: str) -> None:
     """Several channels, saturated, with stalled, slow and flapping clients: who reads gets everything."""
     seen: list[tuple[str, Results]] = []
-    with hosting(FANWISE) as host:
+    with running(FANWISE) as server:
         chosen = plan(
-            host.url,
+            server.url("ws", PATH),
             clients=40,
             channels=3,
             rate=None,
@@ -76,7 +78,7 @@ def test_fanwise(dialect: str) -> None:
             flapping=3,
             flap_seconds=(0.02, 0.1),
             duration_seconds=0.6,
-            server_pid=host.pid,
+            server_pid=server.pid,
         )
         score = Conductor(chosen, lambda phase, score: seen.append((phase, score))).run()
     assert score.flaws == {}
@@ -84,7 +86,7 @@ def test_fanwise(dialect: str) -> None:
     assert score.flaps > 3
     assert score.server.cpu_seconds
     assert score.server.rss_peak_bytes
-    assert score.count("deliveries", Kind.FLAPPING) > 0
+    assert score.count("deliveries", Behaviour.FLAPPING) > 0
     assert sum(moment.deliveries for moment in score.moments) == score.deliveries
     assert {phase for phase, _ in seen} >= {"drained"}
 

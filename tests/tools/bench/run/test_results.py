@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.run import results as module
 from fanwise.tools.bench.run.results import Results
+from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bench import MILLISECOND, START_NS, delivered, dropped, score, snapshot
 
@@ -23,17 +24,17 @@ def test_the_figures_of_two_workers_are_summed() -> None:
     assert total.cpu_per_delivery_ns == pytest.approx(0.9e9 / 180)
     assert total.server_share == pytest.approx(0.45)
     assert [effort.cpu_share for effort in total.efforts] == [0, 0.5]
-    assert total.drop_counts == {(Kind.STALLED, "4008 slow"): 1}
+    assert total.drop_counts == {(Behaviour.STALLED, "4008 slow"): 1}
     assert total.quantile_ms("max") == 9
 
 
 def test_flaws_are_those_of_clients_that_read() -> None:
     """That a stalled client was dropped is what it was there for."""
     assert score(**dropped("4009")).flaws == {}
-    assert score(**dropped("4008", kind=Kind.HEALTHY)).flaws == {"dropped": 1}
+    assert score(**dropped("4008", kind=Behaviour.HEALTHY)).flaws == {"dropped": 1}
     tallies = delivered(10, MILLISECOND)
-    tallies[Kind.SLOW].lost = 5
-    tallies[Kind.FLAPPING].lost = 2
+    tallies[Behaviour.SLOW].lost = 5
+    tallies[Behaviour.FLAPPING].lost = 2
     assert score(tallies=tallies, undelivered=3).flaws == {"lost": 2, "undelivered": 3}
 
 

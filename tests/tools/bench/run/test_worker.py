@@ -6,10 +6,11 @@ from ctypes import c_uint64
 from time import monotonic_ns
 from typing import Any
 
-from fanwise.tools.bench.load.plan import Kind, Plan
+from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.load.snapshots import Phase, Snapshot
 from fanwise.tools.bench.run.shared_counters import SharedCounters
 from fanwise.tools.bench.run.worker import Worker, run_worker
+from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bad_server import bad_server
 
@@ -40,7 +41,7 @@ def test_the_phases_of_a_worker() -> None:
     last = [entry for entry in said if isinstance(entry, Snapshot)][-1]
     assert [entry.problem for entry in said if isinstance(entry, Phase)] == [""] * 4
     assert last.published == {0: 15}
-    assert last.tallies[Kind.HEALTHY].deliveries == 50
+    assert last.tallies[Behaviour.HEALTHY].deliveries == 50
     assert last.undelivered == 0
 
 

@@ -9,10 +9,10 @@ import struct
 from collections.abc import Callable
 from urllib.parse import SplitResult
 
+from ...load.behaviour import Behaviour
 from ...load.wire import Handshake, client_frame
 from ..errors import BenchFailedError
 from .engine import GONE, Engine
-from .plan import Kind
 
 _MAX_HEAD_BYTES = 16_384
 _SMALL_BUFFER_BYTES = 8192  # what clients that do not read hold in their own kernel
@@ -31,7 +31,7 @@ class Connection:
         *,
         handshake: Handshake,
         address: tuple[int, tuple[str, int]],
-        kind: Kind,
+        kind: Behaviour,
         channel: int,
         on_open: Callable[[Connection, bytes], None],
         on_fail: Callable[[Connection, str], None],
@@ -47,7 +47,7 @@ class Connection:
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if kind in (Kind.SLOW, Kind.STALLED):
+        if kind in (Behaviour.SLOW, Behaviour.STALLED):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER_BYTES)
         self.fd = self.socket.fileno()
         self.socket.connect_ex(target)  # whatever it says comes back as SO_ERROR

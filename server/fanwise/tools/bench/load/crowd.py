@@ -9,19 +9,20 @@ from functools import partial
 from heapq import heappop, heappush
 from time import monotonic_ns
 
+from ...load.behaviour import Behaviour
 from ...load.wire import CLOSE, PING, PONG, TEXT, Handshake, close_code
 from .connection import Connection, resolve
 from .dialects import DIALECTS, Meaning
 from .engine import BUFFER_BYTES, GONE, Engine
 from .payload import Payloads
-from .plan import Kind, Plan
+from .plan import Plan
 from .receiver import Control, Lane, Receiver, Tally
 from .snapshots import MAX_DROPS, Drop
 from .stream import Progress, Stream
 
 _OPENING_AT_ONCE = 128  # more only queue up in the server's backlog
 _SLOW_TICK_NS = 100_000_000
-_UNREAD = (Kind.SLOW, Kind.STALLED)  # not read as soon as something is there
+_UNREAD = (Behaviour.SLOW, Behaviour.STALLED)  # not read as soon as something is there
 _NORMAL = (1000).to_bytes(2, "big")  # the close code of a goodbye
 _TEXT_CHARACTERS = 80  # of what a server says, in a cause or a note
 
@@ -33,12 +34,12 @@ class Crowd:
         self.engine = Engine(on_controls=self._controls, on_lost=self._lost)
         self.start_ns = 0
         self.dialect = DIALECTS[plan.dialect]
-        self.tallies = {kind: Tally() for kind in Kind}
+        self.tallies = {kind: Tally() for kind in Behaviour}
         self.progress = [Progress() for _ in range(plan.channels)]  # [of the healthy clients], by channel
         self.publishers: dict[int, Connection] = {}  # {channel: its publisher's connection}
         self.publisher_gone: Callable[[int], None] = lambda _channel: None
         self.drops: list[Drop] = []  # since the last snapshot
-        self.drop_counts: Counter[tuple[Kind, str]] = Counter()
+        self.drop_counts: Counter[tuple[Behaviour, str]] = Counter()
         self.notes: Counter[str] = Counter()
         self.flaps = 0
         self.ready = self.failed = 0
@@ -48,14 +49,16 @@ class Crowd:
             Stream(Payloads(plan.channel_token(channel), size_bytes=plan.size_bytes))
             for channel in range(plan.channels)
         ]
-        self._lanes: dict[tuple[int, Kind], Lane] = {}  # {(channel, kind): lane}
+        self._lanes: dict[tuple[int, Behaviour], Lane] = {}  # {(channel, kind): lane}
         self._handshakes = [
             Handshake(plan.channel_url(channel), subprotocol=self.dialect.subprotocol, headers=plan.headers)
             for channel in range(plan.channels)
         ]
         self._address = resolve(plan.channel_url(0))
         self._open: dict[int, tuple[Connection, Receiver]] = {}  # {fd: client}
-        self._waiting = deque([*plan.share(worker), *((channel, Kind.PUBLISHER) for channel in plan.publishes(worker))])
+        self._waiting = deque(
+            [*plan.share(worker), *((channel, Behaviour.PUBLISHER) for channel in plan.publishes(worker))]
+        )
         self._opening: set[Connection] = set()
         self._slow: dict[int, Receiver] = {}  # {fd: slow client}
         self._next_slow_ns = 0
@@ -67,7 +70,7 @@ class Crowd:
         """Everybody has been connected, or refused."""
         return not self._waiting and not self._opening
 
-    def open_clients(self) -> dict[Kind, int]:
+    def open_clients(self) -> dict[Behaviour, int]:
         """{kind: open connections}."""
         return dict(Counter(connection.kind for connection, _ in self._open.values()))
 
@@ -76,7 +79,7 @@ class Crowd:
         return sum(
             max(sent[connection.channel] + 1 - (receiver.expected or 1), 0)
             for connection, receiver in self._open.values()
-            if connection.kind is Kind.HEALTHY
+            if connection.kind is Behaviour.HEALTHY
         )
 
     def tick(self, now_ns: int) -> None:
@@ -114,7 +117,7 @@ class Crowd:
         self._opening.clear()
         self.engine.close()
 
-    def _begin(self, channel: int, kind: Kind) -> None:
+    def _begin(self, channel: int, kind: Behaviour) -> None:
         connection = Connection(
             self.engine,
             handshake=self._handshakes[channel],
@@ -126,12 +129,12 @@ class Crowd:
         )
         self._opening.add(connection)
 
-    def _lane(self, channel: int, kind: Kind) -> Lane:
+    def _lane(self, channel: int, kind: Behaviour) -> Lane:
         if (channel, kind) not in self._lanes:
             self._lanes[channel, kind] = Lane(
                 self._streams[channel],
                 self.tallies[kind],
-                progress=self.progress[channel] if kind is Kind.HEALTHY else None,
+                progress=self.progress[channel] if kind is Behaviour.HEALTHY else None,
                 measured_from=self._plan.measured_from,
             )
         return self._lanes[channel, kind]
@@ -141,15 +144,15 @@ class Crowd:
         receiver = Receiver(self._lane(connection.channel, kind), connection.socket.recv_into)
         self._open[fd] = (connection, receiver)
         self._opening.discard(connection)
-        if kind is Kind.PUBLISHER:
+        if kind is Behaviour.PUBLISHER:
             self.publishers[connection.channel] = connection
         if kind in _UNREAD:
             self.engine.watch(fd, GONE, partial(self._hung_up, fd, receiver))
-            if kind is Kind.SLOW:
+            if kind is Behaviour.SLOW:
                 self._slow[fd] = receiver
         else:
             self.engine.read(fd, receiver)
-        if kind is Kind.FLAPPING:
+        if kind is Behaviour.FLAPPING:
             stay_ns = int(self._random.uniform(*self._plan.flap_seconds) * 1e9)
             heappush(self._flapping, (monotonic_ns() + stay_ns, fd, connection))
         self._subscribe(connection)
@@ -158,15 +161,15 @@ class Crowd:
 
     def _subscribe(self, connection: Connection) -> None:
         opening = self.dialect.opening(self._plan.channel(connection.channel))
-        if opening is None or connection.kind is Kind.PUBLISHER:
+        if opening is None or connection.kind is Behaviour.PUBLISHER:
             self.ready += 1
             return
         connection.send(TEXT, opening)
-        self.ready += connection.kind is not Kind.HEALTHY  # of the others nobody waits for the answer
+        self.ready += connection.kind is not Behaviour.HEALTHY  # of the others nobody waits for the answer
 
     def _failed(self, connection: Connection, reason: str) -> None:
         self._opening.discard(connection)
-        if connection.kind is Kind.FLAPPING and self.start_ns and not self.ending:
+        if connection.kind is Behaviour.FLAPPING and self.start_ns and not self.ending:
             self.notes[f"a flapping client could not come back: {reason}"] += 1
             self._waiting.append((connection.channel, connection.kind))
             return
@@ -180,7 +183,7 @@ class Crowd:
             connection.send(CLOSE, _NORMAL)
         self._leave(fd).close(abort=not self.flaps % 2)
         if not self.ending:
-            self._waiting.append((connection.channel, Kind.FLAPPING))
+            self._waiting.append((connection.channel, Behaviour.FLAPPING))
 
     def _leave(self, fd: int) -> Connection:
         connection, receiver = self._open.pop(fd)
@@ -203,7 +206,7 @@ class Crowd:
             return
         connection = self._leave(fd)
         connection.close()
-        if connection.kind is Kind.PUBLISHER:
+        if connection.kind is Behaviour.PUBLISHER:
             self.publisher_gone(connection.channel)
         if self.ending and connection.kind not in _UNREAD:
             return
@@ -211,8 +214,8 @@ class Crowd:
         if sum(self.drop_counts.values()) <= MAX_DROPS:
             at_seconds = (monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0
             self.drops.append(Drop(at_seconds, connection.kind, cause))
-        if connection.kind is Kind.FLAPPING and not self.ending:
-            self._waiting.append((connection.channel, Kind.FLAPPING))
+        if connection.kind is Behaviour.FLAPPING and not self.ending:
+            self._waiting.append((connection.channel, Behaviour.FLAPPING))
 
     def _controls(self, fd: int, controls: list[Control]) -> None:
         for control in controls:
@@ -223,7 +226,7 @@ class Crowd:
                 words = control.payload[2:].decode(errors="replace")[:_TEXT_CHARACTERS]
                 self._lost(fd, f"{close_code(control.payload)} {words}".strip())
             elif control.opcode == PING:
-                if connection.kind is not Kind.STALLED:
+                if connection.kind is not Behaviour.STALLED:
                     connection.send(PONG, control.payload)
             elif control.opcode != PONG:
                 self._told(connection, receiver, control.payload)
@@ -231,7 +234,7 @@ class Crowd:
     def _told(self, connection: Connection, receiver: Receiver, text: bytes) -> None:
         answer = self.dialect.read(text)
         if answer.meaning is Meaning.READY:
-            self.ready += connection.kind is Kind.HEALTHY
+            self.ready += connection.kind is Behaviour.HEALTHY
         elif answer.meaning is Meaning.GAP:
             receiver.lane.tally.gaps_told += answer.skipped
         elif answer.meaning is Meaning.REFUSED:

@@ -5,23 +5,13 @@ from __future__ import annotations
 import secrets
 import string
 from dataclasses import dataclass, field
-from enum import StrEnum
 from urllib.parse import SplitResult, quote, urlsplit
 
+from ...load.behaviour import Behaviour
 from .payload import TOKEN_BYTES
 
 CHANNEL_FIELD = "{channel}"
 _TOKEN_LETTERS = string.ascii_lowercase + string.digits
-
-
-class Kind(StrEnum):
-    """How a client behaves."""
-
-    HEALTHY = "healthy"  # reads whatever comes
-    SLOW = "slow"  # reads so many bytes a second
-    STALLED = "stalled"  # reads nothing after the handshake
-    FLAPPING = "flapping"  # goes and comes back, again and again
-    PUBLISHER = "publisher"  # one per channel; with the plain dialect it receives too
 
 
 def new_token() -> str:
@@ -88,15 +78,15 @@ class Plan:
         """Where the clients of a channel connect."""
         return urlsplit(self.url.replace(CHANNEL_FIELD, quote(self.channel(index), safe="")))
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[Behaviour]:
         """The kind of each client, those that are not healthy spread evenly."""
-        odd = [Kind.SLOW] * self.slow + [Kind.STALLED] * self.stalled + [Kind.FLAPPING] * self.flapping
-        kinds = [Kind.HEALTHY] * self.clients
+        odd = [Behaviour.SLOW] * self.slow + [Behaviour.STALLED] * self.stalled + [Behaviour.FLAPPING] * self.flapping
+        kinds = [Behaviour.HEALTHY] * self.clients
         for place, kind in enumerate(odd):
             kinds[(2 * place + 1) * self.clients // (2 * len(odd))] = kind
         return kinds
 
-    def share(self, worker: int) -> list[tuple[int, Kind]]:
+    def share(self, worker: int) -> list[tuple[int, Behaviour]]:
         """[(channel, kind)] of the clients of one worker: whole rounds of the channels go to the workers in turn."""
         return [
             (number % self.channels, kind)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ...load.behaviour import Behaviour
 from ...load.histogram import Histogram
-from .plan import Kind
 from .receiver import Tally
 
 MAX_DROPS = 10_000  # that are told one by one; beyond, they are only counted
@@ -19,7 +19,7 @@ class Drop:
     """
 
     at_seconds: float
-    kind: Kind
+    kind: Behaviour
     cause: str
 
 
@@ -35,11 +35,11 @@ class Snapshot:
 
     worker: int
     at_ns: int
-    tallies: dict[Kind, Tally]
+    tallies: dict[Behaviour, Tally]
     published: dict[int, int]
-    open_clients: dict[Kind, int]
+    open_clients: dict[Behaviour, int]
     drops: list[Drop]
-    drop_counts: dict[tuple[Kind, str], int]
+    drop_counts: dict[tuple[Behaviour, str], int]
     lag: Histogram
     late: Histogram
     cpu_seconds: float

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..load.plan import Kind, Plan
+from ...load.behaviour import Behaviour
+from ..load.plan import Plan
 from ..run.capacity import Capacity
 from ..run.comparison import Comparison
 from ..run.results import QUANTILES, Results
@@ -59,7 +60,7 @@ def lines(name: str, score: Results) -> list[str]:
     """A run, in a dozen lines."""
     latency = "  ".join(f"{quantile} {milliseconds(score.quantile_ms(quantile))}" for quantile in QUANTILES)
     flaws = "  ".join(
-        f"{flaw} {score.count(flaw, Kind.HEALTHY, Kind.FLAPPING):,}"
+        f"{flaw} {score.count(flaw, Behaviour.HEALTHY, Behaviour.FLAPPING):,}"
         for flaw in ("lost", "duplicates", "reordered", "corrupt")
     )
     per_second = score.published / score.elapsed_seconds if score.elapsed_seconds else 0.0
@@ -88,9 +89,9 @@ def _drops(score: Results) -> list[str]:
 
 
 def _others(score: Results) -> list[str]:
-    left = [(score.open_clients[kind], kind) for kind in (Kind.SLOW, Kind.STALLED)]
+    left = [(score.open_clients[kind], kind) for kind in (Behaviour.SLOW, Behaviour.STALLED)]
     found = [f"{count} {kind} still connected" for count, kind in left if count]
-    told, lost = score.count("gaps_told", *Kind), score.count("lost", Kind.SLOW, Kind.STALLED)
+    told, lost = score.count("gaps_told", *Behaviour), score.count("lost", Behaviour.SLOW, Behaviour.STALLED)
     if told or lost:
         found.append(f"slow and stalled missed {lost:,} in between, gaps told {told:,}")
     if score.flaps:

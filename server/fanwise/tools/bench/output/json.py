@@ -7,8 +7,9 @@ import platform
 import time
 from typing import Any
 
+from ...load.behaviour import Behaviour
 from ...load.histogram import lower_bound
-from ..load.plan import Kind, Plan
+from ..load.plan import Plan
 from ..run.capacity import Capacity
 from ..run.results import QUANTILES, Moment, Results
 from .console import verdict
@@ -43,7 +44,7 @@ def of_run(name: str, score: Results) -> dict[str, Any]:
             for index, count in score.latency.sparse().items()
         ],
         "flaws": score.flaws,
-        "clients": {kind.value: _of_kind(score, kind) for kind in Kind},
+        "clients": {kind.value: _of_kind(score, kind) for kind in Behaviour},
         "undelivered": score.undelivered,
         "flaps": score.flaps,
         "notes": dict(score.notes),
@@ -92,7 +93,7 @@ def of_everything(
     }
 
 
-def _of_kind(score: Results, kind: Kind) -> dict[str, int]:
+def _of_kind(score: Results, kind: Behaviour) -> dict[str, int]:
     names = ("deliveries", "lost", "duplicates", "reordered", "corrupt", "gaps_told")
     return {name: score.count(name, kind) for name in names} | {"open": score.open_clients[kind]}
 

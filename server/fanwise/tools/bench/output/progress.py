@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..load.plan import Kind
+from ...load.behaviour import Behaviour
 from ..run.results import Moment, Results
 from .console import milliseconds, number
 
@@ -46,7 +46,9 @@ def rows(phase: str, score: Results) -> list[tuple[str, str]]:
     now = moment.deliveries / width_seconds if width_seconds > 0 else 0.0
     server = score.server
     memory = f", RSS {server.rss_peak_bytes / 1e6:.0f} MB" if server.rss_peak_bytes else ""
-    clients = ", ".join(f"{count:,} {kind}" for kind, count in score.open_clients.items() if kind is not Kind.PUBLISHER)
+    clients = ", ".join(
+        f"{count:,} {kind}" for kind, count in score.open_clients.items() if kind is not Behaviour.PUBLISHER
+    )
     flaws = ", ".join(f"{times:,} {name}" for name, times in score.flaws.items() if name != "undelivered")
     return [
         ("phase", _PHASES[phase]),

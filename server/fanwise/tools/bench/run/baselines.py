@@ -8,27 +8,21 @@ from contextlib import suppress
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 
+from ...load.tutorial import TutorialLoop
+
 QUEUE_MESSAGES = 1024  # as many as a client of Fanwise may be behind
 
 tutorial = FastAPI()
-_clients: defaultdict[str, list[WebSocket]] = defaultdict(list)  # {channel: clients}
+_loops: defaultdict[str, TutorialLoop] = defaultdict(TutorialLoop)  # {channel: its loop}
 
 
 @tutorial.websocket("/ws")
 async def tutorial_loop(websocket: WebSocket, channel: str = "lobby") -> None:
-    """Awaits one client after the other: each waits for all before it."""
-    await websocket.accept()
-    clients = _clients[channel]
-    clients.append(websocket)
-    try:
-        while True:
-            text = await websocket.receive_text()
-            for client in clients:
-                await client.send_text(f"Message: {text}")
-    except WebSocketDisconnect:
-        pass
-    finally:
-        clients.remove(websocket)
+    """Publishes each text to the clients of its channel, the sender included."""
+    loop = _loops[channel]
+    async with loop.joined(websocket):
+        async for text in websocket.iter_text():
+            await loop.publish(f"Message: {text}")
 
 
 queue_and_task = FastAPI()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from ...load.behaviour import Behaviour
 from ...load.histogram import Histogram
-from ..load.plan import Kind, Plan
+from ..load.plan import Plan
 from ..load.snapshots import MAX_DROPS, Drop, Snapshot
 from .bottleneck import Effort, bottleneck
 
@@ -60,7 +61,7 @@ class Results:
     def add(self, snapshot: Snapshot) -> None:
         """Takes a snapshot; each worker's must come in order."""
         self._last[snapshot.worker] = snapshot
-        fresh = snapshot.tallies[Kind.HEALTHY].latency
+        fresh = snapshot.tallies[Behaviour.HEALTHY].latency
         self.latency.merge(fresh)
         self._recent.merge(fresh)
         self.lag.merge(snapshot.lag)
@@ -86,26 +87,26 @@ class Results:
         """Something came, or somebody was dropped, since the timeline's last piece."""
         return bool(self._recent.total) or self.dropped() > sum(moment.dropped for moment in self.moments)
 
-    def count(self, name: str, *kinds: Kind) -> int:
+    def count(self, name: str, *kinds: Behaviour) -> int:
         """The sum of a counter of `Tally` over all workers, for the kinds given."""
         return sum(getattr(last.tallies[kind], name) for last in self._last.values() for kind in kinds)
 
-    def dropped(self, *kinds: Kind) -> int:
+    def dropped(self, *kinds: Behaviour) -> int:
         """Connections that the server ended; of all kinds if none is given."""
         return sum(times for (kind, _), times in self.drop_counts.items() if not kinds or kind in kinds)
 
     @property
-    def drop_counts(self) -> Counter[tuple[Kind, str]]:
+    def drop_counts(self) -> Counter[tuple[Behaviour, str]]:
         """{(kind, cause): connections}."""
-        counts: Counter[tuple[Kind, str]] = Counter()
+        counts: Counter[tuple[Behaviour, str]] = Counter()
         for last in self._last.values():
             counts.update(last.drop_counts)
         return counts
 
     @property
-    def open_clients(self) -> Counter[Kind]:
+    def open_clients(self) -> Counter[Behaviour]:
         """{kind: connections}."""
-        counts: Counter[Kind] = Counter()
+        counts: Counter[Behaviour] = Counter()
         for last in self._last.values():
             counts.update(last.open_clients)
         return counts
@@ -127,7 +128,7 @@ class Results:
     @property
     def deliveries(self) -> int:
         """Messages that reached a healthy client."""
-        return self.count("deliveries", Kind.HEALTHY)
+        return self.count("deliveries", Behaviour.HEALTHY)
 
     @property
     def undelivered(self) -> int:
@@ -142,7 +143,7 @@ class Results:
     @property
     def elapsed_seconds(self) -> float:
         """From the start to the last delivery."""
-        last_ns = max((last.tallies[Kind.HEALTHY].last_ns for last in self._last.values()), default=0)
+        last_ns = max((last.tallies[Behaviour.HEALTHY].last_ns for last in self._last.values()), default=0)
         return max(last_ns - self.start_ns, 0) / 1e9
 
     @property
@@ -153,7 +154,7 @@ class Results:
     @property
     def cpu_per_delivery_ns(self) -> float | None:
         """CPU of the server for each delivery, to whomever; None if its process is not known."""
-        everybody = self.count("deliveries", *Kind)
+        everybody = self.count("deliveries", *Behaviour)
         return self.server.cpu_seconds * 1e9 / everybody if self.server.cpu_seconds and everybody else None
 
     @property
@@ -190,9 +191,9 @@ class Results:
     @property
     def flaws(self) -> dict[str, int]:
         """{what went wrong for clients that read: how often}; empty if nothing did."""
-        reading = (Kind.HEALTHY, Kind.FLAPPING)
+        reading = (Behaviour.HEALTHY, Behaviour.FLAPPING)
         found = {name: self.count(name, *reading) for name in ("lost", "duplicates", "reordered", "corrupt")}
-        found |= {"undelivered": self.undelivered, "dropped": self.dropped(*reading, Kind.PUBLISHER)}
+        found |= {"undelivered": self.undelivered, "dropped": self.dropped(*reading, Behaviour.PUBLISHER)}
         return {name: times for name, times in found.items() if times}
 
 

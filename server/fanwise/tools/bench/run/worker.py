@@ -15,10 +15,11 @@ from multiprocessing.connection import Connection as Pipe
 from time import monotonic_ns
 
 from ....errors import FanwiseError
+from ...load.behaviour import Behaviour
 from ...load.histogram import Histogram
 from ..load.crowd import Crowd
 from ..load.payload import Payloads
-from ..load.plan import Kind, Plan
+from ..load.plan import Plan
 from ..load.publisher import Publisher
 from ..load.snapshots import Phase, Snapshot
 from .meter import Watched, contended_seconds, cpu_between, sample_self
@@ -168,7 +169,7 @@ class Worker:
         cold = self._crowd.behind([1] * self._plan.channels)
         if not cold:
             return ""
-        healthy = self._crowd.open_clients().get(Kind.HEALTHY, 0)
+        healthy = self._crowd.open_clients().get(Behaviour.HEALTHY, 0)
         return f"{cold} of {healthy} clients received nothing of what was published to warm up"
 
     def _order(self) -> int:

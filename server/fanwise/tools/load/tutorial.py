@@ -1,9 +1,9 @@
-"""The loop of the tutorials, as it stands in them: what Fanwise is compared with."""
+"""The loop of the tutorials, as it stands in them: `fanwise bench` and the demo compare Fanwise with it."""
 
 from __future__ import annotations
 
-import secrets
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -15,26 +15,24 @@ class TutorialLoop:
     """A list of WebSockets and a loop over it.
 
     Attributes:
-        token: What a WebSocket has to bring along: the loop is for the demo's own clients.
-        clients: Those who are connected.
+        clients: The connected WebSockets, in the order in which they came.
     """
 
     def __init__(self) -> None:
-        self.token = secrets.token_urlsafe(16)
         self.clients: list[WebSocket] = []
 
-    async def serve(self, websocket: WebSocket) -> None:
-        """One client, until it leaves."""
+    @asynccontextmanager
+    async def joined(self, websocket: WebSocket) -> AsyncIterator[None]:
+        """Accepts a WebSocket, and keeps it in the list while the context lasts."""
         await websocket.accept()
         self.clients.append(websocket)
         try:
-            async for _text in websocket.iter_text():
-                continue
+            yield
         finally:
             self.clients.remove(websocket)
 
     async def publish(self, text: str) -> None:
-        """Sends to one client after the other: who does not read stops all who come after it, and the next message.
+        """Sends to one client after the other: each waits for all before it, and so does the next message.
 
         Kinder than most tutorials: clients may come and go meanwhile.
         """

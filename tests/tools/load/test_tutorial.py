@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from websockets.asyncio.client import ClientConnection
 
-from fanwise.routes.demo.tutorial import TutorialLoop
+from fanwise.tools.load.tutorial import TutorialLoop
 
 from ...support.live import Live, running, until
 
@@ -15,7 +15,13 @@ pytestmark = pytest.mark.anyio
 
 def app(loop: TutorialLoop) -> FastAPI:
     made = FastAPI()
-    made.add_api_websocket_route("/loop", loop.serve)
+
+    @made.websocket("/loop")
+    async def listen(websocket: WebSocket) -> None:
+        async with loop.joined(websocket):
+            async for _text in websocket.iter_text():
+                continue
+
     return made
 
 
