@@ -24,6 +24,7 @@ from .logs.formatting import log_config, take_over, tell_left_out
 from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
 from .transport.addresses import is_loopback
+from .transport.limits import Limits
 from .transport.sockets import SocketOptions
 from .version import SERVER_VERSION
 
@@ -109,13 +110,14 @@ def raise_fd_limit() -> int:
 
 def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """What we ask of uvicorn: our protocol class, uvloop where it is installed, no compression per client."""
+    given = {"socket_options": socket_options(settings), "limits": limits(settings)}
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop=settings.loop,
-        ws=type("Protocol", (FanwiseProtocol,), {"socket_options": socket_options(settings)}),
-        http=type("HttpProtocol", (FanwiseHttpProtocol,), {"socket_options": socket_options(settings)}),
+        ws=type("Protocol", (FanwiseProtocol,), given),
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), given),
         ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,
@@ -198,6 +200,24 @@ def socket_options(settings: Settings) -> SocketOptions:
     return SocketOptions(
         unsent_bytes=settings.socket_unsent_bytes,
         send_buffer_bytes=settings.socket_send_buffer_bytes,
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """What the settings allow one connection to send."""
+    return Limits(
+        head_bytes=settings.max_head_bytes,
+        headers=settings.max_headers,
+        head_seconds=settings.head_seconds,
+        body_seconds=settings.body_seconds,
+        message_seconds=settings.message_seconds,
+        fragments=settings.max_fragments,
+        rates=settings.rate_limits,
+        messages_per_second=settings.messages_per_second,
+        bytes_per_second=settings.received_bytes_per_second,
+        control_frames_per_second=settings.control_frames_per_second,
+        publishes_per_second=settings.publishes_per_second,
+        subscriptions_per_second=settings.subscriptions_per_second,
     )
 
 

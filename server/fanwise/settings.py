@@ -76,6 +76,28 @@ class Settings(BaseSettings):
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
     sweep_seconds: Seconds = Field(0.003, le=1, description="how long a sweep may hold the event loop")
     close_seconds: Seconds = Field(5.0, description="how long a client may take over the closing handshake")
+    rate_limits: bool = Field(
+        default=True, description="pace what a connection sends; no is for benchmarks on loopback"
+    )
+    messages_per_second: Positive = Field(100_000, description="WebSocket frames that one connection may send")
+    received_bytes_per_second: Annotated[int, Field(ge=65_536)] = Field(
+        268_435_456, description="bytes that one connection may send"
+    )
+    control_frames_per_second: Annotated[int, Field(ge=10)] = Field(
+        100, description="pings, pongs and empty fragments that one connection may send"
+    )
+    publishes_per_second: Positive = Field(100_000, description="publications that one connection may make")
+    subscriptions_per_second: Positive = Field(
+        1_000, description="subscribe and unsubscribe operations that one connection may send"
+    )
+    max_fragments: Annotated[int, Field(ge=2)] = Field(4_096, description="fragments of one WebSocket message")
+    message_seconds: Seconds = Field(30.0, description="how long one WebSocket message may take to come")
+    max_head_bytes: Annotated[int, Field(ge=1_024, le=65_536)] = Field(
+        16_384, description="largest head of a request, in bytes"
+    )
+    max_headers: Annotated[int, Field(ge=20, le=1_000)] = Field(100, description="header fields of a request")
+    head_seconds: Seconds = Field(10.0, description="how long the head of a request may take to come")
+    body_seconds: Seconds = Field(10.0, description="how long each 1,024 bytes of a body may take to come")
     ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
     ssl_keyfile: str | None = Field(None, description="private key (PEM)")
     loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", description="event loop; auto takes uvloop if it can")

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from fanwise.transport.deadlines import BODY_BYTES, Deadlines
+from fanwise.transport.limits import Limits
 
 from ..support.live import until
 
@@ -28,7 +29,12 @@ class Place(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.deadlines = Deadlines(asyncio.get_running_loop(), self.transport, late=self._late)
+        self.deadlines = Deadlines(
+            asyncio.get_running_loop(),
+            self.transport,
+            late=self._late,
+            limits=Limits(head_seconds=0.02, body_seconds=0.02),
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.deadlines.stop()
@@ -39,7 +45,7 @@ class Place(asyncio.Protocol):
 
 @asynccontextmanager
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
-    for name in ("HEAD_SECONDS", "BODY_SECONDS", "STALL_SECONDS", "CLOSE_SECONDS"):
+    for name in ("STALL_SECONDS", "CLOSE_SECONDS"):
         monkeypatch.setattr(f"fanwise.transport.deadlines.{name}", 0.02)
     ours, theirs = socket.socketpair()
     _, made = await asyncio.get_running_loop().create_connection(lambda: Place(theirs), sock=ours)

@@ -16,7 +16,8 @@ from starlette.responses import Response
 from fanwise.broadcaster.node import Node
 from fanwise.routes.router import build_router
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
-from fanwise.transport.request_cutter import HEAD_BYTES, TRAILER_BYTES
+from fanwise.transport.limits import Limits
+from fanwise.transport.request_cutter import TRAILER_BYTES
 
 from ..support.live import Live, handshake, running, until
 
@@ -64,7 +65,7 @@ def with_headers(request: bytes, *headers: bytes) -> bytes:
 @pytest.mark.parametrize("request_", [HEALTH, handshake("/ws")], ids=["request", "upgrade"])
 @pytest.mark.parametrize(
     "headers",
-    [[b"A: " + b"x" * HEAD_BYTES], [b"A: x"] * 150, [b"A%d: " % at + b"x" * 1000 for at in range(20)]],
+    [[b"A: " + b"x" * Limits().head_bytes], [b"A: x"] * 150, [b"A%d: " % at + b"x" * 1000 for at in range(20)]],
     ids=["one too long", "too many", "too much"],
 )
 async def test_a_head_that_is_too_large_is_answered_with_431(request_: bytes, headers: list[bytes]) -> None:
@@ -138,8 +139,7 @@ async def test_who_does_not_go_on_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, begun: bytes, status: bytes
 ) -> None:
     """It is told so, if it has begun a request, and closed."""
-    monkeypatch.setattr("fanwise.transport.deadlines.HEAD_SECONDS", 0.05)
-    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.05)
+    monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(head_seconds=0.05, body_seconds=0.05))
     async with door() as live:
         got = await answer(live, begun)
         assert (b"HTTP/1.1 408 " in got) if status else got == b""
@@ -147,7 +147,7 @@ async def test_who_does_not_go_on_is_not_waited_for(
 
 async def test_a_body_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then is not the pace that is asked for."""
-    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.1)
+    monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(body_seconds=0.1))
     async with door() as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(PUBLISH + b"Content-Length: 60000\r\n\r\n")
@@ -234,7 +234,8 @@ async def test_a_body_behind_its_answer_leaves_no_connection_without_a_clock(mon
 @pytest.mark.parametrize("body", [b"no size\r\n", b"4\r\nbo"], ids=["broken", "late"])
 async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     """What is wrong with a body that comes behind it has none: it would be taken for that of the next request."""
-    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.1)
+    if body == b"4\r\nbo":
+        monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(body_seconds=0.1))
     async with door() as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
@@ -246,7 +247,7 @@ async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: 
 
 async def test_who_waits_to_be_told_to_go_on_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the application that takes its time (RFC 9110 section 10.1.1)."""
-    monkeypatch.setattr("fanwise.transport.deadlines.BODY_SECONDS", 0.05)
+    monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(body_seconds=0.05))
     app = FastAPI()
 
     async def slow(request: Request) -> Response:

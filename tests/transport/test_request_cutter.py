@@ -20,7 +20,7 @@ class Reader:
     """A parser that is fed piece by piece, as the protocol class does it."""
 
     def __init__(self) -> None:
-        self.cutter = RequestCutter()
+        self.cutter = RequestCutter(head_bytes=16_384)
         self.parser = httptools.HttpRequestParser(self)
         self.headers: dict[bytes, bytes] = {}
         self.requests: list[bytes] = [b""]
@@ -71,7 +71,7 @@ def test_it_agrees_with_the_parser_on_where_requests_end(requests: list[bytes], 
 
 def test_a_piece_never_reaches_over_the_end_of_a_request() -> None:
     """The first of two requests is all that comes out, until somebody begins anew."""
-    cutter = RequestCutter()
+    cutter = RequestCutter(head_bytes=16_384)
     assert cutter.cut(PLAIN + PLAIN, 0) == len(PLAIN)
     cutter.head_ended(body_bytes=0, chunked=False)
     assert cutter.complete
@@ -84,7 +84,7 @@ def test_a_piece_never_reaches_over_the_end_of_a_request() -> None:
 )
 def test_a_chunk_without_a_size_is_refused(line: bytes) -> None:
     """It must not be guessed where it ends; and a line without end is not kept."""
-    cutter = RequestCutter()
+    cutter = RequestCutter(head_bytes=16_384)
     cutter.head_ended(body_bytes=0, chunked=True)
     with pytest.raises(RefusedError, match="the size of a chunk"):
         cutter.cut(line, 0)

@@ -3,6 +3,9 @@
     websocket_protocol  uvicorn's WebSocket protocol class, the fast path
     http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
     request_cutter      cuts what a peer sends where its requests end
+    limits              what a peer may send, and the budget of one connection
+    fair_share          connections with more to parse than one turn allows take turns
+    pacing              when reading pauses and goes on, and how long a message may take
     deadlines           how long a peer may keep an HTTP connection waiting
     connect             a Starlette WebSocket becomes a client
     event_stream        a response becomes a client: Server-Sent Events

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-HEAD_SECONDS: Final = 10.0  # from the connection, or from the first byte behind an answer, to the end of a head
-# A body has to come at a modem's pace: so many bytes in so many seconds, again and again.
-BODY_SECONDS: Final = 10.0
-BODY_BYTES: Final = 1_024
+from .limits import Limits
+
+BODY_BYTES: Final = 1_024  # so much of a body has to come in `body_seconds`, again and again: a modem's pace
 STALL_SECONDS: Final = 10.0  # for which a peer may take nothing of an answer
 CLOSE_SECONDS: Final = 5.0  # for which a peer may take nothing of what is buffered when the connection is closed
 
@@ -20,17 +19,24 @@ class Deadlines:
     Args:
         loop: Whose timers they are.
         transport: The connection's.
+        limits: How long a peer may take for a head, and for each part of a body.
         late: Called when a head or a body does not come in time.
     """
 
-    __slots__ = ("_body_bytes", "_buffered_bytes", "_late", "_loop", "_reading", "_transport", "_writing")
+    __slots__ = ("_body_bytes", "_buffered_bytes", "_late", "_limits", "_loop", "_reading", "_transport", "_writing")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, *, late: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        *,
+        late: Callable[[], None],
+        limits: Limits,
     ) -> None:
         self._loop = loop
         self._transport = transport
         self._late = late
+        self._limits = limits
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._body_bytes = 0  # since the timer was set
@@ -39,13 +45,13 @@ class Deadlines:
     def expect_head(self) -> None:
         """Gives the peer time for the head of a request, unless that has begun already."""
         if self._reading is None:
-            self._reading = self._loop.call_later(HEAD_SECONDS, self._late)
+            self._reading = self._loop.call_later(self._limits.head_seconds, self._late)
 
     def expect_body(self) -> None:
         """Gives the peer time for the next part of a body."""
         self.expect_nothing()
         self._body_bytes = 0
-        self._reading = self._loop.call_later(BODY_SECONDS, self._look_at_body)
+        self._reading = self._loop.call_later(self._limits.body_seconds, self._look_at_body)
 
     def body_came(self, size: int) -> None:
         """Counts `size` bytes of a body."""

@@ -12,13 +12,12 @@ from typing import Final
 
 from websockets.frames import Opcode, apply_mask  # type: ignore[attr-defined]  # in C where it can be
 
+from .fair_share import FRAMES_A_TURN
+
 OTHER: Final = 0
 TEXT: Final = 0x81  # final, no extension bits, opcode 1
 BINARY: Final = 0x82
 
-# Half a millisecond where the library parses them, and more than a publisher has in flight: what it sends in one go is
-# swept in one go.
-AT_ONCE: Final = 128
 _MASKED: Final = 0x80
 _FINAL: Final = 0x80
 _OPCODE: Final = 0x0F
@@ -36,31 +35,31 @@ class FrameCutter:
             follows: whoever parses it ends the connection.
     """
 
-    __slots__ = ("_broken", "_fragments", "_max_bytes", "_rest", "more")
+    __slots__ = ("_broken", "_fragments", "_max_bytes", "more", "rest")
 
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._rest = bytearray()  # the beginning of a frame
+        self.rest = bytearray()  # what has come and was not handed out
         self._fragments = False  # whether a fragmented message has begun and not ended
         self._broken = False  # whether a frame has broken a rule: nothing is cut any more
         self.more = False  # whether `feed` has left frames for its next call
 
-    def feed(self, data: bytes, *, raw: bool) -> list[tuple[int, bytes]]:  # noqa: C901 - the hot path of intake
+    def feed(self, data: bytes, *, raw: bool, at_most: int = FRAMES_A_TURN) -> list[tuple[int, bytes]]:  # noqa: C901
         """Returns the next frames: (TEXT or BINARY, unmasked payload) or (OTHER, the bytes as they are).
 
-        At most `AT_ONCE`; `more` tells whether others are left, which `feed(b"")` returns. With `raw` all are OTHER.
+        `more` tells whether frames beyond `at_most` are left, which `feed(b"")` returns. With `raw` all are OTHER.
         """
         self.more = False
         if self._broken:
             return [(OTHER, data)]
         stream: bytes | bytearray = data
-        if self._rest:
-            self._rest += data
-            stream = self._rest
+        if self.rest:
+            self.rest += data
+            stream = self.rest
         frames: list[tuple[int, bytes]] = []
         start, size = 0, len(stream)
         while size - start >= _SHORTEST_HEADER:
-            if len(frames) == AT_ONCE:
+            if len(frames) == at_most:
                 self.more = True
                 break
             at, end = self._measure(stream, start, size)
@@ -79,9 +78,9 @@ class FrameCutter:
                 frames.append((OTHER, bytes(stream[start:end])))
             start = end
         if stream is data:
-            self._rest = bytearray(stream[start:])
+            self.rest = bytearray(stream[start:])
         elif start:
-            del self._rest[:start]
+            del self.rest[:start]
         return frames
 
     def _measure(self, stream: bytes | bytearray, start: int, size: int) -> tuple[int, int]:

@@ -23,10 +23,10 @@ from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
+from .limits import BUDGET, Budget, Limits
 from .request_cutter import RefusedError, RequestCutter, plain_answer
 from .sockets import SocketOptions, lost_reason
 
-HEADERS = 100  # browsers send about twenty
 UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
 _UNCLEAR_END = "it is not clear where the request ends"
 TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -72,12 +72,14 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, one request at a time, with event streams that sweeps can write to."""
 
     socket_options = SocketOptions()
+    limits = Limits()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.transport: LeasedTransport
         self._stream: EventStream | None = None
-        self._cutter = RequestCutter()
+        self._cutter = RequestCutter(head_bytes=self.limits.head_bytes)
+        self.budget = Budget(self.limits)
         self._waiting = b""  # what has come and was not parsed
         self._parsed = 0  # bytes of it that were parsed all the same
         self._in_head = False  # whether what the parser sees now is a head
@@ -95,7 +97,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
         self.socket_options.apply(leased.get_extra_info("socket"))
         super().connection_made(leased)
-        self._deadlines = Deadlines(self.loop, leased, late=self._late)
+        self._deadlines = Deadlines(self.loop, leased, late=self._late, limits=self.limits)
         self._deadlines.expect_head()
 
     def _lease_ended(self) -> None:
@@ -169,8 +171,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of a head; those of trailers are not for the application (RFC 9110 section 6.5.1)."""
         if self._in_head:
-            if len(self.headers) >= HEADERS:
-                self._refuse_parsing(TOO_LARGE, f"a request has more than the {HEADERS} headers allowed")
+            if len(self.headers) >= self.limits.headers:
+                self._refuse_parsing(TOO_LARGE, f"a request has more than the {self.limits.headers} headers allowed")
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -182,7 +184,10 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._continuing = self.expect_100_continue
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
-            cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self._open_stream}
+            cast("dict[str, Any]", self.scope)["extensions"] = {
+                EXTENSION: self._open_stream,
+                BUDGET: self.budget,
+            }
 
     def _measure_body(self) -> None:
         chunked, body_bytes, hosts = False, 0, 0

@@ -14,8 +14,6 @@ from typing import Final
 _HEAD_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-# Browsers with large cookies send up to 8 KiB. The parser's cost grows with the square of a field's length.
-HEAD_BYTES: Final = 16_384
 # A chunk's size and its extensions (RFC 9112 section 7.1.1: "a server ought to limit the total length").
 CHUNK_LINE_BYTES: Final = 256
 TRAILER_BYTES: Final = 4_096
@@ -60,11 +58,16 @@ class _Part(Enum):
 
 
 class RequestCutter:
-    """Owns the invariants that no piece reaches over the end of a request, and that heads and trailers are bounded."""
+    """Owns the invariants that no piece reaches over the end of a request, and that heads and trailers are bounded.
 
-    __slots__ = ("_left", "_line", "_part", "_size")
+    Args:
+        head_bytes: The largest head.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_head_bytes", "_left", "_line", "_part", "_size")
+
+    def __init__(self, *, head_bytes: int) -> None:
+        self._head_bytes = head_bytes
         self._part = _Part.HEAD
         self._left = 0
         self._size = 0  # bytes of the head, or of the trailers, that have come
@@ -107,7 +110,7 @@ class RequestCutter:
         while at < end:
             if self._part is _Part.HEAD:
                 found = self._after(_HEAD_END, data, at) or end
-                self._grow(found - at, limit_bytes=HEAD_BYTES, what="the head of a request")
+                self._grow(found - at, limit_bytes=self._head_bytes, what="the head of a request")
                 return found
             if self._part is _Part.CHUNK_SIZE:
                 at = self._chunk_size(data, at)

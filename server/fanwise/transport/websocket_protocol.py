@@ -35,6 +35,8 @@ from .connection import SocketConnection
 from .frames import BINARY, OTHER, TEXT, FrameCutter, utf_8_tail
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
+from .limits import BUDGET, Budget, Limits
+from .pacing import MessageDeadline, Pacer
 from .request_cutter import plain_answer
 from .sockets import SocketOptions, lost_reason
 
@@ -44,13 +46,12 @@ if TYPE_CHECKING:
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
 # As globals: CPython 3.11 makes a call of each attribute of an enum.
 _TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
-# Control frames and fragments that a peer may send in a second. Keep-alives and browsers send one or two.
-CONTROL_FRAMES = 1_000
 FLOOD_CLOSE_SECONDS = 0.5  # for which one who sent more is listened to, so that it gets to know why
 PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
 # How long the answers to what came before a broken rule have, before the close frame.
 LAST_ANSWERS_SECONDS = 0.05
 _CLOSE_FRAME = 0x88
+_EMPTY_FRAME_BYTES = 6
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -58,6 +59,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, with a sink that sweeps can write to."""
 
     socket_options = SocketOptions()
+    limits = Limits()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,8 +71,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._abort_timer: asyncio.TimerHandle | None = None
         self._deaf = False  # whether what comes in is dropped: the connection ends
         self._text_tail = b""  # of the text whose fragments come in: the beginning of a character
-        self._second_ends = 0.0  # on the loop's clock: a second after control frames were counted anew
-        self._control_frames = 0  # control frames and fragments in this second
+        self.budget = Budget(self.limits)
+        self._pacer: Pacer  # from `connection_made` on
+        self._deadline: MessageDeadline
+        self._postponed_pong = b""  # to the latest ping that has none
         self._pong_overdue = False
         self._unsent_bytes = 0  # when a pong was looked for last
         self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
@@ -92,6 +96,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if not isinstance(transport, LeasedTransport):  # the HTTP side has done it before it handed the connection over
             self.socket_options.apply(leased.get_extra_info("socket"))
         self.sink = SocketConnection(self, leased.lease)
+        self._pacer = Pacer(self.loop, leased, self.budget, self._take)
+        self._deadline = MessageDeadline(
+            self.loop, leased, seconds=self.limits.message_seconds, late=self._message_is_late
+        )
         super().connection_made(leased)
 
     def _lease_ended(self) -> None:
@@ -102,6 +110,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         self.sink.ended(lost_reason(exc) or self._reason())
         self.transport.lease.end()
+        self._pacer.stop()
+        self._deadline.stop()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         if self._inbox is not None:
@@ -127,40 +137,53 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             return
         if not self.handshake_complete:  # RFC 6455 section 4.1; an answer to it would come before the handshake's
             self._refuse(HTTPStatus.BAD_REQUEST, "nothing may follow a handshake before its answer")
-        elif not self._deaf:
+        else:
             self._take(data)
 
     def _take(self, data: bytes = b"") -> None:
-        """Takes in what has come, some frames a turn: thousands in one packet do not keep the loop from others."""
-        for kind, piece in self._cutter.feed(data, raw=self._inbox is None or self.close_sent):
+        """Takes in what has come, some frames a turn, and paces the peer."""
+        if self._deaf:
+            return
+        frames = self._cutter.feed(data, raw=self._inbox is None or self.close_sent, at_most=self._pacer.share.frames)
+        others = idle = 0
+        for kind, piece in frames:
             if kind == OTHER:
-                if piece[0] not in (TEXT, BINARY):
-                    self._control_frames += 1
-                    if self._control_frames > CONTROL_FRAMES and self._flooding():
-                        return
-                    if piece[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
-                        self.conn.current_size = None
+                others += 1
+                idle += _carries_nothing(piece)
+                if piece[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
+                    self.conn.current_size = None
                 super().data_received(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
             if self._deaf or self.transport.is_closing():
                 return  # what comes after the end does not count
-        if self._cutter.more:
-            self.transport.hold_reading()
-            self.loop.call_soon(self._take)
+        budget = self.budget
+        budget.messages -= len(frames)
+        budget.bytes -= len(data)
+        if self._cutter.rest or self.frames or self._deadline.begun_at:
+            self._deadline.watch(
+                unfinished=bool(self._cutter.rest or self.frames) and not self.close_sent,
+                finished=others < len(frames),
+            )
+        if self._cutter.more or idle or budget.messages < 0 or budget.bytes < 0:
+            self._pace(idle)
         else:
             self.transport.release_reading()
 
-    def _flooding(self) -> bool:
-        """Closes the connection, and returns True, if the last `CONTROL_FRAMES` have come in less than a second."""
-        now = self.loop.time()
-        if now >= self._second_ends:
-            self._second_ends, self._control_frames = now + 1, 0
-            return False
-        self._deaf = True
-        self.transport.release_reading()  # what else comes is dropped, so that the close frame can arrive
-        self.start_close(CloseReason.RATE, CloseReason.RATE.text, within_seconds=FLOOD_CLOSE_SECONDS)
-        return True
+    def _pace(self, idle: int) -> None:
+        """Answers the latest ping that has no pong, paces the peer, and ends the connection of a flood."""
+        if self._postponed_pong:
+            self.transport.write(self._postponed_pong)
+            self._postponed_pong = b""
+        if not self._pacer.pace(control_frames=idle, more=self._cutter.more):
+            self._deaf = True
+            self.transport.release_reading()  # what else comes is dropped, so that the close frame can arrive
+            self.start_close(CloseReason.RATE, CloseReason.RATE.text, within_seconds=FLOOD_CLOSE_SECONDS)
+
+    def _message_is_late(self) -> None:
+        if not self.close_sent:
+            text = f"rate: a message takes more than {self.limits.message_seconds:g} s"
+            self.start_close(CloseReason.RATE, text, within_seconds=FLOOD_CLOSE_SECONDS)
 
     def _refuse(self, status: HTTPStatus, problem: str) -> None:
         """Answers a handshake where neither the application nor the library does, and closes the connection."""
@@ -272,14 +295,17 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """Offers the connection to the application."""
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self.sink
+            extensions = cast("dict[str, Any]", self.scope["extensions"])
+            extensions[EXTENSION], extensions[BUDGET] = self.sink, self.budget
 
     def handle_ping(self) -> None:
-        """Answers, unless the peer lets the answers pile up (RFC 6455 section 5.5.3: the latest one is enough)."""
+        """Answers at a bounded rate (RFC 6455 section 5.5.3: the latest of several pings is enough)."""
         if self.transport.get_write_buffer_size() > _PONG_BACKLOG_BYTES:
             self.conn.data_to_send()
-        else:
+        elif self.budget.pong():
             super().handle_ping()
+        else:
+            self._postponed_pong = b"".join(self.conn.data_to_send())
 
     def send_keepalive_ping(self) -> None:
         """Asks for a sign of life."""
@@ -303,9 +329,13 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Frame) -> None:
         """The next fragment of a message. Empty ones are legal and no reason to keep them."""
-        if event.data or event.fin:
-            if self.curr_msg_data_type == "text" and not self._is_text_so_far(event):
-                return
+        if self.close_sent:
+            self.frames.clear()
+        elif len(self.frames) >= self.limits.fragments:
+            self.frames.clear()
+            text = f"message too big: it has more than {self.limits.fragments} fragments"
+            self.start_close(CloseReason.TOO_BIG, text, within_seconds=self.close_timeout)
+        elif (event.data or event.fin) and (self.curr_msg_data_type != "text" or self._is_text_so_far(event)):
             self.frames.append(event.data)  # type: ignore[arg-type]  # bytes: the library has cut them from a stream
             if event.fin:
                 self.send_receive_event_to_app()
@@ -337,6 +367,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if self._inbox is None or self.close_sent:
             return super().send_receive_event_to_app()
         frames, self.frames = self.frames, []
+        self._deadline.begun_at = 0.0
         kind = TEXT if self.curr_msg_data_type == "text" else BINARY
         return self._deliver(self._inbox, kind, b"".join(frames))
 
@@ -348,6 +379,11 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         else:
             self.conn.send_close(CloseCode.INVALID_DATA)
             self.handle_parser_exception()
+
+
+def _carries_nothing(frame: bytes) -> bool:
+    """Whether a frame is a ping, a pong, or an empty part of a message in several."""
+    return frame[0] & 0x08 != 0 or (len(frame) == _EMPTY_FRAME_BYTES and frame[0] not in (TEXT, BINARY))
 
 
 def _is_utf8(data: bytes) -> bool:

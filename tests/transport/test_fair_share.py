@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from fanwise.transport.fair_share import FRAMES_A_TURN, LEAST_FRAMES, FairShare, fair_share
+
+pytestmark = pytest.mark.anyio
+
+
+class Flood:
+    """A connection that always has more."""
+
+    def __init__(self, share: FairShare) -> None:
+        self._share = share
+        self.parsed = 0
+        self.stopped = False
+
+    def go_on(self) -> None:
+        if not self.stopped:
+            self.parsed += self._share.frames
+            self._share.wait(self.go_on)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10, 100])
+async def test_a_turn_parses_so_much_however_many_want_to(count: int) -> None:
+    """All of them get about as much as the others, and what is left is theirs again when they are gone."""
+    share = fair_share(asyncio.get_running_loop())
+    floods = [Flood(share) for _ in range(count)]
+    for flood in floods:
+        flood.go_on()
+    began = sum(flood.parsed for flood in floods)
+    assert began <= 4 * FRAMES_A_TURN + LEAST_FRAMES * count  # each share is smaller, down to the least
+    for _ in range(200):
+        before = sum(flood.parsed for flood in floods)
+        await checkpoint()
+        assert sum(flood.parsed for flood in floods) - before <= FRAMES_A_TURN
+    assert min(flood.parsed for flood in floods) > 0.5 * max(flood.parsed for flood in floods) - FRAMES_A_TURN
+    for flood in floods:
+        flood.stopped = True
+    for _ in range(count + 2):
+        await checkpoint()
+    assert share.frames == FRAMES_A_TURN
+
+
+async def test_an_error_of_one_is_not_the_others() -> None:
+    """The loop's own handler gets it."""
+    loop = asyncio.get_running_loop()
+    share, errors, called = fair_share(loop), [], asyncio.Event()
+    loop.set_exception_handler(lambda _loop, context: errors.append(context["exception"]))
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    share.wait(fail)
+    share.wait(called.set)
+    await called.wait()
+    assert [type(error) for error in errors] == [ZeroDivisionError]
