@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import ssl
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+import h11
+
 from ..errors import FanwiseError, shorten
-from .deadline import Answer
+from .http_exchange import Answer, NotHTTPError, exchange
 
 STATS_VERSION: Final = 1  # of the document at /stats
-PATIENCE_SECONDS: Final = 10.0  # for each step, a whole answer being one; a loop that is later than that is broken
+PATIENCE_SECONDS: Final = 10.0  # for a question and its whole answer; a loop that is later than that is broken
 _MOST_BYTES: Final = 64 << 20  # of an answer: 10,000 clients on many channels take a tenth of it
 _KEY_STATUSES: Final = (401, 403)
-_OK: Final = 200
-_UNAVAILABLE: Final = 503
+_ONCE: Final = {"Connection": "close", "Accept": "application/json"}
 _TROUBLES: Final[dict[type[OSError], str]] = {  # the first that fits
     ConnectionRefusedError: "nothing listens there",
     TimeoutError: f"it took longer than {PATIENCE_SECONDS:g} s",
@@ -73,7 +74,7 @@ class Remote:
         url: Where it is: "http://127.0.0.1:8000", with a path if it is mounted below one.
         api_key: Its key, if it has one.
         context: How certificates are checked, for https; by default as the system does it.
-        patience_seconds: How long each step may take: to connect, to ask, to hear the whole answer.
+        patience_seconds: How long a question may take, from connecting to the end of its answer.
 
     Raises:
         AddressError: The URL or the key cannot be used.
@@ -121,36 +122,42 @@ class Remote:
         assert isinstance(document, dict)
         return document
 
-    def open(self) -> http.client.HTTPConnection:
-        """A connection, for one question, whose answer has to be there in time as a whole."""
-        connection = (
-            http.client.HTTPConnection(self.host, self.port, timeout=self.patience_seconds)
-            if self.context is None
-            else http.client.HTTPSConnection(self.host, self.port, timeout=self.patience_seconds, context=self.context)
-        )
-        connection.response_class = partial(Answer, seconds=self.patience_seconds)  # type: ignore[assignment]
-        return connection
+    @contextmanager
+    def asking(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Iterator[Answer]:
+        """Asks a question over a connection of its own; yields the answer, of which the head is read.
 
-    def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
-        connection = self.open()
-        headers: Mapping[str, str] = {"Connection": "close", "Accept": "application/json", **self.headers}
+        Args:
+            method: GET or POST.
+            path: Below the server's URL.
+            headers: Beside Host, Content-Length and the key.
+            body: Of the question.
+
+        Raises:
+            UnreachableError: There is no connection, or the answer did not come in time.
+            ForeignError: The answer is not HTTP.
+        """
+        length = {"Content-Length": str(len(body))} if method == "POST" else {}
+        fields = {"Host": self.authority, **self.headers, **length, **(headers or {})}
+        request = h11.Request(method=method, target=self.base + path, headers=list(fields.items()))
+        address = self.host, self.port
         try:
-            connection.request(method, self.base + path, body, dict(headers))
-            with connection.getresponse() as answer:  # which owns the socket, if the server closes it
-                text = answer.read(_MOST_BYTES)
+            with exchange(address, request, body, context=self.context, seconds=self.patience_seconds) as answer:
+                yield answer
         except OSError as error:
             raise UnreachableError(self.url, describe(error)) from error
         except UnicodeError as error:  # part of a name is longer than names may be
             raise UnreachableError(self.url, _TROUBLES[socket.gaierror]) from error
-        except http.client.HTTPException as error:
-            raise ForeignError(self.url, f"what it says is not HTTP ({type(error).__name__})") from error
-        finally:
-            connection.close()
-        return self._read(f"{method} {path.partition('?')[0]}", answer.status, text)
+        except NotHTTPError as error:
+            raise ForeignError(self.url, str(error)) from error
 
-    def _read(self, asked: str, status: int, text: bytes) -> Any:
-        if status != _OK:
-            raise self.refusal(asked, status)
+    def _ask(self, method: str, path: str, body: bytes = b"") -> Any:
+        asked = f"{method} {path.partition('?')[0]}"
+        with self.asking(method, path, headers=_ONCE, body=body) as answer:
+            if answer.status != HTTPStatus.OK:
+                raise self.refusal(asked, answer.status)
+            text = answer.read_body(most_bytes=_MOST_BYTES)
         return self.decode(text, f"its answer to {asked}")
 
     def refusal(self, asked: str, status: int) -> RemoteError:
@@ -158,7 +165,7 @@ class Remote:
         if status in _KEY_STATUSES:
             key = "refuses the key" if self._has_key else "asks for its key"
             return KeyRefusedError(self.url, f"{key} ({asked}: status {status}): give it as FANWISE_API_KEY")
-        if status == _UNAVAILABLE:
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
             return UnreachableError(
                 self.url, f"it takes nobody in now: it is full, or about to stop ({asked}: {status})"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import http.client
 import secrets
 import socket
 import struct
@@ -13,6 +12,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -21,12 +21,10 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from ...errors import shorten
-from ..deadline import Deadline
 from ..remote import PATIENCE_SECONDS, ForeignError, Remote, RemoteError, UnreachableError, describe
 
 SUBPROTOCOL = "fanwise.v1"
 _LOOK_SECONDS = 0.02  # between two looks at something that is about to come
-_HEAD_BYTES = 65_536  # of an answer to a handshake
 
 
 class Probe:
@@ -98,43 +96,24 @@ class Probe:
     @contextmanager
     def event_stream(self, channel: str) -> Iterator[None]:
         """A client of `/sse`, of which nothing is read but the head."""
-        connection = self.remote.open()
-        try:
-            connection.request("GET", f"{self.remote.base}/sse/{quote(channel)}", headers=self.remote.headers)
-            with connection.getresponse() as answer:  # which owns the socket, if the server closes it
-                if answer.status != http.client.OK:
-                    raise self.remote.refusal("GET /sse", answer.status)
-                yield
-        except (OSError, http.client.HTTPException) as error:
-            raise self._translated(error) from error
-        finally:
-            connection.close()
+        with self.remote.asking("GET", f"/sse/{quote(channel)}") as answer:
+            if answer.status != HTTPStatus.OK:
+                raise self.remote.refusal("GET /sse", answer.status)
+            yield
 
     @contextmanager
     def silent(self, channel: str) -> Iterator[socket.socket]:
         """A client of the plain dialect that reads nothing after its handshake. Its buffers are the kernel's own."""
-        remote = self.remote
-        head = (
-            f"GET {remote.base}/ws?channel={quote(channel)} HTTP/1.1\r\nHost: {remote.authority}\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: "
-            f"{base64.b64encode(secrets.token_bytes(16)).decode()}\r\nSec-WebSocket-Version: 13\r\n"
-            + "".join(f"{name}: {value}\r\n" for name, value in remote.headers.items())
-        )
-        try:
-            peer = socket.create_connection((remote.host, remote.port), timeout=remote.patience_seconds)
-            if remote.context is not None:
-                peer = remote.context.wrap_socket(peer, server_hostname=remote.host)
-        except OSError as error:
-            raise self._translated(error) from error
-        with peer:
-            try:
-                peer.sendall(f"{head}\r\n".encode())
-                status = _status(peer, Deadline(remote.patience_seconds))
-            except OSError as error:
-                raise self._translated(error) from error
-            if status != http.client.SWITCHING_PROTOCOLS:
-                raise remote.refusal("WS /ws", status)
-            yield peer
+        headers = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
+            "Sec-WebSocket-Version": "13",
+        }
+        with self.remote.asking("GET", f"/ws?channel={quote(channel)}", headers=headers) as answer:
+            if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                raise self.remote.refusal("WS /ws", answer.status)
+            yield answer.peer
 
     def clients(self, channel: str) -> dict[str, dict[str, Any]]:
         """{id: client} of those on the channel."""
@@ -170,16 +149,3 @@ def received_bytes(peer: socket.socket) -> int | None:
     if not sys.platform.startswith("linux"):
         return None
     return int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.FIONREAD, bytes(4)))[0])
-
-
-def _status(peer: socket.socket, deadline: Deadline) -> int:
-    """The status of the answer; not a byte behind its head is read."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n") and len(head) < _HEAD_BYTES:
-        deadline.apply(peer)
-        byte = peer.recv(1)
-        if not byte:
-            raise ConnectionResetError
-        head += byte
-    status = head[9:12]
-    return int(status) if head.startswith(b"HTTP/1.") and status.isdigit() else 0
