@@ -335,7 +335,7 @@ def story(tab: Tab) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("code", [1000, 1009, 4500, 4501, 4503, 4999])
+@pytest.mark.parametrize("code", [1000, 1002, 1008, 1009, 4500, 4501, 4503, 4999])
 def test_codes_that_forbid_to_come_back(tab: Tab, code: int) -> None:
     """The client is closed, says why, and whoever waits is told."""
 

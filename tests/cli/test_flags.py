@@ -33,6 +33,14 @@ def test_a_command_takes_its_own_options_and_all_settings(command: tuple[click.C
     assert (called["colour"], called["queue_bytes"], called["open"], called["host"]) == ("red", "70000", True, None)
 
 
+def test_a_flag_says_yes_or_no(command: tuple[click.Command, dict[str, Any]]) -> None:
+    """What is on by default has a flag that switches it off."""
+    paint, called = command
+    done = CliRunner().invoke(paint, ["--no-rate-limits"])
+    assert (done.exit_code, called["rate_limits"]) == (0, False)
+    assert "No such option" in CliRunner().invoke(paint, ["--no-open"]).output
+
+
 def test_help_names_both(command: tuple[click.Command, dict[str, Any]]) -> None:
     """The command's own first; each setting once."""
     shown = CliRunner().invoke(command[0], ["--help"]).output

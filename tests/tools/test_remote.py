@@ -93,6 +93,10 @@ def test_a_real_server_is_understood(server_process: Callable[..., ServerProcess
         (200, b'{"version": 2}', ForeignError, "version '2', this command knows 1"),
         (503, b"", UnreachableError, "takes nobody in"),
         (403, b"", KeyRefusedError, "asks for its key"),
+        (403, b'{"error": {"code": "bad_host", "message": "no"}}', UnreachableError, "FANWISE_ALLOWED_HOSTS"),
+        (403, b'{"error": ["bad_host"]}', KeyRefusedError, "asks for its key"),
+        (404, b"x" * 100_000, ForeignError, "status 404"),
+        (429, b"", UnreachableError, "takes no more from this address"),
     ],
 )
 def test_what_is_no_server_of_ours_is_told_in_a_sentence(

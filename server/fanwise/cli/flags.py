@@ -45,7 +45,8 @@ def _setting_flags() -> list[click.Parameter]:
     for name, field in Settings.model_fields.items():
         if field.annotation is bool:
             text = f"{field.description}  [{variable(name)}]"
-            params.append(click.Option([flag(name), name], is_flag=True, default=None, help=text))
+            spelled = f"{flag(name)}/--no-{flag(name)[2:]}" if field.default else flag(name)
+            params.append(click.Option([spelled, name], is_flag=True, default=None, help=text))
             continue
         default = "" if field.default in (None, ()) else f"  [default: {field.default}]"
         shown = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]

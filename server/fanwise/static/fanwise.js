@@ -119,8 +119,9 @@ function binaryOf(data) {
   return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() : null;
 }
 
-/** 1000, 1009 and 4500-4999 mean: do not come back. */
-const mayReconnect = (code) => code !== 1000 && code !== 1009 && !(code >= 4500 && code <= 4999);
+/** RFC 6455 section 7.4.1 (it is over, or a rule was broken) and 4500-4999 mean: do not come back. */
+const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
+const mayReconnect = (code) => !FINAL_CODES.has(code) && !(code >= 4500 && code <= 4999);
 
 /** What the server says of names, so that a URL never has to carry another. */
 function assertChannel(channel) {
@@ -775,7 +776,7 @@ const LINKS = { websocket: SocketLink, sse: EventLink };
  * A client of a Fanwise server: many channels over one connection.
  *
  * It reconnects after every loss, at a random time under a ceiling that doubles, after a restart when the server asks
- * it to, and at once when the browser is online again; not after the codes 1000, 1009 and 4500 to 4999. What it holds
+ * it to, and at once when the browser is online again; not after `FINAL_CODES` and 4500 to 4999. What it holds
  * is bounded: a position per channel, and `maxPending` publications.
  *
  * Codes of its errors besides the server's own: `closed`, `unsubscribed`, `unconfirmed`, `too_many_pending`,

@@ -19,6 +19,8 @@ from .http_exchange import Answer, NotHTTPError, exchange
 STATS_VERSION: Final = 1  # of the document at /stats
 PATIENCE_SECONDS: Final = 10.0  # for a question and its whole answer; a loop that is later than that is broken
 _MOST_BYTES: Final = 64 << 20  # of an answer: 10,000 clients on many channels take a tenth of it
+_MOST_REFUSAL_BYTES: Final = 65_536
+_BAD_HOST: Final = "bad_host"
 _KEY_STATUSES: Final = (401, 403)
 _ONCE: Final = {"Connection": "close", "Accept": "application/json"}
 _TROUBLES: Final[dict[type[OSError], str]] = {  # the first that fits
@@ -156,12 +158,16 @@ class Remote:
         asked = f"{method} {path.partition('?')[0]}"
         with self.asking(method, path, headers=_ONCE, body=body) as answer:
             if answer.status != HTTPStatus.OK:
-                raise self.refusal(asked, answer.status)
+                raise self.refusal(asked, answer.status, _read_refusal(answer))
             text = answer.read_body(most_bytes=_MOST_BYTES)
         return self.decode(text, f"its answer to {asked}")
 
-    def refusal(self, asked: str, status: int) -> RemoteError:
-        """What it means that the server does not give what it was asked for."""
+    def refusal(self, asked: str, status: int, body: bytes | bytearray = b"") -> RemoteError:
+        """What the status of an answer other than 200, and its body, mean."""
+        if _code_of(body) == _BAD_HOST:
+            return UnreachableError(
+                self.url, f"it does not answer for this host ({asked}: {status}): FANWISE_ALLOWED_HOSTS names those"
+            )
         if status in _KEY_STATUSES:
             key = "refuses the key" if self._has_key else "asks for its key"
             return KeyRefusedError(self.url, f"{key} ({asked}: status {status}): give it as FANWISE_API_KEY")
@@ -169,6 +175,8 @@ class Remote:
             return UnreachableError(
                 self.url, f"it takes nobody in now: it is full, or about to stop ({asked}: {status})"
             )
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return UnreachableError(self.url, f"it takes no more from this address now ({asked}: {status})")
         return ForeignError(self.url, f"it answers {asked} with status {status}")
 
     def decode(self, text: str | bytes, what: str) -> Any:
@@ -177,6 +185,21 @@ class Remote:
             return json.loads(text)
         except (ValueError, RecursionError) as error:  # also no UTF-8
             raise ForeignError(self.url, f"{what} is not JSON") from error
+
+
+def _read_refusal(answer: Answer) -> bytes:
+    try:
+        return answer.read_body(most_bytes=_MOST_REFUSAL_BYTES)
+    except NotHTTPError:  # the status says enough
+        return b""
+
+
+def _code_of(body: bytes | bytearray) -> str:
+    """The code in the body of a refusal, {"error": {"code", "message"}}; "" without one."""
+    try:
+        return str(json.loads(body)["error"]["code"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
 
 
 def check_url(url: str) -> SplitResult:

@@ -8,7 +8,8 @@ const MOST_LINES = 100;
 const FIRST_CEILING_MS = 500;
 const LAST_CEILING_MS = 10_000;
 
-const mayReconnect = (code) => code !== 1000 && code !== 1009 && !(code >= 4500 && code <= 4999);
+const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]); // as in fanwise.js
+const mayReconnect = (code) => !FINAL_CODES.has(code) && !(code >= 4500 && code <= 4999);
 
 class Box {
   #log;

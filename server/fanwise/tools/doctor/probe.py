@@ -136,7 +136,7 @@ class Probe:
     def _translated(self, error: Exception) -> RemoteError:
         url = self.remote.url
         if isinstance(error, InvalidStatus):
-            return self.remote.refusal("WS /ws", error.response.status_code)
+            return self.remote.refusal("WS /ws", error.response.status_code, error.response.body or b"")
         if isinstance(error, InvalidHandshake):
             return ForeignError(url, f"it does not answer a WebSocket handshake as it should ({type(error).__name__})")
         if isinstance(error, OSError):

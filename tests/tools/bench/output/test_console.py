@@ -64,6 +64,13 @@ def test_a_run_in_lines() -> None:
         assert words in told
 
 
+def test_a_limited_publisher_is_told_the_setting() -> None:
+    """And nobody else."""
+    for cause, told in (("1008 rate", True), ("4009 stalled", False)):
+        shown = "\n".join(lines("ws://h/", score(**dropped(cause, kind=Behaviour.PUBLISHER))))
+        assert ("FANWISE_RATE_LIMITS=no" in shown) is told
+
+
 def test_a_comparison_in_lines() -> None:
     """Headed by the rival's name."""
     assert factor_lines("queue", compare(score(), score(), rival="queue"))[0] == "Fanwise against queue:"

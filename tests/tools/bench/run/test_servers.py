@@ -16,6 +16,11 @@ def test_a_baseline_is_an_application(name: str) -> None:
     assert isinstance(import_from_string(BASELINES[name][-1]), FastAPI)
 
 
+def test_fanwise_is_measured_without_its_limits() -> None:
+    """Of what one connection may send."""
+    assert "--no-rate-limits" in FANWISE
+
+
 @pytest.mark.parametrize("arguments", [FANWISE, *BASELINES.values()])
 def test_nobody_else_reaches_them(arguments: tuple[str, ...]) -> None:
     """Each listens on loopback, on the port that is chosen for it."""

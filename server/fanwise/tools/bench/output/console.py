@@ -11,6 +11,10 @@ from ..run.comparison import Comparison
 from ..run.results import QUANTILES, Results
 
 _SHOWN_CAUSES = 8
+_RATE_CODE = "1008"
+_LIMITED = (
+    "              the server limits what one connection sends: on loopback, start it with FANWISE_RATE_LIMITS=no"
+)
 _THOUSAND, _MILLION = 1e3, 1e6
 
 
@@ -85,7 +89,8 @@ def _drops(score: Results) -> list[str]:
         return ["  dropped     nobody"]
     shown = [f"{times} {kind}: {cause}" for (kind, cause), times in causes[:_SHOWN_CAUSES]]
     more = [f"{len(causes) - _SHOWN_CAUSES} more causes"] if len(causes) > _SHOWN_CAUSES else []
-    return [f"  dropped     {'; '.join(shown + more)}"]
+    limited = any(cause.startswith(_RATE_CODE) for (_, cause), _ in causes)
+    return [f"  dropped     {'; '.join(shown + more)}", *([_LIMITED] if limited else [])]
 
 
 def _others(score: Results) -> list[str]:

@@ -7,7 +7,9 @@ from typing import Final
 from ...local_server import HOST, PORT
 
 PATH: Final = "/ws?channel={channel}"  # where each of them is measured
-FANWISE: Final = ("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--log-level", "warning")
+FANWISE: Final = (  # without rate limits: they would be measured in place of the server
+    *("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--log-level", "warning", "--no-rate-limits"),
+)
 _UVICORN = ("-m", "uvicorn", "--host", HOST, "--port", PORT, "--log-level", "warning")
 BASELINES: Final = {  # {name: arguments}
     "tutorial": (*_UVICORN, "fanwise.tools.bench.run.baselines:tutorial"),
