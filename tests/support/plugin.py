@@ -19,6 +19,7 @@ GROUPS = {
     "benchmarks/gates/": "gates",
     "tests/system/test_churn.py": "churn",
     "tests/system/test_endurance.py": "churn",
+    "tests/system/hostile/": "hostile",
     "tests/browser/": "browser",
     "tests/tools/bench/run/": "bench",
     "tests/tools/bench/test_session.py": "bench",

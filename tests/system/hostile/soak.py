@@ -1,0 +1,130 @@
+"""Half an hour under every kind of attack, which come and go at random; the exit status is 1 if an aim is not held.
+
+    python -m tests.system.hostile.soak [--minutes M] [--clients N] [--loop LOOP] [--seed N]
+
+Each minute is a line: others' p99, losses, RSS. At the end: the slope of RSS after a third of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from threading import Event
+from typing import Any, Final
+
+from .attackers import ATTACKS
+from .probe import Measured
+from .rows import ROWS, Figure
+from .scene import Attacker, Scene
+
+ATTACKERS: Final = 3  # at once, each a process
+SECONDS: Final = (1.0, 20.0)  # one attacks for so long, and another comes
+CONNECTIONS: Final = (1, 1, 2, 5, 10, 50)
+SLOPE_MB: Final = 1.0  # per ten minutes
+P99_MS: Final = 50.0
+MESSAGES_PER_SECOND: Final = 2.0
+# Filling the logs that the settings allow is no leak, and these need servers of their own.
+LEFT_OUT: Final = {row.attack for row in ROWS if row.environ or row.descriptors} | {"100,000 channels", "a full log"}
+KINDS: Final = sorted(ATTACKS.keys() - LEFT_OUT)
+
+
+class Attackers:
+    """Always so many, each of a random kind."""
+
+    def __init__(self, scene: Scene, chance: random.Random) -> None:
+        self._scene = scene
+        self._chance = chance
+        self._running: list[tuple[float, Attacker]] = []  # [(until, process)]
+        self.started = 0
+
+    def turn(self) -> None:
+        """Replaces those whose time is over."""
+        now = time.monotonic()
+        for until, attacker in self._running:
+            if until < now:
+                attacker.stop()
+        self._running = [(until, attacker) for until, attacker in self._running if until >= now]
+        while len(self._running) < ATTACKERS:
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        kind, seconds = self._chance.choice(KINDS), self._chance.uniform(*SECONDS)
+        connections = self._chance.choice(CONNECTIONS)
+        attacker = self._scene.attacker(kind, seconds=seconds, connections=connections, again=True)
+        self._running.append((now + seconds, attacker))
+        self.started += 1
+
+    def stop(self) -> None:
+        for _, attacker in self._running:
+            attacker.stop()
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """MB in ten minutes, by least squares; points are (seconds, MB)."""
+    return statistics.linear_regression(*zip(*points, strict=True)).slope * 600 if len(points) > 1 else 0.0
+
+
+def figures(minutes: list[Measured], rss: list[tuple[float, float]]) -> list[Figure]:
+    grown, p99 = slope(rss), max(one.p99_ms for one in minutes)
+    lost, closed = sum(one.lost for one in minutes), sum(one.closed for one in minutes)
+    failed = sum(one.healthz_failed for one in minutes)
+    return [
+        Figure("RSS", f"{grown:+.2f} MB in 10 min", f"+{SLOPE_MB:g}", grown < SLOPE_MB),
+        Figure("honest lost", str(lost), "0", not lost),
+        Figure("honest closed", str(closed), "0", not closed),
+        Figure("/healthz failed", str(failed), "0", not failed),
+        Figure("p99", f"{p99:.0f} ms", f"{P99_MS:g} ms", p99 <= P99_MS),
+    ]
+
+
+def soak(scene: Scene, attackers: Attackers, seconds: float) -> list[Figure]:
+    minutes: list[Measured] = []
+    rss: list[tuple[float, float]] = []
+    start = time.monotonic()
+    scene.probe.measure()
+    while (elapsed := time.monotonic() - start) < seconds:
+        attackers.turn()
+        Event().wait(1)
+        if elapsed >= min(60.0, seconds / 10) * (len(minutes) + 1):
+            one = scene.probe.measure()
+            minutes.append(one)
+            if elapsed > seconds / 3:
+                rss.append((elapsed, one.rss_end_bytes / 1e6))
+            tell(
+                f"{elapsed:6.0f} s  p99 {one.p99_ms:.0f} ms, max {one.max_ms:.0f} ms, lost {one.lost}, "
+                f"closed {one.closed}, RSS {one.rss_end_bytes / 1e6:.1f} MB, attacks {attackers.started}"
+            )
+    return figures(minutes, rss)
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def run(options: Any) -> int:
+    with Scene(options.loop, clients=options.clients, messages_per_second=MESSAGES_PER_SECOND) as scene:
+        attackers = Attackers(scene, random.Random(options.seed))
+        try:
+            found = soak(scene, attackers, options.minutes * 60)
+        finally:
+            attackers.stop()
+        traces = scene.server.log.count("Traceback")
+        found.append(Figure("tracebacks", str(traces), "0", not traces))
+        closed = {reason: count for reason, count in scene.statistics()["closed"].items() if count}
+    for figure in found:
+        tell(str(figure))
+    tell(f"closed by reason: {closed}")
+    return int(not all(figure.held for figure in found))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
+    parser.add_argument("--seed", type=int, default=13)
+    sys.exit(run(parser.parse_args()))
