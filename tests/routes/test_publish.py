@@ -8,7 +8,7 @@ import pytest
 
 from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.guards import Access
-from fanwise.routes.publish import MAX_ENTRIES
+from fanwise.routes.batch import MAX_ENTRIES
 
 from .test_json_session import serving
 

@@ -13,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
+from ..errors import MessageTooBigError
 
 SUBPROTOCOL = "fanwise.v1"
+_NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
 
 Channel: TypeAlias = Annotated[
@@ -182,6 +184,11 @@ _CODES: dict[str, ErrorCode] = {
 }
 
 
+_OP_FIELDS = max(len(model.model_fields) for model in (Subscribe, Unsubscribe, Publish))
+_ENVELOPE_BYTES = 4096  # of a message, beside its data
+_ESCAPED = 6  # times as long as a character may be its escape: \u00e9
+
+
 class OpError(CodedError):
     """A message of the JSON dialect that cannot be used.
 
@@ -194,35 +201,81 @@ class OpError(CodedError):
         self.about = about or {}
 
 
-def parse_op(data: bytes | str, kind: Kind = Kind.TEXT) -> Subscribe | Unsubscribe | Publish:
-    """What a client asks for.
+def parse_op(
+    data: bytes | str, kind: Kind = Kind.TEXT, *, max_bytes: int | None = None
+) -> Subscribe | Unsubscribe | Publish:
+    """Returns the operation that a client asks for.
+
+    Args:
+        data: The message.
+        kind: BINARY is refused.
+        max_bytes: The largest payload of a publication; a message that has more structure than such a payload is
+            refused before it is parsed, which could take 30 ms. None: messages of any size are parsed.
 
     Raises:
         OpError: The message is not JSON, or not one of the three operations.
     """
     if kind is _BINARY:
         raise OpError(ErrorCode.BAD_JSON, "a message is one JSON object in a text frame; this was a binary frame")
+    if max_bytes is not None and isinstance(data, bytes):
+        check_size(data, max_bytes=max_bytes)
     try:
         fields = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise OpError(ErrorCode.BAD_JSON, f"the message is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise OpError(ErrorCode.BAD_JSON, 'a message is one JSON object, such as {"op":"subscribe","channel":"lobby"}')
+    if len(fields) > _OP_FIELDS:  # pydantic would make an error of each, in a millisecond a thousand
+        raise _unknown_field(fields, Publish)
+    since = fields.get("since")
+    if isinstance(since, dict) and len(since) > len(Since.model_fields):
+        raise _unknown_field(since, Since)
     try:
         return _OPS.validate_python(fields)
     except ValidationError as error:
         raise _translate(error, fields) from error
 
 
+def check_size(data: bytes, *, max_bytes: int) -> None:
+    """Raises OpError if a JSON text has more structure than `max_bytes` of payload take, as base64 or in escapes."""
+    limit = max_bytes * 4 // 3 + _ENVELOPE_BYTES
+    if len(data) <= limit:
+        return
+    size = dense_bytes(data) if len(data) <= _ESCAPED * max_bytes + _ENVELOPE_BYTES else len(data)
+    if size > limit:
+        raise OpError(ErrorCode.TOO_BIG, str(MessageTooBigError(size_bytes=size, limit_bytes=max_bytes)))
+
+
+def dense_bytes(data: bytes) -> int:
+    """Returns the bytes of a JSON text without whitespace, where each escape counts as one."""
+    dense = data.replace(rb"\\", b"_").translate(None, b" \t\r\n")
+    return len(dense) - dense.count(b"\\") - 4 * dense.count(b"\\u")
+
+
+def unknown_name(fields: dict[str, object], model: type[Strict]) -> str:
+    """Returns the first name that `model` does not have, cut to 64 characters. `fields` has more than the model."""
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    return next(name for name in fields if name not in known)[:_NAMED_CHARACTERS]
+
+
+def _unknown_field(fields: dict[str, object], model: type[Strict]) -> OpError:
+    problem = f"{unknown_name(fields, model)}: unknown; there are {', '.join(model.model_fields)}"
+    return OpError(ErrorCode.UNKNOWN_FIELD, problem, _about(fields))
+
+
 def _translate(error: ValidationError, fields: dict[str, object]) -> OpError:
     detail = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(map(str, detail["loc"][1:]))
+    place = ".".join(map(str, detail["loc"][1:]))[:_NAMED_CHARACTERS]
     code = _CODES.get(detail["type"], ErrorCode.WRONG_TYPE)
     problem = f"{place}: {detail['msg']}" if place else "op: it is one of subscribe, unsubscribe and publish"
+    return OpError(code, problem, _about(fields))
+
+
+def _about(fields: dict[str, object]) -> dict[str, str | int]:
     given_id, channel = fields.get("id"), fields.get("channel")
     about: dict[str, str | int] = {}
     if isinstance(given_id, str | int) and not isinstance(given_id, bool) and len(str(given_id)) <= MAX_CHARACTERS:
         about["id"] = given_id
     if isinstance(channel, str) and len(channel) <= MAX_CHARACTERS:
         about["channel"] = channel
-    return OpError(code, problem, about)
+    return about

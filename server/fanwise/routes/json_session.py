@@ -73,7 +73,7 @@ class JsonSession:
         await self._client.outbox.settled()
 
     async def _do(self, kind: Kind, data: bytes) -> None:
-        op = parse_op(data, kind)
+        op = parse_op(data, kind, max_bytes=self._broadcaster.max_message_bytes)
         about: dict[str, str | int] = {"channel": op.channel}
         if isinstance(op, Publish) and op.id is not None:
             about["id"] = op.id

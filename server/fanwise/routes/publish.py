@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
+from ..broadcaster.turns import Turn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind
 from ..errors import FanwiseError, MessageTooBigError
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .batch import MAX_ENTRIES, read_entries
 from .idempotency import Idempotency, IdempotencyError
-from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict
+from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
 from .json_session import data_bytes
 from .problems import Problem, errors, json_response, make_router
 
-MAX_ENTRIES: Final = 1000  # of a batch
-_ENTRIES_IN_A_ROW: Final = 50  # about a millisecond: then others have their turn
+_NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
 _SURELY_WRITTEN: Final = 200  # brackets and braces: nested no deeper than orjson writes (254)
 _BATCH_MESSAGES: Final = 16  # a batch may be as large as so many of the largest messages
 
@@ -69,7 +69,6 @@ KeyQuery = Annotated[
     str | None, Query(description="What the payload is the newest state of.", max_length=MAX_CHARACTERS)
 ]
 ChannelPath = Annotated[str, Path(description="1 to 255 characters of A-Z a-z 0-9 . _ : / -", examples=["lobby"])]
-_ENTRIES: TypeAdapter[list[Any]] = TypeAdapter(Annotated[list[Any], Field(max_length=MAX_ENTRIES)])
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _ONE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -168,19 +167,12 @@ class PublishEndpoint:
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of the body; returns the answer's."""
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
-        try:
-            entries = _ENTRIES.validate_python(orjson.loads(body))
-        except orjson.JSONDecodeError as error:
-            raise CodedError(ErrorCode.BAD_JSON, f"the body is not JSON: {error}") from error
-        except ValidationError as error:
-            text = f"the body is a JSON array of at most {MAX_ENTRIES} entries: {error.errors()[0]['msg']}"
-            raise CodedError(ErrorCode.BAD_REQUEST, text) from error
+        entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
 
         async def act() -> bytes:
-            results = []
-            for number, entry in enumerate(entries):
-                if number % _ENTRIES_IN_A_ROW == 0:
-                    await asyncio.sleep(0)
+            results, turn = [], Turn()
+            for entry in entries:
+                await turn.give_way()
                 results.append(await self._entry(entry))
             return orjson.dumps({"results": results})
 
@@ -205,11 +197,13 @@ class PublishEndpoint:
 
     async def _entry(self, fields: Any) -> dict[str, object]:
         try:
+            if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
+                return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
             entry = Entry.model_validate(fields)
             return await self._append(entry.channel, *data_bytes(entry.data, entry.encoding), entry.key)
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
-            place = ".".join(map(str, detail["loc"])) or "entry"
+            place = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
             return self._failed(ErrorCode.BAD_ENTRY, f"{place}: {detail['msg']}")
         except FanwiseError as error:
             code = code_of(error)
