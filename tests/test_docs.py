@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from fanwise.cli.main import main
+from fanwise.settings import Settings, variable
 
 from .support import tables
 from .support.processes import ROOT, ServerProcess
@@ -138,6 +139,24 @@ def test_what_is_wrong_is_found(tmp_path: Path) -> None:
     assert problems("fanwise swim", set()) == ["fanwise swim"]
     assert problems("curl http://127.0.0.1:8000/publich/a", set()) == ["http://127.0.0.1:8000/publich/a"]
     assert problems("tox -e nothing", {"lint"}) == ["tox -e nothing"]
+
+
+@pytest.mark.parametrize("path", NEW, ids=name_of)
+def test_a_named_setting_exists(path: Path) -> None:
+    """Under the name that a document has for it."""
+    assert unknown_settings(path.read_text()) == set()
+
+
+def test_security_names_every_limit() -> None:
+    """Settings whose value bounds what a stranger can send; a planted name is unknown."""
+    named = set(re.findall(r"FANWISE_[A-Z_]*[A-Z]\b", (ROOT / "docs" / "operations" / "security.md").read_text()))
+    limits = {variable(field) for field in Settings.model_fields if field.startswith("max_") or "_per_second" in field}
+    assert limits - named == set()
+    assert unknown_settings("`FANWISE_MAX_HEADERS` and `FANWISE_MAX_HAEDERS`") == {"FANWISE_MAX_HAEDERS"}
+
+
+def unknown_settings(text: str) -> set[str]:
+    return set(re.findall(r"FANWISE_[A-Z_]*[A-Z]\b", text)) - {variable(field) for field in Settings.model_fields}
 
 
 def test_the_readme_is_short_and_begins_with_two_commands() -> None:

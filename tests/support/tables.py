@@ -6,6 +6,7 @@ where a table has one column more, that is written by hand and kept.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from fanwise.app import create_app
 from fanwise.core.codes import ErrorCode
 from fanwise.settings import Settings, variable
 
+from ..system.hostile.rows import ROWS
 from .processes import ROOT
 
 DOCS = ROOT / "docs"
@@ -76,6 +78,13 @@ def errors() -> Iterator[tuple[str, ...]]:
         yield f"`{code.value}`", str(code.status or ""), "yes" if code.in_dialect else "", code.text
 
 
+def attacks() -> Iterator[tuple[str, ...]]:
+    for row in ROWS:
+        within = f"{row.closed_seconds:g} s" if math.isfinite(row.closed_seconds) else ""
+        where = "`tox -e hostile`" if row.long else "suite"
+        yield row.title, ", ".join(sorted(row.ends)), within, where
+
+
 TABLES = {
     "settings": Table(
         DOCS / "operations" / "settings.md",
@@ -85,6 +94,11 @@ TABLES = {
     "routes": Table(DOCS / "operations" / "running.md", "| route | key | purpose |\n|---|---|---|", routes),
     "close-codes": Table(
         DOCS / "dialects.md", "| code | name | text | reconnect | cause |\n|--:|---|---|---|---|", close_codes
+    ),
+    "attacks": Table(
+        DOCS / "operations" / "security.md",
+        "| attack | ends | within | tested by | bound |\n|---|---|--:|---|---|",
+        attacks,
     ),
     "errors": Table(DOCS / "dialects.md", "| code | HTTP status | JSON dialect | meaning |\n|---|---|---|---|", errors),
 }

@@ -21,10 +21,9 @@ def runs(row: Row, loop: str) -> Iterator[tuple[str, list[Figure]]]:
     """A line for each number of attackers: (its title, figures)."""
     for attackers in row.attackers:
         many = f", {attackers} attackers" if attackers else ""
-        beside = f", beside {row.beside}" if row.beside else ""
         with scene_of(row, loop) as scene:
             result = run(scene, row, attackers=attackers, quiet_seconds=QUIET_SECONDS)
-        yield f"{row.attack}{many}{beside}, {loop}", list(judge(row, result, attackers=attackers, strict=True))
+        yield f"{row.title}{many}, {loop}", list(judge(row, result, attackers=attackers, strict=True))
 
 
 def tell(line: str) -> None:

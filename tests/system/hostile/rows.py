@@ -62,6 +62,13 @@ class Row(NamedTuple):
     descriptors: int = 0
     long: bool = False
 
+    @property
+    def title(self) -> str:
+        """A name that no other row has."""
+        again = ", again and again" if self.again else ""
+        beside = f", beside {self.beside}" if self.beside else ""
+        return f"{self.attack}{again}{beside}"
+
 
 class Figure(NamedTuple):
     """What was seen beside what was aimed at."""
