@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 class FanwiseError(Exception):
-    """The root of the tree: catch this to catch everything that Fanwise raises on purpose."""
+    """The root of the tree: everything that Fanwise raises on purpose."""
 
 
 _SHOWN_CHARACTERS = 64
 
 
 def shorten(text: str | bytes) -> str:
-    """What somebody else chose, quoted for a sentence of ours, and not longer than a line."""
+    """Returns foreign text quoted for a sentence, cut to 64 characters."""
     return repr(text[:_SHOWN_CHARACTERS]) + ("..." if len(text) > _SHOWN_CHARACTERS else "")
 
 
@@ -40,7 +40,7 @@ class PositionError(FanwiseError, ValueError):
 
 
 class PayloadError(FanwiseError, TypeError):
-    """A payload that is neither text nor bytes, and that JSON has no word for."""
+    """A payload that is neither text nor bytes nor JSON."""
 
     def __init__(self, payload: object, problem: str) -> None:
         super().__init__(payload, problem)
@@ -52,7 +52,7 @@ class PayloadError(FanwiseError, TypeError):
 
 
 class ChannelLimitError(FanwiseError, RuntimeError):
-    """One more channel than there may be, and all of them have clients."""
+    """One channel too many, and all of them have clients."""
 
     def __init__(self, *, limit_channels: int) -> None:
         super().__init__(limit_channels)
@@ -85,7 +85,7 @@ class NotRunningError(FanwiseError, RuntimeError):
 
 
 class AlreadyConnectedError(FanwiseError, RuntimeError):
-    """The same WebSocket was given to the broadcaster twice."""
+    """A WebSocket that the broadcaster has already."""
 
     def __str__(self) -> str:
         return "this WebSocket is a client already: connect() takes each WebSocket once"
@@ -121,7 +121,7 @@ class GoneError(FanwiseError, RuntimeError):
 
 
 class DrainingError(FanwiseError, RuntimeError):
-    """The server is about to stop and takes nobody in."""
+    """The server is about to stop and takes in no clients."""
 
     def __str__(self) -> str:
         return "the server is restarting: come back in a moment"
@@ -139,4 +139,4 @@ class SettingsError(FanwiseError, ValueError):
 
 
 class InputError(FanwiseError, ValueError):
-    """What a command was given to publish is no text, or no JSON."""
+    """The input of a command is no text, or no JSON."""

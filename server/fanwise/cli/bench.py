@@ -1,4 +1,4 @@
-"""The command line of `fanwise bench`. What it needs beyond the server's own dependencies is imported when it runs."""
+"""`fanwise bench`: the options of the load generator. The extra `bench` is imported when the command runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `publish` and `subscribe` share: where the server is, a client for it, and how the command ends."""
+"""Shared by `publish` and `subscribe`: the flags of a server, a client for it, and the end of the command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILED, USAGE = 1, 2  # exit statuses; click exits with 2 as well
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the flags that say where the server is."""
+    """Adds the flags of a server: URL and key."""
     key = click.option("--api-key", envvar="FANWISE_API_KEY", help="The server's key.  [FANWISE_API_KEY]")
     url = click.option("--url", default="ws://127.0.0.1:8000/ws", show_default=True, help="Where the server is.")
     return url(key(command))

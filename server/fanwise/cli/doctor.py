@@ -1,4 +1,4 @@
-"""The command line of `fanwise doctor`: settings in, exit status out."""
+"""`fanwise doctor`: settings in, exit status out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CANNOT = 3  # exit status beside those of `Level`
 
 
 class DoctorCommand(SettingsCommand):
-    """A command whose mistakes of usage end with a status of their own: 2, click's, means that a check has failed."""
+    """A command with its own status for mistakes of usage: 2, click's, means that a check has failed."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Reads the command line."""
@@ -85,7 +85,7 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
 
 
 def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
-    """A running server, from outside."""
+    """Reports on a running server, from outside."""
     from ..settings import flag, variable  # noqa: PLC0415 - other commands start faster without it
     from ..tools.doctor import checks  # noqa: PLC0415 - as above
     from ..transport.addresses import is_loopback  # noqa: PLC0415 - as above
@@ -106,7 +106,7 @@ def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
 
 
 def _here(flags: dict[str, Any]) -> Report:
-    """What `fanwise serve` would be here."""
+    """Reports on `fanwise serve` as it would be on this machine."""
     from ..settings import load_settings  # noqa: PLC0415 - as above
     from ..tools.doctor import checks  # noqa: PLC0415 - as above
     from ..tools.doctor.system import System  # noqa: PLC0415 - as above
@@ -158,14 +158,14 @@ def _posture(settings: Settings) -> list[Finding]:
 
 
 def _backlog() -> int:
-    """What uvicorn asks for: `fanwise serve` leaves it at that."""
+    """Returns uvicorn's default backlog, which `fanwise serve` keeps."""
     import uvicorn  # noqa: PLC0415 - as above
 
     return int(inspect.signature(uvicorn.Config).parameters["backlog"].default)
 
 
 def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tuple[int, Measured | None]:
-    """Looks at a server of our own: (what it takes when it has just started, how its backpressure works)."""
+    """Examines a server of our own: (memory after its start, measured backpressure)."""
     from ..settings import variable  # noqa: PLC0415 - as above
     from ..tools.doctor import checks  # noqa: PLC0415 - as above
     from ..tools.doctor.server_process import hosting  # noqa: PLC0415 - as above

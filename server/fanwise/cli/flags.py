@@ -20,7 +20,7 @@ class SettingsCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own options, then the flags.
 
-        What they are made from is imported when they are asked for: the other commands start faster.
+        Imports the settings when click asks for the flags: other commands start faster.
         """
         own = {param.name for param in self.params}
         self.params += [param for param in _setting_flags() if param.name not in own]

@@ -19,12 +19,12 @@ LINE_BYTES = 4_194_304
 
 
 async def single(text: str) -> AsyncIterator[bytes]:
-    """One line, from the command line."""
+    """Yields one line, from the command line."""
     yield text.encode(errors="surrogateescape")  # the bytes as they stood on the command line
 
 
 async def lines(fd: int) -> AsyncIterator[bytes]:
-    """The lines of a file, a pipe or a terminal as they come, without their newlines; holds one chunk and one line.
+    """Yields the lines of a file, a pipe or a terminal without newlines; holds one chunk and one line.
 
     Raises:
         InputError: A line is longer than LINE_BYTES.
@@ -41,10 +41,10 @@ async def lines(fd: int) -> AsyncIterator[bytes]:
 
 
 async def messages(lines: AsyncIterator[bytes], *, as_json: bool) -> AsyncIterator[Any]:
-    """What the lines say: text, or JSON values.
+    """Yields the messages in lines: texts, or JSON values.
 
     Raises:
-        InputError: A line is neither, whichever is asked for.
+        InputError: A line is not UTF-8, or not JSON.
     """
     number = 0
     async for line in lines:
@@ -62,7 +62,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 async def _read(fd: int) -> bytes:
-    """What is there to read, as soon as there is something; empty at the end."""
+    """Returns the next bytes as soon as there are any; empty at the end."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     try:
@@ -80,7 +80,7 @@ async def write(fd: int, data: bytes) -> None:
     """Writes to a file, a pipe or a terminal without holding up the event loop, which has pings to answer.
 
     Raises:
-        BrokenPipeError: Nobody reads any more.
+        BrokenPipeError: The reader has closed the pipe.
     """
     view = memoryview(data)
     while view:
@@ -92,7 +92,7 @@ async def write(fd: int, data: bytes) -> None:
 async def _writable(fd: int) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
-    loop.add_writer(fd, ready.set)  # whatever epoll does not take, such as a file, select() has called writable
+    loop.add_writer(fd, ready.set)  # select() calls regular files writable: epoll never gets one
     try:
         await ready.wait()
     finally:

@@ -33,8 +33,8 @@ def publish(
 ) -> None:
     """Publish TEXT, or with - or a pipe each line of the standard input, and print each position as EPOCH:OFFSET.
 
-    The status is 0 if everything was published, 1 if something was not, or may not have been, and 2 if what was given
-    cannot be published.
+    The status is 0 if everything was published, 1 if a message was refused or not confirmed, and 2 if the input cannot
+    be published.
     """
     if text is None and sys.stdin.isatty():
         raise click.UsageError("give a TEXT, or - to read lines from the terminal")
@@ -115,5 +115,5 @@ class _Publishing:
         if not self._quiet:
             try:
                 await write(sys.stdout.fileno(), f"{position}\n".encode())
-            except BrokenPipeError:  # nobody wants to know; what is to be published is still to be published
+            except BrokenPipeError:  # positions have no reader any more; the messages are still to be published
                 self._quiet = True

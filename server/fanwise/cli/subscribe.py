@@ -30,8 +30,8 @@ from .pipes import write
 def subscribe(channels: tuple[str, ...], since: str | None, count: int | None, as_json: bool, **where: Any) -> None:
     """Print the messages of the channels, one payload per line: text as it is, JSON as JSON, binary in base64.
 
-    It reconnects by itself; gaps and reconnects are told on the standard error. Ctrl-C ends it, with status 0 unless
-    --count is not reached.
+    The command reconnects by itself; gaps and reconnects are printed to the standard error. Ctrl-C ends it, with status
+    0 unless --count is not reached.
     """
     try:
         position = None if since is None else Position.parse(since)

@@ -1,4 +1,4 @@
-"""The command line of `fanwise top`, and the loop that asks again and again."""
+"""`fanwise top`: a loop that asks a server again and again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILED = 1
 
 
 class MissingExtraError(Exception):
-    """What draws on a terminal is not installed."""
+    """The extra that draws on a terminal is not installed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -40,11 +40,11 @@ class Canvas(Protocol):
         """Ends."""
 
     def show(self, picture: Picture | None, trouble: str) -> None:
-        """Shows the picture that there is, and what keeps us from a newer one."""
+        """Shows the last picture, and what keeps a newer one from coming."""
 
 
 class Watch:
-    """Asks one server, and keeps what the next rates are made of."""
+    """Asks one server, and keeps the last document for the next rates."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
@@ -57,17 +57,17 @@ class Watch:
         """Makes a new picture.
 
         Raises:
-            RemoteError: There is nobody to ask, or nobody that we may ask.
+            RemoteError: No server answers, or the key is refused.
         """
         document = self._remote.stats()
         self.picture = self._paint(document)
         self._last, self._seen_at, self.trouble = document, time.monotonic(), ""
 
     def look(self) -> None:
-        """The same; when a server that was there is not, or none has come yet, that is only noted.
+        """Makes a new picture; notes in `trouble` that the server is gone, or not there yet.
 
         Raises:
-            RemoteError: What answers has never been a server that we may ask.
+            RemoteError: The first answer is of no Fanwise server, or refuses the key.
         """
         try:
             self.ask()
@@ -89,7 +89,7 @@ def watch(remote: Remote, canvas: Canvas, *, interval_seconds: float, wait: Call
     """Shows the server until the process is interrupted.
 
     Raises:
-        RemoteError: What answers is no server that we may look at.
+        RemoteError: The answer is of no Fanwise server, or refuses the key.
     """
     watched = Watch(remote)
     watched.look()  # before the screen is taken: what ends the command is to be read
@@ -104,7 +104,7 @@ def glance(remote: Remote, canvas: Canvas, *, interval_seconds: float, wait: Cal
     """Shows the server once, with the rates of one interval.
 
     Raises:
-        RemoteError: There is no server that we may look at.
+        RemoteError: No server answers, or the key is refused.
     """
     watched = Watch(remote)
     for after_seconds in (0.0, interval_seconds):

@@ -1,4 +1,4 @@
-"""The Python client, for other programs. It imports nothing of the server but publications and errors.
+"""The Python client, for other programs. Of the server, the room imports only publications and errors.
 
 client        `FanwiseClient`
 uplink        its publishing half

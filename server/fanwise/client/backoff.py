@@ -1,4 +1,4 @@
-"""When a client comes back: which close codes allow it, what the server asks for, and the time in between."""
+"""Reconnecting: the close codes that allow it, the server's hints, and the time between attempts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESTART_CODE = 1012
 _FINAL_CODES = {1000, 1002, 1003, 1007, 1008, 1009, 1010}
 _LAST_APPLICATION_CODES = range(4500, 5000)  # ours, by definition: do not reconnect
 
-# Nobody waits longer than that because a server says so: it would be as good as gone.
+# Bound on the server's hints: a client that waits longer is as good as gone.
 HINT_CAP_SECONDS = 3600.0
 
 
@@ -37,7 +37,7 @@ class Backoff:
         self._ceiling_seconds = base_seconds
 
     def next_seconds(self) -> float:
-        """How long to wait before the next attempt; the one after it may wait twice as long."""
+        """Returns the wait before the next attempt, and doubles the ceiling."""
         seconds = self._random() * self._ceiling_seconds
         self._ceiling_seconds = min(self._cap_seconds, 2 * self._ceiling_seconds)
         return seconds
@@ -48,12 +48,12 @@ class Backoff:
 
 
 def may_reconnect(code: int) -> bool:
-    """Whether a client may come back after a close with `code` (RFC 6455 section 7.4; 4500-4999 ask it not to)."""
+    """Returns whether a client may reconnect after `code` (RFC 6455 section 7.4; not after 4500-4999)."""
     return code not in _FINAL_CODES and code not in _LAST_APPLICATION_CODES
 
 
 def restart_hint_seconds(code: int, reason: str) -> float | None:
-    """When a restarting server asks this client back: `retry_ms` of the JSON in the text of a close with 1012."""
+    """Returns `retry_ms` of a restarting server, in seconds: the JSON in the text of a close with 1012."""
     if code != RESTART_CODE:
         return None
     try:

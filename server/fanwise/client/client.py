@@ -1,4 +1,4 @@
-"""The Python client: `from fanwise.client import FanwiseClient`. It needs nothing of the server's side.
+"""The Python client: `from fanwise.client import FanwiseClient`. A program needs nothing else of Fanwise.
 
 async with FanwiseClient("ws://127.0.0.1:8000/ws") as client:
     await client.subscribe("lobby")
@@ -38,33 +38,33 @@ logger = logging.getLogger("fanwise.client")
 
 
 def log_gap(gap: Gap) -> None:
-    """What a client does about a gap unless it is told otherwise: a warning in the log."""
+    """The default of `on_gap`: logs a warning."""
     logger.warning("%s", gap)
 
 
 class FanwiseClient:
-    """A client that stays connected: it comes back after a loss and goes on after the last message that it has.
+    """A client that stays connected: after a loss it reconnects, and continues after its last message.
 
-    Iterating over it yields each message of the subscribed channels once, in the order of each channel's log. What will
-    not come is told to `on_gap`, at its place in that order: messages and gaps together leave nothing out. Connections
-    are opened when they are needed: one at the first `subscribe`, one at the first `publish`.
+    Iterating over it yields each message of the subscribed channels once, in the order of each channel's log. `on_gap`
+    is notified of missing offsets at their place in that order: messages and gaps together leave nothing out.
+    Connections are opened when they are needed: one at the first `subscribe`, one at the first `publish`.
 
     Args:
         url: Where the server is: `ws://host:port/ws`, or `wss:` for TLS.
         api_key: Sent as `Authorization: Bearer`, if the server wants one for publishing.
         on_gap: Called with each gap, from within the iteration; may be a coroutine function. None: a warning.
-        queue_messages: How many messages may wait for the program. When they do, nothing more is read, and the server
-            decides what becomes of a client that is too slow.
-        queue_bytes: How many bytes of them, likewise.
-        acknowledge_seconds: How long `subscribe` and `publish` wait for their answer, with connecting; None: for ever.
+        queue_messages: Bound on the messages that wait for the program. At the bound reading stops, and the server's
+            overflow policy decides.
+        queue_bytes: Bound on the bytes that wait for the program.
+        acknowledge_seconds: How long `subscribe` and `publish` wait for their answer, with connecting; None: unlimited.
         open_seconds: How long one attempt to connect may take, and then the server's first word.
         close_seconds: How long the closing handshake may take.
         max_frame_bytes: The largest frame that is taken; a larger one ends the client with 1009.
-        backoff_base_seconds: The first attempt after a loss waits a random part of this, the next one of twice that.
-        backoff_cap_seconds: But never more than this.
-        random: Where backoff takes its chance from: a number from 0 to 1.
-        sleep: How it waits.
-        clock: What it measures by how long a connection lasted.
+        backoff_base_seconds: Ceiling of the wait before the first attempt after a loss; doubles with each attempt.
+        backoff_cap_seconds: Ceiling of all waits.
+        random: Returns a number from 0 to 1, for the waits of backoff.
+        sleep: Waits for so many seconds.
+        clock: Now, in seconds: how long a connection lasted.
         connect_options: For `websockets.asyncio.client.connect`: `ssl`, `proxy`, `ping_interval`...
     """
 
@@ -105,7 +105,7 @@ class FanwiseClient:
 
     @property
     def state(self) -> State:
-        """Where the connection of the subscriptions is."""
+        """The state of the subscriptions' connection."""
         return self._down.state
 
     @property
@@ -141,7 +141,7 @@ class FanwiseClient:
         return await self._downlink.subscribe(self._down, Track(channel, since), self._acknowledge_seconds)
 
     async def unsubscribe(self, channel: str) -> None:
-        """Wants no more of a channel: nothing of it is handed out after this, also of what waits in the queue.
+        """Ends a subscription: no message of the channel is handed out after this, waiting ones included.
 
         Raises:
             SubscribeError: It is not subscribed.
@@ -207,7 +207,7 @@ class FanwiseClient:
                 await result
 
     async def close(self) -> None:
-        """Closes the connections with 1000; iteration ends. What waits in the queue is not handed out any more."""
+        """Closes the connections with 1000; iteration ends, and waiting messages are dropped."""
         self._closed = True
         # First, so that the reader is not held up by a full mailbox: it has to read the server's answer to the close.
         self._mailbox.end(ClosedError(code=1000, reason="closed by this client"), discard=True)
@@ -226,7 +226,7 @@ class FanwiseClient:
 
 
 def _connect_options(api_key: str | None, more: dict[str, Any]) -> dict[str, Any]:
-    """What `connect` is given: `more` wins over all but the headers.
+    """Returns the options of `connect`: `more` wins over all but the headers.
 
     Raises:
         ValueError: The key does not fit into a header.

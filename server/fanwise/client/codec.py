@@ -25,7 +25,7 @@ class Message:
         epoch: Which log of the channel `offset` belongs to.
         offset: 1 for the first publication of a log, then one more each.
         data: A text, any other JSON value, or `bytes` if it was published as binary.
-        key: What it is the newest state of; None for none.
+        key: The publication's key; None without one.
     """
 
     channel: str
@@ -36,7 +36,7 @@ class Message:
 
     @property
     def position(self) -> Position:
-        """What `subscribe(since=...)` takes to go on after this message."""
+        """The position of this message: `subscribe(since=...)` continues after it."""
         return Position(self.epoch, self.offset)
 
 
@@ -50,9 +50,8 @@ class Gap:
         first: The first offset that is missing.
         last: The last one; `first - 1` if none of this log is.
         reason: "history": the log did not reach back so far. "slow": this client was too slow, and the server's
-            overflow policy skipped them. "epoch": the log that this client stood in is gone, with whatever came there
-            after its position, and so are `first` to `last` of the new one. "unknown": the client found a hole that
-            the server did not tell of.
+            overflow policy skipped them. "epoch": another log has taken the place of the client's own; `first` to
+            `last` of the new one are missing as well. "unknown": a hole that the server did not mention.
     """
 
     channel: str
@@ -77,7 +76,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Where the stream of a channel begins: the next message is the one after `position`, unless a gap is told."""
+    """The position at which a channel's stream begins: the next message, or a gap, begins behind `position`."""
 
     channel: str
     position: Position
@@ -122,7 +121,7 @@ Event: TypeAlias = "Welcome | Subscribed | Arrival | Gap | Unsubscribed | Publis
 
 
 def decode(frame: str | bytes) -> Event | None:
-    """What a frame of the server says; None for an `op` that this version does not know.
+    """Returns the event in a frame of the server; None for an unknown `op`.
 
     Raises:
         DialectError: It is not an object of the dialect.

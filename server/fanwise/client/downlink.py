@@ -28,11 +28,11 @@ _Entry: TypeAlias = "tuple[Track | None, Item | SubscribeError, int]"  # (whose,
 
 
 class Mailbox:
-    """A bounded queue between the connection and the program: who fills it waits while it is full.
+    """A bounded queue between the connection and the program: `put` waits while the queue is full.
 
     Args:
         queue_messages: Its bound in messages and gaps.
-        queue_bytes: Its bound in characters of their frames. One message fits in whatever its size.
+        queue_bytes: Its bound in characters of their frames. One message of any size fits in.
     """
 
     def __init__(self, *, queue_messages: int, queue_bytes: int) -> None:
@@ -74,7 +74,7 @@ class Mailbox:
         """The next item, and its track. Cancelling it loses nothing.
 
         Raises:
-            Exception: What `end` was given, when everything before it is handed out.
+            Exception: The error given to `end`, when everything before is handed out.
         """
         while not self._entries:
             if self._end is not None:
@@ -116,7 +116,7 @@ class Downlink:
         self._sender: asyncio.Task[None] | None = None
 
     async def subscribe(self, link: Link, track: Track, acknowledge_seconds: float | None) -> Position:
-        """Wants a channel, on this connection and on later ones; returns where its stream begins."""
+        """Asks for a channel, on this connection and on later ones; returns the position at which its stream begins."""
         answer: asyncio.Future[Position | Exception] = asyncio.get_running_loop().create_future()
         self._answers[track] = answer
         self.tracks[track.channel] = track
@@ -137,7 +137,7 @@ class Downlink:
         return result
 
     def drop(self, track: Track) -> None:
-        """Wants no more of a channel: nothing of it is handed out after this. Who waits for an answer gets an error."""
+        """Gives up a channel: nothing of it is handed out after this, and a waiting `subscribe` gets an error."""
         channel = track.channel
         if self.tracks.get(channel) is track:
             del self.tracks[channel]
@@ -145,7 +145,7 @@ class Downlink:
         self._answer(track, SubscribeError(channel=channel, code="not_subscribed", message="it was given up meanwhile"))
 
     async def take(self, event: Event, frame_characters: int) -> None:
-        """What the server says. Waits while the mailbox is full."""
+        """Takes the server's next event. Waits while the mailbox is full."""
         match event:
             case Arrival() | Gap():
                 track = self._track(event.channel)
@@ -178,7 +178,7 @@ class Downlink:
             self._sender.cancel()
 
     def ended(self, error: Exception) -> None:
-        """Nothing more comes: those who wait get the error, and so does the program when it has read everything."""
+        """Hands the error to waiting calls, and to the program when everything before is read."""
         self._mailbox.end(error)
         for track in list(self._answers):
             self._answer(track, error)
@@ -195,7 +195,7 @@ class Downlink:
                 await self._dirty.wait()
 
     def _next_request(self, channel: str) -> str | None:
-        """What to say so that the connection carries what is wanted of a channel; None when it does."""
+        """Returns the next frame on the way to the wanted state of `channel`; None when there is nothing to ask."""
         asked, wanted = self._asked.get(channel), self.tracks.get(channel)
         if asked is not None and asked is not wanted:
             del self._asked[channel]
@@ -212,7 +212,7 @@ class Downlink:
         self._dirty.set()
 
     def _track(self, channel: str) -> Track | None:
-        """Whose frame it is; None for what was on its way when the channel was given up."""
+        """Returns the track of a frame; None for a frame that was on its way when the channel was given up."""
         track = self._asked.get(channel)
         return None if channel in self._leaving or self.tracks.get(channel) is not track else track
 
@@ -225,7 +225,7 @@ class Downlink:
         if failure.code == "not_subscribed":  # the subscription had failed before we gave it up
             return self._left(failure.channel)
         if failure.channel in self._leaving:
-            return None  # likewise: `not_subscribed` follows
+            return None  # the error of a channel given up: `not_subscribed` follows
         error = SubscribeError(channel=failure.channel, code=failure.code, message=failure.message)
         track = self._track(failure.channel)
         if track is not None:
@@ -235,7 +235,7 @@ class Downlink:
         return None
 
     def _answer(self, track: Track, result: Position | Exception) -> bool:
-        """Whether somebody waited for it."""
+        """Returns whether a call waited for the answer."""
         answer = self._answers.pop(track, None)
         if answer is None or answer.done():
             return False

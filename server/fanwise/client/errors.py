@@ -1,4 +1,4 @@
-"""What the Python client raises: a branch of the tree in `errors`."""
+"""The errors of the Python client: a branch of the tree in `errors`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ..errors import FanwiseError, shorten
 
 
 class ClientError(FanwiseError):
-    """The root of what the Python client raises."""
+    """The root of the Python client's errors."""
 
 
 class RefusedError(ClientError, ConnectionError):
     """The server refused the handshake in a way that asking again does not change.
 
     Attributes:
-        status: The HTTP status of the answer; 0 when there was none to speak of (no HTTP, a certificate that is wrong).
+        status: The HTTP status of the answer; 0 without one (no HTTP, a wrong certificate).
         text: What the server, or the library, said about it.
     """
 
@@ -45,12 +45,12 @@ class ClosedError(ClientError, ConnectionError):
 
 
 class NotConnectedError(ClientError, TimeoutError):
-    """There was no answer to a subscription, or no connection to publish on, in time. Nothing was published.
+    """A subscription without an answer in time, or a publish without a connection. Nothing was published.
 
     Attributes:
-        url: Where the server should be.
-        seconds: How long was waited.
-        last: What the last attempt to connect said; "" if there was none that failed.
+        url: The server's URL.
+        seconds: The time waited, in seconds.
+        last: The failure of the last attempt to connect; "" without one.
     """
 
     def __init__(self, *, url: str, seconds: float, last: str) -> None:
@@ -77,7 +77,7 @@ class UnconfirmedError(ClientError):
 
 
 class AnswerError(ClientError):
-    """What was asked for a channel was refused.
+    """An operation on a channel that the server refused.
 
     Attributes:
         channel: Which one; "" when the server did not say.

@@ -18,16 +18,16 @@ from .errors import ClosedError, DialectError, RefusedError
 
 logger = logging.getLogger("fanwise.client")
 
-# A connection that lives shorter counts as a failed attempt: a server that takes everybody in and drops them at once
-# is not to be asked again and again without a pause.
+# A shorter connection counts as a failed attempt: a server that accepts clients and drops them at once must not be
+# asked again and again without a pause.
 STEADY_SECONDS = 5.0
 
 _TRY_AGAIN_STATUSES = {408, 425, 429}  # and all above 499; every other status stays what it is (RFC 9110 section 15)
-_TEXT_CHARACTERS = 500  # of the body of a refusal, which may be somebody's whole error page
+_TEXT_CHARACTERS = 500  # of the body of a refusal, which may be a whole error page
 
 
 class State(Enum):
-    """Where a link is."""
+    """The state of a link."""
 
     IDLE = auto()
     CONNECTING = auto()
@@ -37,19 +37,19 @@ class State(Enum):
 
 
 class Listener(Protocol):
-    """Whose connection it is."""
+    """The owner of a link: notified of the connection and its frames."""
 
     def welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:
-        """A connection stands. What is said on it must not wait in here: nothing is read meanwhile."""
+        """A connection stands. Must not wait: nothing is read meanwhile."""
 
     async def take(self, event: Event, frame_characters: int) -> None:
-        """The next frame. Nothing more is read until it returns: that is the brake."""
+        """Takes the next frame. Reading stops until `take` returns: that is the backpressure."""
 
     def lost(self, why: str) -> None:
         """The connection is gone; another one comes, unless `ended` follows."""
 
     def ended(self, error: Exception) -> None:
-        """There will not be another connection."""
+        """The link is closed for good."""
 
 
 class Link:
@@ -58,8 +58,8 @@ class Link:
     Args:
         url: Where the server is, to name it in errors.
         open_connection: Opens a connection; asks for the subprotocol.
-        listener: Who hears of it.
-        backoff: How long to wait between attempts; this link's own.
+        listener: Notified of the connection and its frames.
+        backoff: The waits between attempts; this link's own.
         sleep: Waits for so many seconds.
         clock: Now, in seconds.
         welcome_seconds: How long the server may take to say the first word.
@@ -99,7 +99,7 @@ class Link:
             self._task = asyncio.create_task(self._run())
 
     async def connected(self) -> ClientConnection:
-        """The connection, once there is one; those who wait get it in the order in which they came.
+        """Returns the connection, once there is one; callers get the connection in the order of their calls.
 
         Raises:
             RefusedError: The server does not want us.
@@ -133,7 +133,7 @@ class Link:
                 await self._sleep(seconds)
         except (ClosedError, RefusedError, DialectError) as error:
             self._end(error)
-        except Exception as error:  # whatever broke here: those who wait for the link must hear of it
+        except Exception as error:  # an error of ours: callers that wait for the link must get it
             logger.exception("the connection ended unexpectedly")
             self._end(error)
 
@@ -186,14 +186,14 @@ class Link:
                 await self._listener.take(event, len(frame))
 
     def _seconds_after_refusal(self, error: OSError | WebSocketException) -> float:
-        """How long to wait after a handshake that failed; raises RefusedError if it is in vain."""
+        """Returns how long to wait after a handshake that failed; raises RefusedError if it is in vain."""
         seconds = 0.0
         if isinstance(error, InvalidStatus):
             status, headers, body = error.response.status_code, error.response.headers, error.response.body
             text = bytes(body or b"")[:_TEXT_CHARACTERS].decode(errors="replace").strip()
             if status < 500 and status not in _TRY_AGAIN_STATUSES:  # noqa: PLR2004 - as the constant above says
                 raise RefusedError(status=status, text=text) from error
-            # With jitter on top: everybody who was refused in the same second was told the same.
+            # With jitter on top: all clients refused in one second were given one time.
             seconds = retry_after_seconds(headers.get("Retry-After"))
             self.last_failure = f"refused with status {status}" + (f": {text}" if text else "")
         else:
@@ -203,7 +203,7 @@ class Link:
         return seconds + self._backoff.next_seconds()
 
     def _seconds_after_close(self, code: int, reason: str) -> float:
-        """How long to wait after a close; raises ClosedError if the client is not to come back."""
+        """Returns how long to wait after a close; raises ClosedError if the client is not to come back."""
         if not may_reconnect(code):
             raise ClosedError(code=code, reason=reason)
         hint_seconds = restart_hint_seconds(code, reason)
@@ -223,13 +223,13 @@ class Link:
 
 
 def close_of(closed: ConnectionClosed) -> tuple[int, str]:
-    """(close code, close text) of a connection that has ended: of whoever closed first, (1006, "") if nobody did."""
+    """(close code, close text) of an ended connection: of the side that closed first; (1006, "") without a close."""
     close = closed.rcvd if closed.rcvd is not None and closed.rcvd_then_sent is not False else closed.sent
     return (LOST_CODE, "") if close is None else (close.code, close.reason)
 
 
 def _is_passing(error: OSError | WebSocketException) -> bool:
-    """Whether a handshake that failed with `error` may well succeed later."""
+    """Returns whether a handshake that failed with `error` may well succeed later."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return False
     if isinstance(error, InvalidMessage):

@@ -1,4 +1,4 @@
-"""What a client has of one channel: nothing twice, nothing backwards, and no hole that goes unmentioned. No I/O."""
+"""The stream of one channel, without I/O: nothing twice, nothing backwards, and no hole without a gap."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Track:
 
     Attributes:
         channel: The channel's name.
-        received: Up to where the stream has come in, and `since` of the next connection; None before the first answer
+        received: The position received last, and `since` of the next connection; None before the first answer
             to a subscription that begins at the head.
-        handed: Up to where the stream was handed to the program.
+        handed: The position handed to the program last.
         duplicates: Messages and gaps that came again and were dropped.
     """
 
@@ -61,8 +61,8 @@ class Track:
     def begin(self, position: Position) -> None:
         """A connection has this channel now, and its stream begins after `position`.
 
-        `received` stays: another epoch is believed when its first gap or message is here, so that a connection lost in
-        between does not lose the gap.
+        `received` stays until the first gap or message of another epoch: a connection lost before that must not lose
+        the gap.
         """
         self._epoch = position.epoch
         if self.received is None:
@@ -76,7 +76,7 @@ class Track:
         self._verified = True
 
     def arrive(self, arrival: Arrival) -> list[Item]:
-        """What to hand on for a message: itself, with a gap before it if it leaves a hole, or nothing again."""
+        """Returns the items for a message: a gap if it leaves a hole, and the message; nothing for a repetition."""
         epoch = self._epoch
         if arrival.offset <= self._have(epoch):
             self.duplicates += 1
@@ -86,7 +86,7 @@ class Track:
         return [*items, Message(self.channel, epoch, arrival.offset, arrival.data, arrival.key)]
 
     def skip(self, gap: Gap) -> list[Item]:
-        """What to hand on for a gap that the server tells: the part of it that is news."""
+        """Returns the items for a gap that the server sent: the part that is new."""
         have = self._have(gap.epoch)
         turned = self._turned(gap.epoch)
         if gap.last <= have and not turned:
@@ -104,9 +104,9 @@ class Track:
         self.handed = Position(item.epoch, item.offset if isinstance(item, Message) else item.last)
 
     def _hole(self, epoch: str, *, before: int, turned: bool) -> list[Item]:
-        """The gap that nobody told of before offset `before` of log `epoch`, if there is one.
+        """Returns the gap before offset `before` of log `epoch` that the server did not send, if there is one.
 
-        A turn to another log that nobody told of is one too, even if nothing of the new log is missing.
+        An unannounced turn to another log is a gap too, even if nothing of the new log is missing.
         """
         first = self._have(epoch) + 1
         last = max(before - 1, first - 1)
@@ -118,7 +118,7 @@ class Track:
         return [Gap(self.channel, epoch, first, last, "unknown")]
 
     def _turned(self, epoch: str) -> bool:
-        """Whether `epoch` is another log than the one that the stream stood in."""
+        """Returns whether `epoch` is another log than the one that the stream stood in."""
         return self.received is not None and self.received.epoch != epoch
 
     def _have(self, epoch: str) -> int:

@@ -1,4 +1,4 @@
-"""The publishing half of the client: what was sent and has no answer yet."""
+"""The publishing half of the client: messages without an answer yet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger("fanwise.client")
 class Uplink:
     """Sends messages and matches the answers to them. A `Listener` of a link that subscribes to nothing.
 
-    That is why it has one of its own: an answer never stands behind messages that nobody reads.
+    A link of its own keeps answers from waiting behind messages that the program does not read.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Uplink:
         self._max_message_bytes = welcome.max_message_bytes
 
     async def take(self, event: Event, frame_characters: int) -> None:  # noqa: ARG002 - the Listener's signature
-        """Hands an answer to who waits for it."""
+        """Hands an answer to its caller."""
         match event:
             case Published(request, position):
                 self._answer(request, position)
@@ -80,15 +80,15 @@ class Uplink:
                 logger.warning("the server sent %r to a connection that only publishes", event)
 
     def lost(self, why: str) -> None:
-        """What is in flight may or may not have arrived."""
+        """Messages in flight may or may not have arrived."""
         for request in list(self._in_flight):
             self._answer(request, why)
 
     def ended(self, error: Exception) -> None:
-        """Nothing is in flight: `lost` came before. Who waits for a connection hears of it from the link."""
+        """Nothing is in flight: `lost` came before. Callers that wait for a connection get the error from the link."""
 
     def _answer(self, request: int | str | None, result: Position | Failure | str) -> None:
-        """Somebody may have stopped to wait: an answer that comes late finds nobody."""
+        """Resolves the call with this request number; a late answer has no call any more."""
         answer = self._in_flight.get(request) if isinstance(request, int) else None
         if answer is not None and not answer.done():
             answer.set_result(result)

@@ -1,4 +1,4 @@
-"""How the server logs.
+"""The server's log: one event is one line.
 
     events      the closed table of events, and `log`
     formatting  `log_config`: how lines look

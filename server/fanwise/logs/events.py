@@ -1,7 +1,7 @@
 """The closed table of events: what the server logs, under which code, at which level and with which fields.
 
-One line per event that matters, and nothing per message. Only `log` writes to the logger "fanwise": whoever reads the
-log can count on the codes, and on the fields of each. The core logs nothing at all: it returns what has happened.
+One line per event that matters, and nothing per message. Only `log` writes to the logger "fanwise": readers of the log
+can rely on the codes and on the fields of each. The core logs nothing at all: it returns what has happened.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEMORY_SHORT = (
 
 
 class Event(Enum):
-    """What is worth a line: (level, sentence, further fields). Its fields are those and the ones in the sentence."""
+    """An event: (level, sentence, further fields). Its fields are those and the ones in the sentence."""
 
     STARTED = (
         INFO,
@@ -67,7 +67,7 @@ class Event(Enum):
 
     @property
     def code(self) -> str:
-        """What stays the same whatever becomes of the sentence."""
+        """The stable name of the event; sentences may change."""
         return self.name.lower()
 
 
@@ -75,9 +75,9 @@ CODES = {event.code: event for event in Event}  # {code: event}
 
 
 def log(event: Event, *, error: BaseException | None = None, **fields: object) -> None:
-    """Logs `event` with all its fields; `error`, with its traceback, is one of them. Costs little where nobody listens.
+    """Logs `event` with all its fields and the traceback of `error`. Costs little below the logger's level.
 
-    They are attributes of the record as well, beside `code`: any formatter can use them.
+    The fields are attributes of the record as well, beside `code`: any formatter can use them.
     """
     if not logger.isEnabledFor(event.level):
         return
@@ -89,5 +89,5 @@ def log(event: Event, *, error: BaseException | None = None, **fields: object) -
 
 
 def event_of(record: logging.LogRecord) -> Event:
-    """Which event a record is: LIBRARY if it is none of ours."""
+    """Returns the event of a record: LIBRARY for foreign records."""
     return CODES.get(str(getattr(record, "code", "")), Event.LIBRARY) if record.name == LOGGER else Event.LIBRARY

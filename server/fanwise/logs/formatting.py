@@ -1,4 +1,4 @@
-"""How `fanwise serve` logs: one event is one line, as text or as JSON, without secrets, and not too many of a kind."""
+"""The lines of the log: one event is one line, as text or as JSON, without secrets, limited by kind."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _INDENT = "    "
 
 
 class LineFormatter(logging.Formatter):
-    """What both formats share: what is in a record.
+    """The part of a record that both formats share.
 
     Args:
-        secrets: Texts that must not appear, whoever logs them.
+        secrets: Texts that must not appear in any line.
     """
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
@@ -33,11 +33,11 @@ class LineFormatter(logging.Formatter):
         self._scrubber = Scrubber(secrets)
 
     def time(self, record: logging.LogRecord) -> str:
-        """When it was: RFC 3339, UTC, milliseconds."""
+        """Returns the time of a record: RFC 3339, UTC, milliseconds."""
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def read(self, record: logging.LogRecord) -> tuple[str, list[str]]:
-        """The message, and the lines that belong to it: a traceback, or what a library put behind a line feed."""
+        """Returns the message, and its further lines: a traceback, or a library's text behind a line feed."""
         message, rest = _message(record), ""
         if event_of(record) is Event.LIBRARY:
             message, _, rest = message.strip().partition("\n")
@@ -60,7 +60,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(LineFormatter):
-    """`TIME LEVEL CODE: sentence`; a traceback follows in lines that are indented, which no event is."""
+    """`TIME LEVEL CODE: sentence`; a traceback follows in indented lines, and no event is indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One event."""
@@ -104,7 +104,7 @@ class JsonFormatter(LineFormatter):
 
 
 def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Collection[str] = ()) -> dict[str, Any]:
-    """What `logging.config.dictConfig` and uvicorn take: all loggers of the process, on the standard error.
+    """Returns the configuration of all loggers, for `dictConfig` and uvicorn: lines on the standard error.
 
     Args:
         level: The least level logged: "debug", "info", "warning", "error" or "critical". Other libraries than uvicorn
@@ -141,7 +141,7 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
 
 
 def tell_left_out(*, quiet_seconds: float = 5.0) -> None:
-    """Tells how many lines were left out of kinds of which none came for so long. To be called now and then."""
+    """Logs the number of lines left out, for kinds without a line for `quiet_seconds`. To be called now and then."""
     for handler in logging.getLogger().handlers:
         for limiter in handler.filters:
             if isinstance(limiter, Limiter):
@@ -150,7 +150,7 @@ def tell_left_out(*, quiet_seconds: float = 5.0) -> None:
 
 
 def take_over() -> None:
-    """Makes events of what Python itself would print: warnings, and exceptions that nobody caught."""
+    """Makes events of what Python itself would print: warnings and uncaught exceptions."""
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _kind, error, _traceback: log(Event.UNCAUGHT, error=error)
     sys.unraisablehook = lambda unraisable: log(Event.UNCAUGHT, error=unraisable.exc_value)

@@ -30,7 +30,7 @@ class Limiter(logging.Filter):
     Args:
         burst_lines: How many lines of a kind may come at once.
         line_seconds: After how long one more may come.
-        clock: Seconds, from anywhere.
+        clock: Seconds since any fixed moment.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Limiter(logging.Filter):
         self._line_seconds = line_seconds
         self._clock = clock
         self._buckets: defaultdict[str, _Bucket] = defaultdict(lambda: _Bucket(burst_lines))  # {kind: bucket}
-        self._lock = threading.RLock()  # a finaliser may log while the same thread is in here
+        self._lock = threading.RLock()  # a finaliser may log while its thread is in here
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Returns whether the record may be written."""
         if event_of(record) is Event.LEFT_OUT:
-            return True  # it stands for what was not written
+            return True  # an event about other lines is never left out
         with self._lock:
             bucket, now = self._buckets[kind_of(record)], self._clock()
             bucket.lines = min(self._burst_lines, bucket.lines + (now - bucket.seen_at) / self._line_seconds)
@@ -76,7 +76,7 @@ class Limiter(logging.Filter):
 def kind_of(record: logging.LogRecord) -> str:
     """Returns an event's code, or the logger and the level of another library: neither grows with the number of lines.
 
-    The level keeps the warnings that a stranger can cause from hiding the errors of the same logger.
+    The level keeps warnings, which a stranger can cause, from hiding the errors of their logger.
     """
     event = event_of(record)
     return f"{record.name}: {record.levelname.lower()}" if event is Event.LIBRARY else event.code

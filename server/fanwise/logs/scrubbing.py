@@ -1,4 +1,4 @@
-"""What may stand in a line of the log: no secret, and no character that a terminal or a reader of lines would obey."""
+"""Texts for a line of the log: without secrets, and without characters that a terminal or a line reader obeys."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Collection
 
 # Where uvicorn and websockets log what happens to each connection: apart from the rest, as there may be 10,000 of them.
 CONNECTION_LOGGER = "uvicorn.error.websocket"
-_READ_CHARACTERS = 65_536  # more of a text is not even looked at
+_READ_CHARACTERS = 65_536  # the rest of a longer text is dropped
 # C0, DEL, C1; marks of direction, which reorder a line; line and paragraph separators; halves of a character.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# Each reads a text once, from left to right, whatever is in it.
+# Each pattern reads any text once, from left to right.
 _SECRETS = (
     (re.compile(r"(?<=\S)\?[^\s\"']+"), "?***"),  # a query string
     (re.compile(r"(fanwise\.key\.)[\w=-]+"), r"\1***"),  # `access.KEY_SUBPROTOCOL`
@@ -36,7 +36,7 @@ class Scrubber:
         return text if len(text) <= max_characters else text[:max_characters] + "..."
 
     def clean_lines(self, text: str, max_characters: int) -> list[str]:
-        """The same for a text of several lines, of which the end counts: the last line of a traceback is the error."""
+        """Returns the lines of `text`, cleaned; keeps the end, since the last line of a traceback is the error."""
         text = self.hide(text[-_READ_CHARACTERS:]).strip("\n")[-max_characters:]
         return [escape(line) for line in text.split("\n") if line]
 

@@ -39,9 +39,9 @@ def number(value: float) -> str:
 
 
 def printable(text: object, *, most: int = 80) -> str:
-    """What somebody else chose, without control characters, escapes or changes of direction, and not longer than that.
+    """Returns foreign text without control characters, escapes or changes of direction, cut to `most` characters.
 
-    What is not printable stands there as its code, so that two different names stay different.
+    Unprintable characters become their codes, so that different names stay different.
     """
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape", "replace").decode() for one in str(text))
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."

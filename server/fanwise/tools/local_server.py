@@ -1,4 +1,4 @@
-"""A server as a process of our own on a free port of the loopback interface, for `bench` and `doctor`."""
+"""A server as a process of our own, on a free port of the loopback interface: for `bench` and `doctor`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class LocalServer(NamedTuple):
 
 
 def does_not_listen(server: LocalServer) -> str | None:
-    """Why a connection to the server fails; None if one stands."""
+    """Returns why a connection to the server fails; None if one stands."""
     try:
         socket.create_connection((HOST, server.port), timeout=1).close()
     except OSError as error:

@@ -1,6 +1,6 @@
 """Rates and percentiles, from the differences of two documents of /stats. No I/O.
 
-The server counts and never divides: whoever looks keeps the last document and takes the difference. Counts that went
+The server counts and never divides: a viewer keeps the last document and takes the difference. Counts that went
 down are another server's, or one that was started anew, and make no rates.
 """
 
@@ -16,13 +16,13 @@ Document: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What happened between two documents, per second; percentiles are None where nothing happened.
+    """Rates between two documents, per second; percentiles are None without events.
 
     Attributes:
         seconds: How long that was.
         drops: Publications that clients were not given.
         socket_p50_seconds: From publishing to the last ready client's socket, the median.
-        socket_p99_seconds: The 99th percentile of the same.
+        socket_p99_seconds: From publishing to the last ready client's socket, the 99th percentile.
         loop_p99_seconds: How late the event loop was.
     """
 
@@ -37,7 +37,7 @@ class Rates:
 
 
 def between(before: Document, after: Document) -> Rates | None:
-    """The rates between two documents of the same run of a server; None if they are not, or no time has passed."""
+    """Returns the rates between two documents; None across a restart of the server, or without time between."""
     seconds = after["uptime_seconds"] - before["uptime_seconds"]
     totals = increase(before["totals"], after["totals"])
     dropped = increase(before["dropped"], after["dropped"])
@@ -58,16 +58,16 @@ def between(before: Document, after: Document) -> Rates | None:
 
 
 def increase(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float] | None:
-    """By how much each count of `after` has grown; None if one went down."""
+    """Returns the growth of each count; None if one went down."""
     grown = {name: value - before.get(name, 0) for name, value in after.items()}
     return None if any(value < 0 for value in grown.values()) else grown
 
 
 def quantile(bounds: Sequence[float], counts: Sequence[float], share: float) -> float | None:
-    """The value that `share` of what a histogram counted is not above, straight within its bucket; None if it is empty.
+    """Returns the quantile of a histogram, interpolated within its bucket; None for an empty one.
 
-    `counts[i]` is of the values from `bounds[i-1]` to `bounds[i]`, and one more of those above all bounds: of these it
-    is only known that they are above the last one, which is returned.
+    `counts[i]` counts values from `bounds[i-1]` to `bounds[i]`; one more count is of values above all bounds. The last
+    bound stands for these.
     """
     rank = share * sum(counts)
     if not rank > 0:
@@ -82,7 +82,7 @@ def quantile(bounds: Sequence[float], counts: Sequence[float], share: float) -> 
 
 
 def _difference(before: Document, after: Document, name: str) -> tuple[Sequence[float], Sequence[float]]:
-    """The bounds and the counts of what a histogram has counted in between; no counts if it cannot be told."""
+    """Returns (bounds, counts) of the values between two documents; no counts if bounds or counts do not fit."""
     old, new = before["histograms"][name], after["histograms"][name]
     bounds: Sequence[float] = new["bounds"]
     grown = [now - then for then, now in zip(old["counts"], new["counts"], strict=False)]

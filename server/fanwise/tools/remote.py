@@ -33,7 +33,7 @@ _TROUBLES: Final[dict[type[OSError], str]] = {  # the first that fits
 
 
 class RemoteError(FanwiseError):
-    """The root of what keeps us from looking at a server."""
+    """The root of the errors about a server: URL and problem."""
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(url, problem)
@@ -49,7 +49,7 @@ class AddressError(RemoteError):
 
 
 class UnreachableError(RemoteError):
-    """There is no answer, or none to be had now."""
+    """The server does not answer, or not now."""
 
     def __str__(self) -> str:
         return f"cannot look at {self.url}: {self.problem}"
@@ -103,7 +103,7 @@ class Remote:
         self._has_key = api_key is not None
 
     def websocket_url(self, path: str) -> str:
-        """Where a WebSocket of the server is."""
+        """Returns the URL of a WebSocket of the server."""
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.base}{path}"
 
     def get(self, path: str) -> Any:
@@ -163,7 +163,7 @@ class Remote:
         return self.decode(text, f"its answer to {asked}")
 
     def refusal(self, asked: str, status: int, body: bytes | bytearray = b"") -> RemoteError:
-        """What the status of an answer other than 200, and its body, mean."""
+        """Returns the error for an answer other than 200."""
         if _code_of(body) == _BAD_HOST:
             return UnreachableError(
                 self.url, f"it does not answer for this host ({asked}: {status}): FANWISE_ALLOWED_HOSTS names those"
@@ -231,7 +231,7 @@ def check_key(url: str, api_key: str) -> str:
 
 
 def describe(error: OSError) -> str:
-    """What went wrong with a connection, in a few words without numbers of the system."""
+    """Returns a connection's error in a few words, without the system's numbers."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate cannot be trusted ({error.verify_message})"
     for kind, text in _TROUBLES.items():

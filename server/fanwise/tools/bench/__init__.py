@@ -1,4 +1,4 @@
-"""`fanwise bench`: a load generator for WebSocket broadcast servers. It knows the wire, and nothing of the server.
+"""`fanwise bench`: a load generator for WebSocket broadcast servers. The room knows the wire alone.
 
     session  one call of `fanwise bench`: which servers, which plans, which output
     options  the options of a call, checked
@@ -6,8 +6,7 @@
 
 The rooms inside, from the top; imports only point down: output, run, load.
 
-How it is cheap: all clients of a channel get the same bytes. The first one parses and checks them, and from then on one
-comparison of memory per `recv` proves order, completeness and content for everybody else (`load.stream`). Where that
-fails (a hole, a ping, a message in another place), the client is parsed message by message until it is back on the
-stream.
+Reading is cheap because all clients of a channel get equal bytes. The first client to receive them parses and checks
+them. One comparison of memory per `recv` then proves order, completeness and content for every other client
+(`load.stream`). A client with other bytes (a hole, a ping) is parsed message by message until it is back on the stream.
 """

@@ -1,4 +1,4 @@
-"""What `fanwise bench` raises."""
+"""The errors of `fanwise bench`."""
 
 from __future__ import annotations
 

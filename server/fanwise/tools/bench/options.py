@@ -1,4 +1,4 @@
-"""What the user asks for, checked: each value that cannot be used is named, with what is allowed."""
+"""The options of a call, checked: an error names the value and the allowed ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def parse_seconds(option: str, text: str) -> float:
     """From "5", "5s", "500ms", "2m" or "1h".
 
     Raises:
-        OptionError: It is none of them, or 0.
+        OptionError: The text is none of these, or 0.
     """
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _UNITS_SECONDS[match[2] or ""] if match else 0.0
@@ -55,10 +55,10 @@ def parse_seconds(option: str, text: str) -> float:
 
 
 def parse_share(option: str, text: str, clients: int) -> int:
-    """How many of `clients`: from "5%" (at least one) or "50".
+    """Returns a number of clients: from "5%" of `clients` (at least one) or "50".
 
     Raises:
-        OptionError: It is neither, or more than there are.
+        OptionError: The text is neither, or more than `clients`.
     """
     text = text.strip()
     percent = _PERCENT.fullmatch(text)
@@ -91,10 +91,10 @@ def check_url(url: str, channels: int) -> str:
 
 
 def check_file(option: str, path: str | None) -> str | None:
-    """The path, if a file can be written there: better told before the run than after it.
+    """Returns the path if a file can be written there: checked before the run, since a run is long.
 
     Raises:
-        OptionError: It cannot.
+        OptionError: No file can be written there.
     """
     if path is not None and (Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK)):
         raise OptionError(option, path, "a file in a directory that exists and can be written to")

@@ -1,4 +1,4 @@
-"""What `fanwise bench` does with its options: which servers run, which plans, and what comes out."""
+"""One call of `fanwise bench`: its servers, its plans and its output."""
 
 from __future__ import annotations
 

@@ -13,5 +13,5 @@
     report          findings in lines for people, or as JSON
     findings        one line: ok, warn or fail
 
-It knows a server as a stranger does, over HTTP and WebSockets, and the machine by its files.
+The room knows a server as a stranger does, over HTTP and WebSockets, and the machine by its files.
 """

@@ -1,7 +1,7 @@
-"""Does backpressure work? A client that does not read, on a channel of its own, and how much it swallows all the same.
+"""The backpressure check: how many bytes vanish towards a client that does not read, on a channel of its own.
 
-What lies in the kernels and in the server's buffers when a reader stops is what it will read late, what hides that it
-has stopped, and what it costs. A second client, which does read, has to get everything meanwhile.
+Bytes in the kernels and in the server's buffers hide that a reader has stopped, and cost memory. A second client reads,
+and has to get every message meanwhile.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from .findings import Finding, fail, ok, warn
 from .probe import Probe, received_bytes
 
 MESSAGE_BYTES: Final = 16_384
-LEAST_MESSAGE_BYTES: Final = 1_024  # of smaller ones not enough are published to tell
-MOST_BYTES: Final = 64_000_000  # after which nobody will notice any more
+LEAST_MESSAGE_BYTES: Final = 1_024  # too few smaller messages are published to fill the buffers
+MOST_BYTES: Final = 64_000_000  # a server that has noticed nothing until then never will
 MOST_MESSAGES: Final = 8_192  # where messages have to be small
 WELL_BYTES: Final = 1_000_000  # with TCP_NOTSENT_LOWAT at 16 KiB it is 0.15 MB (`sockets.UNSENT_BYTES`)
 POOR_BYTES: Final = 8_000_000  # without it, 4.3 MB, with what the kernel's autotuning gives
 _CLOSE_LOOKS: Final = 64  # messages, after each of which we look; then after each sixteenth
 _SPARSE_LOOKS: Final = 16
-_STILL_SECONDS: Final = 0.05  # between two looks that have to find the same
+_STILL_SECONDS: Final = 0.05  # between two looks that have to agree
 _SHORT_BYTES, _LONG_BYTES = 126, 65_536  # payloads from here on have a longer frame header (RFC 6455 section 5.2)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What became of it.
+    """The figures of one trial.
 
     Attributes:
         published: Messages that were published.
-        noticed: Whether the server says that the client that does not read is behind, or has ended it.
-        kernel_bytes: What the kernels of both sides had swallowed then; of plain ASGI with what uvicorn buffers.
-        user_bytes: What waited in the server's own buffer.
-        reader_bytes: The part of `kernel_bytes` that lay at the reader's side; None where it cannot be told.
-        told: Whether the server tells what it buffers: not over plain ASGI.
-        received: Messages that the client that reads got meanwhile.
-        slowest_seconds: How long it waited for one, at most.
+        noticed: Whether the server lists the silent client as behind, or has ended it.
+        kernel_bytes: Bytes in the kernels of both sides then; over plain ASGI with uvicorn's buffer.
+        user_bytes: Bytes in the server's own buffer.
+        reader_bytes: The part of `kernel_bytes` at the reader's side; None where unknown.
+        told: Whether `user_bytes` is known: not over plain ASGI.
+        received: Messages that the reading client got meanwhile.
+        slowest_seconds: The reading client's longest wait for one.
     """
 
     published: int
@@ -54,7 +54,7 @@ class Measured:
 
     @property
     def hidden_bytes(self) -> int:
-        """All that had vanished."""
+        """Bytes that had vanished in all."""
         return self.kernel_bytes + self.user_bytes
 
 
@@ -67,7 +67,7 @@ class Trial:
 
     Attributes:
         published: Messages so far.
-        received: Those of them that the client that reads has got.
+        received: Messages that the reading client has got.
     """
 
     def __init__(self, probe: Probe, *, message_bytes: int) -> None:
@@ -103,7 +103,7 @@ class Trial:
         self.published += 1
 
     def _look(self, client_id: str) -> dict[str, Any] | None:
-        """The client once it is behind and stays where it is, {} if it was ended, None while nobody has noticed."""
+        """Returns the silent client once it is behind and stays there; {} if it was ended; None before."""
         first = self._probe.clients(self._channel).get(client_id, {})
         if first.get("state") == "ready":
             return None
@@ -144,7 +144,7 @@ class Trial:
 
 
 def is_stuck(first: dict[str, Any], again: dict[str, Any]) -> bool:
-    """Whether a client that was looked at twice is behind and took nothing meanwhile, or was ended.
+    """Returns whether a client, seen twice, is behind and took nothing meanwhile, or was ended.
 
     Over plain ASGI clients are behind for a moment whenever something is published.
     """
@@ -153,7 +153,7 @@ def is_stuck(first: dict[str, Any], again: dict[str, Any]) -> bool:
 
 
 def measure(probe: Probe, *, message_bytes: int) -> Measured | Finding:
-    """Tries it out; a finding instead if the client that does read did not get what it should."""
+    """Runs a trial; returns a finding instead if the reading client did not get every message."""
     trial = Trial(probe, message_bytes=message_bytes)
     try:
         return trial.run()
@@ -162,7 +162,7 @@ def measure(probe: Probe, *, message_bytes: int) -> Measured | Finding:
 
 
 def starved(*, published: int, received: int, problem: str) -> Finding:
-    """What it means that a client that reads gets nothing because of one that does not."""
+    """Returns the finding for a reader that gets nothing because another client does not read."""
     return fail(
         "backpressure",
         f"while one client did not read, another one got {received:,} of {published:,} messages: {problem}",
@@ -171,7 +171,7 @@ def starved(*, published: int, received: int, problem: str) -> Finding:
 
 
 def judge(measured: Measured) -> Finding:
-    """Whether the server notices in time that a client has stopped to read."""
+    """Checks whether the server notices in time that a client has stopped reading."""
     name, hidden = "backpressure", measured.hidden_bytes
     where = f"{size(measured.kernel_bytes)} in the kernels"
     if measured.reader_bytes is not None:

@@ -1,4 +1,4 @@
-"""Which checks there are, of a server and of the machine, in their order."""
+"""All checks of a server and of the machine, in their order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def machine_limits(report: Report, system: System, *, max_clients: int, backlog:
 
 
 def describe(remote: Remote) -> str:
-    """Who is looked at. Raises a RemoteError if it cannot be."""
+    """Returns a sentence about the server. Raises a RemoteError if there is no answer."""
     with _reading(remote):
         document = remote.stats()
         told, clients = document["server"], int(document["now"]["clients"])
@@ -47,7 +47,7 @@ def describe(remote: Remote) -> str:
 
 
 def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
-    """Whether a running server asks for a key, as far as that can be judged from here."""
+    """Checks whether a running server asks for a key, as far as seen from here."""
     try:
         Remote(remote.url, context=remote.context).stats()
     except KeyRefusedError:
@@ -62,7 +62,7 @@ def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
 
 
 def check_processes(report: Report, remote: Remote) -> bool:
-    """Whether a running server is one process. Raises a RemoteError if it cannot be looked at."""
+    """Returns whether a running server is one process. Raises a RemoteError if it cannot be looked at."""
     with _reading(remote):
         found = exposure.processes(handshake.look_at_processes(remote))
     report.findings.append(found)
@@ -70,10 +70,10 @@ def check_processes(report: Report, remote: Remote) -> bool:
 
 
 def check_server(report: Report, remote: Remote, *, publish: bool) -> Measured | None:
-    """Everything that a running server shows to those who ask; what is known of its backpressure.
+    """Makes all checks of a running server; returns its measured backpressure, or None.
 
     Raises:
-        RemoteError: It cannot be looked at.
+        RemoteError: The server does not answer, or not as a Fanwise server.
     """
     probe = Probe(remote)
     with _reading(remote):
@@ -99,7 +99,7 @@ def check_server(report: Report, remote: Remote, *, publish: bool) -> Measured |
 
 
 def check_keep_alive(report: Report, measured: Measured | None, *, ping_seconds: float, pong_seconds: float) -> None:
-    """How slow a reader may be, where it is known what hides in front of a ping."""
+    """Checks how slow a reader may be, given the measured bytes in front of a ping."""
     if measured is None:
         report.left_out.append("keep-alive: what hides in front of a ping could not be measured")
         return
@@ -147,7 +147,7 @@ def _connections(report: Report, probe: Probe) -> None:
 
 @contextmanager
 def _reading(remote: Remote) -> Iterator[None]:
-    """What is not where it should be in an answer makes a ForeignError."""
+    """Turns a missing or odd field of an answer into a ForeignError."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:  # also a number too large

@@ -1,4 +1,4 @@
-"""Who may publish, and as how many processes it runs."""
+"""Publishers and processes: who may publish, and whether the server is one process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ONE = "each process reaches only its own clients"
 
 
 def exposure(*, address: str, key: bool, loopback: bool, problems: Collection[str]) -> Finding:
-    """Whether others can publish who were not meant to. `problems` is what `fanwise serve` itself says."""
+    """Checks whether strangers can publish. `problems` are those of `fanwise serve` itself."""
     name = "exposure"
     if problems:
         return fail(name, "; ".join(problems), "as it says: `fanwise serve` does not start like this")
@@ -28,7 +28,7 @@ def exposure(*, address: str, key: bool, loopback: bool, problems: Collection[st
 
 
 def workers(environ: Mapping[str, str]) -> Finding:
-    """Whether the environment asks for several processes. `fanwise serve` is one all the same, uvicorn is not."""
+    """Checks whether the environment asks for several processes: `fanwise serve` ignores that, uvicorn does not."""
     name = "workers"
     for variable in _VARIABLES:
         asked = environ.get(variable, "")
@@ -41,7 +41,7 @@ def workers(environ: Mapping[str, str]) -> Finding:
 
 
 def processes(pids: Collection[int]) -> Finding:
-    """Whether the answers come from a single process. `pids`: who has answered, each once or more."""
+    """Checks whether the answers come from a single process. `pids`: one for each answer."""
     name, different = "workers", len(set(pids))
     if different == 1:
         return ok(name, f"one process ({len(pids)} answers came from it)")

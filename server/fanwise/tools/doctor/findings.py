@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Level(IntEnum):
-    """How bad it is; the value is the exit status."""
+    """The level of a finding; the value is the exit status."""
 
     OK = 0
     WARN = 1
@@ -16,7 +16,7 @@ class Level(IntEnum):
 
 
 class Finding(NamedTuple):
-    """One line: `found` in words, with figures, and `fix`, which what is ok has none of."""
+    """One line: `found` in words, with figures, and `fix`, empty when ok."""
 
     level: Level
     name: str
@@ -25,17 +25,17 @@ class Finding(NamedTuple):
 
 
 def ok(name: str, found: str) -> Finding:
-    """As it should be."""
+    """A finding without a fault."""
     return Finding(Level.OK, name, found)
 
 
 def warn(name: str, found: str, fix: str) -> Finding:
-    """Works, with a drawback that somebody should know."""
+    """A finding about a drawback."""
     return Finding(Level.WARN, name, found, fix)
 
 
 def fail(name: str, found: str, fix: str) -> Finding:
-    """Will break, or does already."""
+    """A finding about a failure, present or to come."""
     return Finding(Level.FAIL, name, found, fix)
 
 

@@ -1,4 +1,4 @@
-"""What a server's documents and handshakes tell."""
+"""Checks of a server's documents and handshakes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FULL_COLLECTIONS: Final = 100  # of the third threshold: what Python starts wit
 
 
 def event_loop(loop: str) -> Finding:
-    """Which one turns."""
+    """Checks which event loop runs."""
     name = "event loop"
     if loop == "uvloop":
         return ok(name, "uvloop")
@@ -31,7 +31,7 @@ def event_loop(loop: str) -> Finding:
 
 
 def collector(thresholds: Sequence[int]) -> Finding:
-    """Whether full collections are rare. `thresholds`: as `gc.get_threshold()` has them; the first is 0 for none."""
+    """Checks whether full collections are rare. `thresholds`: of `gc.get_threshold()`; the first is 0 when off."""
     name, shown = "garbage collector", ", ".join(f"{threshold:,}" for threshold in thresholds)
     if not thresholds[0]:
         return ok(name, "off")
@@ -46,12 +46,12 @@ def collector(thresholds: Sequence[int]) -> Finding:
 
 
 def fast_path(path: str) -> Finding:
-    """How the bytes of WebSockets get to their sockets."""
+    """Checks whether WebSockets are on the fast path."""
     return _path("fast path", path, slow=f"run `fanwise serve`, or uvicorn with {_OUR_WS}", kind="WebSockets are")
 
 
 def event_streams(path: str) -> Finding:
-    """The same for event streams: only few use them, so that it is no failure."""
+    """Checks whether event streams are on the fast path: a warning at most, since only few clients use them."""
     fix = f"run `fanwise serve`, or uvicorn with {_OUR_HTTP}"
     found = _path("event streams", path, slow=fix, kind="event streams are")
     return warn(found.name, found.found, found.fix) if found.fix else found
@@ -70,7 +70,7 @@ def _path(name: str, path: str, *, slow: str, kind: str) -> Finding:
 
 
 def deflate(accepted: str, path: str) -> Finding:
-    """Whether permessage-deflate (RFC 7692) is on. `accepted` is the answer to an offer of it."""
+    """Checks whether permessage-deflate (RFC 7692) is on. `accepted` is the answer to an offer of it."""
     name = "deflate"
     if "permessage-deflate" not in accepted.lower():
         return ok(name, "permessage-deflate is not accepted")

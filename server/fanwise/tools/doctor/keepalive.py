@@ -11,10 +11,11 @@ FAIR_BYTES_PER_SECOND = 60_000  # a phone on a bad line reads as slowly as that,
 
 
 def slow_reader(*, hidden_bytes: int, ping_seconds: float, pong_seconds: float) -> Finding:
-    """How fast a client has to read so that its pong comes in time.
+    """Checks how fast a client has to read so that its pong comes in time.
 
-    A ping stands behind all that was written before. With our protocol class it is not judged while some of that is
-    still in user space, but that may end at any time: to be safe, a client has to read all of it in `pong_seconds`.
+    A ping stands behind all bytes written before. Our protocol class does not judge a client by its pong while bytes
+    wait in user space, but these may leave at any time. To be safe, a client has to read all hidden bytes in
+    `pong_seconds`.
     """
     name, rate = "keep-alive", hidden_bytes / pong_seconds
     found = (

@@ -8,7 +8,7 @@ from .findings import Finding, fail, ok, warn
 
 # What a server has open beside its clients: the event loop's own, logs, the listener, requests over HTTP.
 SPARE_FILES = 64
-FEW_CLIENTS = 1_000  # with room for less than that, the limit is one for desktop programs
+FEW_CLIENTS = 1_000  # a limit with less room is one for desktop programs
 
 
 def open_files(ceiling: int | None) -> tuple[int, int]:
@@ -19,12 +19,12 @@ def open_files(ceiling: int | None) -> tuple[int, int]:
 
 
 def room(hard: int) -> int:
-    """For how many clients there are descriptors."""
+    """Returns the number of clients that there are descriptors for."""
     return max(hard - SPARE_FILES, 0)
 
 
 def descriptors(*, soft: int, hard: int, ceiling: int | None, max_clients: int) -> Finding:
-    """Whether each client that may come has a descriptor. `fanwise serve` raises the soft limit to the hard one."""
+    """Checks whether `max_clients` have descriptors. `fanwise serve` raises the soft limit to the hard one."""
     name, clients = "file descriptors", room(hard)
     raised = f" (the soft limit of {soft:,} is raised to it)" if soft != hard else ""
     if clients >= max_clients:
@@ -42,7 +42,7 @@ def descriptors(*, soft: int, hard: int, ceiling: int | None, max_clients: int) 
 
 
 def backlog(*, asked: int, somaxconn: int) -> Finding:
-    """Whether the kernel keeps as many connections waiting as the server asks for."""
+    """Checks whether the kernel keeps as many connections waiting as the server asks for."""
     name = "backlog"
     if somaxconn >= asked:
         return ok(name, f"{asked:,} connections may wait to be accepted (net.core.somaxconn is {somaxconn:,})")

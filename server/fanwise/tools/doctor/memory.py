@@ -1,4 +1,4 @@
-"""The most memory that the settings may take, against what there is."""
+"""The most memory that the settings may take, against the memory of the machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LEAST_BYTES: Final = 16 * _MIB  # for logs and connections; with less than that
 
 
 class Demand(NamedTuple):
-    """What a server may come to take, by the settings.
+    """The memory that a server may take, by its settings.
 
     Attributes:
-        process_bytes: What it takes when it has just started.
-        memory_bytes: What logs and transports may hold together; four times a second it is seen to.
-        clients: How many there may be, by `max_clients` or by the descriptors that there are.
+        process_bytes: Bytes of a server that has just started.
+        memory_bytes: Bound on logs and transports together, enforced four times a second.
+        clients: The most clients, by `max_clients` or by descriptors.
     """
 
     process_bytes: int
@@ -34,22 +34,22 @@ class Demand(NamedTuple):
 
     @property
     def connections_bytes(self) -> int:
-        """What the connections take."""
+        """Bytes of all connections."""
         return self.clients * CONNECTION_BYTES
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """Bytes of process, logs and connections."""
         return self.process_bytes + self.memory_bytes + self.connections_bytes
 
 
 def channel_bytes(*, messages: int, payload_bytes: int) -> int:
-    """What one channel with a full log takes."""
+    """Returns the bytes of one channel with a full log."""
     return ENCODINGS * payload_bytes + PUBLICATION_BYTES * messages
 
 
 def process(demand: Demand, limit: MemoryLimit) -> Finding:
-    """Whether everything that the settings allow fits into memory at once."""
+    """Checks whether the most that the settings allow fits into memory."""
     name, share = "memory", demand.total_bytes / limit.limit_bytes
     found = (
         f"at most {size(demand.total_bytes)}, {share:.0%} of the {size(limit.limit_bytes)} of {limit.source}: "
@@ -70,7 +70,7 @@ def one_channel(
     history_messages: int,
     history_bytes: int,
 ) -> Finding:
-    """Whether a queue, or the history, of a single channel is out of proportion."""
+    """Checks whether a queue, or the history, of a single channel is out of proportion."""
     name = "queue"
     needed = channel_bytes(
         messages=max(queue_messages, history_messages), payload_bytes=max(queue_bytes, history_bytes)
@@ -94,7 +94,7 @@ def one_channel(
 
 
 def kernel(demand: Demand, limit: MemoryLimit, *, client_bytes: int, tcp_bytes: int | None) -> Finding:
-    """What the kernel holds when everybody stops reading at once: it comes on top, for `stall_seconds` at most."""
+    """Checks the kernel's memory if all clients stop reading at once: beside the process, for `stall_seconds`."""
     name = "kernel memory"
     each = client_bytes + SOCKET_BYTES
     total = demand.clients * each

@@ -1,4 +1,4 @@
-"""The connections that the checks look through."""
+"""The connections of the checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.02  # between two looks at something that is about to come
 
 
 class Probe:
-    """Opens connections of all kinds to one server. What goes wrong is a RemoteError.
+    """Opens connections of all kinds to one server. Raises a RemoteError for any failure.
 
     Args:
         remote: The server.
@@ -41,7 +41,7 @@ class Probe:
 
     @staticmethod
     def private_channel() -> str:
-        """A channel that nobody else is on."""
+        """Returns the name of a channel without other clients."""
         return f"fanwise.doctor.{secrets.token_hex(8)}"
 
     @contextmanager
@@ -121,7 +121,7 @@ class Probe:
         return {client["id"]: client for client in listed["clients"]}
 
     def await_clients(self, channel: str, *, count: int) -> dict[str, dict[str, Any]]:
-        """The same once there are `count` of them.
+        """Returns {id: client} of a channel once there are `count` of them.
 
         Raises:
             ForeignError: They do not come.
@@ -145,7 +145,7 @@ class Probe:
 
 
 def received_bytes(peer: socket.socket) -> int | None:
-    """What the peer's own kernel holds for it (FIONREAD, tcp(7)); None where the system does not tell."""
+    """Returns the bytes that the kernel holds for `peer` (FIONREAD, tcp(7)); None where unknown."""
     if not sys.platform.startswith("linux"):
         return None
     return int(struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.FIONREAD, bytes(4)))[0])

@@ -17,12 +17,12 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 @dataclass(slots=True)
 class Report:
-    """What was looked at, and what was not.
+    """The findings about one server, and the checks left out.
 
     Attributes:
-        subject: Whose findings they are: a sentence.
+        subject: The examined server: a sentence.
         findings: In the order in which they were made.
-        left_out: Sentences about what was not looked at, and why.
+        left_out: The checks left out, each a sentence with its reason.
     """
 
     subject: str = ""
@@ -50,7 +50,7 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def summary(report: Report) -> str:
-    """How many of each."""
+    """Returns the number of findings of each level, as a sentence."""
     counts = {level: sum(finding.level is level for finding in report.findings) for level in Level}
     return f"{counts[Level.OK]} ok, {counts[Level.WARN]} warn, {counts[Level.FAIL]} fail"
 

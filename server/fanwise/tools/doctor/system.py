@@ -1,4 +1,4 @@
-"""What the system allows, read from its files: kernel settings, the machine's memory, and the limits of its groups."""
+"""Limits of the system, read from its files: kernel settings, the machine's memory, and control groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GROUP_FILES: Final[tuple[str, ...]] = ("memory.max", "memory.high")
 
 
 class MemoryLimit(NamedTuple):
-    """How much memory a process may take, and who says so."""
+    """The memory that a process may take, and the source of this limit."""
 
     limit_bytes: int
     source: str  # "of this machine", or "of its control group (memory.max)"
@@ -28,7 +28,7 @@ class System:
         self._root = root
 
     def open_files_ceiling(self) -> int | None:
-        """fs.nr_open: what a limit on descriptors can be raised to; None where the system does not tell."""
+        """fs.nr_open: the ceiling of limits on descriptors; None where unknown."""
         return self._integer("proc/sys/fs/nr_open")
 
     def longest_backlog(self) -> int | None:
@@ -45,7 +45,7 @@ class System:
     def memory_limit(self) -> MemoryLimit | None:
         """The least of the machine's memory and the limits of all groups that this process is in.
 
-        None where the system tells neither.
+        None where both are unknown.
         """
         limits = [*self._group_limits()]
         total_bytes = self._total_bytes()

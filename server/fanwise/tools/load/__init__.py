@@ -1,4 +1,4 @@
-"""What the load generator and the demo share.
+"""Shared by the load generator and the demo.
 
     behaviour  how simulated clients behave
     wire       RFC 6455 from the client's side

@@ -1,4 +1,4 @@
-"""How simulated clients behave."""
+"""The behaviours of simulated clients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Behaviour(StrEnum):
-    """What a client does with its connection. The demo has the first three."""
+    """A client's use of its connection. The demo has the first three."""
 
     HEALTHY = "healthy"  # reads at once
     SLOW = "slow"  # reads so many bytes a second

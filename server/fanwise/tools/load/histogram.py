@@ -41,7 +41,7 @@ def quantile_ns(counts: Mapping[int, int], share: float) -> int:
 
 
 class Histogram:
-    """How many deliveries took how long. Latencies are ns; adding one costs O(1), memory is constant."""
+    """Latencies of deliveries, in ns. Adding one costs O(1), memory is constant."""
 
     def __init__(self) -> None:
         self.counts = [0] * _BUCKETS  # [deliveries], by bucket
@@ -59,8 +59,8 @@ class Histogram:
     def add_ascending(self, times_ns: Sequence[int], since_ns: int, count: int) -> None:
         """Counts `count` deliveries at each of `times_ns` (ascending), all of which were sent at `since_ns`.
 
-        O(buckets between the first and the last of them), each with a bisection: many clients that get the same bytes
-        within a moment cost little more than one.
+        O(buckets between the first and the last time), each with a bisection: many deliveries within a moment cost
+        little more than one.
         """
         done, size = 0, len(times_ns)
         while done < size:

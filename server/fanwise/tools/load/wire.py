@@ -68,7 +68,7 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_code(payload: bytes) -> int:
-    """What a close frame says: 1005 if it says nothing (RFC 6455 section 7.1.5)."""
+    """Returns the code of a close frame: 1005 without one (RFC 6455 section 7.1.5)."""
     return int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005  # noqa: PLR2004 - the code's two bytes
 
 
@@ -92,7 +92,7 @@ class Handshake:
         ).encode()
 
     def refusal(self, answer: bytes) -> str | None:
-        """Why the server's answer (all of its head) opens no connection; None if it does."""
+        """Returns why the server's answer (all of its head) opens no connection; None if it does."""
         status, _, headers = answer.partition(b"\r\n")
         if not status.startswith(b"HTTP/1.1 101"):
             return f"the server answered {status[:80].decode(errors='replace')!r} instead of 101"

@@ -4,5 +4,5 @@
     plain    a picture as lines of text
     picture  tiles and tables, made of documents of /stats
 
-It knows a server by `GET /stats` alone; rates are made of two documents (`tools.rates`).
+The command knows a server by `GET /stats` alone; rates are made of two documents (`tools.rates`).
 """

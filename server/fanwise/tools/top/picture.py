@@ -1,4 +1,4 @@
-"""What is shown: tiles and tables of texts, made of documents of /stats. No I/O.
+"""A picture: tiles and tables of texts, made of documents of /stats. No I/O.
 
 Names and addresses are what strangers chose: each text goes through `figures.printable`.
 """
@@ -67,7 +67,7 @@ _CLOSED = (
 
 
 def paint(document: Document, rates: Rates | None) -> Picture:
-    """What a document shows, with the rates since the one before it, if there was one."""
+    """Returns the picture of a document, with the rates since the last one if there are any."""
     at = float(document["at"])
     return Picture(
         head=_head(document),

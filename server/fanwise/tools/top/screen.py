@@ -1,4 +1,4 @@
-"""A picture on a terminal, drawn with rich. It takes the whole screen, and gives it back."""
+"""A picture on a terminal, drawn with rich. Takes the whole screen, and gives the screen back."""
 
 from __future__ import annotations
 

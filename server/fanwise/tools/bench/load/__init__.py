@@ -11,5 +11,5 @@
     plan        the numbers that all processes of a run agree on
     payload     what a message carries, so that each client can check it
 
-What a client should have is decided without I/O, in `receiver` and `stream`.
+`receiver` and `stream` decide without I/O what a client should have.
 """

@@ -50,11 +50,11 @@ class Connection:
         if kind in (Behaviour.SLOW, Behaviour.STALLED):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER_BYTES)
         self.fd = self.socket.fileno()
-        self.socket.connect_ex(target)  # whatever it says comes back as SO_ERROR
+        self.socket.connect_ex(target)  # its error comes back as SO_ERROR
         engine.watch(self.fd, select.EPOLLOUT, self._connected)
 
     def send(self, opcode: int, payload: bytes) -> None:
-        """A small frame. A socket too full for it loses its connection here, where nobody reads what we said anyway."""
+        """Sends a small frame. A socket without room for the frame loses its connection: the peer does not read."""
         try:
             self.socket.send(client_frame(opcode, payload))
         except OSError:

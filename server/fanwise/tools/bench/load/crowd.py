@@ -1,4 +1,4 @@
-"""The clients of one worker: who is there, how each kind behaves, and why those left that did."""
+"""The clients of one worker: their connections, their behaviour, and the causes of drops."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Crowd:
 
     @property
     def settled(self) -> bool:
-        """Everybody has been connected, or refused."""
+        """Whether each client was connected or refused."""
         return not self._waiting and not self._opening
 
     def open_clients(self) -> dict[Behaviour, int]:
@@ -83,7 +83,7 @@ class Crowd:
         )
 
     def tick(self, now_ns: int) -> None:
-        """Opens those who wait to be, reads for the slow, and sends the flapping away."""
+        """Opens waiting connections, reads for slow clients, and ends flapping ones."""
         while self._waiting and len(self._opening) < _OPENING_AT_ONCE:
             self._begin(*self._waiting.popleft())
         if self._slow and now_ns >= self._next_slow_ns:
@@ -165,7 +165,7 @@ class Crowd:
             self.ready += 1
             return
         connection.send(TEXT, opening)
-        self.ready += connection.kind is not Behaviour.HEALTHY  # of the others nobody waits for the answer
+        self.ready += connection.kind is not Behaviour.HEALTHY  # the run waits for the answers of healthy clients only
 
     def _failed(self, connection: Connection, reason: str) -> None:
         self._opening.discard(connection)

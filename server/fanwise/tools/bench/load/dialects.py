@@ -1,4 +1,4 @@
-"""How to speak to a server: what opens a subscription, how a payload is published, what an answer means."""
+"""The dialects of servers: how to subscribe, how to publish, and what answers mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 
 
 class Meaning(Enum):
-    """What a message that carries no payload of ours is."""
+    """The meaning of a message without a payload of ours."""
 
     READY = auto()  # the subscription stands
     GAP = auto()  # the server says that it skipped messages
@@ -18,7 +18,7 @@ class Meaning(Enum):
 
 
 class Answer(NamedTuple):
-    """What a server says beside the messages; `text` its own words."""
+    """A server's text beside the messages; `text` is for people."""
 
     meaning: Meaning
     skipped: int = 0
@@ -37,11 +37,11 @@ class Dialect(Protocol):
         """The text that publishes a payload."""
 
     def read(self, text: bytes) -> Answer:
-        """What a text without a payload of ours means."""
+        """Returns the meaning of a text without a payload of ours."""
 
 
 class Plain:
-    """What a client sends goes to everybody, wrapped in whatever text the server likes."""
+    """A client's text goes to all clients, with any text around it."""
 
     subprotocol: str | None = None
 
@@ -49,12 +49,12 @@ class Plain:
         """The connection is the subscription."""
         return None
 
-    def publish(self, channel: str, payload: bytes) -> bytes:  # noqa: ARG002 - likewise
+    def publish(self, channel: str, payload: bytes) -> bytes:  # noqa: ARG002 - the URL names the channel
         """The payload itself."""
         return payload
 
     def read(self, text: bytes) -> Answer:  # noqa: ARG002 - what others publish is nothing to us
-        """Somebody else's message, or a greeting."""
+        """Returns OTHER: a foreign message, or a greeting."""
         return Answer(Meaning.OTHER)
 
 
@@ -72,7 +72,7 @@ class FanwiseV1:
         return b'{"op":"publish","channel":"%s","data":"%s"}' % (channel.encode(), payload)
 
     def read(self, text: bytes) -> Answer:
-        """By its `op`; `published`, of which there is one for each message, is told without parsing."""
+        """Returns the meaning of `op`; `published`, which comes for each message, is found without parsing."""
         if text.startswith(b'{"op":"published"'):
             return Answer(Meaning.OTHER)
         try:

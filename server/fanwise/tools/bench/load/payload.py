@@ -1,10 +1,10 @@
-"""What a message carries so that each client can tell that it is the next one, whole, and how old it is.
+"""The payload of a message: proves that the message is whole and the next one, and carries its time.
 
     @<token>:<sequence, 10 digits>:<monotonic ns, 19 digits>@<filler>
 
 Letters, digits, `@` and `:` only: no dialect has to escape any of it. The token names the run and the channel, so that
 what others publish, or what another run has left, is never taken for ours. The filler is a rotation of one text, by
-sequence plus time modulo a prime: a wrong digit anywhere in the marker asks for another rotation, and is seen.
+sequence plus time modulo a prime. A wrong digit in the marker asks for another rotation, and is found.
 """
 
 from __future__ import annotations

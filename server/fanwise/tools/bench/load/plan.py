@@ -1,4 +1,4 @@
-"""What a run does: the numbers that all its processes agree on."""
+"""The plan of a run: the numbers that all its processes share."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Plan:
 
     Attributes:
         rate: Messages a second over all channels, at fixed times; None saturates.
-        window_messages: When saturating, what is published and not yet at the last healthy client, per channel.
-        warmup_seconds: What the messages of the warm-up may take to be everywhere.
-        drain_seconds: What the last messages may take; also the longest standstill.
-        flap_seconds: What a flapping client's connection lasts, at least and at most.
+        window_messages: When saturating: messages published and not yet at the last healthy client, per channel.
+        warmup_seconds: Bound on the delivery of the warm-up's messages.
+        drain_seconds: Bound on the delivery of the last messages; also the longest standstill.
+        flap_seconds: The time that a flapping client's connection lasts, at least and at most.
         worker_cpus: Where worker 0, 1, ... is pinned, in turn; empty for nowhere.
         headers: Of each handshake, each "Name: value".
-        server_pid: The server's process; its children count as well. None where nobody knows it.
+        server_pid: The server's process; its children count as well. None where unknown.
     """
 
     url: str
@@ -66,7 +66,7 @@ class Plan:
         return f"bench-{index}"
 
     def channel_token(self, index: int) -> str:
-        """What marks the messages of a channel: the run's token, of which the end counts the channels."""
+        """Returns the mark of a channel's messages: the run's token plus the channel's number."""
         number = int(self.token, 36) + index
         digits = []
         for _ in range(TOKEN_BYTES):
@@ -75,7 +75,7 @@ class Plan:
         return "".join(reversed(digits))
 
     def channel_url(self, index: int) -> SplitResult:
-        """Where the clients of a channel connect."""
+        """Returns the URL of a channel's clients."""
         return urlsplit(self.url.replace(CHANNEL_FIELD, quote(self.channel(index), safe="")))
 
     def kinds(self) -> list[Behaviour]:

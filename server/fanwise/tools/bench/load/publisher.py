@@ -1,4 +1,4 @@
-"""Who sends the messages of one channel: at fixed times, or as many as keep the window full."""
+"""The publisher of one channel: at fixed times, or as many messages as keep the window full."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Publisher:
         return self.lost or not (self._outgoing or self._stop_ns)
 
     def at_rate(self, rate: float, *, start_ns: int, stop_ns: int) -> None:
-        """From now on: one message each 1/rate seconds."""
+        """Starts publishing: one message each 1/rate seconds."""
         self._step_ns, self._next_ns, self._stop_ns = max(int(1e9 / rate), 1), start_ns, stop_ns
 
     def saturate(self, window_messages: int, *, start_ns: int, stop_ns: int) -> None:
-        """From now on: whatever the window has room for."""
+        """Starts publishing: as many messages as the window has room for."""
         self._window, self._next_ns, self._stop_ns = window_messages, start_ns, stop_ns
 
     def publish(self, sent_ns: int) -> None:
@@ -74,7 +74,7 @@ class Publisher:
             self.flush()
 
     def due_seconds(self, now_ns: int) -> float:
-        """How long until something is due, at most 20 ms."""
+        """Returns the seconds until a message is due, at most 0.02."""
         if not self._stop_ns or self._window or self.blocked:
             return 0.02
         return min(max(self._next_ns - now_ns, 0) / 1e9, 0.02)
@@ -93,7 +93,7 @@ class Publisher:
 
     def _fill_window(self, now_ns: int) -> None:
         done = self._done()
-        room = done + self._window - 1 - self.sequence if done else 0  # with nobody there, nothing frees the window
+        room = done + self._window - 1 - self.sequence if done else 0  # without clients nothing frees the window
         while room > 0 and len(self._outgoing) < _OUTGOING_BYTES:
             self.publish(now_ns)
             room -= 1

@@ -1,4 +1,4 @@
-"""One client of the load generator: what it has received, and whether that is what it should have. No I/O."""
+"""One client of the load generator, without I/O: the messages that it received, against those that it should have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HOLES = 64  # holes that a client remembers, to tell what comes late from what 
 
 
 class Tally:
-    """What the clients of one kind have seen of the measured messages."""
+    """Counts of the measured messages, for the clients of one kind."""
 
     def __init__(self) -> None:
         self.deliveries = 0
@@ -67,8 +67,8 @@ class Control(NamedTuple):
 class Receiver:
     """One connection's place in its channel.
 
-    While `position` is not negative, the client has received exactly the stream up to there. When it receives anything
-    else (new messages, somebody else's, a ping, a hole), `feed` parses it, and puts it back on the stream when it can.
+    While `position` is not negative, the client has received exactly the stream up to there. `feed` parses all other
+    bytes (new messages, foreign ones, a ping, a hole), and puts the client back on the stream.
     """
 
     __slots__ = ("_carry", "_expected", "_fragments", "_holes", "lane", "position", "recv_into", "stream")
@@ -97,7 +97,7 @@ class Receiver:
         self.stream.members.discard(self)
 
     def leave_stream(self) -> None:
-        """From here on `feed` knows by itself what the client has: what it got of an unfinished frame goes with it."""
+        """Takes the client off the stream, with its part of an unfinished frame; `feed` then parses for it."""
         if self.position < 0:
             return
         self._expected = self.stream.sequence_at(self.position)
@@ -109,10 +109,10 @@ class Receiver:
         self.position = -1
 
     def feed(self, chunk: bytes | bytearray | memoryview, now_ns: int) -> list[Control]:
-        """Takes what was received, message by message; returns what was none.
+        """Takes received bytes, message by message; returns the frames without a message of ours.
 
         Raises:
-            ProtocolViolation: The server sent what no server may send.
+            ProtocolViolation: The server broke RFC 6455.
         """
         self.leave_stream()
         before, carry, offset = self._expected, self._carry, 0

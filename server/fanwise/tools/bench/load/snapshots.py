@@ -1,4 +1,4 @@
-"""What a worker tells the one who started it, from time to time and at the end. Plain data: it crosses processes."""
+"""The reports of a worker to the conductor, from time to time and at the end: plain data, sent between processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Snapshot:
 
     Attributes:
         undelivered: At the end: messages that healthy clients still waited for, summed over them.
-        waited_seconds: At the end: how long this process stood in line for a CPU that others used; 0 if nobody knows.
+        waited_seconds: At the end: how long this process stood in line for a CPU that others used; 0 if unknown.
         notes: What the server refused or the connecting met: {sentence: times}.
     """
 

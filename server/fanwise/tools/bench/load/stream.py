@@ -1,8 +1,8 @@
 """The bytes that a channel's clients are about to get: checked message by message once, then compared as a whole.
 
-All clients of a channel get the same bytes. The first to receive new ones parses them and checks each message; what
-passed is kept here, and for everybody else one comparison of memory proves order, completeness and content of all the
-messages in a `recv` at once.
+All clients of a channel get equal bytes. The first client to receive new bytes parses them and checks each message; the
+stream keeps the checked bytes. One comparison of memory per `recv` then proves order, completeness and content for
+every other client.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Protocol
 
 from .payload import Payloads
 
-KEPT_BYTES = 4 << 20  # behind the newest; who is further behind is parsed message by message
+KEPT_BYTES = 4 << 20  # behind the newest; a client further behind is parsed message by message
 KEPT_MESSAGES = 1 << 17
-RESTART_MESSAGES = 256  # a hole that nobody has filled after so many messages will not be filled
+RESTART_MESSAGES = 256  # a hole that is still open after so many messages stays open
 
 
 class Progress:
@@ -34,7 +34,7 @@ class Progress:
         self._exit(sequence, 1)
 
     def move(self, old: int, new: int, clients: int = 1) -> None:
-        """So many clients waited for `old` and wait for `new` now."""
+        """Moves so many clients from `old` to `new`."""
         self._exit(old, clients)
         self._enter(new, clients)
 
@@ -66,7 +66,7 @@ class Member(Protocol):
     position: int
 
     def leave_stream(self) -> None:
-        """Takes what it has of an unfinished frame along; called before that is forgotten."""
+        """Keeps its part of an unfinished frame; called before the stream forgets that part."""
 
 
 class Stream:
@@ -80,7 +80,7 @@ class Stream:
         self._first = 1  # sequence of the first frame kept
         self.ends: list[int] = []  # [position], by frame
         self.sent_ns: list[int] = []  # [monotonic ns], by frame
-        self.runs: list[int] = []  # [sequence of the first of the neighbours sent at the same moment], by frame
+        self.runs: list[int] = []  # [first sequence of the run of messages sent at one moment], by frame
 
     @property
     def end(self) -> int:
@@ -97,14 +97,14 @@ class Stream:
         return self._first + bisect_right(self.ends, position)
 
     def start_of(self, sequence: int) -> int | None:
-        """Where the frame of `sequence` begins or will begin; None if that is not known."""
+        """Returns the position at which the frame of `sequence` begins or will begin; None if unknown."""
         index = sequence - self._first
         if not 0 <= index <= len(self.ends):
             return None
         return self.ends[index - 1] if index else self.base
 
     def bursts(self, first: int, stop: int) -> list[tuple[int, int]]:
-        """[(sent_ns, messages)] of the messages `first` to `stop - 1`: those sent at the same moment together."""
+        """Returns [(sent_ns, messages)] of the messages `first` to `stop - 1`, grouped by the moment of sending."""
         found = []
         while stop > first:
             index = stop - 1 - self._first
@@ -114,7 +114,7 @@ class Stream:
         return found
 
     def offer(self, sequence: int, sent_ns: int, frame: bytes | bytearray) -> None:
-        """Takes a checked frame if it is the next one. A hole of many messages that nobody fills starts it anew."""
+        """Takes a checked frame if it is the next one. A lasting hole of many messages starts the stream anew."""
         wanted = self.next_sequence
         if sequence > wanted and (not self.ends or sequence > wanted + RESTART_MESSAGES):
             self._forget(len(self.ends))

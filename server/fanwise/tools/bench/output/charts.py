@@ -38,7 +38,7 @@ def bars(points: list[Point]) -> str:
 
 
 def curve(first: list[Point], second: list[Point]) -> str:
-    """Two curves over the same x, each with a scale of its own: left and right."""
+    """Two curves over one x axis, each with a scale of its own: left and right."""
     if not first:
         return "<p class=soft>nothing to show</p>"
     end = first[-1][0] or 1.0
@@ -52,7 +52,7 @@ def curve(first: list[Point], second: list[Point]) -> str:
 
 
 def marks(moments: list[float], *, end: float) -> str:
-    """A dot for each moment; those at the same time lie above each other, up to a height."""
+    """A dot for each moment; events at one time lie above each other, up to a height."""
     height_of: dict[int, int] = {}  # {pixel: dots there}
     dots = []
     for moment in moments:

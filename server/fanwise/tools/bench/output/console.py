@@ -35,7 +35,7 @@ def milliseconds(value: float) -> str:
 
 
 def load(plan: Plan) -> str:
-    """What a plan asks for, in one line."""
+    """Returns a plan in one line."""
     odd = ", ".join(f"{count} {name}" for name, count in _odd(plan) if count)
     pace = f"saturated ({plan.window_messages} in flight)" if plan.rate is None else f"{plan.rate:g} messages/s"
     parts = [f"{plan.clients:,} clients" + (f" ({odd})" if odd else "")]

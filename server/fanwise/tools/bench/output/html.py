@@ -1,4 +1,4 @@
-"""`--html`: one page that needs nothing else. Made from the record alone; whatever comes from outside is escaped."""
+"""`--html`: one page that needs nothing else. Made from the record alone; foreign text is escaped."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ FORMAT = 1  # of the file; grows when a name changes its meaning
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Returns the origin of the figures."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",

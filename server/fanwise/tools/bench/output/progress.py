@@ -1,4 +1,4 @@
-"""What a user sees while a run lasts: a table with a progress bar on a terminal, a line a second elsewhere."""
+"""The progress of a run: a table with a progress bar on a terminal, a line a second elsewhere."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def rows(phase: str, score: Results) -> list[tuple[str, str]]:
 
 
 def share_done(score: Results, now_ns: int) -> float:
-    """How much of the measurement is over, 0 to 1."""
+    """Returns the share of the measurement that is over, 0 to 1."""
     if not score.start_ns:
         return 0.0
     return min(max((now_ns - score.start_ns) / 1e9 / score.plan.duration_seconds, 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""What Fanwise is measured against: the loop of every tutorial, and the queue and task per client that follows it."""
+"""The rivals of `--against`: the loop of the tutorials, and a queue and a task for each client."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Whether a measurement says something about the server, or about the generator. Pure functions."""
+"""The verdict on a measurement: whether the generator, and not the server, set its figures. Pure functions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 # A process that has no twentieth of a core left is what limits. Closed loops keep both sides below 1: each waits for
-# the other at times. The C generator that this one is checked against uses 0.92 of its core on the same server.
+# the other at times. The C generator used for comparison takes 0.92 of its core on one server.
 BUSY_SHARE = 0.95
 # Below this, a server that is the only one asked for more was not what limited.
 SERVER_IDLE_SHARE = 0.75
@@ -16,19 +16,19 @@ WAITED_SHARE = 0.25
 SERVER_FULL_SHARE = 0.98
 # Latencies include the time in which the generator had not looked yet; from half of them on, they are its own.
 LAG_SHARE = 0.5
-LAG_FLOOR_NS = 5_000_000  # a lag below 5 ms is in nobody's way
+LAG_FLOOR_NS = 5_000_000  # a lag below 5 ms does not matter
 LATE_FLOOR_NS = 20_000_000  # a message that leaves so much later than planned was not sent at the rate asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What one generator process did: shares of one core, over the measurement."""
+    """The effort of one generator process: shares of one core, over the measurement."""
 
     cpu_share: float
     waited_share: float = 0.0
 
     def is_exhausted(self, *, beside_full_server: bool) -> bool:
-        """Whether the process had no CPU left, or stood in line for one that something else used."""
+        """Returns whether the process had no CPU left, or waited for one that others used."""
         busy = self.cpu_share + self.waited_share >= BUSY_SHARE and not beside_full_server
         return busy or self.waited_share >= WAITED_SHARE
 
@@ -43,7 +43,7 @@ def bottleneck(
     latency_p99_ns: int,
     late_p99_ns: int,
 ) -> str | None:
-    """Why the generator, and not the server, may have set the figures; None if it did not.
+    """Returns why the generator, and not the server, may have set the figures; None if it did not.
 
     The causes are an exhausted process, a busy one beside an idle server, and delays of the generator's own.
 
@@ -69,7 +69,7 @@ def bottleneck(
 
 
 def lateness(*, lag_p99_ns: int, latency_p99_ns: int, late_p99_ns: int) -> str | None:
-    """Why the generator's own delays may have set the figures; None if they did not."""
+    """Returns why the generator's own delays may have set the figures; None if they did not."""
     if lag_p99_ns > max(LAG_FLOOR_NS, LAG_SHARE * latency_p99_ns):
         return f"the generator read {lag_p99_ns / 1e6:.1f} ms late (p99), of {latency_p99_ns / 1e6:.1f} ms latency"
     if late_p99_ns > LATE_FLOOR_NS:

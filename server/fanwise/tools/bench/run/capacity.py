@@ -38,7 +38,7 @@ class Bound:
         return cls(match["name"], float(match["number"]) * _UNITS_MS[match["unit"]])
 
     def broken_by(self, score: Results) -> str | None:
-        """Why a run did not hold the bound; None if it did."""
+        """Returns why a run did not hold the bound; None if it did."""
         offered = (score.plan.rate or 0) * score.plan.duration_seconds
         reached_ms = score.quantile_ms(self.name)
         if score.flaws:
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass
 class Capacity:
-    """What was found: `held` is the highest rate that held, `broke` the lowest that did not."""
+    """The result of a search: `held` is the highest rate that held, `broke` the lowest that did not."""
 
     bound: Bound
     steps: list[Step] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Capacity:
 
     @property
     def next_rate(self) -> float | None:
-        """What to try next; None when the knee is found, or out of reach."""
+        """Returns the next rate to try; None when the knee is found, or out of reach."""
         if self.limited or len(self.steps) >= _STEPS:
             return None
         if self.broke is None:
@@ -83,7 +83,7 @@ class Capacity:
         return math.sqrt(self.held.rate * self.broke.rate)
 
     def take(self, rate: float, score: Results) -> None:
-        """What came of a rate."""
+        """Takes the result of a rate."""
         step = Step(rate, score, self.bound.broken_by(score))
         self.steps.append(step)
         if score.bottleneck:

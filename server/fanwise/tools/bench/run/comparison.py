@@ -1,4 +1,4 @@
-"""`--against`: two runs of the same load, and by which factor they differ."""
+"""`--against`: two runs of one load, and the factors between them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .results import Results
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many times better Fanwise was; below 1 it was worse. None where it cannot be told.
+    """The factors by which Fanwise was better; below 1, worse. None where unknown.
 
-    Where the generator limited Fanwise, factors are told as lower bounds; where it limited the rival, not at all.
+    Factors of a Fanwise that the generator limited are lower bounds; a limited rival has no factors.
 
     Attributes:
         limited: Why the figures of one of them are the generator's: {server: reason}.
@@ -27,7 +27,7 @@ class Comparison:
     stopped: str | None
 
     def sentences(self) -> list[str]:
-        """What to tell."""
+        """Returns the factors and the reasons for missing ones, as sentences."""
         told = [*([self.stopped] if self.stopped else []), *self._unknown()]
         if self.rival in self.limited:
             return told
@@ -44,7 +44,7 @@ class Comparison:
         return [f"no verdict on {name}: {reason}" for name, reason in self.limited.items()]
 
     def record(self) -> dict[str, Any]:
-        """As plain data."""
+        """Returns plain data, for JSON."""
         return {
             "sentences": self.sentences(),
             "throughput": self.throughput,

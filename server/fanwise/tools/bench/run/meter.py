@@ -85,7 +85,7 @@ def cpu_between(before: CpuSample, after: CpuSample) -> float:
 
 @dataclass(frozen=True, slots=True)
 class OwnSample:
-    """What this process and the CPUs that it may use have done so far, in seconds."""
+    """Times of this process and of its CPUs so far, in seconds."""
 
     at_seconds: float
     cpu_seconds: float
@@ -94,7 +94,7 @@ class OwnSample:
 
 
 def sample_self() -> OwnSample:
-    """This process, now."""
+    """Returns the sample of this moment."""
     times = psutil.cpu_times(percpu=True)
     idle_seconds = {cpu: times[cpu].idle + times[cpu].iowait for cpu in cpus() if cpu < len(times)}
     waited = _schedule(_PROC / "self")[1] / 1e9
@@ -102,10 +102,10 @@ def sample_self() -> OwnSample:
 
 
 def contended_seconds(before: OwnSample, after: OwnSample) -> float:
-    """How long this process stood in line for a CPU that somebody else used, at most.
+    """Returns the most seconds for which this process waited while others used its CPUs.
 
-    The kernel also calls it waiting while an idle CPU wakes up for us: long, on virtual machines. But what is
-    not idle, and not ours, was somebody else's: no CPU that we may use was taken for longer than the least of them.
+    The kernel also counts the time in which an idle CPU wakes up: long, on virtual machines. Time that is neither idle
+    nor ours was taken by others. The least taken of our CPUs bounds the wait.
     """
     wall, own = after.at_seconds - before.at_seconds, after.cpu_seconds - before.cpu_seconds
     taken = [wall - (after.idle_seconds[cpu] - idle) for cpu, idle in before.idle_seconds.items()]

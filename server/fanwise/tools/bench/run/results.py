@@ -1,4 +1,4 @@
-"""What a run has shown so far, put together from all workers' snapshots."""
+"""The figures of a run so far, merged from all workers' snapshots."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Server:
-    """What is known of the server's process; cores and bytes, None where its process is not known."""
+    """CPU (cores) and memory (bytes) of the server's process; None where the process is unknown."""
 
     cpu_seconds: float | None = None
     cpu_share_now: float | None = None
@@ -84,7 +84,7 @@ class Results:
 
     @property
     def has_more(self) -> bool:
-        """Something came, or somebody was dropped, since the timeline's last piece."""
+        """Whether there were deliveries or drops since the timeline's last piece."""
         return bool(self._recent.total) or self.dropped() > sum(moment.dropped for moment in self.moments)
 
     def count(self, name: str, *kinds: Behaviour) -> int:
@@ -137,7 +137,7 @@ class Results:
 
     @property
     def flaps(self) -> int:
-        """How often flapping clients went."""
+        """How often flapping clients left."""
         return sum(last.flaps for last in self._last.values())
 
     @property
@@ -153,7 +153,7 @@ class Results:
 
     @property
     def cpu_per_delivery_ns(self) -> float | None:
-        """CPU of the server for each delivery, to whomever; None if its process is not known."""
+        """CPU of the server for each delivery, to clients of any kind; None if the process is unknown."""
         everybody = self.count("deliveries", *Behaviour)
         return self.server.cpu_seconds * 1e9 / everybody if self.server.cpu_seconds and everybody else None
 
@@ -166,7 +166,7 @@ class Results:
 
     @property
     def efforts(self) -> list[Effort]:
-        """What each worker did, in shares of a core."""
+        """The effort of each worker, in shares of a core."""
         wall_ns = max(self.stopped_ns - self.start_ns, 1)
         ordered = [self._last[worker] for worker in sorted(self._last)]
         return [Effort(last.cpu_seconds * 1e9 / wall_ns, last.waited_seconds * 1e9 / wall_ns) for last in ordered]
@@ -177,7 +177,7 @@ class Results:
 
     @property
     def bottleneck(self) -> str | None:
-        """Why the figures are the generator's and not the server's; None if they are the server's."""
+        """Returns why the figures are the generator's and not the server's; None if they are the server's."""
         return bottleneck(
             self.efforts,
             saturated=self.plan.rate is None,

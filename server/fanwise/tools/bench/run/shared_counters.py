@@ -10,7 +10,7 @@ NOBODY = (1 << 63) - 1  # no healthy client of this channel in this worker
 
 
 class SharedCounters:
-    """What workers tell each other while messages flow: one 64-bit number each, written by one process."""
+    """Counters that workers read of each other while messages flow: 64-bit numbers, each written by one process."""
 
     def __init__(self, cells: Array[c_uint64], *, workers: int, channels: int) -> None:
         self.cells = cells
@@ -23,16 +23,16 @@ class SharedCounters:
         return (plan.workers + 2) * plan.channels
 
     def post(self, worker: int, channel: int, lowest: int | None) -> None:
-        """What the last healthy client of a worker waits for."""
+        """Posts the sequence that a worker's last healthy client waits for."""
         self.cells[worker * self.channels + channel] = NOBODY if lowest is None else lowest
 
     def lowest(self, channel: int) -> int:
-        """What the last healthy client of all waits for; 0 when there is none."""
+        """Returns the sequence that the last healthy client of all waits for; 0 without one."""
         least = min(self.cells[worker * self.channels + channel] for worker in range(self.workers))
         return 0 if least == NOBODY else int(least)
 
     def sent(self, channel: int, sequence: int, *, finished: bool) -> None:
-        """What a channel's publisher has sent, and whether it is through."""
+        """Posts the last sequence of a channel's publisher, and whether it was the final one."""
         row = self.workers * self.channels
         self.cells[row + channel] = sequence
         self.cells[row + self.channels + channel] = int(finished)
@@ -43,6 +43,6 @@ class SharedCounters:
         return [int(cell) for cell in self.cells[row : row + self.channels]]
 
     def all_finished(self) -> bool:
-        """All publishers are through."""
+        """Returns whether all publishers are through."""
         row = (self.workers + 1) * self.channels
         return all(self.cells[row : row + self.channels])

@@ -173,7 +173,7 @@ class Worker:
         return f"{cold} of {healthy} clients received nothing of what was published to warm up"
 
     def _order(self) -> int:
-        """Waits for the order to go on, serving everybody; returns the moment that it names."""
+        """Waits for the order to go on, and serves all clients meanwhile; returns the moment that it names."""
         while not self._pipe.poll():
             self._step()
         moment: int = self._pipe.recv()
@@ -228,7 +228,7 @@ def run_worker(plan: Plan, index: int, cells: Array[c_uint64], pipe: Pipe) -> No
         finally:
             worker.close()
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        return  # whoever started us is gone, or wants us to be
+        return  # the conductor is gone, or ends this worker
     except FanwiseError as error:
         pipe.send(Phase(index, "failed", str(error)))
     except Exception:  # noqa: BLE001 - the process ends with it; the one who started us tells the user
