@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 
 import pytest
 from anyio.lowlevel import checkpoint
@@ -69,30 +71,52 @@ async def test_what_failed_may_be_sent_again() -> None:
     assert await idempotency.once("k", b"another", act) == b"1"
 
 
-async def test_answers_are_forgotten_by_age_and_by_number() -> None:
-    """What is remembered is bounded."""
+async def test_answers_are_forgotten_by_age() -> None:
+    """A request that comes again after that is done again."""
     act = Counter()
     brief = Idempotency(seconds=0.0)
     assert [await brief.once("k", b"request", act) for _ in range(2)] == [b"1", b"2"]
-    few = Idempotency(max_answers=3)
-    for key in "abcde":
-        await few.once(key, b"request", act)
-    assert len(few) == 3
-    done = act.done
-    await few.once("e", b"request", act)
-    assert act.done == done
-    await few.once("a", b"request", act)
-    assert act.done == done + 1
 
 
-async def test_answers_are_bounded_in_bytes() -> None:
-    """However large each is, and however small the requests were; the newest is remembered if it fits at all."""
+async def test_the_oldest_answers_make_room() -> None:
+    """However large each is; the newest is remembered if it fits at all."""
 
     async def act() -> bytes:
-        return bytes(400)
+        return bytes(100_000)
 
-    idempotency = Idempotency(max_bytes=1000)
+    idempotency = Idempotency(max_bytes=350_000)
     for key in "abcde":
-        assert len(await idempotency.once(key, b"request", act)) == 400
-        await asyncio.sleep(0)
-    assert (len(idempotency), idempotency._bytes) == (2, 800)
+        assert len(await idempotency.once(key, b"request", act)) == 100_000
+        await checkpoint()
+    assert list(idempotency._entries) == ["c", "d", "e"]
+    small = Idempotency(max_bytes=1000)
+    await small.once("a", b"request", act)
+    await checkpoint()
+    assert (len(small), small._bytes) == (0, 0)
+
+
+async def test_memory_is_what_it_is_said_to_be() -> None:
+    """Counted by the interpreter: thousands of keys with short answers take what is allowed, and no tenth more."""
+
+    async def act() -> bytes:
+        return b'{"channel":"lobby","epoch":"9f2c01ab77e4","offset":%d}' % len(idempotency)
+
+    allowed = 1_048_576
+    idempotency = Idempotency(max_bytes=allowed)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(3000):
+            key = f"{number:0{250 if number % 2 else 8}d}"
+            await idempotency.once(key, b"request", act)
+            if number % 100 == 0:
+                await checkpoint()
+        await checkpoint()
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 1000 < len(idempotency) < 3000
+    assert allowed - 1000 < idempotency._bytes <= allowed
+    assert allowed * 0.8 < taken < allowed * 1.1

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.json_models import Answer
 from fanwise.routes.router import build_router
+from fanwise.transport.limits import Limits
 
 from ..support.live import Live, handshake, running, until
 
@@ -36,13 +38,14 @@ async def serving(
     max_subscriptions: int = 100,
     heartbeat_seconds: float = 15.0,
     access: Access | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Live]:
     app = FastAPI()
     router = build_router(
         broadcaster, max_subscriptions=max_subscriptions, heartbeat_seconds=heartbeat_seconds, access=access
     )
     app.include_router(router)
-    async with running(app, fast=fast) as live:
+    async with running(app, fast=fast, limits=limits) as live:
         yield live
 
 
@@ -280,3 +283,30 @@ async def test_what_is_asked_before_leaving_leaves_nothing_behind(fast: bool) ->
         await until(lambda: not live.server.server_state.connections)
         await until(lambda: not broadcaster._writers)
         assert {channel.clients for channel in broadcaster.inspect.channels()} <= {0}
+
+
+@pytest.mark.parametrize("op", ["publish", "subscribe"])
+async def test_operations_beyond_the_rate_wait(op: str) -> None:
+    """Two seconds' worth may come at once, and what follows waits for its turn; each has its answer."""
+    limits = Limits(publishes_per_second=40, subscriptions_per_second=40)
+    async with serving(Node(), limits=limits) as live, await live.talk() as talk:
+        began = time.monotonic()
+        for _ in range(60):
+            if op == "publish":
+                for _ in range(2):
+                    assert (await talk.ask(op="publish", channel="a", data=1))["op"] == "published"
+            else:
+                assert (await talk.ask(op="subscribe", channel="a"))["op"] == "subscribed"
+                assert (await talk.ask(op="unsubscribe", channel="a"))["op"] == "unsubscribed"
+        seconds = time.monotonic() - began
+    assert seconds > 0.5, "120 operations are one second's worth above the burst"
+
+
+async def test_publishing_over_http_has_its_rate() -> None:
+    """One by one or in a batch, whose entries count each."""
+    limits = Limits(publishes_per_second=40)
+    async with serving(Node(), limits=limits) as live:
+        began = time.monotonic()
+        batch = json.dumps([{"channel": "a", "data": 1}] * 120).encode()
+        assert len((await live.request("POST", "/publish", batch)).json["results"]) == 120
+        assert time.monotonic() - began > 0.5

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 def make_app(broadcaster: Node) -> FastAPI:
     app = FastAPI()
-    app.include_router(build_router(broadcaster))
+    app.include_router(build_router(broadcaster, demo_clients=5))
     return app
 
 

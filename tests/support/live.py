@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
+from fanwise.transport.limits import Limits
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 
@@ -193,13 +194,16 @@ class PromptServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running(app: FastAPI, *, fast: bool = True, ssl_certfile: str | None = None) -> AsyncIterator[Live]:
+async def running(
+    app: FastAPI, *, fast: bool = True, ssl_certfile: str | None = None, limits: Limits | None = None
+) -> AsyncIterator[Live]:
     """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class."""
+    bounds = {} if limits is None else {"limits": limits}
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        ws=FanwiseProtocol if fast else "websockets-sansio",
-        http=FanwiseHttpProtocol if fast else "httptools",
+        ws=type("Protocol", (FanwiseProtocol,), bounds) if fast else "websockets-sansio",
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), bounds) if fast else "httptools",
         ws_per_message_deflate=False,
         proxy_headers=False,
         log_config=None,

@@ -75,6 +75,7 @@ class ErrorCode(StrEnum):
     )
     FULL = ("full", 503, "All places for clients are taken: come back after `Retry-After` seconds.", False, COME_BACK)
     IDEMPOTENCY_KEY_REUSED = ("idempotency_key_reused", 422, "The `Idempotency-Key` was used for another request.")
+    INCOMPLETE_BODY = ("incomplete_body", 400, "The connection ended before the whole body had come.")
     MISSING_FIELD = ("missing_field", None, "The message lacks a field.", True)
     NO_CHANNEL = ("no_channel", 404, "The channel does not exist: nothing was published to it lately.")
     NO_CLIENT = ("no_client", 404, "The client does not exist.")

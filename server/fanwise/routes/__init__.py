@@ -6,6 +6,7 @@
     json_models   the messages of the JSON dialect
     publish       `POST /publish`, one payload or a batch
     batch         the entries of a batch
+    bodies        bodies of requests, read within a bound
     idempotency   `Idempotency-Key`: a request that is sent again is published once
     sse           `GET /sse/{channel}`: a channel as an event stream
     channels      `GET /channels`, and what a channel's log retains

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from typing import Any, assert_never
@@ -14,6 +15,7 @@ from ..broadcaster.publisher import serialise
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
+from ..transport.limits import Budget, budget_of
 from ..version import SERVER_VERSION
 from .json_models import OpError, Publish, Subscribe, Unsubscribe, parse_op
 
@@ -35,25 +37,41 @@ def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
         raise CodedError(ErrorCode.WRONG_TYPE, f"data: it is not base64: {error}") from error
 
 
+async def wait(seconds: float) -> None:
+    """Waits for as long as a budget says, which is usually not at all."""
+    if seconds:
+        await asyncio.sleep(seconds)
+
+
 class JsonSession:
-    """Answers one client.
+    """Answers one client of the JSON dialect.
 
     Args:
-        broadcaster: Whose channels they are.
-        client: Who is answered; it speaks the JSON dialect.
-        max_subscriptions: How many channels it may be on at a time.
-        may_publish: Whether it has brought the key that publishing asks for.
+        broadcaster: The node that has the channels.
+        client: The client that is answered.
+        max_subscriptions: Channels that the client may be on at a time.
+        may_publish: Whether the client has brought the key that publishing asks for.
+        budget: The rates of the client's connection; None: unlimited.
     """
 
-    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
+    def __init__(
+        self,
+        broadcaster: Node,
+        client: Client,
+        *,
+        max_subscriptions: int,
+        may_publish: bool,
+        budget: Budget | None = None,
+    ) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._max_subscriptions = max_subscriptions
         self._may_publish = may_publish
+        self._budget = budget or budget_of({})
 
     def welcome(self) -> None:
-        """The first message: who the client is, and what it may do."""
-        self._tell(
+        """Sends the first message: the client's id, and its bounds."""
+        self._send(
             op="welcome",
             client=self._client.id,
             version=SERVER_VERSION,
@@ -62,14 +80,17 @@ class JsonSession:
         )
 
     async def answer(self, kind: Kind, data: bytes) -> None:
-        """Does what a message asks for, or tells why not; waits while the client does not read its answers."""
+        """Does an operation and sends its answer, or an error; waits while the client does not read its answers.
+
+        An operation beyond the rates of the connection waits until the connection is within them.
+        """
         try:
             await self._do(kind, data)
         except OpError as error:
             self._broadcaster.tally.reject(error.code)
-            self._tell(op="error", code=error.code, message=str(error), **error.about)
+            self._send(op="error", code=error.code, message=str(error), **error.about)
         except GoneError:
-            return  # with messages of it still here, which nobody answers
+            return  # messages of a closed client may still be here; none is answered
         await self._client.outbox.settled()
 
     async def _do(self, kind: Kind, data: bytes) -> None:
@@ -79,8 +100,10 @@ class JsonSession:
             about["id"] = op.id
         try:
             if isinstance(op, Subscribe):
+                await wait(self._budget.subscribe())
                 await self._subscribe(op)
             elif isinstance(op, Unsubscribe):
+                await wait(self._budget.subscribe())
                 self._unsubscribe(op)
             elif isinstance(op, Publish):
                 await self._publish(op, about)
@@ -107,16 +130,17 @@ class JsonSession:
         if op.channel not in self._client.subscriptions:
             raise CodedError(ErrorCode.NOT_SUBSCRIBED, f"this connection is not on channel {op.channel[:64]!r}")
         self._broadcaster.unsubscribe(self._client, op.channel)
-        self._tell(op="unsubscribed", channel=op.channel)
+        self._send(op="unsubscribed", channel=op.channel)
 
     async def _publish(self, op: Publish, about: dict[str, str | int]) -> None:
         if not self._may_publish:
             raise CodedError(
                 ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
             )
+        await wait(self._budget.publish())
         kind, data = data_bytes(op.data, op.encoding)
         publication = await self._broadcaster.append(op.channel, kind, data, key=op.key)
-        self._tell(op="published", **about, epoch=publication.epoch, offset=publication.offset)
+        self._send(op="published", **about, epoch=publication.epoch, offset=publication.offset)
 
-    def _tell(self, **fields: object) -> None:
+    def _send(self, **fields: object) -> None:
         self._client.send(orjson.dumps(fields))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any, ClassVar, Final
@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -24,6 +23,8 @@ from ..transport.addresses import peer_name
 
 # FastAPI builds a validator for each `model` of an answer, which takes most of the time in which an application starts.
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/FanwiseErrorBody"}}}
+_PROBLEMS: Final = 8  # of one request that are listed
+_NAMED_CHARACTERS: Final = 64  # of the place of each
 _NO_ROOM: Final = {ErrorCode.FULL, ErrorCode.TOO_MANY_CHANNELS}  # for an operator to see to
 
 
@@ -87,20 +88,36 @@ class FanwiseRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             try:
+                _check_path(request)
                 return await handler(request)
             except FanwiseError as error:
                 refusal = error
             except RequestValidationError as error:
-                problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-                refusal = CodedError(ErrorCode.BAD_REQUEST, "; ".join(problems))
-            except HTTPException as error:  # a body that FastAPI could not read at all
-                if error.status_code != HTTPStatus.BAD_REQUEST:
-                    raise
-                refusal = CodedError(ErrorCode.BAD_REQUEST, str(error.detail))
+                refusal = CodedError(ErrorCode.BAD_REQUEST, list_problems(error.errors(), places_above=1))
             code = note_refusal(request, refusal, type(self).reject)
             return error_response(code, str(refusal))
 
         return handle
+
+
+def list_problems(details: Sequence[Any], *, places_above: int = 0) -> str:
+    """Returns the text of a validation's errors, eight at most: "limit: Input should be at least 1; epoch: ...".
+
+    Args:
+        details: The errors, as pydantic lists them.
+        places_above: Steps of each place that a peer does not see, such as "query".
+    """
+    problems = []
+    for detail in details[:_PROBLEMS]:
+        place = ".".join(map(str, detail["loc"][places_above:]))[:_NAMED_CHARACTERS]
+        problems.append(f"{place or 'the body'}: {detail['msg']}")
+    return "; ".join(problems)
+
+
+def _check_path(request: Request) -> None:
+    """Raises CodedError for a path that ends with a line break: Starlette's patterns match without it."""
+    if request.scope["path"].endswith("\n"):
+        raise CodedError(ErrorCode.BAD_REQUEST, "the path ends with a line break (%0a), which no name contains")
 
 
 def errors(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:

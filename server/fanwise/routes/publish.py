@@ -14,16 +14,17 @@ from ..broadcaster.node import Node
 from ..broadcaster.turns import Turn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind
-from ..errors import FanwiseError, MessageTooBigError
+from ..errors import FanwiseError
+from ..transport.limits import budget_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .batch import MAX_ENTRIES, read_entries
+from .bodies import body_data, read_body
 from .idempotency import Idempotency, IdempotencyError
 from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
-from .json_session import data_bytes
+from .json_session import data_bytes, wait
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
-_SURELY_WRITTEN: Final = 200  # brackets and braces: nested no deeper than orjson writes (254)
 _BATCH_MESSAGES: Final = 16  # a batch may be as large as so many of the largest messages
 
 
@@ -99,52 +100,10 @@ _REFUSED: Final = (
     ErrorCode.BAD_REQUEST,
     ErrorCode.BAD_TEXT,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
+    ErrorCode.INCOMPLETE_BODY,
     ErrorCode.TOO_BIG,
     ErrorCode.TOO_MANY_CHANNELS,
 )
-
-
-async def read_body(request: Request, *, limit_bytes: int) -> bytes:
-    """The body, if it is within the limit; what is beyond it is not read.
-
-    Raises:
-        MessageTooBigError: It is larger, or says so.
-    """
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit_bytes:
-        raise MessageTooBigError(size_bytes=int(announced), limit_bytes=limit_bytes)
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit_bytes:
-            raise MessageTooBigError(size_bytes=len(body), limit_bytes=limit_bytes)
-    return bytes(body)
-
-
-def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
-    """Returns what to publish: JSON is JSON (a JSON string is text), text is text, everything else is binary.
-
-    Raises:
-        CodedError: The body is not what its type says.
-    """
-    kind = content_type.partition(";")[0].strip().lower()
-    try:
-        if kind == "application/json" or kind.endswith("+json"):
-            value = orjson.loads(body)
-            if isinstance(value, str):
-                return Kind.TEXT, value.encode()
-            if body.count(b"[") + body.count(b"{") > _SURELY_WRITTEN:
-                orjson.dumps(value)  # what is nested deeper than can be written is refused here as everywhere
-            return Kind.JSON, body  # as it came
-        if kind in ("", "application/x-www-form-urlencoded") or kind.startswith("text/"):
-            body.decode()
-            return Kind.TEXT, body
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
-        raise CodedError(ErrorCode.BAD_JSON, f"the body is not JSON that can be used: {error}") from error
-    except UnicodeDecodeError as error:
-        text = f"the body is not UTF-8, as text has to be; send binary as application/octet-stream: {error}"
-        raise CodedError(ErrorCode.BAD_TEXT, text) from error
-    return Kind.BINARY, body
 
 
 class PublishEndpoint:
@@ -158,6 +117,7 @@ class PublishEndpoint:
         """Publishes the body; returns the answer's."""
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         kind, data = body_data(body, request.headers.get("content-type", ""))
+        await wait(budget_of(request.scope).publish())
 
         async def act() -> bytes:
             return orjson.dumps(await self._append(channel, kind, data, key))
@@ -168,6 +128,7 @@ class PublishEndpoint:
         """Publishes each entry of the body; returns the answer's."""
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
+        await wait(budget_of(request.scope).publish(len(entries)))
 
         async def act() -> bytes:
             results, turn = [], Turn()

@@ -11,6 +11,7 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from ..transport.connect import connect
+from ..transport.limits import budget_of
 from .auth.guards import KEY_REFUSED, Access
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession
@@ -85,7 +86,11 @@ class WebSocketEndpoint:
     async def _json(self, websocket: WebSocket, *, may_publish: bool) -> None:
         async with connect(self._broadcaster, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as client:
             session = JsonSession(
-                self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
+                self._broadcaster,
+                client,
+                max_subscriptions=self._max_subscriptions,
+                may_publish=may_publish,
+                budget=budget_of(websocket.scope),
             )
             session.welcome()
             async for kind, data in client.received():

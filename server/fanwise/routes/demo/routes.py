@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
@@ -14,7 +14,8 @@ from ...broadcaster.node import Node
 from ...core.codes import CodedError, ErrorCode
 from ...tools.load.behaviour import Behaviour
 from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, site_guard
-from ..problems import errors, json_response, make_router, refuse
+from ..bodies import read_body
+from ..problems import errors, json_response, list_problems, make_router, refuse
 from .controller import DemoController
 from .plan import Mode, Plan
 from .target import find_target, is_local, why_not
@@ -26,6 +27,10 @@ NOT_FOR_OTHERS = (
     "start it with --demo (FANWISE_DEMO=true) to offer it to all"
 )
 NOT_YOURS = "this is for the clients of a running demo"
+_BODY_BYTES = 4096
+_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": Plan.model_json_schema()}}}
+}
 
 Age = Annotated[float | None, Field(description="publish to receive, over the last second; null before the first")]
 
@@ -108,13 +113,14 @@ def _add_looking(router: APIRouter, demo: DemoController, access: Access) -> Non
 
 
 def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> None:
-    async def play(plan: Plan, request: Request) -> Response:
+    async def play(request: Request) -> Response:
         """Starts the demo, or changes the one that runs: it goes on, unless the mode is another one.
 
         It ends by itself an hour after the last change, and when the server is about to stop.
         """
         if why := _refusal(demo, request):
             raise CodedError(ErrorCode.NO_DEMO, why)
+        plan = _read_plan(await read_body(request, limit_bytes=_BODY_BYTES))
         _check_bounds(demo, plan)
         return _json(await demo.play(plan, find_target(request, route=ROUTE)))
 
@@ -123,9 +129,16 @@ def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> Non
         await demo.stop()
 
     keys = key_guards(access)
-    refused = errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.NO_DEMO)
+    refused = errors(
+        *REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.INCOMPLETE_BODY, ErrorCode.NO_DEMO, ErrorCode.TOO_BIG
+    )
     router.add_api_route(
-        ROUTE, play, methods=["PUT"], dependencies=keys, responses={200: {"model": DemoStatus}, **refused}
+        ROUTE,
+        play,
+        methods=["PUT"],
+        dependencies=keys,
+        responses={200: {"model": DemoStatus}, **refused},
+        openapi_extra=_BODY,
     )
     router.add_api_route(
         ROUTE, stop, methods=["DELETE"], status_code=204, dependencies=keys, responses=errors(*REFUSED_WITH_KEY)
@@ -137,6 +150,13 @@ def _refusal(demo: DemoController, request: Request) -> str | None:
     if not demo.available:
         return NO_DEMO
     return why_not(request) if demo.everybody or is_local(request) else NOT_FOR_OTHERS
+
+
+def _read_plan(body: bytes) -> Plan:
+    try:
+        return Plan.model_validate_json(body)
+    except ValidationError as error:
+        raise CodedError(ErrorCode.BAD_REQUEST, list_problems(error.errors(include_url=False))) from error
 
 
 def _check_bounds(demo: DemoController, plan: Plan) -> None:
