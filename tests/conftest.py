@@ -1,10 +1,8 @@
-"""Fixtures: servers that are real processes, and a browser."""
+"""Fixtures: servers that are real processes."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -13,15 +11,6 @@ from .support.processes import ServerProcess
 pytest_plugins = ["tests.support.plugin"]
 
 COMMAND = ("-m", "fanwise", "serve", "--port", "{port}")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -46,16 +35,3 @@ def serve(server_process: Callable[..., ServerProcess]) -> Callable[..., ServerP
         return server_process(*COMMAND, port=port, FANWISE_DRAIN_SECONDS="1", **environ)
 
     return start
-
-
-@pytest.fixture(scope="module")  # while Playwright runs, the thread has a running loop: no async test may follow
-def browser() -> Iterator[Any]:
-    """A Chromium without a window."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
-        yield browser
-        browser.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from threading import Event
 from typing import Any
 
 import orjson
@@ -18,10 +19,17 @@ NEVER_MS = 1e15  # a ceiling of the backoff under which no attempt comes by itse
 TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "sse"])
 
 
-@pytest.fixture
-def tab(browser: Any) -> Iterator[Tab]:
+@pytest.fixture(scope="module")
+def only_tab(browser: Any) -> Iterator[Tab]:
     with browser.new_context() as context:
         yield Tab(context.new_page())
+
+
+@pytest.fixture
+def tab(only_tab: Tab) -> Iterator[Tab]:
+    """A tab with nothing in it, the same one for all: a new one costs as much as three tests."""
+    yield only_tab
+    only_tab.forget()
 
 
 Serve = Callable[..., ServerProcess]
@@ -643,15 +651,34 @@ def test_the_servers_hint(tab: Tab, text: str, wait_ms: float) -> None:
         tab.do("client.close()")
 
 
+HOLD = """(delay) => {  // the first timer of this length fires when `fire` is called
+    const set = setTimeout;
+    window.setTimeout = (callback, ms, ...rest) => {
+        if (ms !== delay || window.fire) return set(callback, ms, ...rest);
+        window.fire = callback;
+        return 0;
+    };
+}"""
+
+
 def test_a_server_that_does_not_say_a_word(tab: Tab) -> None:
     """Without a welcome in time the attempt has failed."""
+    connected = Event()
+
+    def silent(connection: Connection) -> None:
+        connected.set()
+        connection.wait_closed()
 
     def live(connection: Connection) -> None:
         begin(connection)
         connection.wait_closed()
 
-    with Peer(Connection.wait_closed, live) as peer:
-        run(tab, peer, welcomeMs=50)
+    with Peer(silent, live) as peer:
+        tab.load(peer.port).do(HOLD, 54_321)
+        tab.start(backoffMs=1, maxBackoffMs=1, welcomeMs=54_321)
+        tab.do("window.subscribed = outcome(client.subscribe('c')); 0")
+        connected.wait()
+        tab.do("fire()")
         tab.wait("client.state === 'open'")
         assert peer.connections == 2
         tab.do("client.close()")

@@ -31,10 +31,17 @@ HIDE = """(hidden) => {
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
 
-@pytest.fixture
-def screen(browser: Any) -> Iterator[Screen]:
+@pytest.fixture(scope="module")
+def only_screen(browser: Any) -> Iterator[Screen]:
     with browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC") as context:
         yield Screen(context)
+
+
+@pytest.fixture
+def screen(only_screen: Screen) -> Iterator[Screen]:
+    """A tab with nothing in it, the same one for all: a new one costs as much as three tests."""
+    yield only_screen
+    only_screen.forget(WIDE)
 
 
 @pytest.fixture
@@ -145,22 +152,21 @@ def test_the_charts_are_painted(screen: Screen, staged: Staged) -> None:
     assert any(r < 40 and 100 > b > 80 for r, _, b in strip)  # 99 of them
 
 
-def test_both_themes(browser: Any, staged: Staged) -> None:
+def test_both_themes(screen: Screen, staged: Staged) -> None:
     """Every text has the contrast that WCAG AA asks for, and canvases take the colours of the theme."""
     busy(staged)
     staged.demo["status"] = demo("tutorial", stalled=1, publishing_seconds=4, healthy=3)
     for scheme, line in (("light", (37, 99, 235)), ("dark", (122, 167, 255))):
-        with browser.new_context(viewport=WIDE, color_scheme=scheme) as context:
-            screen = Screen(context)
-            screen.open(staged.url)
-            screen.shows("#connection", "live")
-            screen.rows("closed", 2)
-            screen.until("() => !document.querySelector('#demo-show').hidden")
-            assert screen.do(CONTRASTS) == []
-            screen.paints("#chart-deliveries canvas", line)
-            screen.page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
-            screen.until("() => document.querySelector('#chart-deliveries canvas') !== null")
-            assert screen.do(CONTRASTS) == []
+        screen.page.emulate_media(color_scheme=scheme)
+        screen.open(staged.url)
+        screen.shows("#connection", "live")
+        screen.rows("closed", 2)
+        screen.until("() => !document.querySelector('#demo-show').hidden")
+        assert screen.do(CONTRASTS) == []
+        screen.paints("#chart-deliveries canvas", line)
+        screen.page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+        screen.until("() => document.querySelector('#chart-deliveries canvas') !== null")
+        assert screen.do(CONTRASTS) == []
 
 
 def test_a_change_of_the_theme_is_painted(screen: Screen, staged: Staged) -> None:
@@ -238,29 +244,28 @@ def test_rates_between_documents(screen: Screen, staged: Staged) -> None:
         assert module(screen, "numbers", "([one, two]) => it.change(one, two)", [before, after]) is None
 
 
-@pytest.mark.parametrize(
-    ("counts", "share", "value"),
-    [
-        ([0, 0, 0, 0], 0.5, None),
-        ([4, 0, 0, 0], 0.5, 0.5),  # halfway through the first bucket, which begins at 0
-        ([0, 100, 0, 0], 0.99, 1.99),
-        ([50, 50, 0, 0], 0.5, 1.0),
-        ([98, 0, 2, 0], 0.99, 3.0),
-        ([0, 0, 0, 1], 0.5, "more"),
-        ([1, 0, 0, 0], 0.01, 1.0),
-    ],
-)
-def test_percentiles(screen: Screen, staged: Staged, counts: list[int], share: float, value: object) -> None:
+PERCENTILES: list[tuple[list[int], float, object]] = [
+    ([0, 0, 0, 0], 0.5, None),
+    ([4, 0, 0, 0], 0.5, 0.5),  # halfway through the first bucket, which begins at 0
+    ([0, 100, 0, 0], 0.99, 1.99),
+    ([50, 50, 0, 0], 0.5, 1.0),
+    ([98, 0, 2, 0], 0.99, 3.0),
+    ([0, 0, 0, 1], 0.5, "more"),
+    ([1, 0, 0, 0], 0.01, 1.0),
+]
+
+
+def test_percentiles(screen: Screen, staged: Staged) -> None:
     """Out of buckets, spread evenly over each: bounds 1, 2 and 4. Above the last bound only that is known."""
     screen.open(staged.url)
-    histogram = {"bounds": [1, 2, 4], "counts": counts, "sum": 0}
+    asked = [[{"bounds": [1, 2, 4], "counts": counts, "sum": 0}, share] for counts, share, _ in PERCENTILES]
     found = module(
         screen,
         "numbers",
-        "([histogram, share]) => { const v = it.quantile(histogram, share); return v === Infinity ? 'more' : v; }",
-        [histogram, share],
+        "(asked) => asked.map((one) => it.quantile(...one)).map((value) => value === Infinity ? 'more' : value)",
+        asked,
     )
-    assert found == (pytest.approx(value) if isinstance(value, float) else value)
+    assert found == [pytest.approx(value) if isinstance(value, float) else value for *_, value in PERCENTILES]
 
 
 def test_figures_as_people_read_them(screen: Screen, staged: Staged) -> None:
@@ -873,13 +878,12 @@ def test_what_a_screen_reader_finds(screen: Screen, staged: Staged) -> None:
     assert ticking.count() == 0, "what changes each second is not read out"
 
 
-def test_reduced_motion(browser: Any, staged: Staged) -> None:
+def test_reduced_motion(screen: Screen, staged: Staged) -> None:
     """Nothing glides for those who asked for that."""
+    screen.open(staged.url)
     for motion, behaviour in (("reduce", "auto"), ("no-preference", "smooth")):
-        with browser.new_context(reduced_motion=motion) as context:
-            screen = Screen(context)
-            screen.open(staged.url)
-            assert screen.do("() => getComputedStyle(document.documentElement).scrollBehavior") == behaviour
+        screen.page.emulate_media(reduced_motion=motion)
+        assert screen.do("() => getComputedStyle(document.documentElement).scrollBehavior") == behaviour
 
 
 def test_the_first_minute(screen: Screen, staged: Staged) -> None:

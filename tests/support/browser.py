@@ -74,6 +74,11 @@ class Tab:
         if entry.type in ("error", "warning") and not asks_for_icon:
             self.console.append(entry.text)
 
+    def forget(self) -> None:
+        """Leaves the page, with all that it does and has said."""
+        self.page.goto("about:blank")
+        self.console.clear()
+
     def load(self, port: int) -> Self:
         """Loads some page from `port`, and the browser client that is served there."""
         self.page.goto(f"http://127.0.0.1:{port}/healthz")

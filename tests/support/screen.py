@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, ConsoleMessage
+    from playwright.sync_api import BrowserContext, ConsoleMessage, ViewportSize
 
 WATCH_THE_POLICY = """
     window.violations = [];
@@ -74,6 +74,19 @@ class Screen:
     def _hear(self, entry: ConsoleMessage) -> None:
         if entry.type in ("error", "warning"):
             self.console.append(entry.text)
+
+    def forget(self, size: ViewportSize) -> None:
+        """Leaves the page, with all that it has done, kept and said."""
+        self.page.unroute_all()
+        if self.page.url.startswith("http"):
+            self.page.evaluate("() => { sessionStorage.clear(); localStorage.clear(); }")
+        self.page.goto("about:blank")
+        self.page.context.clear_cookies()
+        self.page.set_viewport_size(size)
+        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        self.page.mouse.move(0, 0)
+        self.console.clear()
+        self.requests.clear()
 
     def open(self, url: str) -> None:
         """Loads the page, and returns when it has begun to talk to the server."""

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
+from functools import cache
 from typing import Any, Self
 
 import uvicorn
@@ -183,6 +184,12 @@ def demo(mode: str = "fanwise", *, healthy: int = 4, slow: int = 0, stalled: int
     }
 
 
+@cache
+def _the_port() -> int:
+    """The same for each that is staged here: what a browser has compiled of the page's scripts, it uses again."""
+    return free_port()
+
+
 class Staged:
     """Serves the page, and what is put on stage for it, from a thread of its own.
 
@@ -194,7 +201,7 @@ class Staged:
     """
 
     def __init__(self, *, api_key: str | None = None, port: int | None = None, prefix: str = "") -> None:
-        self.port = free_port() if port is None else port
+        self.port = _the_port() if port is None else port
         self.api_key = api_key
         self.prefix = prefix
         self.figures = Figures()
