@@ -243,8 +243,11 @@ class World(RuleBasedStateMachine):
         assert consumer.line is not None
         if not consumer.line.writable and consumer.client is not None and consumer.client.state is not State.CLOSED:
             consumer.line.resume()
-        for _ in range(100):
+        arrived, quiet = consumer.line.arrived, 0
+        while quiet < 3:  # turns of the loop in which nothing more has come
+            before = len(arrived)
             self.turn()
+            quiet = quiet + 1 if len(arrived) == before else 0
         consumer.hear()
 
 

@@ -22,7 +22,7 @@ from ..support.staged import NOON, Staged, channel, client, demo, gone
 HOSTILE = "<img src=x onerror='window.hacked = true'><script>window.hacked = true</script>\u202e&amp;"
 ANY_NAME = re.compile(r"\S")
 NOTHING = "\N{EN DASH}"
-WIDE = {"width": 1280, "height": 900}
+WIDE: Any = {"width": 1280, "height": 900}
 HIDE = """(hidden) => {
     Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
     document.dispatchEvent(new Event("visibilitychange"));
@@ -156,7 +156,8 @@ def test_both_themes(screen: Screen, staged: Staged) -> None:
     """Every text has the contrast that WCAG AA asks for, and canvases take the colours of the theme."""
     busy(staged)
     staged.demo["status"] = demo("tutorial", stalled=1, publishing_seconds=4, healthy=3)
-    for scheme, line in (("light", (37, 99, 235)), ("dark", (122, 167, 255))):
+    schemes: list[tuple[Any, tuple[int, int, int]]] = [("light", (37, 99, 235)), ("dark", (122, 167, 255))]
+    for scheme, line in schemes:
         screen.page.emulate_media(color_scheme=scheme)
         screen.open(staged.url)
         screen.shows("#connection", "live")
@@ -881,7 +882,8 @@ def test_what_a_screen_reader_finds(screen: Screen, staged: Staged) -> None:
 def test_reduced_motion(screen: Screen, staged: Staged) -> None:
     """Nothing glides for those who asked for that."""
     screen.open(staged.url)
-    for motion, behaviour in (("reduce", "auto"), ("no-preference", "smooth")):
+    motions: list[tuple[Any, str]] = [("reduce", "auto"), ("no-preference", "smooth")]
+    for motion, behaviour in motions:
         screen.page.emulate_media(reduced_motion=motion)
         assert screen.do("() => getComputedStyle(document.documentElement).scrollBehavior") == behaviour
 

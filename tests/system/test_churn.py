@@ -24,7 +24,7 @@ from ..support.live import handshake
 from ..support.processes import ServerProcess
 
 CLIENTS = int(os.environ.get("CHURN_CLIENTS", "300"))  # connected at a time
-SECONDS = float(os.environ.get("CHURN_SECONDS", "5"))  # how long a run lasts
+SECONDS = float(os.environ.get("CHURN_SECONDS", "2"))  # how long a run lasts
 
 
 def frame_of(channel: str) -> bytes:

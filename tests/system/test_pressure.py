@@ -64,10 +64,8 @@ async def test_a_stalled_client_is_aborted_whatever_its_queue_says() -> None:
         ReadingClient.connected(live) as healthy,
     ):
         await until(lambda: len(broadcaster) == 2)
-        expected = b""
-        while not closed(broadcaster):
-            expected += await burst_publisher(broadcaster, "lobby", 10, size=10_000)
-            await asyncio.sleep(0.001)
+        expected = await burst_publisher(broadcaster, "lobby", 500, size=10_000)
+        await until(lambda: closed(broadcaster) != {})
         assert closed(broadcaster) == {"stalled": 1}
         await until(lambda: len(healthy.received) == len(expected))
         assert healthy.received == expected
@@ -89,9 +87,8 @@ async def test_a_client_over_its_bounds_is_told_so() -> None:
     broadcaster = Broadcaster(queue_messages=100)
     async with running(make_app(broadcaster)) as live, stalled_client(live) as sock, ReadingClient.connected(live):
         await until(lambda: len(broadcaster) == 2)
-        while not closed(broadcaster):
-            await burst_publisher(broadcaster, "lobby", 10, size=10_000)
-            await asyncio.sleep(0.001)
+        await burst_publisher(broadcaster, "lobby", 500, size=10_000)
+        await until(lambda: closed(broadcaster) != {})
         assert closed(broadcaster) == {"slow": 1}
         loop, got = asyncio.get_running_loop(), b""
         while not got.endswith(b"\x88\x1c" + (4008).to_bytes(2) + b"slow: the queue overflowed"):
@@ -135,9 +132,8 @@ async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
         ReadingClient.connected(live),
     ):
         await until(lambda: len(broadcaster) == 2)
-        while not closed(broadcaster):
-            await burst_publisher(broadcaster, "lobby", 2, size=60_000)
-            await asyncio.sleep(0.001)
+        await burst_publisher(broadcaster, "lobby", 300, size=60_000)
+        await until(lambda: closed(broadcaster) != {})
         assert closed(broadcaster) == {"memory": 1}
 
 
@@ -164,9 +160,8 @@ async def test_everything_is_given_back() -> None:
                 await stack.enter_async_context(ReadingClient.connected(live))
                 await vanishing_client(live)
             await until(lambda: len(broadcaster) == 10)
-            while len(broadcaster) > 5:
-                await burst_publisher(broadcaster, "lobby", 10, size=10_000)
-                await asyncio.sleep(0.001)
+            await burst_publisher(broadcaster, "lobby", 500, size=10_000)
+            await until(lambda: len(broadcaster) == 5)
         await until(lambda: not live.server.server_state.connections)
         await until(lambda: broadcaster.statistics().channels == ())
         await until(lambda: (len(asyncio.all_tasks()), descriptors()) == before)
