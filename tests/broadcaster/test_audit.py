@@ -154,7 +154,7 @@ async def test_short_memory_takes_who_is_furthest_behind() -> None:
     registry, setting, _ = make_registry()
     audits = Audits(registry, setting, memory_bytes=1000 + setting.hub.retention.charged_bytes)
     other = Scene(FakeSink())
-    other.client._on_change = registry.changed
+    other.host.changed = registry.changed
     other.client.id = "2"
     registry.add(other.client)
     setting.sink.pause(buffered_bytes=600)
@@ -225,7 +225,7 @@ async def test_who_leaves_between_two_steps_is_not_judged(monkeypatch: pytest.Mo
     audits = Audits(registry, first)
     second = Scene(FakeSink())
     second.client.id = "2"
-    second.client._on_change = registry.changed
+    second.host.changed = registry.changed
     registry.add(second.client)
     for setting in (first, second):
         setting.sink.pause()

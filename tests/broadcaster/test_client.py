@@ -8,10 +8,12 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fanwise.broadcaster.client import CATCH_UP_BYTES, Client, State
+from fanwise.broadcaster.event_log import EventLog
+from fanwise.broadcaster.host import ClientHost
 from fanwise.broadcaster.outbox import Outbox
+from fanwise.broadcaster.registry import ClientRegistry
 from fanwise.broadcaster.statistics import ClientStatistics
 from fanwise.broadcaster.sweep import Sweeper
-from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.channel import Channel
 from fanwise.core.dialect import PLAIN
 from fanwise.core.encoding import plain_frame
@@ -26,14 +28,21 @@ from ..support.fakes import FakeSink
 pytestmark = pytest.mark.anyio
 
 
+def make_host(loop: asyncio.AbstractEventLoop, hub: Hub) -> ClientHost:
+    """What a client lives on, with a registry that takes nobody in."""
+    registry = ClientRegistry(leave=lambda _client: None)
+    event_log = EventLog(memory_bytes=None, late_seconds=1.0)
+    return ClientHost(loop, registry, event_log, turn_seconds=1.0, ping_rtt=hub.tally.ping_rtt)
+
+
 class Scene:
-    """One client on the channels "a" and "b", with its writer task and a sweeper."""
+    """One client on the channels "a" and "b", and a sweeper."""
 
     def __init__(self, sink: FakeSink) -> None:
         self.hub: Hub = make_hub(queue_messages=20)
         self.sink = sink
         self.inbox = Inbox(pause=lambda: None, resume=lambda: None)
-        self.states: list[State] = []
+        self.host = make_host(asyncio.get_running_loop(), self.hub)
         self.sweeper = Sweeper(asyncio.get_running_loop(), slice_bytes=1000, sweep_seconds=1.0)
         self.client = Client(
             "1",
@@ -41,9 +50,7 @@ class Scene:
             outbox=Outbox(sink, PLAIN),
             listen=lambda: self.inbox,
             close_seconds=1.0,
-            on_change=lambda client: self.states.append(client.state),
-            on_pong=self.hub.tally.ping_rtt.observe,
-            enlist=TurnScheduler(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
+            owner=self.host,
         )
         self.channels = {name: self.hub.channel(name, time=0.0) for name in "ab"}
         for name in self.channels:
@@ -53,6 +60,11 @@ class Scene:
     def publish(self, name: str, payload: bytes) -> None:
         publish(self.hub, self.channels[name], payload)
         self.sweeper.schedule(self.channels[name])
+
+    async def end(self) -> None:
+        self.client.close()
+        if self.client.task is not None:
+            await self.client.task
 
     async def settle(self) -> None:
         for _ in range(20):
@@ -68,11 +80,10 @@ class Scene:
 @asynccontextmanager
 async def scene() -> AsyncIterator[Scene]:
     setting = Scene(FakeSink())
-    writer = asyncio.create_task(setting.client.run_writer())
+    setting.client.start()
     await setting.settle()
     yield setting
-    setting.client.close()
-    await writer
+    await setting.end()
 
 
 async def test_a_client_that_is_up_to_date_is_in_the_ready_groups() -> None:
@@ -212,9 +223,7 @@ async def test_a_sink_that_does_not_close_is_aborted() -> None:
 
     setting = Scene(Stubborn())
     setting.client._close_seconds = 0.0
-    writer = asyncio.create_task(setting.client.run_writer())
-    setting.client.close()
-    await writer
+    await setting.end()
     assert setting.sink.aborted
 
 

@@ -63,9 +63,9 @@ async def test_who_does_not_answer_the_close_is_aborted() -> None:
             await asyncio.Event().wait()
 
     setting = Scene(Stubborn())
-    writer = asyncio.create_task(setting.client.run_writer())
+    setting.client.start()
     await drain([setting.client], seconds=0.1)
-    await writer
+    await setting.end()
     assert setting.sink.aborted
 
 

@@ -106,30 +106,27 @@ async def test_a_late_loop_is_told(scene: Scene) -> None:
     assert scene.events() == [{"code": "loop_late", "level": "WARNING", "late_seconds": 1.5, "limit_seconds": 1.0}]
 
 
-@pytest.mark.parametrize("what", ["audit", "writer"])
-async def test_a_task_that_dies_is_told(scene: Scene, what: str) -> None:
-    """With its error; one that was cancelled did not die, and a writer may end."""
+async def test_an_audit_that_dies_is_logged(scene: Scene) -> None:
+    """With its error; one that was cancelled did not die."""
 
     async def die() -> None:
         raise ValueError("no")
 
-    async def wait() -> None:
-        await asyncio.Event().wait()
-
-    async def end() -> None:
-        return
-
-    cancelled = asyncio.create_task(wait())
+    cancelled = asyncio.create_task(asyncio.Event().wait())
     cancelled.cancel()
-    tasks = [cancelled, asyncio.create_task(die())] + ([asyncio.create_task(end())] if what == "writer" else [])
-    await asyncio.wait(tasks)
-    for task in tasks:
-        if what == "audit":
-            scene.event_log.audit_ended(task)
-        else:
-            scene.event_log.writer_ended("c1", task)
+    dead = asyncio.create_task(die())
+    await asyncio.wait([cancelled, dead])
+    scene.event_log.audit_ended(cancelled)
+    scene.event_log.audit_ended(dead)
     (event,) = scene.events()
-    assert (event["code"], event["level"], event["error"]) == (f"{what}_died", "ERROR", "ValueError('no')")
+    assert (event["code"], event["level"], event["error"]) == ("audit_died", "ERROR", "ValueError('no')")
+
+
+async def test_a_client_that_cannot_be_served_is_logged(scene: Scene) -> None:
+    """With the error, and which client it is."""
+    scene.event_log.writer_failed("c1", ValueError("no"))
+    (event,) = scene.events()
+    assert (event["code"], event["client"], event["error"]) == ("writer_died", "c1", "ValueError('no')")
 
 
 async def test_a_broadcaster_tells_of_clients_that_it_drops(scene: Scene) -> None:

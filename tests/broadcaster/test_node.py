@@ -146,6 +146,24 @@ async def test_stopping_closes_who_is_left() -> None:
     await context.__aexit__(None, None, None)
 
 
+async def test_a_client_whose_sink_takes_bytes_has_no_task_until_it_is_closed() -> None:
+    """Idle, served or behind: only the closing handshake waits for the peer."""
+    async with Node() as broadcaster, joined(broadcaster) as (client, sink):
+        await checkpoint()
+        await checkpoint()
+        tasks = len(asyncio.all_tasks())
+        broadcaster.publish_nowait("lobby", "1")
+        sink.pause()
+        broadcaster.publish_nowait("lobby", "2")
+        await checkpoint()
+        sink.resume()
+        await until(lambda: client.state is State.READY)
+        assert b"".join(sink.written) == b"\x81\x011\x81\x012"
+        assert len(asyncio.all_tasks()) == tasks
+        client.close()
+        assert len(asyncio.all_tasks()) == tasks + 1
+
+
 async def test_a_writer_that_dies_takes_its_client_with_it(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged once, and the client is not left unserved."""
 

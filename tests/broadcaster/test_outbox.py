@@ -113,8 +113,8 @@ async def test_a_send_that_waits_for_the_peer_can_be_given_up() -> None:
     outbox.send(b"x")
     task = asyncio.create_task(outbox.flush())
     await checkpoint()
-    held_up = [outbox.held_up]
+    held_up = [outbox.sending]
     outbox.end()
     await task
-    assert [*held_up, outbox.held_up] == [True, False]
+    assert [*held_up, outbox.sending] == [True, False]
     assert sink.sent == []

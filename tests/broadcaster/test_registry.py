@@ -18,7 +18,7 @@ def make_registry() -> tuple[ClientRegistry, Scene, list[Client]]:
     left: list[Client] = []
     setting = Scene(FakeSink())
     registry = ClientRegistry(leave=left.append, tally=setting.hub.tally)
-    setting.client._on_change = registry.changed
+    setting.host.changed = registry.changed
     registry.add(setting.client)
     return registry, setting, left
 

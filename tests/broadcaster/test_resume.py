@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from fanwise.broadcaster.client import Client, State
 from fanwise.broadcaster.outbox import Outbox
 from fanwise.broadcaster.sweep import Sweeper
-from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.dialect import JSON
 from fanwise.core.hub import Hub
 from fanwise.core.publication import Kind, Position
@@ -22,6 +21,7 @@ from fanwise.core.reasons import CloseReason
 from fanwise.transport.inbox import Inbox
 
 from ..support.fakes import FakeSink
+from .test_client import make_host
 
 
 class Line(FakeSink):
@@ -64,13 +64,11 @@ class Consumer:
             outbox=outbox,
             listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
             close_seconds=1.0,
-            on_change=self.world.changed,
-            on_pong=lambda _: None,
-            enlist=self.world.rota.enlist,
+            owner=self.world.host,
         )
         self.client.begin(self.world.hub.subscribe("lobby", since=self.position, time=self.world.time))
         self.line.attach(self.client)
-        self.writer = self.world.loop.create_task(self.client.run_writer())
+        self.client.start()
 
     def disconnect(self, lost: int) -> None:
         """The last `lost` bytes that were on their way never arrive."""
@@ -133,7 +131,8 @@ class World(RuleBasedStateMachine):
         )
         self.time = 0.0
         self.loop = asyncio.new_event_loop()
-        self.rota = TurnScheduler(self.loop, turn_seconds=1.0)
+        self.host = make_host(self.loop, self.hub)
+        self.host.changed = self.changed
         self.sweeper = Sweeper(self.loop, slice_bytes=50, sweep_seconds=1.0)
         self.published: dict[str, list[str]] = {}  # {epoch: payloads}
         self.consumers = [Consumer(self) for _ in range(3)]

@@ -49,7 +49,7 @@ async def stick(app: App, live: Live) -> socket.socket:
     """A client that has stopped reading, until its sink holds it up. Close it before the server stops."""
     stuck = await live.raw(receive_buffer=4096)
     await app.ready(1)
-    while app.clients[0].state is State.READY or (app.clients[0].sink.writable and not app.clients[0].outbox.held_up):
+    while app.clients[0].state is State.READY or (app.clients[0].sink.writable and not app.clients[0].held_up):
         await app.broadcaster.publish("lobby", "x" * 60_000)
         await asyncio.sleep(0)
     return stuck

@@ -7,7 +7,6 @@ import pytest
 
 from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.outbox import Outbox
-from fanwise.broadcaster.turns import TurnScheduler
 from fanwise.core.dialect import JSON, PLAIN, Dialect
 from fanwise.core.hub import Hub, Start
 from fanwise.core.publication import Position
@@ -17,6 +16,7 @@ from fanwise.transport.inbox import Inbox
 from ..core.test_hub import begun, make_hub, publish
 from ..support.fakes import FakeSink
 from ..support.live import until
+from .test_client import make_host
 
 pytestmark = pytest.mark.anyio
 
@@ -29,9 +29,7 @@ def make_client(dialect: Dialect) -> tuple[Client, FakeSink]:
         outbox=Outbox(sink, dialect),
         listen=lambda: Inbox(pause=lambda: None, resume=lambda: None),
         close_seconds=1.0,
-        on_change=lambda _: None,
-        on_pong=lambda _: None,
-        enlist=TurnScheduler(asyncio.get_running_loop(), turn_seconds=1.0).enlist,
+        owner=make_host(asyncio.get_running_loop(), make_hub()),
     )
     sink.attach(client)
     return client, sink
@@ -58,11 +56,12 @@ async def test_a_json_client_is_told_where_its_stream_begins() -> None:
     assert heard(sink) == ["subscribed", "gap"]
     assert client.subscriptions["lobby"].queue is start.queue
     assert channel.skipped == 4
-    writer = asyncio.create_task(client.run_writer())
+    client.start()
     await until(lambda: start.queue.shared is not None)
     assert b"".join(sink.written).count(b'"op":"message"') == 3
     client.close()
-    await writer
+    assert client.task is not None
+    await client.task
 
 
 async def test_a_plain_client_is_told_nothing() -> None:

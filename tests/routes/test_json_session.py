@@ -281,7 +281,7 @@ async def test_what_is_asked_before_leaving_leaves_nothing_behind(fast: bool) ->
             talk.websocket.transport.abort()
         await until(lambda: len(broadcaster) == 0)
         await until(lambda: not live.server.server_state.connections)
-        await until(lambda: not broadcaster._writers)
+        await until(lambda: broadcaster._host is not None and not broadcaster._host.tasks)
         assert {channel.clients for channel in broadcaster.inspect.channels()} <= {0}
 
 

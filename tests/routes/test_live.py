@@ -158,4 +158,4 @@ async def test_a_second_that_fails_is_not_the_end(
 
 def test_a_late_loop_is_told_once() -> None:
     """By the broadcaster that is looked at; the watchers' own is on the same loop."""
-    assert Feed(Node(), Access())._watchers._ready_lag_seconds == math.inf
+    assert Feed(Node(), Access())._watchers.ready_lag_seconds == math.inf

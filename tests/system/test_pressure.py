@@ -167,7 +167,8 @@ async def test_everything_is_given_back() -> None:
         await until(lambda: (len(asyncio.all_tasks()), descriptors()) == before)
         assert broadcaster.statistics().clients == ()
         assert not broadcaster._registry.behind
-        assert not broadcaster._writers
+        assert broadcaster._host is not None
+        assert not broadcaster._host.tasks
         assert not broadcaster._hub.retention.grown
 
 

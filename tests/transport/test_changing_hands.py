@@ -279,11 +279,12 @@ async def test_an_endpoint_that_fails(monkeypatch: pytest.MonkeyPatch, request_:
 
 
 async def test_a_client_whose_task_is_cancelled() -> None:
-    """Nobody would serve it: it is ended."""
-    async with place() as here:
+    """Nobody would serve it: it is ended. Over plain ASGI, where clients have tasks."""
+    async with place(fast=False) as here:
         reader, writer = await here.open(handshake("/ws"))
         await until(lambda: len(here.broadcaster) == 1)
-        (task,) = here.broadcaster._writers
+        assert here.broadcaster._host is not None
+        (task,) = here.broadcaster._host.tasks
         task.cancel()
         with suppress(ConnectionResetError):
             await reader.read()

@@ -11,6 +11,7 @@
     event_log    what a broadcaster logs
     turns        the order in which clients come back and catch up; long lists in turns
     sweep        writes what is new to each ready client, once per turn of the event loop
+    host         what clients get of the event loop: turns and tasks
     client       one live connection, and the task that writes to it while it is behind
     outbox       a client's bytes on their way to its sink
     looplag      how late the event loop is

@@ -123,4 +123,4 @@ def _moved(client: Client, watch: Watch) -> bool:
     """Returns whether the connection has taken something since the last look, or has nothing to take. O(its queues)."""
     before = watch.cursors, watch.buffered_bytes
     watch.cursors, watch.buffered_bytes = client.subscriptions.cursors, client.sink.buffered_bytes
-    return not client.outbox.held_up or watch.cursors != before[0] or watch.buffered_bytes < before[1]
+    return not client.held_up or watch.cursors != before[0] or watch.buffered_bytes < before[1]

@@ -1,17 +1,28 @@
-"""A client: one live connection, the queues that it is to get, and the task that writes to it while it is behind."""
+"""A client: one live connection, the queues that it reads, and how it is served while it is behind.
+
+A client that is READY is served by sweeps. A client that is BEHIND gets slices of its queues, one per turn:
+
+- with a direct sink the `TurnScheduler` takes the turn. Enlisted is every client that is BEHIND and whose sink is
+  writable. Both can only become true in `_enter`, `start` and `sink_resumed`, and each of them enlists. The turn runs
+  in a later callback of the loop, so the caller has done all its changes by then;
+- with any other sink its task takes the turn, as sending waits for the peer.
+
+The closing handshake waits for the peer with either sink: so a client with a direct sink has a task while it is closing
+and none before. Endpoint, drain and stop wait for that task.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import Enum
+from typing import Any, Protocol
 
 import anyio
 
 from ..core.channel import Channel
 from ..core.hub import Start
-from ..core.lease import Lease
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
 from ..errors import AlreadySubscribedError, GoneError
@@ -19,17 +30,37 @@ from .outbox import Outbox
 from .sink import Decoded, LateSource, Received, Source
 from .subscriptions import Subscription, Subscriptions
 
-# What the writer task takes from a queue at once, so the most payload that waits for it; less where only the end shows.
+# Payload bytes that a turn takes from a queue, so the most that waits in the sink; less where only the end shows.
 CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
 
 
 class State(Enum):
-    """What a client is doing. It goes back and forth between the first two, and on to the others."""
+    """What a client is doing. The first two alternate; the last two follow, in this order."""
 
-    BEHIND = "behind"  # its writer task serves it
+    BEHIND = "behind"  # it is served in turns
     READY = "ready"  # it has everything and its sink is empty: sweeps serve it, or wake it
-    CLOSING = "closing"  # its writer task is closing it
+    CLOSING = "closing"  # its task is closing it
     CLOSED = "closed"
+
+
+class ClientOwner(Protocol):
+    """What a client asks of the event loop and of the node that it lives on."""
+
+    @property
+    def enlist(self) -> Callable[[Callable[[], bool]], None]:
+        """Has a step called when it is its turn, and again as long as the step returns True. The step never raises."""
+
+    def start_task(self, client: Client, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts the client's task; aborts the client with INTERNAL should the task end before the client has."""
+
+    def changed(self, client: Client) -> None:
+        """Hears that the client's state has changed."""
+
+    def ponged(self, rtt_seconds: float) -> None:
+        """Hears how long a pong took."""
+
+    def failed(self, client: Client, error: Exception) -> None:
+        """Hears that serving the client has raised `error`: the client is to be aborted."""
 
 
 class Client:
@@ -37,11 +68,13 @@ class Client:
 
     Attributes:
         id: Unique among the clients of the process.
-        address: The peer, as "host:port"; empty where the server does not tell.
+        address: The peer, as "host:port"; empty if unknown.
         reason: Why it was closed; None while it is open.
-        rtt_seconds: From the latest ping to its pong; None before, and where nobody is pinged.
+        rtt_seconds: From the latest ping to its pong; None before the first.
         connected_at: When it came, on the monotonic clock.
-        recoveries: How often it was within its bounds, or up to date, when its writer task looked.
+        recoveries: How often it was within its bounds, or up to date, at one of its turns.
+        task: What is to be waited for once the client is closing; None where nothing waits for the peer.
+        lease: The right to write to its socket beside its sink; None where the sink takes no bytes.
     """
 
     def __init__(
@@ -52,9 +85,7 @@ class Client:
         outbox: Outbox,
         listen: Callable[[], Source],
         close_seconds: float,
-        on_change: Callable[[Client], None],
-        on_pong: Callable[[float], None],
-        enlist: Callable[[Callable[[], bool]], None],
+        owner: ClientOwner,
     ) -> None:
         self.id = client_id
         self.address = address
@@ -66,14 +97,16 @@ class Client:
         self.subscriptions = Subscriptions()
         self.outbox = outbox
         self.sink = outbox.sink
+        self.lease = outbox.lease
+        self.task: asyncio.Task[None] | None = None
         self._source = LateSource(listen)
         self._close_seconds = close_seconds
         self._close_text = ""
-        self._on_change = on_change
-        self._on_pong = on_pong
-        self._enlist = enlist  # on the rota of those who catch up
-        self._failure: Exception | None = None  # what broke when it was its turn
-        self._wake = asyncio.Event()
+        self._owner = owner
+        if outbox.direct is not None:
+            self.write = outbox.direct.write  # for sweeps that have no descriptor (`group.Member`)
+        else:
+            self._wake = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.address} {self.state.value}>"
@@ -81,28 +114,29 @@ class Client:
     # What the endpoint calls.
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
-        """What the client sends, text as str and binary as bytes, until it has left or was closed."""
+        """The client's messages, text as str and binary as bytes, until it has left or was closed."""
         return Decoded(aiter(self._source))
 
     def received(self) -> AsyncIterator[Received]:
-        """What the client sends, as bytes with their kind: what a route publishes need not be decoded."""
+        """The client's messages as bytes with their kind: what a route publishes need not be decoded."""
         return aiter(self._source)
 
     def send(self, payload: bytes) -> None:
         """Sends a payload of the client's dialect that is no publication, in its order among the publications."""
         if self.state in (State.BEHIND, State.READY):
             self.outbox.send(payload)
-            self._wake.set()
+            if self.outbox.direct is None:
+                self._wake.set()
 
     def close(
         self, reason: CloseReason = CloseReason.NORMAL, *, text: str = "", within_seconds: float | None = None
     ) -> None:
-        """Marks the client to be closed by its writer task. Idempotent: the first reason wins.
+        """Starts the closing handshake. Idempotent: the first reason wins.
 
         Args:
-            reason: What it is counted as, and told.
-            text: What it is told instead of the reason's own text; at most 123 bytes.
-            within_seconds: How long the closing handshake may take, if shorter than usual; then it is aborted.
+            reason: What the connection's end is counted as.
+            text: Sent in place of the reason's own text; at most 123 bytes.
+            within_seconds: How long the handshake may take, if shorter than usual, before the connection is aborted.
         """
         if self.state in (State.BEHIND, State.READY):
             self._close_text = text
@@ -118,10 +152,12 @@ class Client:
 
     # What the broadcaster calls.
 
-    def abandon(self) -> None:
-        """Ends the client without its writer task, which has ended: at once if that was before its time. Idempotent."""
-        if self.state is not State.CLOSED:
-            self.abort(CloseReason.INTERNAL)
+    def start(self) -> None:
+        """Begins to serve the client. To be called once, when the sink is attached."""
+        if self.outbox.direct is None:
+            self.task = self._owner.start_task(self, self._run())
+        else:
+            self._serve()
 
     def check_new(self, channel: str) -> None:
         """Checks that the client may be put onto the channel called `channel`.
@@ -144,71 +180,50 @@ class Client:
         if start.gap is not None and dialect.gap is not None:
             self.send(dialect.gap(channel.name, channel.log.epoch, start.gap))
         self.subscriptions[channel.name] = Subscription(channel, start.queue)
-        self._wake.set()
 
     def unsubscribe(self, channel: str) -> Subscription:
-        """Takes a queue away: nothing of its channel is handed over any more. Raises KeyError if there is none."""
+        """Takes a queue away: nothing of its channel is sent any more. O(its channels).
+
+        Raises:
+            KeyError: The client is not on that channel.
+        """
         self._leave()
-        self._wake.set()
         return self.subscriptions.pop(channel)
 
     @property
+    def held_up(self) -> bool:
+        """Whether the connection keeps the client from being served."""
+        return not self.sink.writable or self.outbox.sending
+
+    @property
+    def in_flight(self) -> int:
+        """Publications that were taken from a queue, and that the sink has not handed over yet. O(them)."""
+        return self.outbox.in_flight
+
+    @property
     def lag(self) -> int:
-        """Publications that it still has to get, in its queues and in its sink's hands. O(its queues)."""
+        """Publications that the client still has to get, in its queues and in flight. O(its queues)."""
         return self.outbox.in_flight + sum(queue.qsize() for _, queue in self.subscriptions.values())
 
     @property
     def lag_bytes(self) -> int:
-        """Bytes that it still has to get, in its queues and in its sink. O(its queues)."""
+        """Bytes that the client still has to get, in its queues and in its sink. O(its queues)."""
         return self.sink.buffered_bytes + sum(queue.qsize_bytes() for _, queue in self.subscriptions.values())
 
     @property
     def overflowed(self) -> bool:
-        """Whether its connection holds it up and a queue that must not overflow has. O(its queues)."""
-        return self.outbox.held_up and any(
+        """Whether the connection holds the client up, and a queue that must not overflow has. O(its queues)."""
+        return self.held_up and any(
             queue.overflow is Overflow.DISCONNECT and queue.overflowed() for _, queue in self.subscriptions.values()
         )
 
-    async def run_writer(self) -> None:
-        """The writer task: serves the client while it is behind, and closes it in the end."""
-        while True:
-            if self.state is State.CLOSING:
-                return await self._finish()
-            if self.state is State.CLOSED:
-                return None
-            # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
-            if self.outbox.pending and self.sink.writable:
-                self._leave()  # so that audits look at it while it takes its time
-                await self.outbox.flush()
-                continue
-            if self._failure is not None:
-                raise self._failure
-            if self.state is State.BEHIND and self.sink.writable:
-                if self.outbox.direct is not None:
-                    self._enlist(self._take_turn)
-                elif (taken := self._next(AWAITED_BYTES)) is not None:
-                    await self.outbox.send_batch(*taken)
-                    await asyncio.sleep(0)  # one slice a turn, so that they take turns here too
-                    continue
-            await self._wake.wait()
-            self._wake.clear()
-
     # What a sweep calls (`group.Member`) while the client is READY.
-
-    @property
-    def lease(self) -> Lease | None:
-        """Its right to write to its socket."""
-        return self.outbox.lease
-
-    def write(self, data: bytes) -> None:
-        """Writes a slice through the transport."""
-        self.outbox.write_bytes(data)
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
         self._leave()
         queue.rewind(cursor)
-        self.outbox.write_bytes(bytes(rest))  # a copy: less than a frame instead of the whole slice
+        self.write(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         """Leaves the ready groups, and ends the connection without waiting for the event loop to notice."""
@@ -217,7 +232,7 @@ class Client:
         self.reason = self.reason or reason
         self.sink.abort()
 
-    # What the sink tells (`sink.SinkOwner`).
+    # What the sink calls (`sink.SinkOwner`).
 
     def sink_paused(self) -> None:
         """The transport has buffered something."""
@@ -225,13 +240,13 @@ class Client:
 
     def sink_resumed(self) -> None:
         """The transport is empty."""
-        self._wake.set()
+        self._serve()
         self.outbox.settle()
 
     def sink_ponged(self, rtt_seconds: float) -> None:
         """The peer has answered a ping."""
         self.rtt_seconds = rtt_seconds
-        self._on_pong(rtt_seconds)
+        self._owner.ponged(rtt_seconds)
 
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""
@@ -241,13 +256,13 @@ class Client:
 
     def _enter(self, state: State) -> None:
         if self.state is State.READY:
-            if self.outbox.lease is None:
+            if self.lease is None:
                 self.subscriptions.awake()
             else:
-                self.subscriptions.leave(encoding=self.outbox.encoding, lease=self.outbox.lease)
+                self.subscriptions.leave(encoding=self.outbox.encoding, lease=self.lease)
         self.state = state
-        self._wake.set()
-        self._on_change(self)
+        self._serve()
+        self._owner.changed(self)
 
     def _leave(self) -> None:
         if self.state is State.READY:
@@ -260,30 +275,57 @@ class Client:
         self._enter(state)
         self._source.end()
         self.outbox.end()
+        if state is State.CLOSING and self.outbox.direct is not None:
+            self.task = self._owner.start_task(self, self._finish())
 
     def _join(self) -> None:
         """Enters the ready groups, or sleeps until a sweep: it has everything up to the last sweep's end."""
-        if self.outbox.lease is None:
+        if self.lease is None:
             self.subscriptions.sleep(self._leave)
         else:
-            self.subscriptions.join(self, encoding=self.outbox.encoding, lease=self.outbox.lease)
+            self.subscriptions.join(self, encoding=self.outbox.encoding, lease=self.lease)
         self.state = State.READY
         self.recoveries += 1
-        self._on_change(self)
+        self._owner.changed(self)
+
+    # Its turns, and its task.
+
+    def _serve(self) -> None:
+        """Sees to it that a client gets its turn that is behind, or closing."""
+        if self.outbox.direct is None:
+            self._wake.set()
+        elif self.state is State.BEHIND and self.sink.writable:
+            self._owner.enlist(self._take_turn)
 
     def _take_turn(self) -> bool:
-        """Writes one slice, on the rota of those who catch up; True if it is to get another turn."""
+        """Writes one slice to a direct sink; True if there may be more."""
         if self.state is not State.BEHIND or not self.sink.writable:
             return False
         try:
             taken = self._next(CATCH_UP_BYTES)
             if taken is not None:
                 self.outbox.write(*taken)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this client's task and not the others' turns
-            self._failure = error
-            self._wake.set()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this client and not the others' turns
+            self._owner.failed(self, error)
             return False
         return taken is not None
+
+    async def _run(self) -> None:
+        """The task of a client whose sink is not direct: serves it while it is behind, and closes it in the end."""
+        while self.state is not State.CLOSED:
+            if self.state is State.CLOSING:
+                return await self._finish()
+            # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
+            if self.outbox.pending and self.sink.writable:
+                self._leave()  # so that audits look at it while it takes its time
+                await self.outbox.flush()
+            elif self.state is State.BEHIND and self.sink.writable and (taken := self._next(AWAITED_BYTES)) is not None:
+                await self.outbox.send_batch(*taken)
+                await asyncio.sleep(0)  # one slice a turn, so that such clients take turns too
+            else:
+                await self._wake.wait()
+                self._wake.clear()
+        return None
 
     def _next(self, max_bytes: int) -> tuple[Channel, Batch] | None:
         """What is to be sent next; None if it has joined the ready groups, or has to go for what it has missed."""
@@ -293,7 +335,7 @@ class Client:
             return None
         (channel, queue), batch = taken
         if batch.gaps and queue.overflow is Overflow.DISCONNECT:
-            queue.rewind(batch.gaps[0].first - 1)  # it was told no gap: all of this is what it still had to get
+            queue.rewind(batch.gaps[0].first - 1)  # it was sent no gap: all of this is what it still had to get
             self.close(CloseReason.SLOW)
             return None
         channel.count_batch(queue, batch)
@@ -301,6 +343,7 @@ class Client:
         return channel, batch
 
     async def _finish(self) -> None:
+        """Closes the sink, and aborts it if that takes too long."""
         with anyio.move_on_after(self._close_seconds) as scope:
             reason = self.reason or CloseReason.NORMAL
             await self.sink.close(reason, self._close_text or reason.text, within_seconds=self._close_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..core.counters import name_of
 from ..core.reasons import CloseReason
@@ -78,13 +79,12 @@ class EventLog:
         if late_seconds > self._late_seconds:
             log(Event.LOOP_LATE, late_seconds=late_seconds, limit_seconds=self._late_seconds)
 
-    def audit_ended(self, task: asyncio.Task[None]) -> None:
+    def audit_ended(self, task: asyncio.Task[Any]) -> None:
         """The audit's task has ended: when the broadcaster stops, not by itself."""
         tell_left_out(quiet_seconds=0)
         if not task.cancelled():
             log(Event.AUDIT_DIED, error=task.exception())
 
-    def writer_ended(self, client_id: str, task: asyncio.Task[None]) -> None:
-        """The writer task of a client has ended."""
-        if not task.cancelled() and task.exception() is not None:
-            log(Event.WRITER_DIED, client=client_id, error=task.exception())
+    def writer_failed(self, client_id: str, error: BaseException) -> None:
+        """Serving a client, or closing it, has raised `error`."""
+        log(Event.WRITER_DIED, client=client_id, error=error)

@@ -1,4 +1,4 @@
-"""The node: hub, publisher and registry of one process, on its event loop. Every task is created here."""
+"""The node: hub, publisher, registry and host of one process, on its event loop."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import concurrent.futures
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Self
 
 from ..core.counters import Counters
@@ -20,6 +21,7 @@ from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
+from .host import ClientHost
 from .inspector import Inspector
 from .looplag import LoopLag
 from .outbox import Outbox
@@ -27,9 +29,9 @@ from .publisher import Payload, Publisher, serialise
 from .registry import ClientRegistry
 from .sink import Sink, Source
 from .statistics import Statistics
-from .turns import TurnScheduler
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Node:
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
 
@@ -48,74 +50,72 @@ class Node:
         close_seconds: How long a client may take over the closing handshake.
         overflow: What becomes of a client that is further behind: "disconnect", "drop_oldest" or "latest".
         stall_seconds: How long a client's connection may take nothing while something waits for it.
-        memory_bytes: What logs and transports may hold together, about: beyond it history goes first, and then clients
-            that are furthest behind. None: any.
-        ready_lag_seconds: How late the event loop may be, before `ready` is false; `math.inf`: nobody looks.
+        memory_bytes: What logs and transports may hold together, estimated. Above it history goes first, and then the
+            clients that are furthest behind. None: unlimited.
+        ready_lag_seconds: How late the event loop may be before `ready` is false; `math.inf`: not measured.
+
+    Attributes:
+        draining: Whether new clients are refused, as the server is about to stop.
+        inspect: What can be asked of the node.
     """
 
-    def __init__(
-        self,
-        *,
-        queue_messages: int = 1024,
-        queue_bytes: int = 1_048_576,
-        history_messages: int = 1000,
-        history_bytes: int = 4_194_304,
-        history_seconds: float = 300.0,
-        max_message_bytes: int = 65_536,
-        max_clients: int = 100_000,
-        max_channels: int = 100_000,
-        slice_bytes: int = 262_144,
-        sweep_seconds: float = 0.003,
-        cohort_clients: int = 128,
-        close_seconds: float = 5.0,
-        overflow: str = "disconnect",
-        stall_seconds: float = 10.0,
-        memory_bytes: int | None = 1_073_741_824,
-        ready_lag_seconds: float = 1.0,
-    ) -> None:
-        least = 2 * max(history_bytes, queue_bytes)
-        if memory_bytes is not None and memory_bytes < least:
-            raise ValueError(f"memory_bytes={memory_bytes} is less than the {least} that one channel may retain")
-        hub = Hub(
-            queue_messages=queue_messages,
-            queue_bytes=queue_bytes,
-            history_messages=history_messages,
-            history_bytes=history_bytes,
-            history_seconds=history_seconds,
-            max_channels=max_channels,
-            cohort_clients=cohort_clients,
-            overflow=Overflow(overflow),
-        )
-        self.max_message_bytes = max_message_bytes
-        self._sweep_seconds = sweep_seconds
-        self._hub = hub
+    queue_messages: int = 1024
+    queue_bytes: int = 1_048_576
+    history_messages: int = 1000
+    history_bytes: int = 4_194_304
+    history_seconds: float = 300.0
+    max_message_bytes: int = 65_536
+    max_clients: int = 100_000
+    max_channels: int = 100_000
+    slice_bytes: int = 262_144
+    sweep_seconds: float = 0.003
+    cohort_clients: int = 128
+    close_seconds: float = 5.0
+    overflow: str = "disconnect"
+    stall_seconds: float = 10.0
+    memory_bytes: int | None = 1_073_741_824
+    ready_lag_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Composes the node. Raises ValueError if `memory_bytes` is less than what one channel may retain."""
+        least = 2 * max(self.history_bytes, self.queue_bytes)
+        if self.memory_bytes is not None and self.memory_bytes < least:
+            raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
+        self.draining = False
+        self._starts = 0
+        self._audit_task: asyncio.Task[None] | None = None
+        self._host: ClientHost | None = None
+        self._hub = hub = self._make_hub()
         self._publisher = Publisher(
-            hub, max_message_bytes=max_message_bytes, slice_bytes=slice_bytes, sweep_seconds=sweep_seconds
+            hub,
+            max_message_bytes=self.max_message_bytes,
+            slice_bytes=self.slice_bytes,
+            sweep_seconds=self.sweep_seconds,
         )
-        self.max_clients = max_clients
-        self._close_seconds = close_seconds
-        self._event_log = EventLog(memory_bytes=memory_bytes, late_seconds=ready_lag_seconds)
-        self._registry = ClientRegistry(
-            leave=self._leave,
-            tally=hub.tally,
-            on_closed=self._event_log.closed,
-        )
+        self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
+        self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=self._event_log.closed)
         self._audit = Audit(
             hub,
             self._registry,
             self._event_log,
-            stall_seconds=stall_seconds,
-            memory_bytes=memory_bytes,
+            stall_seconds=self.stall_seconds,
+            memory_bytes=self.memory_bytes,
             ended=self._publisher.audit_ended,
         )
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._event_log.looked)
-        self._ready_lag_seconds = ready_lag_seconds
         self.inspect = Inspector(hub, self._registry, self._loop_lag, limits=self._limits)
-        self.draining = False
-        self._writers: set[asyncio.Task[None]] = set()
-        self._audit_task: asyncio.Task[None] | None = None
-        self._turns: TurnScheduler | None = None
-        self._starts = 0
+
+    def _make_hub(self) -> Hub:
+        return Hub(
+            queue_messages=self.queue_messages,
+            queue_bytes=self.queue_bytes,
+            history_messages=self.history_messages,
+            history_bytes=self.history_bytes,
+            history_seconds=self.history_seconds,
+            max_channels=self.max_channels,
+            cohort_clients=self.cohort_clients,
+            overflow=Overflow(self.overflow),
+        )
 
     # Lifespan.
 
@@ -125,8 +125,14 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            self._turns = TurnScheduler(loop, turn_seconds=self._sweep_seconds)
-            if self._ready_lag_seconds < float("inf"):
+            self._host = ClientHost(
+                loop,
+                self._registry,
+                self._event_log,
+                turn_seconds=self.sweep_seconds,
+                ping_rtt=self._hub.tally.ping_rtt,
+            )
+            if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
             self._audit_task = asyncio.create_task(self._audit.run(), name="fanwise audit")
             self._audit_task.add_done_callback(self._event_log.audit_ended)
@@ -157,11 +163,12 @@ class Node:
 
     async def _stop(self) -> None:
         assert self._audit_task is not None
+        assert self._host is not None
         self._audit_task.cancel()
         self._loop_lag.stop()
         for client in list(self._registry):
             client.close(CloseReason.SHUTDOWN)
-        await asyncio.wait({self._audit_task, *self._writers}, timeout=self._close_seconds)
+        await asyncio.wait({self._audit_task, *self._host.tasks}, timeout=self.close_seconds)
         self._audit_task = None
         self._publisher.shut()
 
@@ -243,31 +250,26 @@ class Node:
         address: str = "",
         dialect: Dialect = PLAIN,
     ) -> AsyncIterator[Client]:
-        """A client for as long as the context lasts, with its writer task; on `channel`, after `since`, if it is given.
+        """A client for as long as the context lasts; on `channel`, after `since`, if it is given.
 
-        `sink` takes what it is sent; `listen` is called when the first message from it is asked for. Raises what
+        `sink` takes what the client is sent; `listen` is called when its first message is asked for. Raises what
         `check_room` and `subscribe` raise.
         """
-        loop = self.check_room()
-        assert self._turns is not None  # it comes with the loop
+        self.check_room()
+        assert self._host is not None  # it comes with the loop
         client = Client(
             secrets.token_hex(8),
             address=address,
             outbox=Outbox(sink, dialect),
             listen=listen,
-            close_seconds=self._close_seconds,
-            on_change=self._registry.changed,
-            on_pong=self._hub.tally.ping_rtt.observe,
-            enlist=self._turns.enlist,
+            close_seconds=self.close_seconds,
+            owner=self._host,
         )
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)
         sink.attach(client)
-        writer = loop.create_task(client.run_writer(), name=f"fanwise writer {client.id}")
-        self._writers.add(writer)
-        writer.add_done_callback(self._writers.discard)
-        writer.add_done_callback(lambda task: self._writer_done(client, task))
+        client.start()
         try:
             yield client
         except Exception:
@@ -275,7 +277,8 @@ class Node:
             raise
         finally:
             client.close()
-            await asyncio.wait({writer}, timeout=self._close_seconds)
+            if client.task is not None:
+                await asyncio.wait({client.task}, timeout=self.close_seconds)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).
@@ -296,10 +299,10 @@ class Node:
         return start
 
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
-        """The same when it is its turn: a thousand who come back at once do not delay those who are here."""
+        """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
         self._publisher.running_loop()
-        assert self._turns is not None  # it comes with the loop
-        return await self._turns.in_turn(lambda: self.subscribe(client, channel, since=since))
+        assert self._host is not None  # it comes with the loop
+        return await self._host.turns.in_turn(lambda: self.subscribe(client, channel, since=since))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of the channel is sent any more. O(its channels).
@@ -317,11 +320,6 @@ class Node:
             self._hub.unsubscribe(channel, queue, time=now)
         client.subscriptions.clear()
 
-    def _writer_done(self, client: Client, task: asyncio.Task[None]) -> None:
-        self._event_log.writer_ended(client.id, task)
-        # A client without a writer would be neither served nor closed. Nothing is left to do after a regular end.
-        client.abandon()
-
     # Looking at it.
 
     def statistics(self) -> Statistics:
@@ -332,11 +330,6 @@ class Node:
     def tally(self) -> Counters:
         """What was counted since the start."""
         return self._hub.tally
-
-    @property
-    def max_channels(self) -> int:
-        """How many channels there may be."""
-        return self._hub.max_channels
 
     def close_client(self, client_id: str) -> bool:
         """Closes the client with that id as the operator wants it; False if there is none."""
@@ -349,10 +342,10 @@ class Node:
         return {
             "max_message_bytes": self.max_message_bytes,
             "max_clients": self.max_clients,
-            "memory_bytes": self._audit.memory_bytes,
-            "stall_seconds": self._audit.stall_seconds,
+            "memory_bytes": self.memory_bytes,
+            "stall_seconds": self.stall_seconds,
             "slice_bytes": self._publisher.slice_bytes,
-            "close_seconds": self._close_seconds,
+            "close_seconds": self.close_seconds,
         }
 
     @property
@@ -362,4 +355,4 @@ class Node:
         False while draining, when the audit has died, and for some seconds after the loop was later than it may be.
         """
         audited = self._audit_task is not None and not self._audit_task.done()
-        return audited and not self.draining and self._loop_lag.worst_seconds <= self._ready_lag_seconds
+        return audited and not self.draining and self._loop_lag.worst_seconds <= self.ready_lag_seconds

@@ -63,9 +63,9 @@ class Outbox:
         return "transport" if self.lease.descriptor is None else "direct"
 
     @property
-    def held_up(self) -> bool:
-        """Whether the connection keeps the client from being served."""
-        return not self.sink.writable or self._sending is not None
+    def sending(self) -> bool:
+        """Whether a sink that is not direct has not taken everything that it was given."""
+        return self._sending is not None
 
     @property
     def in_flight(self) -> int:
@@ -107,14 +107,10 @@ class Outbox:
 
     def write(self, channel: Channel, batch: Batch) -> None:
         """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
-        data = b"".join([self._wire(channel, part) for part in self._parts(batch)])
-        self.write_bytes(data)
-        _count(channel, batch.publications, sent_bytes=len(data))
-
-    def write_bytes(self, data: bytes) -> None:
-        """Gives bytes as they are to a direct sink."""
         assert self.direct is not None
+        data = b"".join([self._wire(channel, part) for part in self._parts(batch)])
         self.direct.write(data)
+        _count(channel, batch.publications, sent_bytes=len(data))
 
     async def send_batch(self, channel: Channel, batch: Batch) -> None:
         """The same for a sink that is not direct; waits for the peer."""

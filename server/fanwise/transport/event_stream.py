@@ -93,7 +93,7 @@ class EventStreamResponse(Response):
                 return
             if _is_gone(client, self._heartbeat_seconds):
                 client.abort(CloseReason.STALLED)
-            elif not client.outbox.held_up:
+            elif not client.held_up:
                 client.send(_HEARTBEAT)
 
 

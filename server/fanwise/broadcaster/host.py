@@ -1,0 +1,68 @@
+"""The host: what clients get of the event loop, which are turns, tasks, and an end when one of them fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from ..core.counters import Histogram
+from ..core.reasons import CloseReason
+from .client import Client, State
+from .event_log import EventLog
+from .registry import ClientRegistry
+from .turns import TurnScheduler
+
+
+class ClientHost:
+    """A `client.ClientOwner`. Owns the invariant that a client is not left open without a turn or a task to come.
+
+    Args:
+        loop: The event loop of all its clients.
+        registry: Notified of each change of a client's state.
+        event_log: Notified of what has failed.
+        turn_seconds: How long clients that are behind may hold the loop together, in one turn.
+        ping_rtt: Where the seconds from a ping to its pong are counted.
+
+    Attributes:
+        turns: Whose turn it is.
+        tasks: The tasks of clients that have not ended.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        registry: ClientRegistry,
+        event_log: EventLog,
+        *,
+        turn_seconds: float,
+        ping_rtt: Histogram,
+    ) -> None:
+        self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.enlist = self.turns.enlist
+        self.changed = registry.changed
+        self.ponged = ping_rtt.observe
+        self._loop = loop
+        self._event_log = event_log
+
+    def start_task(self, client: Client, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts the client's task, and aborts the client with INTERNAL should the task end before the client has."""
+        task = self._loop.create_task(work, name=f"fanwise client {client.id}")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(lambda task: self._task_ended(client, task))
+        return task
+
+    def failed(self, client: Client, error: BaseException) -> None:
+        """Logs what has failed, and aborts its client."""
+        self._event_log.writer_failed(client.id, error)
+        if client.state is not State.CLOSED:
+            client.abort(CloseReason.INTERNAL)
+
+    def _task_ended(self, client: Client, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.failed(client, error)
+        elif client.state is not State.CLOSED:
+            client.abort(CloseReason.INTERNAL)
