@@ -22,10 +22,6 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS.split(" > ")) for room 
 ONLY_ERRORS = {"core", "tools"}
 NOT_IN_THE_CORE = {"asyncio", "anyio", "socket", "os", "select", "logging", "threading", "time", "uvicorn", "fastapi"}
 FILE_LINES, FUNCTION_LINES = 400, 40
-LONG = {
-    "broadcaster.node:__init__",
-    "broadcaster.node:client",
-}
 # Maps; and files of a few lines, which the tests of others run.
 UNTESTED = {"__init__", "__main__", "protocol", "version"}
 
@@ -140,7 +136,7 @@ def test_files_are_of_a_size_to_read() -> None:
 
 
 def test_functions_are_of_a_size_to_read() -> None:
-    """But for those in LONG, which are to be shortened: the list has no others."""
+    """Most have under ten lines."""
     found = {
         f"{module}:{node.name}"
         for module, path in FILES.items()
@@ -148,7 +144,7 @@ def test_functions_are_of_a_size_to_read() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES
     }
-    assert found == LONG
+    assert found == set()
 
 
 def test_only_a_lease_knows_a_descriptor() -> None:

@@ -220,9 +220,9 @@ async def test_lag_is_sampled() -> None:
 async def test_who_leaves_between_two_steps_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """An audit lets the loop turn, and what happens there counts: nobody is closed twice, or after catching up."""
     monkeypatch.setattr("fanwise.broadcaster.turns._STEP", 1)
-    monkeypatch.setattr("fanwise.broadcaster.turns._TURN_SECONDS", 0)
     registry, first, _ = make_registry()
     audits = Audits(registry, first)
+    audits.audit._turn_seconds = 0.0
     second = Scene(FakeSink())
     second.client.id = "2"
     second.host.changed = registry.changed

@@ -8,6 +8,8 @@ from functools import partial
 
 from benchmarks.harness import TakesAll, drive, stage
 from benchmarks.ready_channel import PAYLOAD
+from fanwise.broadcaster.audit import Audit
+from fanwise.broadcaster.event_log import EventLog
 from fanwise.core.hub import Hub
 from fanwise.core.log import Log
 from fanwise.core.publication import Kind, Position
@@ -71,7 +73,9 @@ def audit() -> Iterator[Step]:
             client = place.enter(Stuck(), channel=None)
             place.broadcaster.subscribe(client, "lobby")
         place.broadcaster.publish_nowait("lobby", PAYLOAD)
-        registry, audit = place.broadcaster._registry, place.broadcaster._audit
+        hub, registry = place.broadcaster._hub, place.broadcaster._registry
+        event_log = EventLog(memory_bytes=None, late_seconds=1.0)
+        audit = Audit(hub, registry, event_log, stall_seconds=10.0, turn_seconds=1e9)
 
         def step() -> int:
             drive(audit._judge_all(0.0))

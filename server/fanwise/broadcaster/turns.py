@@ -96,8 +96,10 @@ class Turn:
             self._ends_at = time.monotonic() + _TURN_SECONDS
 
 
-async def in_turns(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-    """What `look` finds at each of the items, which are collected now; the loop turns every few milliseconds."""
+async def in_turns(
+    look: Callable[[Item], Found], items: Iterable[Item], *, turn_seconds: float = _TURN_SECONDS
+) -> list[Found]:
+    """Returns what `look` finds at each of the items, which are collected now; the loop turns every `turn_seconds`."""
     waiting = list(items)
     found: list[Found] = []
     turn = Turn()
