@@ -14,7 +14,7 @@ from ..core.reasons import CloseReason
 from .client import Client
 from .event_log import EventLog
 from .registry import ClientRegistry, Watch
-from .turns import in_turns
+from .turns import TURN_SECONDS, in_turns
 
 AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
 
@@ -29,7 +29,7 @@ class Audit:
         stall_seconds: How long a connection may take nothing while something waits for it.
         memory_bytes: What logs and transports may hold together, before clients furthest behind go; None for unlimited.
         ended: Called after each audit.
-        turn_seconds: How long judging holds the event loop in one turn: ten thousand clients that are behind take 27 ms.
+        turn_seconds: How long judging holds the event loop in one turn: 10,000 clients that are behind take 27 ms.
         clock: Seconds. The clock of event loops, except for loops whose clock stands still during a turn.
     """
 
@@ -42,7 +42,7 @@ class Audit:
         stall_seconds: float,
         memory_bytes: int | None = None,
         ended: Callable[[], None] = lambda: None,
-        turn_seconds: float = 0.002,
+        turn_seconds: float = TURN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stall_seconds = stall_seconds

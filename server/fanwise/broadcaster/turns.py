@@ -16,7 +16,7 @@ Done = TypeVar("Done")
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
-_TURN_SECONDS = 0.002  # for which the loop is held in one turn
+TURN_SECONDS = 0.002  # for which the loop is held in one turn
 _STEP = 64  # items between two looks at the clock
 
 
@@ -84,25 +84,26 @@ class TurnScheduler:
 
 
 class Turn:
-    """A turn of the event loop, which a long piece of work gives back every 2 ms."""
+    """A turn of the event loop, which a long piece of work gives back every `turn_seconds`."""
 
-    def __init__(self) -> None:
-        self._ends_at = time.monotonic() + _TURN_SECONDS
+    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
+        self._turn_seconds = turn_seconds
+        self._ends_at = time.monotonic() + turn_seconds
 
     async def give_way(self) -> None:
         """Lets others have their turn if this one is over. Costs one look at the clock otherwise."""
         if time.monotonic() >= self._ends_at:
             await asyncio.sleep(0)
-            self._ends_at = time.monotonic() + _TURN_SECONDS
+            self._ends_at = time.monotonic() + self._turn_seconds
 
 
 async def in_turns(
-    look: Callable[[Item], Found], items: Iterable[Item], *, turn_seconds: float = _TURN_SECONDS
+    look: Callable[[Item], Found], items: Iterable[Item], *, turn_seconds: float = TURN_SECONDS
 ) -> list[Found]:
     """Returns what `look` finds at each of the items, which are collected now; the loop turns every `turn_seconds`."""
     waiting = list(items)
     found: list[Found] = []
-    turn = Turn()
+    turn = Turn(turn_seconds)
     for start in range(0, len(waiting), _STEP):
         found += map(look, waiting[start : start + _STEP])
         await turn.give_way()
