@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.tools.humanize import number, printable, size, span
+from fanwise.tools.humanize import milliseconds, number, printable, size, span
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,8 @@ def test_foreign_text_is_short() -> None:
     """However long it was."""
     assert printable("x" * 200, most=10) == "xxxxxxx..."
     assert len(printable("\x00" * 200, most=30)) == 30
+
+
+def test_latencies_have_one_unit() -> None:
+    """With three digits at least."""
+    assert [milliseconds(value) for value in (0.3123, 2, 12.44, 1204)] == ["0.312 ms", "2 ms", "12.4 ms", "1,204 ms"]

@@ -36,7 +36,7 @@ def config(*, as_json: bool, **flags: str | bool | None) -> None:
 
 def rows(values: dict[str, Any], found: dict[str, str]) -> Iterator[str]:
     """Lines of three columns: variable, value, source."""
-    from ..settings import variable  # noqa: PLC0415 - as above
+    from ..settings import variable  # noqa: PLC0415 - imported late
 
     table = [(variable(name), shown(value), found[name]) for name, value in values.items()]
     widths = [max(len(row[column]) for row in table) for column in (0, 1)]

@@ -87,8 +87,8 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
 def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
     """Reports on a running server, from outside."""
     from ..settings import flag, variable  # noqa: PLC0415 - other commands start faster without it
-    from ..tools.doctor import checks  # noqa: PLC0415 - as above
-    from ..transport.addresses import is_loopback  # noqa: PLC0415 - as above
+    from ..tools.doctor import checks  # noqa: PLC0415 - imported late
+    from ..transport.addresses import is_loopback  # noqa: PLC0415 - imported late
 
     given = [flag(name) for name, value in flags.items() if value is not None and name != "api_key"]
     if given:
@@ -107,9 +107,9 @@ def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
 
 def _here(flags: dict[str, Any]) -> Report:
     """Reports on `fanwise serve` as it would be on this machine."""
-    from ..settings import load_settings  # noqa: PLC0415 - as above
-    from ..tools.doctor import checks  # noqa: PLC0415 - as above
-    from ..tools.doctor.system import System  # noqa: PLC0415 - as above
+    from ..settings import load_settings  # noqa: PLC0415 - imported late
+    from ..tools.doctor import checks  # noqa: PLC0415 - imported late
+    from ..tools.doctor.system import System  # noqa: PLC0415 - imported late
 
     settings = load_settings(**flags)
     machine = System()
@@ -137,9 +137,9 @@ def _here(flags: dict[str, Any]) -> Report:
 
 
 def _posture(settings: Settings) -> list[Finding]:
-    from ..serve import check_exposure  # noqa: PLC0415 - as above
-    from ..tools.doctor import exposure  # noqa: PLC0415 - as above
-    from ..transport.addresses import is_loopback  # noqa: PLC0415 - as above
+    from ..serve import check_exposure  # noqa: PLC0415 - imported late
+    from ..tools.doctor import exposure  # noqa: PLC0415 - imported late
+    from ..transport.addresses import is_loopback  # noqa: PLC0415 - imported late
 
     problems: list[str] = []
     try:
@@ -159,16 +159,16 @@ def _posture(settings: Settings) -> list[Finding]:
 
 def _backlog() -> int:
     """Returns uvicorn's default backlog, which `fanwise serve` keeps."""
-    import uvicorn  # noqa: PLC0415 - as above
+    import uvicorn  # noqa: PLC0415 - imported late
 
     return int(inspect.signature(uvicorn.Config).parameters["backlog"].default)
 
 
 def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tuple[int, Measured | None]:
     """Examines a server of our own: (memory after its start, measured backpressure)."""
-    from ..settings import variable  # noqa: PLC0415 - as above
-    from ..tools.doctor import checks  # noqa: PLC0415 - as above
-    from ..tools.doctor.server_process import hosting  # noqa: PLC0415 - as above
+    from ..settings import variable  # noqa: PLC0415 - imported late
+    from ..tools.doctor import checks  # noqa: PLC0415 - imported late
+    from ..tools.doctor.server_process import hosting  # noqa: PLC0415 - imported late
 
     given = {name: value for name, value in flags.items() if value is not None}
     environ = {variable(name): str(value) for name, value in given.items()}  # "True" is true for pydantic

@@ -39,7 +39,7 @@ def exit_on_bad_settings(command: str) -> Iterator[None]:
 
 
 def _setting_flags() -> list[click.Parameter]:
-    from ..settings import Settings, flag, variable  # noqa: PLC0415 - as above
+    from ..settings import Settings, flag, variable  # noqa: PLC0415 - imported late
 
     params: list[click.Parameter] = []
     for name, field in Settings.model_fields.items():

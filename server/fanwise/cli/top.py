@@ -154,7 +154,7 @@ def _canvas(stream: TextIO) -> Canvas:
     try:
         from rich.console import Console  # noqa: PLC0415 - an extra that only this command needs
 
-        from ..tools.top.screen import Screen  # noqa: PLC0415 - as above
+        from ..tools.top.screen import Screen  # noqa: PLC0415 - imported late
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "rich") from error
     return Screen(Console(file=stream))

@@ -31,6 +31,11 @@ def span(seconds: float) -> str:
     return f"{digits(seconds * 1000)} ms"
 
 
+def milliseconds(value_ms: float) -> str:
+    """A latency, to be compared with others: "0.312 ms", "12.4 ms", "1,204 ms"."""
+    return f"{value_ms:.3f} ms" if value_ms < 1 else f"{digits(value_ms)} ms"
+
+
 def number(value: float) -> str:
     """A count or a rate: "3.1", "20,454", "11.4 M"."""
     if abs(value) >= _MILLION:

@@ -1,20 +1,12 @@
 from __future__ import annotations
 
 from fanwise.tools.bench.load.plan import Plan
-from fanwise.tools.bench.output.console import capacity_lines, factor_lines, lines, load, milliseconds, number, verdict
+from fanwise.tools.bench.output.console import capacity_lines, factor_lines, lines, load, verdict
 from fanwise.tools.bench.run.capacity import Bound, find_capacity
 from fanwise.tools.bench.run.comparison import compare
 from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bench import MILLISECOND, delivered, dropped, score
-
-
-def test_numbers() -> None:
-    """As many digits as are worth reading."""
-    assert [number(value) for value in (0, 3.14, 20, 20454.4, 1_234_567, 11_437_439)] == [
-        "0", "3.1", "20", "20,454", "1.23 M", "11.4 M",
-    ]  # fmt: skip
-    assert [milliseconds(value) for value in (0.3123, 12.44, 1204)] == ["0.312 ms", "12.4 ms", "1,204 ms"]
 
 
 def test_the_load_in_one_line() -> None:
@@ -53,7 +45,7 @@ def test_a_run_in_lines() -> None:
     )
     for words in (
         "1,000/s",
-        "p99.9 2.0 ms",
+        "p99.9 2 ms",
         "7 stalled: 4009 stalled",
         "3 slow still connected",
         "flapping left 12 times",

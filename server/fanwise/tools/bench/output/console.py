@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...humanize import milliseconds, number, size
 from ...load.behaviour import Behaviour
 from ..load.plan import Plan
 from ..run.capacity import Capacity
@@ -15,23 +16,6 @@ _RATE_CODE = "1008"
 _LIMITED = (
     "              the server limits what one connection sends: on loopback, start it with FANWISE_RATE_LIMITS=no"
 )
-_THOUSAND, _MILLION = 1e3, 1e6
-
-
-def number(value: float) -> str:
-    """In three or four digits: "11.4 M", "20,454", "3.1"."""
-    if value >= 10 * _MILLION:
-        return f"{value / _MILLION:.1f} M"
-    if value >= _MILLION:
-        return f"{value / _MILLION:.2f} M"
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 - digits
-
-
-def milliseconds(value: float) -> str:
-    """In three digits at least: "0.312 ms", "12.4 ms", "1,204 ms"."""
-    if value < 1:
-        return f"{value:.3f} ms"
-    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"  # noqa: PLR2004 - digits
 
 
 def load(plan: Plan) -> str:
@@ -68,8 +52,8 @@ def lines(name: str, score: Results) -> list[str]:
         for flaw in ("lost", "duplicates", "reordered", "corrupt")
     )
     per_second = score.published / score.elapsed_seconds if score.elapsed_seconds else 0.0
-    megabytes = score.deliveries_per_second * score.plan.size_bytes / _MILLION
-    detail = f"{number(per_second)} messages/s, {number(megabytes)} MB/s of payload"
+    payload = size(score.deliveries_per_second * score.plan.size_bytes)
+    detail = f"{number(per_second)} messages/s, {payload}/s of payload"
     return [
         f"{name}: {load(score.plan)}",
         f"  delivered   {number(score.deliveries_per_second)}/s  ({detail}; {score.deliveries:,} in all)",
@@ -113,9 +97,7 @@ def _server(score: Results) -> list[str]:
     if each is not None:
         parts.append(f"{each:,.0f} ns per delivery")
     if server.rss_start_bytes and server.rss_peak_bytes:
-        parts.append(
-            f"RSS {server.rss_start_bytes / _MILLION:.0f} MB, at most {server.rss_peak_bytes / _MILLION:.0f} MB"
-        )
+        parts.append(f"RSS {size(server.rss_start_bytes)}, at most {size(server.rss_peak_bytes)}")
     return [f"  server      {', '.join(parts)}"]
 
 

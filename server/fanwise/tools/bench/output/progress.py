@@ -11,9 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ...humanize import milliseconds, number, size
 from ...load.behaviour import Behaviour
 from ..run.results import Moment, Results
-from .console import milliseconds, number
 
 _LINE_NS = 1_000_000_000
 _PHASES = {"connected": "connecting", "warm": "warming up", "drained": "measuring", "finished": "looking who is left"}
@@ -45,7 +45,7 @@ def rows(phase: str, score: Results) -> list[tuple[str, str]]:
     width_seconds = moment.at_seconds - (score.moments[-2].at_seconds if len(score.moments) > 1 else 0.0)
     now = moment.deliveries / width_seconds if width_seconds > 0 else 0.0
     server = score.server
-    memory = f", RSS {server.rss_peak_bytes / 1e6:.0f} MB" if server.rss_peak_bytes else ""
+    memory = f", RSS {size(server.rss_peak_bytes)}" if server.rss_peak_bytes else ""
     clients = ", ".join(
         f"{count:,} {kind}" for kind, count in score.open_clients.items() if kind is not Behaviour.PUBLISHER
     )
