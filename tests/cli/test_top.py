@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-import json
 import os
 import pty
 import re
@@ -14,30 +12,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from fanwise.cli.top import Watch, glance, watch
-from fanwise.tools.remote import ForeignError, KeyRefusedError, Remote, UnreachableError
-from fanwise.tools.top.plain import Lines
-
-from ..support.documents import document
-from ..support.processes import ROOT, ServerProcess, clean_environ, free_port, run
-from ..tools.test_remote import answering
+from ..support.processes import ROOT, ServerProcess, clean_environ, run
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
 TOP = (sys.executable, "-m", "fanwise", "top")
-
-
-class StoppedError(Exception):
-    """Ends a loop that nothing else ends."""
-
-
-def nothing(_seconds: float) -> None:
-    pass
-
-
-def tiles(watched: Watch) -> dict[str, str]:
-    """What is shown now, or still."""
-    assert watched.picture is not None
-    return dict(watched.picture.tiles)
 
 
 def top(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -114,81 +92,6 @@ def test_a_wrong_key_ends_it(server_process: Callable[..., ServerProcess]) -> No
     url = f"http://127.0.0.1:{server.port}"
     assert "asks for its key" in top("--url", url).stderr
     assert top("--url", url, "--once", "--interval-seconds", "0.1", FANWISE_API_KEY="correct-horse").returncode == 0
-
-
-def test_a_server_that_restarts_is_waited_for(server_process: Callable[..., ServerProcess]) -> None:
-    """It says that it is gone, goes on trying, and shows the new one without negative rates."""
-    port = free_port()
-    watched = Watch(Remote(f"http://127.0.0.1:{port}"))
-    watched.look()
-    assert "nothing listens there; trying again" in watched.trouble
-    first = server_process(*SERVE, port=port)
-    with connect(first.url("/ws"), proxy=None) as websocket:
-        for _ in range(100):
-            websocket.send("x")
-    watched.look()
-    watched.look()
-    assert (watched.trouble, tiles(watched)["publications/s"]) == ("", "0")
-    first.stop()
-    watched.look()
-    assert "trying again (for " in watched.trouble
-    assert tiles(watched)["publications/s"] == "0"
-    server_process(*SERVE, port=port)
-    watched.look()
-    assert (watched.trouble, tiles(watched)["deliveries/s"]) == ("", "-")
-    watched.look()
-    assert tiles(watched)["deliveries/s"] == "0"
-
-
-def test_it_asks_once_an_interval(server_process: Callable[..., ServerProcess]) -> None:
-    """One picture each; what ends the waiting ends it."""
-    server = server_process(*SERVE)
-    stream, waited = io.StringIO(), list[float]()
-
-    def wait(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 3:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        watch(Remote(f"http://127.0.0.1:{server.port}"), Lines(stream), interval_seconds=0.25, wait=wait)
-    assert waited == [0.25] * 3
-    assert stream.getvalue().count("Fanwise 0.1.0 on") == 3
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "error"),
-    [
-        (404, b"", ForeignError),
-        (401, b"", KeyRefusedError),
-        (200, b'{"version": 1}', ForeignError),
-        (200, b'{"version": 1, "at": "now", "server": [], "state": {}}', ForeignError),
-        (503, b"", UnreachableError),
-    ],
-)
-def test_what_is_no_server_is_not_watched(status: int, body: bytes, error: type[Exception]) -> None:
-    """Nothing is drawn: the sentence has the terminal to itself. A server that is full is asked again, if not once."""
-    stream = io.StringIO()
-    with answering(status, body) as (url, _):
-        with pytest.raises(error):
-            glance(Remote(url), Lines(stream), interval_seconds=0, wait=nothing)
-        watched = Watch(Remote(url))
-        if error is UnreachableError:
-            watched.look()
-            assert "trying again" in watched.trouble
-        else:
-            with pytest.raises(error):
-                watched.look()
-    assert stream.getvalue() == ""
-
-
-def test_a_long_value_is_cut() -> None:
-    """What somebody else's server says does not flood a terminal, and does nothing to it."""
-    body = json.dumps(document(at="x\x1b" * 100_000)).encode()
-    with answering(200, body) as (url, _), pytest.raises(ForeignError, match="GET /stats looks different") as caught:
-        Watch(Remote(url)).ask()
-    assert len(str(caught.value)) < 400
-    assert str(caught.value).isprintable()
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
