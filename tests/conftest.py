@@ -19,7 +19,7 @@ def server_process() -> Iterator[Callable[..., ServerProcess]]:
     running: list[ServerProcess] = []
 
     def start(*args: str, port: int | None = None, whole: bool = False, **environ: str) -> ServerProcess:
-        running.append(ServerProcess(*args, port=port, whole=whole, **environ))
+        running.append(ServerProcess(*args, port=port, whole=whole, before=None, **environ))
         return running[-1]
 
     yield start

@@ -9,47 +9,61 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from .app import create_app
 from .broadcaster.node import Node
+from .core.codes import ErrorCode
 from .errors import SettingsError
 from .logs.events import Event, log
 from .logs.formatting import log_config, take_over, tell_left_out
 from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
+from .transport.acceptor import Acceptor, Descriptors
 from .transport.addresses import is_loopback
 from .transport.limits import Limits
+from .transport.places import PlaceLimits, Places
+from .transport.proxies import TrustedProxies
 from .transport.sockets import SocketOptions
 from .version import SERVER_VERSION
 
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
+# What is answered when clients have all descriptors: probes, publishers and operators.
+SHORT_PATHS = ("/healthz", "/readyz", "/metrics", "/stats", "/publish", "/clients", "/channels")
 # A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
 _ESCAPED, _ENVELOPE_BYTES = 6, 4_096
 
 
 class FanwiseServer(uvicorn.Server):
-    """uvicorn's server, which drains before it stops, and keeps the garbage collector away from the sweeps.
+    """uvicorn's server with acceptors of ours, which drains before it stops, and tunes the garbage collector.
 
     Args:
         config: What is asked of uvicorn.
-        broadcaster: Whose clients leave first.
-        drain_seconds: How long they may take.
-        facts: What it logs when it has started: the fields of `Event.STARTED`.
+        broadcaster: Its clients leave before the server stops.
+        places: The places of connections.
+        drain_seconds: How long clients may take to leave.
+        facts: The fields of `Event.STARTED`.
     """
 
     def __init__(
-        self, config: uvicorn.Config, broadcaster: Node, *, drain_seconds: float, facts: Mapping[str, Any]
+        self,
+        config: uvicorn.Config,
+        broadcaster: Node,
+        *,
+        places: Places,
+        drain_seconds: float,
+        facts: Mapping[str, Any],
     ) -> None:
         super().__init__(config)
         self._broadcaster = broadcaster
+        self._places = places
         self._drain_seconds = drain_seconds
         self._facts = facts
         self._started_at = time.monotonic()
@@ -57,12 +71,29 @@ class FanwiseServer(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts, then tunes the collector of this process."""
-        await super().startup(sockets=sockets)
+        """Starts the application, tunes the collector of this process, and accepts connections."""
+        await super().startup(sockets=[])  # uvicorn is to accept none: it would take all that wait in one turn
         tune_gc()
         if self.started:
+            self.servers += [cast("asyncio.Server", self._accept_from(listener)) for listener in sockets or []]
             self._started_at = time.monotonic()
             log(Event.STARTED, **self._facts)
+
+    def _accept_from(self, listener: socket.socket) -> Acceptor:
+        def make_protocol() -> asyncio.Protocol:
+            protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return protocol
+
+        return Acceptor(
+            listener,
+            make_protocol,
+            places=self._places,
+            descriptors=Descriptors.of_process(),
+            tls=self.config.ssl,
+            backlog=self.config.backlog,
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """The first SIGTERM or SIGINT asks for draining, the second one stops at once. Both are a clean exit."""
@@ -162,8 +193,11 @@ def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
 
 
 def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
-    """The same for people, in at most 12 lines."""
+    """Returns what is in force, for people: at most 12 lines."""
     known = facts(settings, port=port, fd_limit=fd_limit)
+    clients = f"{settings.max_clients}, {settings.address_connections}"
+    room = Descriptors(fd_limit).short
+    few = [f"  WARNING    descriptors for {room} clients only: raise ulimit -Hn, or say --max-clients {room}"]
     direct = "yes" if known["fast_path"] else "no: TLS is written through the transport"
     return [
         f"Fanwise {known['version']} on {known['url']}",
@@ -173,7 +207,8 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
         f"  message    at most {settings.max_message_bytes} bytes",
         f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
-        f"  clients    at most {settings.max_clients}, file descriptors {fd_limit}",
+        f"  clients    at most {clients} per address, file descriptors {fd_limit}",
+        *(few if room < settings.max_clients else []),
         f"  fast path  {direct}",
     ]
 
@@ -190,7 +225,14 @@ def serve(settings: Settings) -> int:
     if settings.log_format == "text":
         sys.stderr.write("\n".join(banner(settings, port=port, fd_limit=fd_limit)) + "\n")
     known = facts(settings, port=port, fd_limit=fd_limit)
-    server = FanwiseServer(config, app.state.broadcaster, drain_seconds=settings.drain_seconds, facts=known)
+    broadcaster: Node = app.state.broadcaster
+    server = FanwiseServer(
+        config,
+        broadcaster,
+        places=places(settings, count=broadcaster.tally.reject),
+        drain_seconds=settings.drain_seconds,
+        facts=known,
+    )
     server.run(sockets=[listener])
     return 0 if server.started else 1
 
@@ -219,6 +261,17 @@ def limits(settings: Settings) -> Limits:
         publishes_per_second=settings.publishes_per_second,
         subscriptions_per_second=settings.subscriptions_per_second,
     )
+
+
+def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
+    """Returns the places that the settings give; `count` is called with the code of each refusal."""
+    limits = PlaceLimits(
+        address_connections=settings.address_connections,
+        address_connects_per_second=settings.address_connects_per_second,
+        connects_per_second=settings.connects_per_second,
+        short_paths=SHORT_PATHS,
+    )
+    return Places(limits, count=count, proxies=TrustedProxies(settings.trusted_proxies))
 
 
 def _secrets(settings: Settings) -> list[str]:

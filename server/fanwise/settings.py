@@ -15,11 +15,13 @@ from .core.publication import check_channel_name
 from .errors import SettingsError
 from .routes.auth.hosts import read_network
 from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .transport.places import PlaceLimits
 from .transport.proxies import TrustedProxies
 from .transport.sockets import UNSENT_BYTES
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
+LIMITS = PlaceLimits()
 _KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -61,6 +63,15 @@ class Settings(BaseSettings):
     history_seconds: Seconds = Field(300.0, description="how long publications, and idle channels, are kept")
     max_message_bytes: Positive = Field(65_536, description="largest message, in bytes, as it is published")
     max_clients: Positive = Field(100_000, description="clients that are taken in")
+    address_connections: Positive = Field(
+        LIMITS.address_connections, description="connections of one address, or of one IPv6 /64"
+    )
+    address_connects_per_second: Positive = Field(
+        LIMITS.address_connects_per_second, description="new connections of one address; ten seconds of it at once"
+    )
+    connects_per_second: Positive = Field(
+        LIMITS.connects_per_second, description="new connections of all addresses; ten seconds of it at once"
+    )
     max_channels: Positive = Field(100_000, description="channels that may be open; idle ones make room")
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
     api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")

@@ -24,6 +24,7 @@ from fanwise.core.lease import Lease
 from fanwise.serve import FanwiseServer
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
+from fanwise.transport.places import PlaceLimits, Places
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 # {channel: what is published there, again and again}
@@ -152,7 +153,9 @@ def main() -> None:
         backlog=4096,
         timeout_graceful_shutdown=2,
     )
-    FanwiseServer(config, broadcaster, drain_seconds=1.0, facts={"version": "", "url": ""}).run()
+    places = Places(PlaceLimits(), count=broadcaster.tally.reject)
+    server = FanwiseServer(config, broadcaster, places=places, drain_seconds=1.0, facts={"version": "", "url": ""})
+    server.run(sockets=[config.bind_socket()])
 
 
 if __name__ == "__main__":

@@ -61,15 +61,24 @@ def run(
 class ServerProcess:
     """`python ARGS` with `{port}` filled in, listening when the constructor returns.
 
-    `whole` starts it as a shell does, from the interpreter on, and not as a fork (`forks.py`).
+    `whole` starts it as a shell does, from the interpreter on, and not as a fork (`forks.py`). `before` is called
+    in the process.
     """
 
-    def __init__(self, *args: str, port: int | None = None, whole: bool = False, **environ: str) -> None:
+    def __init__(
+        self,
+        *args: str,
+        port: int | None = None,
+        whole: bool = False,
+        before: Callable[[], object] | None = None,
+        **environ: str,
+    ) -> None:
         self.port = free_port() if port is None else port
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         argv = [sys.executable, *(arg.format(port=self.port) for arg in args)]
         start = subprocess.Popen if whole else Popen
-        self._process = start(argv, cwd=ROOT, env=clean_environ(**environ), stdout=self._log, stderr=self._log)
+        environment = clean_environ(**environ)
+        self._process = start(argv, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log, preexec_fn=before)
         try:
             self._wait_until_it_listens()
         except BaseException:  # whatever it was, also a test's end: the process must not outlive it; raised again

@@ -66,6 +66,20 @@ class ErrorCode(StrEnum):
     BAD_POSITION = ("bad_position", 400, "A position does not look like `epoch:offset`.")
     BAD_REQUEST = ("bad_request", 400, "A parameter or the body is not what the route takes.")
     BAD_TEXT = ("bad_text", 400, "The body is said to be text, and is not UTF-8.")
+    BUSY = (
+        "busy",
+        503,
+        "More connections are opened per second than the server takes in: come back after `Retry-After` seconds.",
+        False,
+        COME_BACK,
+    )
+    CONNECTS_TOO_FAST = (
+        "connects_too_fast",
+        429,
+        "The address opens too many connections per second: come back after `Retry-After` seconds.",
+        False,
+        COME_BACK,
+    )
     DRAINING = (
         "draining",
         503,
@@ -88,6 +102,13 @@ class ErrorCode(StrEnum):
         503,
         "All channels are in use: come back after `Retry-After` seconds.",
         True,
+        COME_BACK,
+    )
+    TOO_MANY_CONNECTIONS = (
+        "too_many_connections",
+        429,
+        "The address has too many connections: come back after `Retry-After` seconds.",
+        False,
         COME_BACK,
     )
     TOO_MANY_SUBSCRIPTIONS = (

@@ -38,8 +38,8 @@ class Event(Enum):
         "Fanwise %(version)s takes clients on %(url)s",
         (
             "default_channel", "queue_messages", "queue_bytes", "overflow", "stall_seconds", "pong_seconds",
-            "history_messages", "history_bytes", "max_message_bytes", "publishing", "max_clients", "descriptors",
-            "fast_path",
+            "history_messages", "history_bytes", "max_message_bytes", "publishing", "max_clients",
+            "address_connections", "descriptors", "fast_path",
         ),
     )  # fmt: skip
     STOPPING = (INFO, "%(clients)d clients leave within %(seconds)g s, then the server stops", ())
@@ -50,6 +50,8 @@ class Event(Enum):
     CLIENT_CLOSED = (INFO, f"client %(client)s at %(address)s was closed, %(reason)s: {_BEHIND}", ())
     REFUSED = (INFO, "%(path)s was refused to %(address)s: %(reason)s", ())
     NO_ROOM = (WARNING, "there was no room at %(path)s for %(address)s: %(reason)s", ())
+    NO_PLACE = (WARNING, "%(connections)d connections found no place, the latest of %(address)s: %(reason)s", ())
+    ACCEPT_PAUSED = (WARNING, "no connections are accepted for %(seconds)g s: %(reason)s", ())
     MEMORY_SHORT = (WARNING, _MEMORY_SHORT, ())
     LOOP_LATE = (WARNING, "the event loop was %(late_seconds).3f s late, more than %(limit_seconds)g s", ())
     WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())

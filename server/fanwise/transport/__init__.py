@@ -2,6 +2,9 @@
 
     websocket_protocol  uvicorn's WebSocket protocol class, the fast path
     http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
+    acceptor            accepts connections: a few per turn, and within the descriptors
+    places              how many connections an address may have and open
+    addresses           which addresses are this machine's own, and which count as one peer
     request_cutter      cuts what a peer sends where its requests end
     limits              what a peer may send, and the budget of one connection
     fair_share          connections with more to parse than one turn allows take turns

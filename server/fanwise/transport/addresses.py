@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from starlette.requests import HTTPConnection
 
+_SITE_BYTES = 8  # a site, and often a single host, has an IPv6 /64 (RFC 4291 section 2.5.1)
 _SHOWN_CHARACTERS = 64  # of a peer's host: an IPv6 address with its zone has at most 61
 
 
@@ -39,6 +40,14 @@ def is_loopback(host: str) -> bool:
     """Returns whether `host` is an address of this machine that others do not reach, or `localhost`."""
     address = read_address(host)
     return host == "localhost" if address is None else address.is_loopback
+
+
+def site_of(host: str) -> str:
+    """Returns what counts as one peer: an IPv4 address, or the /64 of an IPv6 address; other texts as they are."""
+    address = read_address(host)
+    if not isinstance(address, IPv6Address):
+        return host[:_SHOWN_CHARACTERS] if address is None else str(address)
+    return f"{IPv6Address(address.packed[:_SITE_BYTES].ljust(16, bytes(1)))}/64"
 
 
 def peer_name(connection: HTTPConnection) -> str:

@@ -9,6 +9,7 @@ response in the making, and changes to WebSocket only when it has none. All else
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NoReturn, cast
@@ -17,6 +18,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..broadcaster.sink import EXTENSION
+from ..core.codes import CodedError
 from ..core.lease import Lease
 from ..core.reasons import CloseReason
 from .connection import SocketConnection
@@ -24,12 +26,17 @@ from .deadlines import CLOSE_SECONDS, Deadlines
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
+from .places import Place
 from .request_cutter import RefusedError, RequestCutter, plain_answer
 from .sockets import SocketOptions, lost_reason
 
 UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
 _UNCLEAR_END = "it is not clear where the request ends"
 TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
+_SILENT = logging.getLogger("fanwise.silent")  # of connections whose refusal has a line of ours
+_SILENT.disabled = True
 
 
 class EventStream:
@@ -73,6 +80,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     socket_options = SocketOptions()
     limits = Limits()
+    place: Place | None = None  # of the connection, if an `Acceptor` has accepted it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,6 +105,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
         self.socket_options.apply(leased.get_extra_info("socket"))
         super().connection_made(leased)
+        if self.place is not None:
+            self.place.end = leased.abort
         self._deadlines = Deadlines(self.loop, leased, late=self._late, limits=self.limits)
         self._deadlines.expect_head()
 
@@ -182,12 +192,26 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if not self._cutter.complete:
             self._deadlines.expect_body()
         self._continuing = self.expect_100_continue
+        self._check_place()
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
             cast("dict[str, Any]", self.scope)["extensions"] = {
                 EXTENSION: self._open_stream,
                 BUDGET: self.budget,
             }
+            if self.place is not None and self.place.short:
+                self.cycle.keep_alive = False
+
+    def _check_place(self) -> None:
+        """Refuses a request that finds no place."""
+        if self.place is None:
+            return
+        try:
+            self.place.check(self.url, self.headers)
+        except CodedError as error:
+            self.logger = _SILENT
+            self._refusal = RefusedError.of(error)
+            raise self._refusal from error
 
     def _measure_body(self) -> None:
         chunked, body_bytes, hosts = False, 0, 0

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from enum import Enum
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self
+
+from ..core.codes import CodedError
 
 _HEAD_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
@@ -37,6 +39,18 @@ class RefusedError(Exception):
 
     def __str__(self) -> str:
         return self.problem
+
+    @classmethod
+    def of(cls, error: CodedError) -> Self:
+        """Returns the refusal with the status and the headers of the error's code."""
+        headers = "".join(f"{name.lower()}: {value}\r\n" for name, value in error.code.headers.items())
+        status = HTTPStatus(error.code.status or HTTPStatus.BAD_REQUEST)
+        return cls(status, error.problem, headers=headers.encode())
+
+    @property
+    def answer(self) -> bytes:
+        """The whole HTTP answer."""
+        return plain_answer(self.status, self.problem, headers=self.headers)
 
 
 def plain_answer(status: HTTPStatus, problem: str, *, headers: bytes = b"") -> bytes:

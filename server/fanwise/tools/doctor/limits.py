@@ -31,7 +31,7 @@ def descriptors(*, soft: int, hard: int, ceiling: int | None, max_clients: int) 
         return ok(name, f"{hard:,}{raised} for at most {max_clients:,} clients")
     found = (
         f"{hard:,}{raised} have room for {clients:,} clients, max_clients is {max_clients:,}: "
-        "who comes when there are none left gets no answer, where a full server would say so"
+        "more are refused with 503, and only probes, publishers and operators are still answered"
     )
     top = f", up to fs.nr_open, {ceiling:,}" if ceiling is not None else ""
     fix = (

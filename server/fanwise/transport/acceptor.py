@@ -1,0 +1,210 @@
+"""Accepts connections in place of the event loop's own server: a few per turn, and never beyond the descriptors.
+
+The event loops accept as many as wait, up to the backlog, in one turn. Without a descriptor asyncio logs each attempt,
+and both loops leave probes without an answer. Here a refusal costs an answer and a close: no transport, no task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ..core.codes import CodedError, ErrorCode
+from ..logs.events import Event, log
+from .places import Place, Places
+from .request_cutter import RefusedError
+
+ACCEPTS_PER_TURN: Final = 16
+RESERVE: Final = 32  # descriptors for requests when clients have the others
+OWN: Final = 32  # descriptors for what the process opens itself: files, names, backends, and evicted connections
+RETRY_SECONDS: Final = 1.0  # after a failed accept: it does not spin while there are no descriptors
+TLS_SECONDS: Final = 10.0  # for a TLS handshake
+_UNREAD_BYTES: Final = 65_536  # of a request that was refused unseen
+
+
+class Admitted(Protocol):
+    """A protocol of uvicorn's that holds its place."""
+
+    place: Place | None
+
+
+class AcceptedSocket(socket.socket):
+    """A socket that frees its place with its descriptor: asyncio closes it, uvloop detaches it.
+
+    Attributes:
+        place: The connection's place.
+        opened: Whether the event loop was given the socket, to make a transport of it.
+    """
+
+    place: Place | None = None
+    opened = False
+
+    def ended(self, _task: asyncio.Task[None]) -> None:
+        """Closes the descriptor if the task that was to open the transport was cancelled before it began."""
+        if not self.opened:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        super().close()
+        self._left()
+
+    def detach(self) -> int:
+        """Gives the descriptor away, to be closed."""
+        number = super().detach()
+        self._left()
+        return number
+
+    def _left(self) -> None:
+        place, self.place = self.place, None
+        if place is not None:
+            place.leave()
+
+
+class Descriptors:
+    """The number from which on descriptors are short, and how many connections there are beyond.
+
+    The kernel gives the lowest free number (accept(2)): with number n, 0 to n - 1 are open, by connections or by
+    others.
+
+    Args:
+        limit: How many descriptors the process may have, as getrlimit(2) gives it.
+
+    Attributes:
+        short: Connections from this number on are the reserve's.
+        reserve: How many the reserve has.
+    """
+
+    def __init__(self, limit: int) -> None:
+        most = 1 << 30 if limit == resource.RLIM_INFINITY else limit
+        self.reserve = min(RESERVE, most // 8)
+        self.short = most - self.reserve - min(OWN, most // 8)
+
+    @classmethod
+    def of_process(cls) -> Descriptors:
+        """Returns the numbers for the soft limit in force (RLIMIT_NOFILE, getrlimit(2))."""
+        return cls(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+class Acceptor:
+    """Accepts the connections of one listening socket, and starts a protocol for each that finds a place.
+
+    uvicorn closes it as it closes an `asyncio.Server`.
+
+    Args:
+        listener: A bound socket.
+        make_protocol: Makes a protocol for a connection.
+        places: The places.
+        descriptors: When descriptors are short.
+        tls: The context for TLS handshakes; None: connections are plain.
+        backlog: How many connections may wait in the kernel.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], asyncio.Protocol],
+        *,
+        places: Places,
+        descriptors: Descriptors,
+        tls: ssl.SSLContext | None = None,
+        backlog: int = 2_048,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._make_protocol = make_protocol
+        self._places = places
+        self._descriptors = descriptors
+        self._tls = tls
+        self._retry: asyncio.TimerHandle | None = None
+        self._opening: set[asyncio.Task[None]] = set()
+        listener.setblocking(False)
+        listener.listen(backlog)
+        self._loop.add_reader(listener, self._accept)
+
+    def close(self) -> None:
+        """Accepts nothing any more, and ends TLS handshakes."""
+        self._loop.remove_reader(self._listener)
+        if self._retry is not None:
+            self._retry.cancel()
+        for task in self._opening:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Returns when no handshake is left."""
+        await asyncio.gather(*self._opening, return_exceptions=True)
+
+    def _accept(self) -> None:
+        """Accepts some of the connections that wait; the event loop calls again while others do."""
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:  # no descriptors, no memory (accept(2))
+                self._pause(error)
+                return
+            sock = AcceptedSocket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+            sock.setblocking(False)
+            short = sock.fileno() >= self._descriptors.short
+            try:
+                self._start(sock, address[0] if isinstance(address, tuple) else "", short=short)
+            except CodedError as refusal:
+                self._refuse(sock, refusal)
+            if short:  # a connection that was ended for this one closes its descriptor in the next turn
+                return
+
+    def _start(self, sock: AcceptedSocket, host: str, *, short: bool) -> None:
+        """Gives the connection a place, and opens its transport in a task.
+
+        Raises:
+            CodedError: There is no place.
+        """
+        needed = short and len(self._places.reserve) >= self._descriptors.reserve
+        if short and not self._places.make_room(needed=needed) and needed:
+            raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=host)
+        sock.place = place = self._places.enter(host, short=short)
+        task = self._loop.create_task(self._open(sock, place))
+        place.end = task.cancel  # type: ignore[assignment]  # nobody looks at what it returns
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(sock.ended)
+
+    async def _open(self, sock: AcceptedSocket, place: Place) -> None:
+        """Makes a transport of the socket; after the TLS handshake, if there is one."""
+
+        def make() -> asyncio.Protocol:
+            protocol = self._make_protocol()
+            protocol.place = place  # type: ignore[attr-defined]  # that of `Admitted`
+            return protocol
+
+        sock.opened = True
+        seconds = None if self._tls is None else TLS_SECONDS
+        with contextlib.suppress(OSError):  # the handshake has failed or is late; the transport closes the socket
+            await self._loop.connect_accepted_socket(make, sock, ssl=self._tls, ssl_handshake_timeout=seconds)
+
+    def _refuse(self, sock: AcceptedSocket, refusal: CodedError) -> None:
+        """Answers and closes at once; what has come of a request is read, or the kernel would send a reset."""
+        try:
+            if self._tls is None:
+                sock.send(RefusedError.of(refusal).answer)
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(_UNREAD_BYTES)
+        except OSError:  # the peer has left, or has sent nothing yet
+            pass
+        finally:
+            sock.close()
+
+    def _pause(self, error: OSError) -> None:
+        """Accepts nothing for a moment."""
+        log(Event.ACCEPT_PAUSED, seconds=RETRY_SECONDS, reason=error.strerror)
+        self._places.make_room(needed=True)
+        self._loop.remove_reader(self._listener)
+        self._retry = self._loop.call_later(RETRY_SECONDS, self._loop.add_reader, self._listener, self._accept)

@@ -1,0 +1,133 @@
+"""Places on a real server: descriptors that run out, and addresses behind a proxy."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from ..support.live import handshake
+from ..support.processes import ServerProcess
+
+DESCRIPTORS, PEERS = 256, 400
+LOOPS = ("uvloop", "asyncio")
+
+
+def lower_the_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+
+
+@pytest.fixture(params=LOOPS)
+def scarce(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
+    """A server that may have 256 descriptors."""
+    args = ("-m", "fanwise", "serve", "--port", "{port}", "--loop", request.param)
+    with closing(ServerProcess(*args, before=lower_the_limit)) as server:
+        yield server
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def shake_hands(stack: ExitStack, server: ServerProcess, *headers: str) -> tuple[socket.socket, bytes]:
+    """A connection after its handshake, and the answer."""
+    peer = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+    extra = "".join(f"{header}\r\n" for header in headers).encode()
+    peer.sendall(handshake("/ws")[:-2] + extra + b"\r\n")
+    return peer, peer.recv(4096)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Looks again and again; the test's own time limit ends a wait in vain."""
+    poll = socket.socketpair()
+    with poll[0], poll[1]:
+        poll[0].settimeout(0.05)
+        while not condition():
+            with pytest.raises(TimeoutError):
+                poll[0].recv(1)
+
+
+def new_lines(server: ServerProcess, before: int) -> list[str]:
+    return server.log[before:].splitlines()
+
+
+def check_reserve(server: ServerProcess) -> None:
+    """Probes, metrics, publishers and operators are answered; what stays is not."""
+    for path in ("/healthz", "/readyz", "/metrics", "/stats", "/clients", "/channels"):
+        answer = server.get(path)
+        assert answer.startswith(b"HTTP/1.1 200"), (path, answer)
+        assert b"\r\nconnection: close\r\n" in answer
+    request = b"POST /publish/lobby HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\nhi"
+    assert server.exchange(request).startswith(b"HTTP/1.1 200")
+    answer = server.get("/sse/lobby")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"\r\nretry-after: 5\r\n" in answer
+
+
+def test_clients_beyond_the_descriptors_are_refused(scarce: ServerProcess) -> None:
+    """With an answer, few lines and no spinning; and all is as before when they have left."""
+    scarce.wait_for_log("started")
+    before = len(scarce.log)
+    assert "descriptors for 192 clients only" in scarce.log
+    with ExitStack() as stack:
+        answers = Counter(shake_hands(stack, scarce)[1].split(b"\r\n", 1)[0] for _ in range(PEERS))
+        taken = answers[b"HTTP/1.1 101 Switching Protocols"]
+        assert 150 <= taken <= 192
+        assert answers[b"HTTP/1.1 503 Service Unavailable"] == PEERS - taken
+        check_reserve(scarce)
+        start, cpu = time.monotonic(), cpu_seconds(scarce.pid)
+        wait_until(lambda: time.monotonic() - start > 2)
+        assert cpu_seconds(scarce.pid) - cpu < 0.4 * (time.monotonic() - start)
+    assert f'"full":{PEERS - taken + 1}'.encode() in scarce.get("/stats").replace(b" ", b"")
+    with ExitStack() as stack:
+        wait_until(lambda: b"HTTP/1.1 101" in shake_hands(stack, scarce)[1])
+    assert len(new_lines(scarce, before)) <= 10
+
+
+def test_connections_that_say_nothing_do_not_keep_others_out(scarce: ServerProcess) -> None:
+    """At once probes are answered from the reserve; after two seconds clients get in, too."""
+    scarce.wait_for_log("started")
+    before = len(scarce.log)
+    with ExitStack() as stack:
+        for _ in range(PEERS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", scarce.port)))
+        check_reserve(scarce)
+        wait_until(lambda: b"HTTP/1.1 101" in shake_hands(stack, scarce)[1])
+    assert len(new_lines(scarce, before)) <= 10
+    assert "Traceback" not in scarce.log
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_behind_a_proxy_the_forwarded_address_has_places(
+    server_process: Callable[..., ServerProcess], loop: str
+) -> None:
+    """A WebSocket keeps its place until it ends; others come from other addresses over the same proxy."""
+    server = server_process(
+        *("-m", "fanwise", "serve", "--port", "{port}", "--loop", loop),
+        FANWISE_TRUSTED_PROXIES="127.0.0.1",
+        FANWISE_ADDRESS_CONNECTIONS="2",
+    )
+    with ExitStack() as stack:
+        first, answer = shake_hands(stack, server, "X-Forwarded-For: 192.0.2.7")
+        assert answer.startswith(b"HTTP/1.1 101")
+        assert shake_hands(stack, server, "X-Forwarded-For: 192.0.2.7")[1].startswith(b"HTTP/1.1 101")
+        refused = shake_hands(stack, server, "X-Forwarded-For: 10.9.9.9, 192.0.2.7")[1]
+        assert refused.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 5\r\n" in refused
+        for other in ("2001:db8::1", "2001:db8::2"):
+            assert shake_hands(stack, server, f"X-Forwarded-For: {other}")[1].startswith(b"HTTP/1.1 101")
+        assert shake_hands(stack, server, "X-Forwarded-For: 2001:db8::3")[1].startswith(b"HTTP/1.1 429")
+        assert shake_hands(stack, server)[1].startswith(b"HTTP/1.1 101"), "the proxy itself is on loopback"
+        first.close()
+        wait_until(lambda: b"HTTP/1.1 101" in shake_hands(stack, server, "X-Forwarded-For: 192.0.2.7")[1])
+        assert b"too_many_connections" in server.get("/stats")
+    assert "Invalid HTTP request" not in server.log
+    assert "Traceback" not in server.log
