@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from operator import itemgetter
 
 import pytest
 
 from fanwise.broadcaster.inspector import Busiest
 from fanwise.broadcaster.node import Node
-from fanwise.broadcaster.turns import in_turns
+from fanwise.broadcaster.turns import first_in_turns, in_turns
 
 from ..core.test_hub import make_hub, publish
 from ..support.live import until
@@ -74,3 +75,35 @@ async def test_the_loop_turns_in_between() -> None:
     counting.cancel()
     assert found == [str(number) for number in range(100_000)]
     assert turns >= 2
+
+
+async def test_the_first_of_many_are_those_of_a_sort() -> None:
+    """In either direction, whatever the runs; equal items keep their order."""
+    items = [(number * 7919 % 1000, number) for number in range(3000)]
+    for reverse in (False, True):
+        expected = sorted(items, key=itemgetter(0), reverse=reverse)
+        for limit in (1, 512, 2999, 4000):
+            assert await first_in_turns(items, limit, key=itemgetter(0), reverse=reverse) == expected[:limit]
+    assert await first_in_turns([], 3, key=itemgetter(0)) == []
+
+
+async def test_a_search_in_turns_ends_with_its_limit() -> None:
+    """What is None was not found, and what follows the limit is not looked at."""
+    seen: list[int] = []
+
+    def odd(number: int) -> int | None:
+        seen.append(number)
+        return number if number % 2 else None
+
+    assert await in_turns(odd, range(100_000), limit=3) == [1, 3, 5]
+    assert len(seen) == 64
+
+
+async def test_channels_are_listed_by_name_in_turns() -> None:
+    """The first of a prefix, and how many there are; between two looks at the clock 512 names are sorted at most."""
+    async with Node() as broadcaster:
+        for number in range(2000):
+            broadcaster.publish_nowait(f"{'ab'[number % 2]}/{number * 7919 % 2000}", "x")
+        names, total = await broadcaster.inspect.channel_names(prefix="a/", limit=700)
+        everything = sorted(channel.name for channel in broadcaster.inspect.channels() if channel.name.startswith("a/"))
+        assert (names, total) == (everything[:700], len(everything))

@@ -67,7 +67,7 @@ async def test_watchers_are_no_clients() -> None:
         assert (await talk.ask(op="publish", channel="stats", data=1))["code"] == "unauthorised"
         assert len(broadcaster) == 0
         assert broadcaster.tally.connections == 0
-        assert broadcaster.inspect.channel_names() == []
+        assert list(broadcaster.inspect.channels()) == []
 
 
 async def refusal(live: Live, **options: object) -> int:

@@ -138,7 +138,8 @@ class Live:
         writer.close()
         status, *fields = head.decode().split("\r\n")
         named = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
-        return Answer(int(status.split()[1]), named, rest)
+        body_of = unchunked if named.get("transfer-encoding") == "chunked" else bytes
+        return Answer(int(status.split()[1]), named, body_of(rest))
 
     @asynccontextmanager
     async def events(self, path: str, *, headers: Mapping[str, str] | None = None) -> AsyncIterator[Events]:
@@ -178,6 +179,15 @@ class Live:
 
 _BUSY_TURNS = 200  # of the loop, before a wait leaves the processor to others
 _PAUSE_SECONDS = 0.002
+
+
+def unchunked(body: bytes) -> bytes:
+    """The data of a chunked body (RFC 9112 section 7.1) that is here as a whole."""
+    found = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        found, body = found + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return found
 
 
 def handshake(path: str) -> bytes:

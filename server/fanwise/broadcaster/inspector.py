@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from heapq import nlargest
-from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -25,7 +23,7 @@ from .statistics import (
     describe_channel,
     describe_client,
 )
-from .turns import in_turns
+from .turns import first_in_turns, in_turns
 
 
 class Rank(NamedTuple):
@@ -63,7 +61,8 @@ class Busiest:
             epoch, seen = known.get(channel.name, (log.epoch, 0))
             return Rank(log.head - seen if epoch == log.epoch else log.head, len(channel.queues), channel)
 
-        ranked = nlargest(limit, await in_turns(rank, self._hub), key=itemgetter(0, 1))
+        ranks = await in_turns(rank, self._hub)
+        ranked = await first_in_turns(ranks, limit, key=itemgetter(0, 1), reverse=True)
         return [(one.channel, None if before is None else one.publications / seconds) for one in ranked]
 
 
@@ -125,26 +124,46 @@ class Inspector:
             **self._limits(),
         }
 
-    async def furthest_behind(self, *, limit: int, channel: str | None = None) -> list[ClientStatistics]:
-        """The clients that have most to get, and others where fewer are behind. Holds the loop for 2 ms at a time.
+    async def furthest_behind(self, *, limit: int, channel: str | None = None) -> list[Client]:
+        """Returns the clients that have most to get, then others. Holds the loop for 2 ms at a time.
 
-        With `channel` only those on it.
+        With `channel` only those on it. O(behind), and O(clients) if fewer than `limit` are behind.
         """
-        found = await self._furthest_behind(limit=limit, channel=channel)
-        behind_seconds = self._registry.behind_seconds
-        return await in_turns(lambda client: describe_client(client, behind_seconds(client)), found)
+
+        def lag(client: Client) -> tuple[int, Client] | None:
+            return (client.lag_bytes, client) if channel is None or channel in client.subscriptions else None
+
+        def ready(client: Client) -> Client | None:
+            asked_for = channel is None or channel in client.subscriptions
+            return client if asked_for and client.state is State.READY else None
+
+        behind = await first_in_turns(
+            await in_turns(lag, self._registry.behind), limit, key=itemgetter(0), reverse=True
+        )
+        clients = [client for _, client in behind if client.reason is None]
+        if len(behind) < limit:
+            clients += await in_turns(ready, self._registry, limit=limit - len(behind))
+        return clients
+
+    def client(self, client: Client) -> ClientStatistics:
+        """Returns how a client stands. O(channels that it is on)."""
+        return describe_client(client, self._registry.behind_seconds(client))
 
     def clients(self) -> Iterator[ClientStatistics]:
         """Who is here, in the order in which they came."""
-        return (describe_client(client, self._registry.behind_seconds(client)) for client in self._registry)
+        return map(self.client, self._registry)
 
     def closed(self) -> tuple[ClosedClient, ...]:
         """The latest closed clients, at most 200, the newest last."""
         return tuple(self._registry.closed)
 
-    def channel_names(self) -> list[str]:
-        """The names of the open channels, in the order in which they were opened."""
-        return [channel.name for channel in self._hub]
+    async def channel_names(self, *, prefix: str = "", limit: int) -> tuple[list[str], int]:
+        """Returns the first names of open channels that begin with `prefix`, sorted, and the number of all that do.
+
+        Holds the loop for 2 ms at a time. O(channels).
+        """
+        found = await in_turns(lambda one: one.name if one.name.startswith(prefix) else None, self._hub)
+        return await first_in_turns(found, limit, key=str), len(found)
 
     def channel(self, name: str) -> ChannelStatistics | None:
         """One open channel, if it is. O(1)."""
@@ -168,14 +187,3 @@ class Inspector:
         cursor = gap.last if gap else begin.offset
         publications = log.read(cursor, max_bytes=log.max_bytes, until=min(log.head, cursor + limit))
         return History(log.epoch, log.head, publications, gap)
-
-    async def _furthest_behind(self, *, limit: int, channel: str | None) -> list[Client]:
-        """O(behind); with `channel` the ready ones are gone through as well."""
-
-        def asked_for(client: Client) -> bool:
-            return channel is None or channel in client.subscriptions
-
-        found = await in_turns(lambda client: (client.lag_bytes, client), filter(asked_for, self._registry.behind))
-        clients = [client for _, client in nlargest(limit, found, key=itemgetter(0)) if client.reason is None]
-        ready = (client for client in self._registry if client.state is State.READY and asked_for(client))
-        return [*clients, *islice(ready, max(0, limit - len(found)))]

@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from heapq import merge
+from itertools import islice
+from typing import Any, TypeVar
 
 Done = TypeVar("Done")
 Item = TypeVar("Item")
@@ -18,6 +20,7 @@ Found = TypeVar("Found")
 
 TURN_SECONDS = 0.002  # for which the loop is held in one turn
 _STEP = 64  # items between two looks at the clock
+_RUN = 512  # items that are sorted without one
 
 
 class TurnScheduler:
@@ -98,13 +101,46 @@ class Turn:
 
 
 async def in_turns(
-    look: Callable[[Item], Found], items: Iterable[Item], *, turn_seconds: float = TURN_SECONDS
+    look: Callable[[Item], Found | None],
+    items: Iterable[Item],
+    *,
+    limit: int | None = None,
+    step: int = _STEP,
+    turn_seconds: float = TURN_SECONDS,
 ) -> list[Found]:
-    """Returns what `look` finds at each of the items, which are collected now; the loop turns every `turn_seconds`."""
+    """Returns what `look` finds at each of the items, without None. The event loop turns every `turn_seconds`.
+
+    Args:
+        look: Called with each item; None: nothing was found.
+        items: Collected now, before the first turn ends: an iterator that costs little.
+        limit: Findings after which the search ends; None: all items are looked at.
+        step: Items between two looks at the clock.
+        turn_seconds: Time for which the loop is held in one turn.
+    """
     waiting = list(items)
     found: list[Found] = []
     turn = Turn(turn_seconds)
-    for start in range(0, len(waiting), _STEP):
-        found += map(look, waiting[start : start + _STEP])
+    for start in range(0, len(waiting), step):
+        found += [one for one in map(look, waiting[start : start + step]) if one is not None]
+        if limit is not None and len(found) >= limit:
+            return found[:limit]
         await turn.give_way()
+    return found
+
+
+async def first_in_turns(
+    items: list[Item], limit: int, *, key: Callable[[Item], Any], reverse: bool = False
+) -> list[Item]:
+    """Returns the first `limit` of the items, sorted by `key`. The event loop turns every 2 ms.
+
+    Runs of 512 items are sorted, each in a fraction of a turn, and then merged.
+    """
+    runs = [items[start : start + _RUN] for start in range(0, len(items), _RUN)]
+    cut = await in_turns(lambda run: sorted(run, key=key, reverse=reverse)[:limit], runs, step=1)
+    found: list[Item] = []
+    turn = Turn()
+    for number, item in enumerate(islice(merge(*cut, key=key, reverse=reverse), limit)):
+        found.append(item)
+        if number % _STEP == 0:
+            await turn.give_way()
     return found

@@ -18,6 +18,7 @@
     asyncapi      `GET /asyncapi.json`: the WebSocket dialects described for machines
     page          `GET /`: the live page
     assets        `GET /static/{path}`: the files that browsers load
+    streams       long answers, sent piece by piece at the peer's pace
     problems      errors with a code, over HTTP and in handshakes
 
 Two rooms inside have maps of their own: auth and demo.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import nsmallest
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -10,17 +10,21 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from ..broadcaster.inspector import Inspector
 from ..broadcaster.node import Node
 from ..broadcaster.statistics import ChannelStatistics
+from ..broadcaster.turns import Turn
 from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
 from .auth.guards import REFUSED, Access, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
-from .problems import errors, json_response, make_router
+from .problems import errors, make_router
 from .publish import ChannelPath
+from .streams import LongAnswers
 
 MAX_LISTED = 10_000
+_READ_AT_ONCE = 4  # publications: at most as much as four of the largest are held while a peer does not read
 
 
 class ChannelInfo(BaseModel):
@@ -72,27 +76,26 @@ def _channel_info(channel: ChannelStatistics) -> dict[str, Any]:
     return {name: getattr(channel, name) for name in ChannelInfo.model_fields}
 
 
-_NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST)
+_NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
 _NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.")]
 
 
-def channel_routes(broadcaster: Node, access: Access) -> APIRouter:
+def channel_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> APIRouter:
     """`GET /channels` and `GET /channels/{channel}/history`."""
     router = make_router(broadcaster.tally.reject)
-    _add_channels(router, broadcaster, access)
-    _add_history(router, broadcaster, access)
+    _add_channels(router, broadcaster.inspect, access, answers)
+    _add_history(router, broadcaster.inspect, access, answers)
     return router
 
 
-def _add_channels(router: APIRouter, broadcaster: Node, access: Access) -> None:
+def _add_channels(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
     async def channels(
         prefix: Annotated[str, Query(description="Only names that begin so.")] = "", limit: Limit = 1000
     ) -> Response:
         """The open channels: those with clients, and those that have had some, or a publication, a short while ago."""
-        found = [name for name in broadcaster.inspect.channel_names() if name.startswith(prefix)]
-        listed = map(broadcaster.inspect.channel, nsmallest(limit, found))
-        return _json({"channels": [_channel_info(one) for one in listed if one], "total": len(found)})
+        names, total = await inspect.channel_names(prefix=prefix, limit=limit)
+        return answers.json(_list_channels(inspect, names, total))
 
     router.add_api_route(
         "/channels",
@@ -102,7 +105,20 @@ def _add_channels(router: APIRouter, broadcaster: Node, access: Access) -> None:
     )
 
 
-def _add_history(router: APIRouter, broadcaster: Node, access: Access) -> None:
+async def _list_channels(inspect: Inspector, names: list[str], total: int) -> AsyncGenerator[bytes, None]:
+    """Yields the JSON of a `Channels`. A channel that was closed meanwhile is left out."""
+    yield b'{"channels":['
+    turn, comma = Turn(), b""
+    for name in names:
+        channel = inspect.channel(name)
+        if channel is not None:
+            yield comma + orjson.dumps(_channel_info(channel))
+            comma = b","
+        await turn.give_way()
+    yield b'],"total":%d}' % total
+
+
+def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
     async def history(
         channel: ChannelPath,
         since: Annotated[int | None, Query(ge=0, description="Only what came after this offset.")] = None,
@@ -110,17 +126,13 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access) -> None:
         limit: Annotated[int, Query(ge=1, le=1000, description="How many publications at most.")] = 100,
     ) -> Response:
         """What a channel's log retains, the oldest first. Ask again after the last offset for what follows."""
-        here = broadcaster.inspect.channel(check_channel_name(channel))
-        asked = None if (since is None and epoch is None) or here is None else Position(epoch or here.epoch, since or 0)
-        found = broadcaster.inspect.history(channel, since=asked, limit=limit)
-        if found is None:
+        here = inspect.channel(check_channel_name(channel))
+        if here is None:
             raise CodedError(
                 ErrorCode.NO_CHANNEL, f"there is no channel {channel!r}: nothing was published to it lately"
             )
-        gap = found.gap and {"from": found.gap.first, "to": found.gap.last, "reason": found.gap.reason.value}
-        messages = [message_fields(publication) for publication in found.publications]
-        log = {"channel": channel, "epoch": found.epoch, "head": found.head}
-        return _json({**log, "messages": messages, "gap": gap})
+        asked = None if since is None and epoch is None else Position(epoch or here.epoch, since or 0)
+        return answers.json(_read_history(inspect, here, since=asked, limit=limit))
 
     router.add_api_route(
         "/channels/{channel:path}/history",
@@ -130,5 +142,27 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access) -> None:
     )
 
 
-def _json(body: object) -> Response:
-    return json_response(orjson.dumps(body))
+async def _read_history(
+    inspect: Inspector, here: ChannelStatistics, *, since: Position | None, limit: int
+) -> AsyncGenerator[bytes, None]:
+    """Yields the JSON of a `History`, and reads the log a few publications at a time.
+
+    The messages end early if the log has let go of the next one meanwhile: the peer asks for more, and gets the gap.
+    """
+    yield orjson.dumps({"channel": here.name, "epoch": here.epoch, "head": here.head})[:-1] + b',"messages":['
+    turn, gap, sent = Turn(), None, 0
+    while sent < limit:
+        found = inspect.history(here.name, since=since, limit=min(_READ_AT_ONCE, limit - sent))
+        if found is None or found.epoch != here.epoch or (sent and found.gap):
+            break
+        gap = gap or found.gap
+        publications = [one for one in found.publications if one.offset <= here.head]
+        for publication in publications:
+            yield (b"," if sent else b"") + orjson.dumps(message_fields(publication))
+            sent += 1
+        if not publications:
+            break
+        since = publications[-1].position
+        await turn.give_way()
+    told = gap and {"from": gap.first, "to": gap.last, "reason": gap.reason.value}
+    yield b'],"gap":%b}' % orjson.dumps(told)

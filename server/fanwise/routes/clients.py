@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -9,14 +10,17 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from ..broadcaster.client import Client
+from ..broadcaster.inspector import Inspector
 from ..broadcaster.node import Node
 from ..broadcaster.registry import ClosedClient
-from ..broadcaster.turns import in_turns
+from ..broadcaster.turns import Turn
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import name_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .channels import Limit
-from .problems import errors, json_response, make_router
+from .problems import errors, make_router
+from .streams import LongAnswers
 
 
 class ClientInfo(BaseModel):
@@ -65,7 +69,20 @@ def closed_info(gone: ClosedClient) -> dict[str, Any]:
     return {"id": gone.id, "address": gone.address, **named}
 
 
-def client_routes(broadcaster: Node, access: Access) -> APIRouter:
+async def _list_clients(inspect: Inspector, found: list[Client], total: int) -> AsyncGenerator[bytes, None]:
+    """Yields the JSON of a `Clients`. A client that has gone meanwhile is left out."""
+    yield b'{"clients":['
+    turn, comma = Turn(), b""
+    for client in found:
+        if client.reason is None:
+            yield comma + orjson.dumps(inspect.client(client)._asdict())
+            comma = b","
+        await turn.give_way()
+    closed = orjson.dumps([closed_info(one) for one in reversed(inspect.closed())])
+    yield b'],"total":%d,"closed":%b}' % (total, closed)
+
+
+def client_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> APIRouter:
     """`GET /clients` and `DELETE /clients/{id}`."""
     router = make_router(broadcaster.tally.reject)
 
@@ -73,14 +90,13 @@ def client_routes(broadcaster: Node, access: Access) -> APIRouter:
         channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
     ) -> Response:
         """Who is here and how far behind, and who has gone lately and why."""
-        closed = orjson.dumps([closed_info(gone) for gone in reversed(broadcaster.inspect.closed())])
-        found = await broadcaster.inspect.furthest_behind(limit=limit, channel=channel)
-        listed = b",".join(await in_turns(lambda client: orjson.dumps(client._asdict()), found))
+        inspect = broadcaster.inspect
+        found = await inspect.furthest_behind(limit=limit, channel=channel)
         total = len(broadcaster)
         if channel is not None:
-            here = broadcaster.inspect.channel(channel)
+            here = inspect.channel(channel)
             total = here.clients if here is not None else 0
-        return json_response(b'{"clients":[%b],"total":%d,"closed":%b}' % (listed, total, closed))
+        return answers.json(_list_clients(inspect, found, total))
 
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
         """Closes a client with 4503: it is asked not to come back."""
@@ -92,7 +108,7 @@ def client_routes(broadcaster: Node, access: Access) -> APIRouter:
         "/clients",
         clients,
         dependencies=keys,
-        responses={200: {"model": Clients}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST)},
+        responses={200: {"model": Clients}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.FULL)},
     )
     router.add_api_route(
         "/clients/{id}",

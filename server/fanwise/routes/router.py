@@ -24,6 +24,7 @@ from .metrics import metrics_routes
 from .page import page_routes
 from .publish import publishing_routes
 from .sse import sse_routes
+from .streams import LongAnswers
 from .websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, WebSocketEndpoint
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -73,8 +74,9 @@ def build_router(
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
     yield publishing_routes(broadcaster, access)
-    yield channel_routes(broadcaster, access)
-    yield client_routes(broadcaster, access)
+    answers = LongAnswers(broadcaster)
+    yield channel_routes(broadcaster, access, answers)
+    yield client_routes(broadcaster, access, answers)
     yield live_routes(live, broadcaster, access)
     yield metrics_routes(broadcaster, access)
     yield demo_routes(demo, broadcaster, access)

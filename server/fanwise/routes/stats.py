@@ -195,7 +195,7 @@ class StatsCollector:
         channels = await self._broadcaster.inspect.busiest.look(limit=LISTED)
         return {
             "at": time.time(),
-            "clients": [_slow_client(client) for client in clients],
+            "clients": [_slow_client(self._broadcaster.inspect.client(client)) for client in clients],
             "channels": [
                 {**describe_channel(channel)._asdict(), "publications_per_second": rate} for channel, rate in channels
             ],

@@ -1,0 +1,86 @@
+"""Long answers: sent piece by piece at the peer's pace, so that an unread answer is never in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..broadcaster.node import Node
+from ..core.codes import CodedError, ErrorCode
+from .problems import error_response, note_refusal
+
+PIECE_BYTES: Final = 16_384
+# Memory of an answer that is being sent: a piece, the largest publication, and what waits in the server's buffers.
+_ANSWER_BYTES: Final = 262_144
+_SHARE: Final = 16  # of `memory_bytes`, for all long answers together
+_UNLIMITED: Final = 4096
+
+
+class LongAnswers:
+    """Owns the invariant that long answers that are being sent take at most a sixteenth of `memory_bytes`.
+
+    Args:
+        broadcaster: The node that has `memory_bytes`, and counts refusals.
+
+    Attributes:
+        most: Answers that may be sent at a time.
+        sending: Answers that are being sent.
+    """
+
+    def __init__(self, broadcaster: Node) -> None:
+        memory_bytes = broadcaster.inspect.limits()["memory_bytes"]
+        self.most = max(1, memory_bytes // _SHARE // _ANSWER_BYTES) if isinstance(memory_bytes, int) else _UNLIMITED
+        self.sending = 0
+        self.reject: Callable[[ErrorCode], None] = broadcaster.tally.reject
+
+    def json(self, parts: AsyncGenerator[bytes, None]) -> Response:
+        """Returns a JSON answer whose body is made of `parts` while it is sent.
+
+        The iterator holds the loop for 2 ms at a time, and keeps little between two parts.
+        """
+        return _LongAnswer(self, parts)
+
+
+class _LongAnswer(Response):
+    def __init__(self, answers: LongAnswers, parts: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(media_type="application/json")
+        del self.headers["content-length"]
+        self._answers = answers
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the answer; or a refusal, if too many others are being sent."""
+        if self._answers.sending >= self._answers.most:
+            error = CodedError(ErrorCode.FULL, f"all {self._answers.most} places for long answers are taken")
+            code = note_refusal(HTTPConnection(scope), error, self._answers.reject)
+            await error_response(code, str(error))(scope, receive, send)
+            return
+        self._answers.sending += 1
+        try:
+            await self._send_parts(send)
+        finally:
+            self._answers.sending -= 1
+
+    async def _send_parts(self, send: Send) -> None:
+        begun, piece = False, bytearray()
+        async with aclosing(self._parts) as parts:
+            async for part in parts:
+                piece += part
+                if len(piece) >= PIECE_BYTES:
+                    if not begun:
+                        await send(self._start())
+                    begun = True
+                    await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
+                    piece.clear()
+        if not begun:
+            self.headers["content-length"] = str(len(piece))
+            await send(self._start())
+        await send({"type": "http.response.body", "body": bytes(piece), "more_body": False})
+
+    def _start(self) -> dict[str, object]:
+        return {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
