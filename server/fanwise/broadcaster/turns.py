@@ -105,7 +105,7 @@ async def in_turns(
     items: Iterable[Item],
     *,
     limit: int | None = None,
-    step: int = _STEP,
+    step: int | None = None,
     turn_seconds: float = TURN_SECONDS,
 ) -> list[Found]:
     """Returns what `look` finds at each of the items, without None. The event loop turns every `turn_seconds`.
@@ -114,12 +114,12 @@ async def in_turns(
         look: Called with each item; None: nothing was found.
         items: Collected now, before the first turn ends: an iterator that costs little.
         limit: Findings after which the search ends; None: all items are looked at.
-        step: Items between two looks at the clock.
+        step: Items between two looks at the clock; by default 64.
         turn_seconds: Time for which the loop is held in one turn.
     """
     waiting = list(items)
     found: list[Found] = []
-    turn = Turn(turn_seconds)
+    turn, step = Turn(turn_seconds), step or _STEP
     for start in range(0, len(waiting), step):
         found += [one for one in map(look, waiting[start : start + step]) if one is not None]
         if limit is not None and len(found) >= limit:
