@@ -37,6 +37,7 @@ class Measured(NamedTuple):
     echoes: int
     p50_ms: float
     p99_ms: float
+    p99_cpu_ms: float  # of the server, between the sending and the receiving of a message: hardly longer if it is busy
     max_ms: float
     healthz_ms: float  # the slowest
     healthz_failed: int
@@ -71,6 +72,11 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
+    def run_milliseconds(self) -> float:
+        """CPU time of its first thread, in nanoseconds' resolution."""
+        return int((self._path / "schedstat").read_text().split()[0]) / 1e6
+
+    @property
     def descriptors(self) -> int:
         return len(list((self._path / "fd").iterdir()))
 
@@ -85,10 +91,12 @@ def connect(port: int, channel: str, key: str) -> connect_to:
 class Pair:
     """Two clients: what one sends at a fixed pace, the other receives. A late answer delays no later message."""
 
-    def __init__(self, connect: Callable[[], connect_to]) -> None:
+    def __init__(self, connect: Callable[[], connect_to], process: Process) -> None:
         self._connect = connect
-        self._waiting: dict[str, float] = {}  # {message: when it was due}
+        self._process = process
+        self._waiting: dict[str, tuple[float, float]] = {}  # {message: when it was due, the server's CPU time then}
         self.milliseconds: list[float] = []
+        self.cpu_milliseconds: list[float] = []
         self.closed = 0
 
     async def run(self) -> None:
@@ -107,7 +115,7 @@ class Pair:
         due, number = time.monotonic(), 0
         while True:
             text = f"{number} of {due}"
-            self._waiting[_MESSAGE + text] = due
+            self._waiting[_MESSAGE + text] = due, self._process.run_milliseconds
             try:
                 await client.send(text)
             except ConnectionClosed:
@@ -118,9 +126,10 @@ class Pair:
 
     async def _receive(self, client: ClientConnection) -> None:
         async for message in client:
-            due = self._waiting.pop(str(message), None)
-            if due is not None:
+            if str(message) in self._waiting:
+                due, run_milliseconds = self._waiting.pop(str(message))
                 self.milliseconds.append((time.monotonic() - due) * 1000)
+                self.cpu_milliseconds.append(self._process.run_milliseconds - run_milliseconds)
 
     async def settle(self) -> int:
         """Returns how many of the messages sent until now were lost."""
@@ -215,7 +224,7 @@ class Probe:
 
     def __init__(self, port: int, pid: int, *, clients: int, per_second: float, key: str) -> None:
         self._process = Process(pid)
-        self._pair = Pair(partial(connect, port, "pair", key))
+        self._pair = Pair(partial(connect, port, "pair", key), self._process)
         self._crowd = Crowd(partial(connect, port, "crowd", key), clients, per_second)
         self._healthz = Healthz(port)
         self._tasks: list[asyncio.Task[None]] = []
@@ -230,6 +239,7 @@ class Probe:
     def _begin(self) -> None:
         self._started = time.monotonic()
         self._pair.milliseconds.clear()
+        self._pair.cpu_milliseconds.clear()
         self._pair.closed = self._crowd.closed = self._crowd.lost = self._healthz.failed = 0
         self._healthz.slowest_ms = 0.0
         self._process.begin()
@@ -249,6 +259,7 @@ class Probe:
             echoes=len(echoes),
             p50_ms=at(echoes, 0.5),
             p99_ms=at(echoes, 0.99),
+            p99_cpu_ms=at(sorted(self._pair.cpu_milliseconds), 0.99),
             max_ms=at(echoes, 1.0),
             healthz_ms=self._healthz.slowest_ms,
             healthz_failed=self._healthz.failed,

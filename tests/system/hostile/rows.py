@@ -24,6 +24,7 @@ RSS_MB_EACH: Final = 0.2  # a connection, and what was read of it and waits
 LOG_LINES: Final = 25  # the log's limit of one kind of line is 20 at once
 # A busy machine is several times as slow, and what is not bounded takes seconds and hundreds of megabytes.
 GENEROUS_MS = 2_000.0
+GENEROUS_CPU_MS = 200.0
 GENEROUS, GENEROUS_MB = 5, 10.0
 
 
@@ -232,6 +233,9 @@ def judge(row: Row, result: Result, *, attackers: int = 0, strict: bool) -> Iter
         yield Figure("others' p99", f"{late:+.1f} ms", f"+{aim:g} ms", late <= aim)
     else:
         yield Figure("others' p99", f"{during.p99_ms:.0f} ms", f"{GENEROUS_MS:g} ms", during.p99_ms <= GENEROUS_MS)
+    cpu = during.p99_cpu_ms
+    aim = max(row.p99_ms, P99_MS.get(attackers, 0.0)) if strict else GENEROUS_CPU_MS
+    yield Figure("p99 in CPU of the server", f"{cpu:.1f} ms", f"{aim:g} ms", cpu <= aim)
     yield Figure("/healthz failed", str(during.healthz_failed), "0", not during.healthz_failed)
     yield Figure("honest lost", str(during.lost), "0", not during.lost)
     yield Figure("honest closed", str(during.closed), "0", not during.closed)
