@@ -134,14 +134,14 @@ ROWS: Final = (
     _late("half a request line", "408"),
     _late("half a head", "408"),
     _late("a dripped head", "408"),
-    _late("a body that never comes", "408")._replace(long=True),
+    _late("a body that never comes", "408"),
     _refused("upgrades with a long header", "431"),
     _refused("upgrades with 1,000 headers", "431"),
     _refused("upgrades with a long URL", "431", "414"),
     _refused("64 MiB of one header", "431"),
     _refused("64 MiB of small headers", "431"),
     _refused("60 connections with 2 MiB of headers", "431", "closed", rss_mb=5.0),
-    _refused("15 MiB of trailers", "431")._replace(long=True),
+    _refused("15 MiB of trailers", "431"),
     _refused("X-Forwarded-For of 1 MiB", "431"),
     Row("a key in a trailer", frozenset({"401"}), environ={"FANWISE_API_KEY": KEY}, long=True),
     Row("840,000 pipelined requests", frozenset({"200", RATE, "429"}), seconds=8.0, long=True),
@@ -149,7 +149,7 @@ ROWS: Final = (
         "history 100 times, unread", frozenset({"200"}), 25.0, rss_mb=80.0, p99_ms=50.0, prepare="a full log",
         environ={"FANWISE_MEMORY_BYTES": "67108864"}, long=True,
     ),
-    Row("45,000 unknown keys", frozenset({"open", "closed", TOO_BIG, RATE}))._replace(long=True),
+    Row("45,000 unknown keys", frozenset({"open", "closed", TOO_BIG, RATE})),
     Row("110,000 entries in a batch", frozenset({"400", "413"})),
     Row("65,536 Idempotency-Keys", frozenset({"200", "429"}), rss_mb=32.0, p99_ms=20.0, long=True),
     Row(
@@ -164,11 +164,11 @@ ROWS: Final = (
     _answered("DNS rebinding: publish", "400", "403", "421"),
     _answered("DNS rebinding: delete", "400", "403", "421"),
     _answered("DNS rebinding: WebSocket", "400", "403", "421"),
-    _answered("a line end in a channel's name", "400")._replace(long=True),
+    _answered("a line end in a channel's name", "400"),
     _answered("the wrong version of WebSocket", "426"),
     _answered("an upgrade over HTTP/1.0", "400"),
     _answered("two hosts", "400"),
-    _answered("a request cut in its body", "closed", "400")._replace(long=True),
+    _answered("a request cut in its body", "closed", "400"),
 )  # fmt: skip
 # During which a server is stopped: what keeps it busy, and what it does not expect.
 FLOODS: Final = (
@@ -181,6 +181,7 @@ FLOODS: Final = (
     "840,000 pipelined requests",
     "64 MiB of small headers",
     "half a head",
+    "a body that never comes",
     "an upgrade with a body",
     "an upgrade with a bad header",
 )
