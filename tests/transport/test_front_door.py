@@ -245,6 +245,18 @@ async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: 
         writer.close()
 
 
+async def test_a_body_that_never_comes_does_not_outlive_the_server() -> None:
+    """Its request is answered with 503 when the server stops; uvicorn would cancel the application instead."""
+    app = FastAPI()
+    app.include_router(build_router(Node()))
+    async with running(app) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(PUBLISH + b"Content-Length: 4\r\n\r\n")
+        await until(lambda: bool(live.server.server_state.tasks))
+    assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+    writer.close()
+
+
 async def test_who_waits_to_be_told_to_go_on_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the application that takes its time (RFC 9110 section 10.1.1)."""
     monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(body_seconds=0.05))

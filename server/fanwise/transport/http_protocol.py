@@ -156,6 +156,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             if self.config.timeout_graceful_shutdown is not None:
                 seconds = min(seconds, self.config.timeout_graceful_shutdown / 2)
             self._stream.start_close(CloseReason.SHUTDOWN, CloseReason.SHUTDOWN.text, within_seconds=seconds)
+        elif not self._received and not self._cutter.fresh:  # uvicorn would wait for a body that may never come
+            self._answer(RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting"))
+            return
         super().shutdown()
 
     # One request at a time.
