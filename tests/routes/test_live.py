@@ -17,7 +17,7 @@ from fanwise.routes.live import Live as Feed
 from fanwise.routes.stats import Stats, StatsCollector
 from fanwise.settings import load_settings
 
-from ..support.live import Live, running
+from ..support.live import Live, Talk, running
 
 pytestmark = pytest.mark.anyio
 
@@ -91,13 +91,39 @@ async def test_who_may_watch() -> None:
         assert refused.value.response.status_code == 400
 
 
-async def test_there_are_not_many_watchers() -> None:
-    """One more than there is room for is asked to come back."""
-    async with running(create_app(load_settings())) as live:
-        watchers = [await live.talk(path="/live") for _ in range(MAX_WATCHERS)]
-        assert await refusal(live) == 503
-        for watcher in watchers:
-            watcher.websocket.transport.abort()
+async def test_a_newcomer_gets_a_place() -> None:
+    """One more than there is room for takes the oldest place of the address that has most; the others stay."""
+    app = create_app(load_settings(trusted_proxies="127.0.0.1"))
+    async with running(app) as live:
+
+        async def watch(host: str) -> Talk:
+            talk = await live.talk(path="/live", additional_headers={"X-Forwarded-For": host})
+            await talk.ask(op="subscribe", channel="demo")
+            return talk
+
+        operator = await watch("192.0.2.1")
+        crowd = [await watch("192.0.2.2") for _ in range(MAX_WATCHERS - 1)]
+        second = await watch("192.0.2.1")
+        with pytest.raises(ConnectionClosedOK) as closed:
+            await crowd[0].hear()
+        assert "another watcher has taken this place" in str(closed.value)
+        for talk in (operator, second, crowd[1], crowd[-1]):
+            assert (await talk.ask(op="unsubscribe", channel="demo"))["op"] == "unsubscribed"
+        for talk in (operator, second, *crowd):
+            talk.websocket.transport.abort()
+
+
+async def test_watchers_come_and_go_without_end() -> None:
+    """Places are given back: by those who leave, and by those whose place was taken."""
+    app = create_app(load_settings())
+    async with running(app) as live:
+        for _ in range(3 * MAX_WATCHERS):
+            talk = await live.talk(path="/live")
+            talk.websocket.transport.abort()
+        kept = [await live.talk(path="/live") for _ in range(MAX_WATCHERS + 5)]
+        assert (await live.request("GET", "/stats")).json["rejected"]["full"] == 0
+        for talk in kept:
+            talk.websocket.transport.abort()
 
 
 async def test_routes_that_are_included_twice_are_fed_once() -> None:

@@ -1,13 +1,14 @@
-"""`GET /stats`, and `WS /live`: the same second by second, over a small Fanwise of its own.
+"""`GET /stats`, and `WS /live`: its parts each second, over a small Fanwise of its own.
 
-Who watches is no client of the server: watchers have a broadcaster, a log and limits of their own, so that they neither
-show in what they look at nor hold it up. A watcher that falls behind gets the newest.
+Watchers are no clients of the server. They have a node, a log and limits of their own, and neither show in the document nor
+hold up the server. A watcher that falls behind gets the newest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -30,22 +31,27 @@ from .problems import errors, json_response, make_router, turn_away
 from .stats import Stats, StatsCollector
 
 STATS: Final = "stats"  # a summary each second
-LISTS: Final = "lists"  # clients, channels and who has gone, each second while somebody listens
-DEMO: Final = "demo"  # how the demo goes, four times a second while it runs
-REMEMBERED_SECONDS: Final = 300  # what a page that is opened shows at once
+LISTS: Final = "lists"  # clients, channels and closed clients, each second while a watcher listens
+DEMO: Final = "demo"  # the demo's state, four times a second while it runs
+REMEMBERED_SECONDS: Final = 300  # of summaries: a page that is opened shows them at once
 MAX_WATCHERS: Final = 64
+_CLOSING_WATCHERS: Final = 192  # that may be in the closing handshake beside those
+_CLOSE_SECONDS: Final = 0.5  # for a watcher that makes room
 _SUBSCRIPTIONS: Final = 8
-_IDLE_SECONDS: Final = 10.0  # after which a watcher that watches nothing makes room for others
+_IDLE_SECONDS: Final = 10.0  # after which a watcher without a subscription is closed
 _ONLY: Final = f"this speaks the subprotocol {SUBPROTOCOL} only"
 _MEMORY_BYTES: Final = 33_554_432
-_HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and what clients are told of the others
+_HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and the lists
 
 
 class Live:
-    """Tells watchers each second how the broadcaster stands.
+    """Sends watchers each second how a node stands. Owns the invariant that a newcomer gets a place.
+
+    A watcher beyond MAX_WATCHERS takes the place of another: of the address that has most places, the oldest. So no
+    address can keep an operator out, and no operator waits.
 
     Args:
-        broadcaster: Which is looked at.
+        broadcaster: The node that is watched.
         access: Who may watch.
     """
 
@@ -59,17 +65,18 @@ class Live:
             history_bytes=_HISTORY_BYTES,
             history_seconds=REMEMBERED_SECONDS,
             overflow="latest",
-            max_clients=MAX_WATCHERS,
+            max_clients=MAX_WATCHERS + _CLOSING_WATCHERS,
             max_channels=2 * MAX_WATCHERS * _SUBSCRIPTIONS,
             memory_bytes=_MEMORY_BYTES,
             max_message_bytes=_HISTORY_BYTES // 16,
-            ready_lag_seconds=math.inf,  # the broadcaster that is looked at tells of a late loop
+            ready_lag_seconds=math.inf,  # the node that is watched logs a late loop
         )
+        self._places: dict[Client, str] = {}  # {watcher that is not being closed: host}, the oldest first
         self._starts = 0
         self._feeding: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begins to tell. May be entered more than once: the last exit stops it."""
+        """Begins to send. May be entered more than once: the last exit stops it."""
         self._starts += 1
         await self._watchers.__aenter__()
         if self._feeding is None:
@@ -88,11 +95,11 @@ class Live:
         await self._watchers.__aexit__(kind, error, trace)
 
     def tell(self, channel: str, document: dict[str, Any]) -> None:
-        """Tells those who watch `channel`. What nobody watches is kept for who comes."""
+        """Sends `document` to the watchers of `channel`; later watchers get it from the log."""
         self._watchers.publish_nowait(channel, document)
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One watcher, from its handshake to its end: the JSON dialect, to listen only."""
+        """Serves one watcher, from its handshake to its end, in the JSON dialect without publishing."""
         try:
             self._access.check_site(websocket)
             self._access.check_key(websocket)
@@ -106,12 +113,22 @@ class Live:
         async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             session = JsonSession(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
             session.welcome()
+            self._take_place(watcher)
             patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
             try:
                 async for kind, data in watcher.received():
                     await session.answer(kind, data)
             finally:
                 patience.cancel()
+                self._places.pop(watcher, None)
+
+    def _take_place(self, watcher: Client) -> None:
+        if len(self._places) >= MAX_WATCHERS:
+            ((host, _),) = Counter(self._places.values()).most_common(1)
+            oldest = next(one for one, its_host in self._places.items() if its_host == host)
+            del self._places[oldest]
+            oldest.close(text="another watcher has taken this place", within_seconds=_CLOSE_SECONDS)
+        self._places[watcher] = watcher.address.rpartition(":")[0]
 
     async def _feed(self) -> None:
         while True:
@@ -120,7 +137,7 @@ class Live:
                 lists = self._watchers.inspect.channel(LISTS)
                 if lists is not None and lists.clients:
                     self.tell(LISTS, await self.collector.lists())
-            except Exception as error:  # noqa: BLE001 - looking at the server must not be what ends
+            except Exception as error:  # noqa: BLE001 - the feed goes on with the next second
                 log(Event.FEED_FAILED, error=error)
             await asyncio.sleep(1)
 
@@ -135,7 +152,7 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
     router = make_router(broadcaster.tally.reject)
 
     async def stats() -> Response:
-        """How the server stands: what there is, what was counted since the start, who is slow and what is busy."""
+        """How the server stands: clients and channels, counters since the start, the slowest and the busiest."""
         return json_response(orjson.dumps(await live.collector.stats()))
 
     router.add_api_route(
