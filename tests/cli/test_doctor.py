@@ -177,7 +177,7 @@ def test_a_key_of_a_running_server(server_process: Callable[..., ServerProcess])
 
 def test_another_machine_is_not_published_to_by_itself(server_process: Callable[..., ServerProcess]) -> None:
     """Only with --publish. The address is one that is not called loopback, and leads here all the same."""
-    url = f"http://0.0.0.0:{server_process(*SERVE).port}"
+    url = f"http://0.0.0.0:{server_process(*SERVE, FANWISE_ALLOWED_HOSTS='*').port}"
     told = doctor("--url", url)
     assert "backpressure" not in told.found
     assert "(--publish)" in told.left_out

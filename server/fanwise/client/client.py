@@ -125,7 +125,7 @@ class FanwiseClient:
             since: Begins after this position, as far as the server still can; by default at the channel's head.
 
         Returns:
-            Where the stream begins.
+            The position at which the stream begins.
 
         Raises:
             ChannelNameError: The name is not allowed.
@@ -160,7 +160,7 @@ class FanwiseClient:
             key: What the message is the newest state of, for clients that get only the newest of each key.
 
         Returns:
-            Where the message is in the channel's log.
+            The message's position in the channel's log.
 
         Raises:
             ChannelNameError: The name is not allowed.

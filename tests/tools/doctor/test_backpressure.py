@@ -22,7 +22,7 @@ def measured(**changes: Any) -> Measured:
         "kernel_bytes": 169_000,
         "user_bytes": 11_300,
         "reader_bytes": 115_000,
-        "told": True,
+        "user_bytes_known": True,
         "received": 11,
         "slowest_seconds": 0.00025,
     }
@@ -61,7 +61,7 @@ def test_sockets_that_swallow_everything(server_process: Callable[..., ServerPro
 def test_plain_asgi_does_not_tell_its_buffer(server_process: Callable[..., ServerProcess]) -> None:
     """What uvicorn holds counts among what the kernels hold."""
     found = tried(server_process("-m", "uvicorn", "fanwise.app:app", "--port", "{port}"))
-    assert (found.noticed, found.told, found.user_bytes) == (True, False, 0)
+    assert (found.noticed, found.user_bytes_known, found.user_bytes) == (True, False, 0)
     assert found.hidden_bytes > 1_000_000
     assert "in the kernels (" in judge(found).found
     assert "and in uvicorn's buffer" in judge(found).found

@@ -2,7 +2,7 @@
 
     checks          which checks there are, of a server and of the machine, in their order
     server_process  the server that is started to be looked at
-    handshake       fast path, deflate, loop, collector, processes: told by documents and handshakes
+    handshake       fast path, deflate, loop, collector, processes: from documents and handshakes
     backpressure    how much vanishes before the server notices a client that does not read
     keepalive       how slow a reader may be before it is taken for dead
     memory          the most that the settings may take, against what there is

@@ -38,7 +38,7 @@ class Measured:
         kernel_bytes: Bytes in the kernels of both sides then; over plain ASGI with uvicorn's buffer.
         user_bytes: Bytes in the server's own buffer.
         reader_bytes: The part of `kernel_bytes` at the reader's side; None where unknown.
-        told: Whether `user_bytes` is known: not over plain ASGI.
+        user_bytes_known: False over plain ASGI.
         received: Messages that the reading client got meanwhile.
         slowest_seconds: The reading client's longest wait for one.
     """
@@ -48,7 +48,7 @@ class Measured:
     kernel_bytes: int
     user_bytes: int
     reader_bytes: int | None
-    told: bool
+    user_bytes_known: bool
     received: int
     slowest_seconds: float
 
@@ -119,7 +119,7 @@ class Trial:
             kernel_bytes=max(given - buffered, 0),
             user_bytes=buffered,
             reader_bytes=received_bytes(silent),
-            told=seen.get("path") != "asgi",
+            user_bytes_known=seen.get("path") != "asgi",
         )
 
     def _result(
@@ -129,7 +129,7 @@ class Trial:
         noticed: bool = False,
         user_bytes: int = 0,
         reader_bytes: int | None = None,
-        told: bool = True,
+        user_bytes_known: bool = True,
     ) -> Measured:
         return Measured(
             published=self.published,
@@ -137,7 +137,7 @@ class Trial:
             kernel_bytes=kernel_bytes,
             user_bytes=user_bytes,
             reader_bytes=reader_bytes,
-            told=told,
+            user_bytes_known=user_bytes_known,
             received=self.received,
             slowest_seconds=self._slowest_seconds,
         )
@@ -176,7 +176,7 @@ def judge(measured: Measured) -> Finding:
     where = f"{size(measured.kernel_bytes)} in the kernels"
     if measured.reader_bytes is not None:
         where += f" ({size(measured.reader_bytes)} of it at the reader's side)"
-    where += f", {size(measured.user_bytes)} in user space" if measured.told else " and in uvicorn's buffer"
+    where += f", {size(measured.user_bytes)} in user space" if measured.user_bytes_known else " and in uvicorn's buffer"
     meanwhile = (
         f"meanwhile a client that reads got {measured.received:,} of {measured.published:,} messages, "
         f"the slowest in {span(measured.slowest_seconds)}"

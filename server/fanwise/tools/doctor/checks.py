@@ -41,9 +41,9 @@ def describe(remote: Remote) -> str:
     """Returns a sentence about the server. Raises a RemoteError if there is no answer."""
     with _reading(remote):
         document = remote.stats()
-        told, clients = document["server"], int(document["now"]["clients"])
-        server = f"Fanwise {printable(told['version'])} on Python {printable(told['python'])}"
-        return f"{remote.url}: {server}, up {span(document['uptime_seconds'])}, {clients:,} clients"
+        server, clients = document["server"], int(document["now"]["clients"])
+        name = f"Fanwise {printable(server['version'])} on Python {printable(server['python'])}"
+        return f"{remote.url}: {name}, up {span(document['uptime_seconds'])}, {clients:,} clients"
 
 
 def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:

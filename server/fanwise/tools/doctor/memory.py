@@ -86,8 +86,8 @@ def one_channel(
     if min(needed, memory_bytes) > limit.limit_bytes:
         return fail(name, f"{found}: more than the {size(limit.limit_bytes)} of {limit.source}", fix)
     if needed > memory_bytes:
-        told = f"{found}: more than memory_bytes, {size(memory_bytes)}, so that logs are cut before a queue is full"
-        return warn(name, told, fix)
+        short = f"{found}: more than memory_bytes, {size(memory_bytes)}, so that logs are cut before a queue is full"
+        return warn(name, short, fix)
     if needed > limit.limit_bytes / 2:
         return warn(name, f"{found}: more than half of the {size(limit.limit_bytes)} of {limit.source}", fix)
     return ok(name, f"{found}; memory_bytes holds {memory_bytes // needed:,} of them, then history goes")

@@ -10,7 +10,7 @@ from ...load.wire import BINARY, CONTINUATION, TEXT, next_frame
 from .stream import Progress, Stream
 
 MAX_FRAME_BYTES = 64 << 20  # larger than any message that can be asked for
-_HOLES = 64  # holes that a client remembers, to tell what comes late from what comes twice
+_HOLES = 64  # holes that a client remembers: a message that fills one is late, any other old one is a repetition
 
 
 class Tally:
@@ -90,7 +90,7 @@ class Receiver:
         return self._expected if self.position < 0 else self.stream.sequence_at(self.position)
 
     def close(self) -> None:
-        """It receives nothing any more."""
+        """Ends the client: leaves stream and progress."""
         if self.expected and self.lane.progress is not None:
             self.lane.progress.leave(self.expected)
         self.position, self._expected = -1, 0

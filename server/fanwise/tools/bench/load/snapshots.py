@@ -8,7 +8,7 @@ from ...load.behaviour import Behaviour
 from ...load.histogram import Histogram
 from .receiver import Tally
 
-MAX_DROPS = 10_000  # that are told one by one; beyond, they are only counted
+MAX_DROPS = 10_000  # that are reported one by one; beyond, they are only counted
 
 
 @dataclass(frozen=True, slots=True)

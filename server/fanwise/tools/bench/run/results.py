@@ -137,7 +137,7 @@ class Results:
 
     @property
     def flaps(self) -> int:
-        """How often flapping clients left."""
+        """Departures of flapping clients."""
         return sum(last.flaps for last in self._last.values())
 
     @property
