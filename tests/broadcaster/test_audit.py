@@ -164,6 +164,29 @@ async def test_short_memory_takes_who_is_furthest_behind() -> None:
     assert other.client.reason is None
 
 
+async def test_what_was_received_and_is_not_read_counts_too() -> None:
+    """While its sink says that it is worth counting: then its client may go, whether it is behind or not."""
+    registry, setting, _ = make_registry()
+    setting.client._join()
+    audits = Audits(registry, setting, memory_bytes=1000 + setting.hub.retention.charged_bytes)
+    setting.sink.received_bytes = 1001
+    await audits.run()
+    assert setting.client in registry
+    setting.client.sink_receiving(held=True)
+    setting.sink.received_bytes = 1000
+    await audits.run()
+    assert setting.client in registry
+    setting.client.sink_receiving(held=False)
+    setting.sink.received_bytes = 1001
+    await audits.run()
+    assert setting.client in registry
+    setting.client.sink_receiving(held=True)
+    await audits.run()
+    assert setting.client.reason is CloseReason.MEMORY
+    setting.client.sink_receiving(held=True)
+    assert not registry.receiving, "who has gone is not held"
+
+
 async def test_who_is_ready_is_not_looked_at() -> None:
     """The audit costs only those who are behind."""
     registry, setting, _ = make_registry()

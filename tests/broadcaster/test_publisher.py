@@ -9,6 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fanwise.broadcaster.node import Node
+from fanwise.broadcaster.sweep import OsWriter
 from fanwise.core.publication import Kind
 from fanwise.errors import ChannelNameError, MessageTooBigError
 
@@ -92,3 +93,25 @@ async def test_bytes_are_measured_like_every_payload() -> None:
         with pytest.raises(MessageTooBigError):
             await broadcaster.append("lobby", Kind.TEXT, b"x" * 11)
         assert broadcaster.tally.publications == 0
+
+
+async def test_sweeps_write_with_what_was_opened_and_it_is_closed_in_the_end() -> None:
+    """Once for each start, and not before the stop."""
+    opened: list[CountingWriter] = []
+
+    class CountingWriter(OsWriter):
+        closed = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            opened.append(self)
+
+        def close(self) -> None:
+            self.closed += 1
+
+    node = Node(open_writer=CountingWriter)
+    for starts in (1, 2):
+        async with node:
+            assert (node._publisher.writer, opened[-1].closed) == (opened[-1], 0)
+        assert [writer.closed for writer in opened] == [1] * starts
+    assert node._publisher.writer is None

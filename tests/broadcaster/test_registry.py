@@ -19,6 +19,7 @@ def make_registry() -> tuple[ClientRegistry, Scene, list[Client]]:
     setting = Scene(FakeSink())
     registry = ClientRegistry(leave=left.append, tally=setting.hub.tally)
     setting.host.changed = registry.changed
+    setting.host.receiving = registry.note_receiving
     registry.add(setting.client)
     return registry, setting, left
 

@@ -38,6 +38,7 @@ class FakeSink:
         self.reasons: list[CloseReason] = []
         self.texts: list[str] = []
         self.buffered_bytes = 0
+        self.received_bytes = 0
         self.taken = 0
         self.aborted = False
         self.writable = True

@@ -27,6 +27,9 @@ class Owner:
 
     def sink_ponged(self, rtt_seconds: float) -> None: ...
 
+    def sink_receiving(self, *, held: bool) -> None:
+        pass
+
     def sink_closed(self, reason: CloseReason) -> None:
         self.closed += 1
 

@@ -111,15 +111,22 @@ class Audit:
             watch.over_since = client.recoveries
 
     async def _relieve(self, memory_bytes: int) -> None:
-        """Aborts the clients furthest behind of those whose leaving frees something, until the rest fits."""
+        """Aborts the clients of most bytes, received or still to get, whose leaving frees some, until the rest fits."""
         held = {client: client.sink.buffered_bytes for client in self._registry.behind if client.sink.buffered_bytes}
+        for client in self._registry.receiving:
+            held[client] = client.sink.buffered_bytes + client.received_bytes
         excess = self._hub.retention.charged_bytes + sum(held.values()) - memory_bytes
         doomed = []
-        for client in sorted(held, key=lambda client: client.lag_bytes, reverse=True) if excess > 0 else ():
+        for client in sorted(held, key=_weight, reverse=True) if excess > 0 else ():
             if excess > 0:
                 excess -= held[client]
                 doomed.append(client)
         await in_turns(lambda client: client.abort(CloseReason.MEMORY), doomed, turn_seconds=self._turn_seconds)
+
+
+def _weight(client: Client) -> int:
+    """Returns how many bytes the client is behind, and how many of it wait to be read. O(its queues)."""
+    return client.lag_bytes + client.received_bytes
 
 
 def _moved(client: Client, watch: Watch) -> bool:

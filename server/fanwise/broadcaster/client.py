@@ -27,7 +27,7 @@ from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
 from ..errors import AlreadySubscribedError, GoneError
 from .outbox import Outbox
-from .sink import Decoded, LateSource, Received, Source
+from .sink import Decoded, LateSource, Received, ReceivingSink, Source
 from .subscriptions import Subscription, Subscriptions
 
 # Payload bytes that a turn takes from a queue, so the most that waits in the sink; less where only the end shows.
@@ -55,6 +55,9 @@ class ClientOwner(Protocol):
 
     def changed(self, client: Client) -> None:
         """Hears that the client's state has changed."""
+
+    def receiving(self, client: Client, *, held: bool) -> None:
+        """Hears whether the client's `received_bytes` are worth counting."""
 
     def ponged(self, rtt_seconds: float) -> None:
         """Hears how long a pong took."""
@@ -201,6 +204,11 @@ class Client:
         return self.outbox.in_flight
 
     @property
+    def received_bytes(self) -> int:
+        """Bytes that the connection has received and that are not read yet; 0 if unknown."""
+        return self.sink.received_bytes if isinstance(self.sink, ReceivingSink) else 0
+
+    @property
     def lag(self) -> int:
         """Publications that the client still has to get, in its queues and in flight. O(its queues)."""
         return self.outbox.in_flight + sum(queue.qsize() for _, queue in self.subscriptions.values())
@@ -242,6 +250,10 @@ class Client:
         """The transport is empty."""
         self._serve()
         self.outbox.settle()
+
+    def sink_receiving(self, *, held: bool) -> None:
+        """What was received and is not read yet has become worth counting, or is so no more."""
+        self._owner.receiving(self, held=held)
 
     def sink_ponged(self, rtt_seconds: float) -> None:
         """The peer has answered a ping."""

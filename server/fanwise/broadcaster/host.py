@@ -42,6 +42,7 @@ class ClientHost:
         self.tasks: set[asyncio.Task[None]] = set()
         self.enlist = self.turns.enlist
         self.changed = registry.changed
+        self.receiving = registry.note_receiving
         self.ponged = ping_rtt.observe
         self._loop = loop
         self._event_log = event_log

@@ -29,6 +29,7 @@ from .publisher import Payload, Publisher, serialise
 from .registry import ClientRegistry
 from .sink import Sink, Source
 from .statistics import Statistics
+from .sweep import OsWriter, SweepWriter
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -53,6 +54,7 @@ class Node:
         memory_bytes: What logs and transports may hold together, estimated. Above it history goes first, and then the
             clients that are furthest behind. None: unlimited.
         ready_lag_seconds: How late the event loop may be before `ready` is false; `math.inf`: not measured.
+        open_writer: Makes what sweeps write to sockets with, at each start.
 
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
@@ -75,6 +77,7 @@ class Node:
     stall_seconds: float = 10.0
     memory_bytes: int | None = 1_073_741_824
     ready_lag_seconds: float = 1.0
+    open_writer: Callable[[], SweepWriter] = OsWriter
 
     def __post_init__(self) -> None:
         """Composes the node. Raises ValueError if `memory_bytes` is less than what one channel may retain."""
@@ -91,6 +94,7 @@ class Node:
             max_message_bytes=self.max_message_bytes,
             slice_bytes=self.slice_bytes,
             sweep_seconds=self.sweep_seconds,
+            open_writer=self.open_writer,
         )
         self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
         self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=self._event_log.closed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import orjson
@@ -11,7 +12,7 @@ import orjson
 from ..core.hub import Hub
 from ..core.publication import Kind, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError
-from .sweep import Sweeper
+from .sweep import OsWriter, Sweeper, SweepWriter
 
 Payload: TypeAlias = Any
 """`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON, as far as orjson has a word for it."""
@@ -28,9 +29,23 @@ class Publisher:
         max_message_bytes: The largest payload, in bytes of UTF-8 where it is text.
         slice_bytes: About how much payload one write to a client carries.
         sweep_seconds: How long a sweep may hold the event loop before it gives it back.
+        open_writer: Makes what sweeps write to sockets with.
+
+    Attributes:
+        writer: What sweeps write to sockets with; None while the publisher is shut.
     """
 
-    def __init__(self, hub: Hub, *, max_message_bytes: int, slice_bytes: int, sweep_seconds: float) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        max_message_bytes: int,
+        slice_bytes: int,
+        sweep_seconds: float,
+        open_writer: Callable[[], SweepWriter] = OsWriter,
+    ) -> None:
+        self.writer: SweepWriter | None = None
+        self._open_writer = open_writer
         self.max_message_bytes = max_message_bytes
         self._hub = hub
         self.slice_bytes = min(slice_bytes, hub.queue_bytes)
@@ -44,14 +59,21 @@ class Publisher:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins to sweep on `loop`."""
         self._loop = loop
+        self.writer = self._open_writer()
         self._sweeper = Sweeper(
-            loop, slice_bytes=self.slice_bytes, sweep_seconds=self._sweep_seconds, tally=self._hub.tally
+            loop,
+            slice_bytes=self.slice_bytes,
+            sweep_seconds=self._sweep_seconds,
+            write_to_all=self.writer.write_to_all,
+            tally=self._hub.tally,
         )
 
     def shut(self) -> None:
         """Stops: nothing is published any more."""
         self.audit_ended()
-        self._loop = self._sweeper = None
+        if self.writer is not None:
+            self.writer.close()
+        self._loop = self._sweeper = self.writer = None
 
     def running_loop(self) -> asyncio.AbstractEventLoop:
         """Returns the loop of the sweeps; raises NotRunningError if there is none."""

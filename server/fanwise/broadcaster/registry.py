@@ -58,6 +58,7 @@ class ClientRegistry:
 
     Attributes:
         behind: {client that is not ready: what audits have seen of it}, in the order in which they fell behind.
+        receiving: {client whose `received_bytes` count: None}.
         closed: The latest closed clients, at most 200, the newest last.
     """
 
@@ -73,6 +74,7 @@ class ClientRegistry:
         self._on_closed = on_closed
         self._clients: dict[str, Client] = {}  # {client id: client}
         self.behind: dict[Client, Watch | None] = {}
+        self.receiving: dict[Client, None] = {}
         self.closed: deque[ClosedClient] = deque(maxlen=_CLOSED_CLIENTS)
 
     def __len__(self) -> int:
@@ -108,6 +110,13 @@ class ClientRegistry:
         elif self._clients.pop(client.id, None) is not None:
             self._part(client)
 
+    def note_receiving(self, client: Client, *, held: bool) -> None:
+        """Hears whether the `received_bytes` of `client` are worth counting. O(1)."""
+        if held and client.id in self._clients:
+            self.receiving[client] = None
+        else:
+            self.receiving.pop(client, None)
+
     def _part(self, client: Client) -> None:
         """Closes the books on a client."""
         gone = ClosedClient(
@@ -123,6 +132,7 @@ class ClientRegistry:
         if client in self.behind:
             client.subscriptions.note_lags()
             del self.behind[client]
+        self.receiving.pop(client, None)
         self._tally.close(gone.reason, lag=gone.lag)
         self.closed.append(gone)
         self._leave(client)

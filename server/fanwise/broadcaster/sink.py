@@ -32,6 +32,9 @@ class SinkOwner(Protocol):
     def sink_resumed(self) -> None:
         """Nothing is buffered any more."""
 
+    def sink_receiving(self, *, held: bool) -> None:
+        """What was received and is not read yet has become worth counting (`ReceivingSink`), or is so no more."""
+
     def sink_ponged(self, rtt_seconds: float) -> None:
         """The peer has answered a ping, so long after it was sent."""
 
@@ -80,6 +83,15 @@ class DirectSink(Sink, Protocol):
 
     def write(self, data: bytes | memoryview) -> None:
         """Writes or buffers all of `data`; what it could not write at once makes it not `writable`. Never raises."""
+
+
+@runtime_checkable
+class ReceivingSink(Sink, Protocol):
+    """A sink that also knows what its connection has received."""
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of unfinished frames and messages, and of messages that are not read yet. O(1)."""
 
 
 class Source(Protocol):

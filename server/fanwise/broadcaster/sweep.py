@@ -12,8 +12,9 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from os import write as os_write
+from typing import Protocol, TypeAlias
 
 from ..core.channel import Channel
 from ..core.counters import Counters
@@ -25,7 +26,7 @@ BROKEN, TIMED_OUT = -1, -2
 _SAMPLE = 8  # descriptors of a cohort that are looked at before each write, in the event loop's debug mode
 
 
-def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
+def write_to_all(fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
     """Writes `data` to each non-blocking descriptor once; returns (fd, bytes taken) for those that did not take it all.
 
     O(descriptors), and nothing else: this loop is the hot path (`benchmarks/test_sweep.py`).
@@ -45,6 +46,40 @@ def write_to_all(fds: Iterable[int], data: bytes) -> list[tuple[int, int]]:
     return short
 
 
+WriteToAll: TypeAlias = Callable[[Collection[int], bytes], list[tuple[int, int]]]
+
+
+class SweepWriter(Protocol):
+    """What sweeps write to sockets with.
+
+    Attributes:
+        name: Of the system call that carries the bytes.
+        why: Why no faster way is in use; empty if this is the fastest.
+    """
+
+    name: str
+    why: str
+
+    def write_to_all(self, fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
+        """Writes `data` to each descriptor once, as the function of this name."""
+
+    def close(self) -> None:
+        """Gives back what it holds. Idempotent."""
+
+
+class OsWriter:
+    """A `SweepWriter` that takes a system call per socket: write(2)."""
+
+    name = "write"
+
+    def __init__(self, *, why: str = "") -> None:
+        self.why = why
+        self.write_to_all = write_to_all
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
 class Sweeper:
     """Runs the sweeps of all channels. Owns the invariant that a channel with unswept publications is scheduled.
 
@@ -52,6 +87,7 @@ class Sweeper:
         slice_bytes: About how much payload one write carries.
         sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
             In the loop's debug mode, sweeps compare sockets with their leases.
+        write_to_all: Writes a slice to descriptors; see the function of this name.
         tally: Where it is counted.
         clock: Seconds, the same as that of publications' times.
     """
@@ -62,12 +98,14 @@ class Sweeper:
         *,
         slice_bytes: int,
         sweep_seconds: float,
+        write_to_all: WriteToAll = write_to_all,
         tally: Counters | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._slice_bytes = slice_bytes
         self._sweep_seconds = sweep_seconds
+        self._write_to_all = write_to_all
         self._tally = tally or Counters()
         self._clock = clock
         self._debug = loop.get_debug()
@@ -147,7 +185,7 @@ class Sweeper:
         if self._debug:
             self._check_leases(cohort)
         cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
-        for fd, taken in write_to_all(cohort.by_fd, part.data):
+        for fd, taken in self._write_to_all(cohort.by_fd, part.data):
             queue, member = cohort.by_fd[fd]
             if taken < 0:
                 cursor, left = part.before, size
