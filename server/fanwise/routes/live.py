@@ -1,7 +1,7 @@
 """`GET /stats`, and `WS /live`: its parts each second, over a small Fanwise of its own.
 
-Watchers are no clients of the server. They have a node, a log and limits of their own, and neither show in the document nor
-hold up the server. A watcher that falls behind gets the newest.
+Watchers are no clients of the server. They have a node, a log and limits of their own, and neither show in the document
+nor hold up the server. A watcher that falls behind gets the newest.
 """
 
 from __future__ import annotations
