@@ -21,6 +21,12 @@ def test_a_server_of_our_own() -> None:
     assert not psutil.pid_exists(stats["server"]["pid"])
 
 
+def test_the_checks_may_name_the_address() -> None:
+    """Also where the settings allow another host alone."""
+    with hosting({"FANWISE_ALLOWED_HOSTS": "fanwise.example"}, api_key=None, secure=False) as remote:
+        assert remote.stats()["version"] == 1
+
+
 def test_there_is_room_for_those_who_look() -> None:
     """However few clients the settings allow."""
     with hosting({"FANWISE_MAX_CLIENTS": "1"}, api_key=None, secure=False) as remote:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..local_server import HOST, PORT, LocalServer, running
 from ..remote import Remote, RemoteError
 
-_SERVE = ("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--drain-seconds", "0")
+_SERVE = ("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--allowed-hosts", HOST, "--drain-seconds", "0")
 _ROOM = ("--max-clients", "100", "--max-channels", "100")  # for the checks, however little room the settings leave
 
 

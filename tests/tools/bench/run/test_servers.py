@@ -17,8 +17,9 @@ def test_a_baseline_is_an_application(name: str) -> None:
 
 
 def test_fanwise_is_measured_without_its_limits() -> None:
-    """Of what one connection may send."""
+    """Of what one connection may send, and of the hosts that requests may name."""
     assert "--no-rate-limits" in FANWISE
+    assert FANWISE[FANWISE.index("--allowed-hosts") + 1] == HOST
 
 
 @pytest.mark.parametrize("arguments", [FANWISE, *BASELINES.values()])

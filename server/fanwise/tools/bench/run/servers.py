@@ -7,8 +7,9 @@ from typing import Final
 from ...local_server import HOST, PORT
 
 PATH: Final = "/ws?channel={channel}"  # where each of them is measured
-FANWISE: Final = (  # without rate limits: they would be measured in place of the server
-    *("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--log-level", "warning", "--no-rate-limits"),
+FANWISE: Final = (
+    *("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--allowed-hosts", HOST, "--log-level", "warning"),
+    "--no-rate-limits",  # they would be measured in place of the server
 )
 _UVICORN = ("-m", "uvicorn", "--host", HOST, "--port", PORT, "--log-level", "warning")
 BASELINES: Final = {  # {name: arguments}
