@@ -57,13 +57,13 @@ def note_refusal(connection: HTTPConnection, error: FanwiseError, count: Callabl
     if code is None or code.status is None:
         raise error
     count(code)
-    log_refusal(connection, code)
+    _log_refusal(connection, code)
     return code
 
 
-def log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
-    """Logs that `connection` is answered with an error."""
-    if code.status == HTTPStatus.NOT_FOUND:  # an answer like another, and no refusal
+def _log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
+    """Logs a refusal without its text, which may quote what the peer sent: keys among it."""
+    if code.status == HTTPStatus.NOT_FOUND:  # an answer, and no refusal
         return
     log(
         Event.NO_ROOM if code in _NO_ROOM else Event.REFUSED,

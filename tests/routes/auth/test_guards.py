@@ -21,4 +21,8 @@ def test_a_refusal_has_a_code() -> None:
         access.check_key(connection(x_api_key="another"))
     with pytest.raises(CodedError) as no_origin:
         access.check_site(connection(origin="https://evil.com", host="example.com"))
+    assert str(no_origin.value) == (
+        "pages of origin 'https://evil.com' may not connect to host 'example.com', asked over http: "
+        "FANWISE_ALLOWED_ORIGINS says which may"
+    )
     assert (no_key.value.code, no_origin.value.code) == (ErrorCode.UNAUTHORISED, ErrorCode.BAD_ORIGIN)

@@ -15,7 +15,7 @@ from ...core.codes import CodedError, ErrorCode
 from ...tools.load.behaviour import Behaviour
 from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, site_guard
 from ..bodies import read_body
-from ..problems import errors, json_response, list_problems, make_router, refuse
+from ..problems import errors, json_response, list_problems, make_router, turn_away
 from .controller import DemoController
 from .plan import Mode, Plan
 from .target import find_target, is_local, why_not
@@ -89,8 +89,7 @@ def demo_routes(demo: DemoController, broadcaster: Node, access: Access) -> APIR
     async def tutorial(websocket: WebSocket) -> None:
         loop = demo.tutorial(websocket.query_params.get("token", ""))
         if loop is None:
-            broadcaster.tally.reject(ErrorCode.NO_DEMO)
-            await refuse(websocket, 403, NOT_YOURS)
+            await turn_away(websocket, CodedError(ErrorCode.NO_DEMO, NOT_YOURS), broadcaster.tally.reject)
         else:
             async with loop.joined(websocket):
                 async for _text in websocket.iter_text():
