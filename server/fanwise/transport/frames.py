@@ -23,6 +23,9 @@ _FINAL: Final = 0x80
 _OPCODE: Final = 0x0F
 _TWO_BYTES: Final = 126  # the length is in the next two bytes; with 127 in the next eight
 _SHORTEST_HEADER: Final = 2
+# Heads with a reserved opcode: the rest of such a frame is not waited for.
+_NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > Opcode.BINARY)
+_EMPTY_FRAME_BYTES: Final = 6
 _SURROGATE: Final = b"\xed\xa0"  # Python's decoder waits for its third byte
 _BEHIND_SURROGATES: Final = b"\xee"
 
@@ -63,11 +66,12 @@ class FrameCutter:
                 self.more = True
                 break
             at, end = self._measure(stream, start, size)
-            if at < 0:
+            if at < 0 or (end > size and stream[start] in _NEVER):
                 self._broken = True
                 frames.append((OTHER, bytes(stream[start:])))
                 start = size
-            if end > size or at < 0:
+                break
+            if end > size:
                 break
             head = stream[start]
             if (head in (TEXT, BINARY)) and not raw and not self._fragments:
@@ -94,7 +98,7 @@ class FrameCutter:
         at = start + 6
         if length >= _TWO_BYTES:
             at = start + (8 if length == _TWO_BYTES else 14)
-            if size < at:
+            if size < at - 4:  # without the mask, which says nothing of the length
                 return at, size + 1
             length = int.from_bytes(stream[start + 2 : at - 4])
         return (-1, 0) if length > self._max_bytes else (at, at + length)
@@ -110,3 +114,11 @@ def utf_8_tail(text: bytes, *, final: bool) -> bytes | None:
     except UnicodeDecodeError:
         return None
     return None if _SURROGATE <= tail < _BEHIND_SURROGATES else tail
+
+
+def carries_nothing(frame: bytes) -> bool:
+    """Whether a frame is a ping, a pong, or empty and not the last of its message.
+
+    Libraries end messages of unknown length with an empty frame: honest clients send many of those.
+    """
+    return frame[0] & 0x08 != 0 or (not frame[0] & _FINAL and len(frame) == _EMPTY_FRAME_BYTES)

@@ -32,7 +32,7 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import SocketConnection
-from .frames import BINARY, OTHER, TEXT, FrameCutter, utf_8_tail
+from .frames import BINARY, OTHER, TEXT, FrameCutter, carries_nothing, utf_8_tail
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
@@ -48,10 +48,9 @@ CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a 
 _TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
 FLOOD_CLOSE_SECONDS = 0.5  # for which one who sent more is listened to, so that it gets to know why
 PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
-# How long the answers to what came before a broken rule have, before the close frame.
-LAST_ANSWERS_SECONDS = 0.05
+# Turns of the loop for the answers to what came before a broken rule, and the time between two. Then the close frame.
+LAST_TURNS, TURN_SECONDS = 10, 0.005
 _CLOSE_FRAME = 0x88
-_EMPTY_FRAME_BYTES = 6
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -149,7 +148,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         for kind, piece in frames:
             if kind == OTHER:
                 others += 1
-                idle += _carries_nothing(piece)
+                idle += carries_nothing(piece)
                 if piece[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
                     self.conn.current_size = None
                 super().data_received(piece)
@@ -232,6 +231,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """The application's own messages, its close among them."""
         if not self.handshake_complete and self.transport.is_closing():
+            self.handshake_complete = True  # there will be none; uvicorn would log its absence as an error
             raise ClientDisconnected  # uvicorn would take what comes in answer to it for a mistake of the application
         await super().send(message)
         if self.initial_response is not None and self.close_sent:
@@ -355,12 +355,24 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Fails the connection (RFC 6455 section 7.1.7). Messages before the broken rule are still answered."""
         self._deaf = True
-        if self._inbox is None:
-            super().handle_parser_exception()
-        else:
-            self.stop_keepalive()
-            self.transport.release_reading()
-            self.loop.call_later(LAST_ANSWERS_SECONDS, super().handle_parser_exception)
+        self.stop_keepalive()
+        self.transport.release_reading()
+        self._fail(turns=LAST_TURNS)
+
+    def _fail(self, turns: int) -> None:
+        """Sends the close frame, and drops what still comes: unread bytes would reset the connection before it."""
+        if turns:
+            self.loop.call_later(TURN_SECONDS, self._fail, turns - 1)
+            return
+        sent = self.conn.close_sent
+        if sent is None or self.close_sent or self.transport.is_closing():
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": sent.code, "reason": sent.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(FLOOD_CLOSE_SECONDS, self.transport.close)
+        self._closing(self._reason())
 
     def send_receive_event_to_app(self) -> None:
         """A whole message is here: straight to the inbox, where there is one."""
@@ -374,24 +386,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def _deliver(self, inbox: Inbox, kind: int, payload: bytes) -> None:
         if kind == BINARY:
             inbox.put(_BINARY_KIND, payload)
-        elif payload.isascii() or _is_utf8(payload):
+        elif payload.isascii() or utf_8_tail(payload, final=True) is not None:
             inbox.put(_TEXT_KIND, payload)
         else:
             self.conn.send_close(CloseCode.INVALID_DATA)
             self.handle_parser_exception()
-
-
-def _carries_nothing(frame: bytes) -> bool:
-    """Whether a frame is a ping, a pong, or empty and not the last of its message.
-
-    Libraries end messages of unknown length with an empty frame: honest clients send many of those.
-    """
-    return frame[0] & 0x08 != 0 or (frame[0] < 0x80 and len(frame) == _EMPTY_FRAME_BYTES)  # noqa: PLR2004 - RFC 6455
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

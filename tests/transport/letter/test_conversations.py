@@ -31,6 +31,7 @@ from .wire import (
     joined,
     read_frame,
     read_to_end,
+    say,
 )
 
 pytestmark = pytest.mark.anyio
@@ -273,16 +274,14 @@ async def hold(live: Live, row: Row) -> list[tuple[int, bytes]]:
     try:
         writer.write(handshake("/ws"))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-        for piece in row.pieces:
-            writer.write(piece)
-            await asyncio.sleep(0)
+        await say(writer, row.pieces)
         if row.by_server:
-            return await read_to_end(reader)
+            return await read_to_end(reader, writer)
         frames: list[tuple[int, bytes]] = []
         while len(frames) < len(row.answers) and (not frames or frames[-1][0] != CLOSE):
             frames.append(await read_frame(reader))
         writer.write(close(1000))
-        return frames + await read_to_end(reader)
+        return frames + await read_to_end(reader, writer)
     finally:
         writer.close()
 

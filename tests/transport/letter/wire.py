@@ -41,6 +41,15 @@ def fragments(opcode: int, payloads: Sequence[bytes], *, ended: bool = True) -> 
     ]
 
 
+async def say(writer: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
+    """Sends the pieces one by one, as long as the server has not closed the connection."""
+    for piece in pieces:
+        if writer.transport.is_closing():
+            return
+        writer.write(piece)
+        await asyncio.sleep(0)
+
+
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """(opcode, payload) of the next frame of a server; of a close frame the code alone.
 
@@ -57,13 +66,15 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return opcode, payload[:2] if opcode == CLOSE else payload
 
 
-async def read_to_end(reader: asyncio.StreamReader) -> list[tuple[int, bytes]]:
-    """All frames up to the end of the connection."""
+async def read_to_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[tuple[int, bytes]]:
+    """All frames up to the end of the connection. As clients do, sends nothing more behind a close frame."""
     frames = []
     try:
         while True:
             frames.append(await read_frame(reader))
-    except (asyncio.IncompleteReadError, ConnectionResetError):
+            if frames[-1][0] == CLOSE and not writer.transport.is_closing():
+                writer.write_eof()
+    except (asyncio.IncompleteReadError, OSError):
         return frames
 
 
