@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,6 +236,8 @@ def test_it_leaves_no_server_behind(number: signal.Signals) -> None:
     ) as process:
         children: list[psutil.Process] = []
         while not any(one.status == "LISTEN" for child in children for one in child.net_connections()):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
             children = psutil.Process(process.pid).children()
         process.send_signal(number)
         assert process.wait() == 130

@@ -15,15 +15,16 @@ from . import forks, signals
 from .reaper import Reaper
 
 # What loads a core by itself, or runs several processes flat out, does so one at a time: {folder or file: group}.
+# The groups begin in this order and before all else, so that none is left alone at the end.
 GROUPS = {
-    "benchmarks/gates/": "gates",
+    "tests/browser/": "browser",
+    "tests/test_style.py": "style",
+    "tests/system/hostile/": "hostile",
     "tests/system/test_churn.py": "churn",
     "tests/system/test_endurance.py": "churn",
-    "tests/system/hostile/": "hostile",
-    "tests/browser/": "browser",
     "tests/tools/bench/run/": "bench",
     "tests/tools/bench/test_session.py": "bench",
-    "tests/test_style.py": "style",
+    "benchmarks/gates/": "gates",
 }
 # What hands bytes to the event loop's own transports runs on both; the rest on the loop of production.
 BOTH_LOOPS = ("tests/transport/",)
@@ -76,10 +77,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {}  # {test: its group's place among all}
     for item in items:
-        for path, group in GROUPS.items():
+        for place, (path, group) in enumerate(GROUPS.items()):
             if item.nodeid.startswith(path) and item.get_closest_marker("xdist_group") is None:
                 item.add_marker(pytest.mark.xdist_group(group))
+                places[item] = place
+    items.sort(key=lambda item: places.get(item, len(GROUPS)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

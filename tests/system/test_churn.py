@@ -342,7 +342,7 @@ def test_a_lease_that_ends_too_late_is_caught(
 ) -> None:
     """One turn is enough for a byte to reach the wrong connection, or to follow an end: this very check sees it.
 
-    It takes a second or two; on a machine that is busy with other things, connections are fewer.
+    It takes a second or two. A run of connections that meets none is given up for another.
     """
-    server = server_process("-m", "tests.support.churn_server", "{port}", loop, "--fault", fault)
-    assert churn(server, seconds=60).wrong != []
+    servers = (server_process("-m", "tests.support.churn_server", "{port}", loop, "--fault", fault) for _ in range(10))
+    assert any(churn(server, seconds=8).wrong for server in servers)

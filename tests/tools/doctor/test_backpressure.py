@@ -71,7 +71,7 @@ def test_plain_asgi_does_not_tell_its_buffer(server_process: Callable[..., Serve
 def test_a_server_that_never_notices(server_process: Callable[..., ServerProcess]) -> None:
     """The planted fault: 64 MB go into its buffer, and the client still counts as ready."""
     args = ("-m", "uvicorn", "fanwise.app:app", "--port", "{port}", "--ws", "tests.support.blind:BlindProtocol")
-    found = tried(server_process(*args))
+    found = tried(server_process(*args), message_bytes=60_000)
     assert not found.noticed
     assert found.hidden_bytes > 60_000_000
     assert found.received == found.published
