@@ -92,7 +92,7 @@ class AlreadyConnectedError(FanwiseError, RuntimeError):
 
 
 class FullError(FanwiseError, RuntimeError):
-    """The broadcaster holds as many clients as it may."""
+    """All places for clients are taken."""
 
     def __init__(self, *, limit_clients: int) -> None:
         super().__init__(limit_clients)

@@ -42,7 +42,7 @@ def read_options(given: dict[str, Any]) -> Options:
     """The options as the user typed them, checked.
 
     Raises:
-        OptionError: One cannot be used, or two do not go together.
+        OptionError: An option cannot be used, or two exclude each other.
     """
     clash(given, *_CLASHES)
     if given["server_pid"] is not None and given["url"] is None:

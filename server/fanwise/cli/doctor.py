@@ -61,10 +61,11 @@ def _own_status() -> Iterator[None]:
 def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | bool | None) -> None:
     """Check whether a server is, or would be here, as it should be.
 
-    Without --url it starts one with the settings in force, looks at it and at this machine, and stops it.
+    Without --url the command starts a server with the settings in force, checks server and machine, and stops the
+    server.
 
     Each line is ok, warn or fail, with the fix. The status is that of the worst one: 0, 1 or 2; it is 3 when nothing
-    could be looked at: an option or a setting that cannot be used, no server, another key.
+    could be checked: a wrong option or setting, no server, a wrong key.
     """
     interrupt_on_signals()  # or a server that we have started would stay
     try:

@@ -52,7 +52,7 @@ async def _publish(
 
 
 class _Publishing:
-    """Publishes messages without waiting for the answers in between, and reports them in order. Ends at a failure."""
+    """Publishes messages without waiting for the answers in between; reports them in order; ends at a failure."""
 
     def __init__(self, client: FanwiseClient, channel: str, *, key: str | None, quiet: bool) -> None:
         self._client = client

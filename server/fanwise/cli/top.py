@@ -41,8 +41,8 @@ class MissingExtraError(Exception):
 def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -> None:
     """Watch a running server: rates, who is furthest behind, channels, who was closed and why.
 
-    On a terminal it needs an extra, 'fanwise[top]'; elsewhere it prints text. Ctrl-C ends it, with status 0; the status
-    is 1 when there is no Fanwise server, or it asks for another key.
+    A terminal needs the extra 'fanwise[top]'; elsewhere the command prints text. Ctrl-C ends it, with status 0; the
+    status is 1 without a Fanwise server, or with a wrong key.
     """
     interrupt_on_signals()  # or the terminal would stay as it is
     try:

@@ -110,7 +110,7 @@ class FanwiseClient:
 
     @property
     def positions(self) -> dict[str, Position]:
-        """{channel: position up to which the program has it}: store it, and give it to `subscribe` as `since` later.
+        """{channel: position of the program}: store a position, and give it to `subscribe` as `since` later.
 
         The message that the iteration handed out last is included, what waits in the queue is not.
         """
@@ -144,7 +144,7 @@ class FanwiseClient:
         """Ends a subscription: no message of the channel is handed out after this, waiting ones included.
 
         Raises:
-            SubscribeError: It is not subscribed.
+            SubscribeError: The channel is not subscribed.
         """
         track = self._downlink.tracks.get(channel)
         if track is None:
@@ -164,8 +164,8 @@ class FanwiseClient:
 
         Raises:
             ChannelNameError: The name is not allowed.
-            PublishError: The server refused the message, or it cannot be sent.
-            UnconfirmedError: It was sent, but no answer came: it may or may not have been published.
+            PublishError: The server refused the message, or the message cannot be sent.
+            UnconfirmedError: The message was sent, but no answer came: it may or may not have been published.
             NotConnectedError: There was no connection in time. Not published, as with the next two.
             RefusedError: The server refused the connection.
             ClosedError: The client is closed.
@@ -180,7 +180,7 @@ class FanwiseClient:
         return self
 
     async def __anext__(self) -> Message:
-        """The next message. Cancelling it loses nothing.
+        """The next message. Cancelling this call loses nothing.
 
         Raises:
             SubscribeError: A channel could not be subscribed again after a reconnect; go on iterating for the others.

@@ -18,7 +18,7 @@ SUBPROTOCOL = "fanwise.v1"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A publication as a client gets it.
+    """A publication, received by a client.
 
     Attributes:
         channel: The channel's name.
@@ -48,7 +48,7 @@ class Gap:
         channel: The channel's name.
         epoch: The log that `first` and `last` belong to.
         first: The first offset that is missing.
-        last: The last one; `first - 1` if none of this log is.
+        last: The last missing offset; `first - 1` if none of this log is missing.
         reason: "history": the log did not reach back so far. "slow": this client was too slow, and the server's
             overflow policy skipped them. "epoch": another log has taken the place of the client's own; `first` to
             `last` of the new one are missing as well. "unknown": a hole that the server did not mention.
@@ -84,7 +84,7 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message before its channel's epoch is known, which the frame leaves out."""
+    """A message as in its frame: without the epoch."""
 
     channel: str
     offset: int
@@ -124,7 +124,7 @@ def decode(frame: str | bytes) -> Event | None:
     """Returns the event in a frame of the server; None for an unknown `op`.
 
     Raises:
-        DialectError: It is not an object of the dialect.
+        DialectError: The frame is not an object of the dialect.
     """
     if isinstance(frame, bytes):
         raise DialectError(what="a binary frame", frame=frame)

@@ -165,7 +165,7 @@ class Downlink:
                 logger.warning("the server sent %r, which nobody asked for", event)
 
     def welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:  # noqa: ARG002 - the Listener's signature
-        """Asks a new connection for everything that is wanted, each from where its stream has come to."""
+        """Asks a new connection for all wanted channels, each from its received position."""
         self._asked.clear()
         self._leaving.clear()
         self._changed = dict.fromkeys(self.tracks)
@@ -173,7 +173,7 @@ class Downlink:
         self._sender = asyncio.create_task(self._send(connection))
 
     def lost(self, why: str) -> None:  # noqa: ARG002 - the Listener's signature
-        """Subscriptions stay wanted: the next connection is asked for them."""
+        """Subscriptions stay: the next connection is asked for them."""
         if self._sender is not None:
             self._sender.cancel()
 

@@ -14,7 +14,7 @@ class RefusedError(ClientError, ConnectionError):
 
     Attributes:
         status: The HTTP status of the answer; 0 without one (no HTTP, a wrong certificate).
-        text: What the server, or the library, said about it.
+        text: The server's or the library's explanation.
     """
 
     def __init__(self, *, status: int, text: str) -> None:
@@ -80,9 +80,9 @@ class AnswerError(ClientError):
     """An operation on a channel that the server refused.
 
     Attributes:
-        channel: Which one; "" when the server did not say.
+        channel: The channel's name; "" when the server did not name one.
         code: One of the dialect's error codes, such as "bad_channel" or "too_big".
-        message: The sentence that came with it.
+        message: The server's sentence.
     """
 
     failed = "refused for channel"

@@ -1,4 +1,4 @@
-"""One connection to a server that is kept up: opened, read, and opened again when it is lost."""
+"""One connection to a server, kept up: opened, read, and opened again after a loss."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Link:
     """Keeps a connection up until it is closed or the server says not to come back.
 
     Args:
-        url: Where the server is, to name it in errors.
+        url: Of the server, for errors.
         open_connection: Opens a connection; asks for the subprotocol.
         listener: Notified of the connection and its frames.
         backoff: The waits between attempts; this link's own.
@@ -92,7 +92,7 @@ class Link:
         self._hinted = False  # whether the last wait was one that the server asked for
 
     def start(self) -> None:
-        """Begins to connect, if it has not; raises why not if there will not be a connection any more."""
+        """Begins to connect, at the first call; raises the error of a link that is closed for good."""
         if self._error is not None:
             raise self._error
         if self._task is None:
@@ -138,7 +138,7 @@ class Link:
             self._end(error)
 
     async def _attempt(self) -> float:
-        """One connection from its beginning to its end; returns how long to wait before the next one."""
+        """Opens and reads one connection to its end; returns the wait before the next attempt."""
         self.state = State.CONNECTING
         try:
             connection = await self._open_connection()
@@ -186,7 +186,7 @@ class Link:
                 await self._listener.take(event, len(frame))
 
     def _seconds_after_refusal(self, error: OSError | WebSocketException) -> float:
-        """Returns how long to wait after a handshake that failed; raises RefusedError if it is in vain."""
+        """Returns the wait after a failed handshake; raises RefusedError if another attempt is in vain."""
         seconds = 0.0
         if isinstance(error, InvalidStatus):
             status, headers, body = error.response.status_code, error.response.headers, error.response.body
@@ -203,7 +203,7 @@ class Link:
         return seconds + self._backoff.next_seconds()
 
     def _seconds_after_close(self, code: int, reason: str) -> float:
-        """Returns how long to wait after a close; raises ClosedError if the client is not to come back."""
+        """Returns the wait after a close; raises ClosedError after a code that forbids to reconnect."""
         if not may_reconnect(code):
             raise ClosedError(code=code, reason=reason)
         hint_seconds = restart_hint_seconds(code, reason)

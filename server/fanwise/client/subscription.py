@@ -34,7 +34,7 @@ def _check(channel: str, since: Position) -> None:
 class Track:
     """The stream of one subscribed channel, over as many connections as it takes.
 
-    Owns the invariant that what it lets through, messages and gaps together, tiles each log without overlap.
+    Owns the invariant that its messages and gaps together tile each log without overlap.
 
     Attributes:
         channel: The channel's name.
@@ -59,7 +59,7 @@ class Track:
         self._offsets: dict[str, int] = {} if since is None else {since.epoch: since.offset}
 
     def begin(self, position: Position) -> None:
-        """A connection has this channel now, and its stream begins after `position`.
+        """Begins the stream of a new connection, after `position`.
 
         `received` stays until the first gap or message of another epoch: a connection lost before that must not lose
         the gap.
@@ -118,7 +118,7 @@ class Track:
         return [Gap(self.channel, epoch, first, last, "unknown")]
 
     def _turned(self, epoch: str) -> bool:
-        """Returns whether `epoch` is another log than the one that the stream stood in."""
+        """Returns whether `epoch` is another log than that of `received`."""
         return self.received is not None and self.received.epoch != epoch
 
     def _have(self, epoch: str) -> int:

@@ -1,7 +1,7 @@
 """The closed table of events: what the server logs, under which code, at which level and with which fields.
 
 One line per event that matters, and nothing per message. Only `log` writes to the logger "fanwise": readers of the log
-can rely on the codes and on the fields of each. The core logs nothing at all: it returns what has happened.
+can rely on the codes and on the fields of each. The core logs nothing: it returns its events.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MEMORY_SHORT = (
 
 
 class Event(Enum):
-    """An event: (level, sentence, further fields). Its fields are those and the ones in the sentence."""
+    """An event: (level, sentence, further fields). Fields stand in the sentence, or are further ones."""
 
     STARTED = (
         INFO,

@@ -48,7 +48,7 @@ class LineFormatter(logging.Formatter):
         return self._scrubber.clean(message, MESSAGE_CHARACTERS), self._scrubber.clean_lines(rest, TRACEBACK_CHARACTERS)
 
     def short(self, text: str) -> str:
-        """A value as it may stand in a line."""
+        """Returns a value, cleaned and cut for a line."""
         return self._scrubber.clean(text, VALUE_CHARACTERS)
 
 
@@ -107,8 +107,8 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
     """Returns the configuration of all loggers, for `dictConfig` and uvicorn: lines on the standard error.
 
     Args:
-        level: The least level logged: "debug", "info", "warning", "error" or "critical". Other libraries than uvicorn
-            begin at "warning", and so does what uvicorn says of single connections, unless it is "debug".
+        level: The least level logged: "debug", "info", "warning", "error" or "critical". Other libraries begin at
+            "warning", and so do uvicorn's lines about single connections below "debug".
         log_format: "text" or "json".
         secrets: Texts that must not appear in any line.
     """

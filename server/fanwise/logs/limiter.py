@@ -29,7 +29,7 @@ class Limiter(logging.Filter):
 
     Args:
         burst_lines: How many lines of a kind may come at once.
-        line_seconds: After how long one more may come.
+        line_seconds: Time after which one more line may come.
         clock: Seconds since any fixed moment.
     """
 

@@ -31,7 +31,7 @@ class Scrubber:
         self._secrets = [written(secret) for secret in sorted(secrets, key=len, reverse=True) if secret]
 
     def clean(self, text: str, max_characters: int) -> str:
-        """`text` without secrets, escaped, and cut where it is longer."""
+        """Returns `text` without secrets, escaped, and cut to `max_characters`."""
         text = escape(self.hide(text[:_READ_CHARACTERS]))
         return text if len(text) <= max_characters else text[:max_characters] + "..."
 
@@ -41,7 +41,7 @@ class Scrubber:
         return [escape(line) for line in text.split("\n") if line]
 
     def hide(self, text: str) -> str:
-        """`text` without the secrets, and without what looks like one: query strings, keys, headers that carry one."""
+        """Returns `text` without the secrets, and without query strings, keys and headers that carry keys."""
         for secret in self._secrets:
             text = secret.sub("***", text)
         for pattern, shown in _SECRETS:
@@ -56,7 +56,7 @@ def written(secret: str) -> re.Pattern[str]:
 
 
 def escape(text: str) -> str:
-    r"""Each character that is not to be printed as it is becomes \xNN or \uNNNN: what is left is one line."""
+    r"""Returns one line: each unprintable character becomes \xNN or \uNNNN."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 

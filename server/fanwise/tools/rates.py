@@ -1,7 +1,7 @@
 """Rates and percentiles, from the differences of two documents of /stats. No I/O.
 
-The server counts and never divides: a viewer keeps the last document and takes the difference. Counts that went
-down are another server's, or one that was started anew, and make no rates.
+The server counts and never divides: a viewer keeps the last document and takes the difference. Counts that went down
+belong to another server, or to a restarted one, and make no rates.
 """
 
 from __future__ import annotations

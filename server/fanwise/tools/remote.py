@@ -73,9 +73,9 @@ class Remote:
     """Asks one server.
 
     Args:
-        url: Where it is: "http://127.0.0.1:8000", with a path if it is mounted below one.
-        api_key: Its key, if it has one.
-        context: How certificates are checked, for https; by default as the system does it.
+        url: Of the server: "http://127.0.0.1:8000", with the path that the server is mounted at.
+        api_key: The server's key; None without one.
+        context: Checks certificates, for https; by default with the system's authorities.
         patience_seconds: How long a question may take, from connecting to the end of its answer.
 
     Raises:
@@ -107,15 +107,15 @@ class Remote:
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.base}{path}"
 
     def get(self, path: str) -> Any:
-        """The JSON at `path`. Raises a RemoteError if there is none."""
+        """Returns the JSON at `path`. Raises a RemoteError without a usable answer."""
         return self._ask("GET", path)
 
     def post(self, path: str, body: bytes) -> Any:
-        """Posts a text, and returns the JSON that it is answered with. Raises a RemoteError if there is none."""
+        """Posts a text; returns the JSON of the answer. Raises a RemoteError without a usable answer."""
         return self._ask("POST", path, body)
 
     def stats(self) -> dict[str, Any]:
-        """The document at /stats. Raises a RemoteError if there is none, or one of another version."""
+        """Returns the document at /stats. Raises a RemoteError without a usable answer, or for another version."""
         document = self.get("/stats")
         version = document.get("version") if isinstance(document, dict) else None
         if version != STATS_VERSION:
@@ -180,7 +180,7 @@ class Remote:
         return ForeignError(self.url, f"it answers {asked} with status {status}")
 
     def decode(self, text: str | bytes, what: str) -> Any:
-        """The value of a JSON text. Raises ForeignError if it is none."""
+        """Returns the value of a JSON text. Raises ForeignError for other texts."""
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:  # also no UTF-8
@@ -203,10 +203,10 @@ def _code_of(body: bytes | bytearray) -> str:
 
 
 def check_url(url: str) -> SplitResult:
-    """The parts of the URL.
+    """Returns the parts of a URL.
 
     Raises:
-        AddressError: It is not one that can be used.
+        AddressError: The URL cannot be used.
     """
     try:
         parts = urlsplit(url)
@@ -220,10 +220,10 @@ def check_url(url: str) -> SplitResult:
 
 
 def check_key(url: str, api_key: str) -> str:
-    """The key, if it fits into a header.
+    """Returns the key.
 
     Raises:
-        AddressError: It does not.
+        AddressError: The key does not fit into a header.
     """
     if not (api_key.isascii() and api_key.isprintable() and " " not in api_key and api_key):
         raise AddressError(url, "--api-key (FANWISE_API_KEY) takes visible ASCII characters and no space")

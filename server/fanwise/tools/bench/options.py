@@ -31,7 +31,7 @@ Rule = tuple[bool, str, object, str]  # (whether it holds, option, value, what i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """A checked call of the command. A plan without a URL is for a server that is started for it."""
+    """A checked call of the command. A plan without a URL starts a server of its own."""
 
     plan: Plan
     capacity: Bound | None = None
@@ -71,10 +71,10 @@ def parse_share(option: str, text: str, clients: int) -> int:
 
 
 def check_url(url: str, channels: int) -> str:
-    """The URL, as it can be used.
+    """Returns the URL.
 
     Raises:
-        OptionError: It is no ws:// URL, or has no place for the names of several channels.
+        OptionError: The URL is no ws:// URL, or has no place for the names of several channels.
     """
     try:
         parts = urlsplit(url)
@@ -102,7 +102,7 @@ def check_file(option: str, path: str | None) -> str | None:
 
 
 def check_plan(plan: Plan) -> Plan:
-    """The plan, if a run can carry it out.
+    """Returns the plan.
 
     Raises:
         OptionError: A value is out of range.

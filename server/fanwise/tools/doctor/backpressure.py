@@ -59,7 +59,7 @@ class Measured:
 
 
 class Trial:
-    """One run.
+    """A trial with one reading and one silent client.
 
     Args:
         probe: Opens the connections.

@@ -62,7 +62,7 @@ def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
 
 
 def check_processes(report: Report, remote: Remote) -> bool:
-    """Returns whether a running server is one process. Raises a RemoteError if it cannot be looked at."""
+    """Returns whether a running server is one process. Raises a RemoteError without a usable answer."""
     with _reading(remote):
         found = exposure.processes(handshake.look_at_processes(remote))
     report.findings.append(found)

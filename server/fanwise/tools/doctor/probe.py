@@ -78,7 +78,7 @@ class Probe:
         return str(own)
 
     def expect(self, websocket: ClientConnection, op: str) -> None:
-        """Hears the next message. Raises ForeignError if it is another one than `op`."""
+        """Hears the next message. Raises ForeignError unless its `op` is `op`."""
         heard = self.hear(websocket).get("op")
         if heard != op:
             raise ForeignError(self.remote.url, f"it says {shorten(str(heard))} where {op!r} should be")

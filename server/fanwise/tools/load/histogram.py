@@ -13,7 +13,7 @@ _BUCKETS = (40 - _BITS + 1) << _BITS
 
 
 def bucket(value_ns: int) -> int:
-    """The bucket of a latency; negative ones count as 0, those above 18 minutes as that."""
+    """The bucket of a latency; negative latencies count as 0, and those above 18 minutes as 18 minutes."""
     if value_ns < _LINEAR:
         return max(value_ns, 0)
     value_ns = min(value_ns, _LARGEST)

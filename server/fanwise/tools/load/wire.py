@@ -28,7 +28,7 @@ class ProtocolViolation(Exception):  # noqa: N818 - never leaves the generator: 
 
 
 def next_frame(data: bytes | bytearray, start: int, max_bytes: int) -> Frame | None:
-    """The frame that begins at `start`, or None while it is not all there (RFC 6455 section 5.2).
+    """Returns the frame that begins at `start`; None while the frame is incomplete (RFC 6455 section 5.2).
 
     Raises:
         ProtocolViolation: Reserved bits, a mask, or a frame longer than `max_bytes`.

@@ -142,7 +142,7 @@ def _closed(closed: Mapping[str, Any], at: float) -> tuple[str, ...]:
 
 
 def _names(names: Sequence[str], total: int) -> str:
-    """The first names, and how many there are beside them."""
+    """Returns the first names, and the number of further ones."""
     if not names:
         return NOTHING
     more = f" +{total - 1}" if total > 1 else ""

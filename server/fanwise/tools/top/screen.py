@@ -35,7 +35,7 @@ class Screen:
         self._live.stop()
 
     def show(self, picture: Picture | None, trouble: str) -> None:
-        """Draws the picture, the last one as long as there is trouble, which stands above it."""
+        """Draws the picture; a line about trouble stands above."""
         parts: list[RenderableType] = []
         if trouble:
             parts.append(Text(trouble, style="bold red"))
@@ -52,7 +52,7 @@ class Screen:
 
 
 def allot(room: int, wanted: Sequence[int]) -> list[int]:
-    """Shares `room` lines out evenly, to none more than it wants: what one does not need goes to the others."""
+    """Returns each table's lines: `room` shared out evenly, and none gets more than it wants."""
     given = [0] * len(wanted)
     while room > 0 and (hungry := [place for place, want in enumerate(wanted) if given[place] < want]):
         for place in hungry[:room]:

@@ -97,9 +97,9 @@ class Crowd:
                 self._flap(fd, connection)
 
     def fates(self) -> bool:
-        """At the end: reads what slow and stalled clients have left lying, to learn how it ended for them.
+        """Reads at the end what slow and stalled clients have not read, to learn their close codes.
 
-        Returns whether anything was there: then there may be more, and a close frame behind it.
+        Returns whether there were bytes: then there may be more, and a close frame behind.
         """
         self.ending = True
         late = [(fd, receiver) for fd, (connection, receiver) in self._open.items() if connection.kind in _UNREAD]
@@ -177,7 +177,7 @@ class Crowd:
         self.notes[reason] += 1
 
     def _flap(self, fd: int, connection: Connection) -> None:
-        """Half of them say goodbye, half of them vanish."""
+        """Ends a flapping client: every other one with a close frame."""
         self.flaps += 1
         if self.flaps % 2:
             connection.send(CLOSE, _NORMAL)

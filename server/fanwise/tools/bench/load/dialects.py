@@ -68,7 +68,7 @@ class FanwiseV1:
         return orjson.dumps({"op": "subscribe", "channel": channel})
 
     def publish(self, channel: str, payload: bytes) -> bytes:
-        """The payload as a JSON string; it has no character that JSON escapes."""
+        """The payload as a JSON string; payloads have no character that JSON escapes."""
         return b'{"op":"publish","channel":"%s","data":"%s"}' % (channel.encode(), payload)
 
     def read(self, text: bytes) -> Answer:

@@ -36,7 +36,7 @@ class Payloads:
         return b"%s%010d:%019d@%s" % (self.start, sequence, sent_ns, self._fillers[(sequence + sent_ns) % _ROTATIONS])
 
     def read(self, data: bytes | bytearray, start: int, stop: int) -> tuple[int, int] | None:
-        """(sequence, sent_ns) of the message whose marker begins at `start`, or None if any byte of it is wrong."""
+        """Returns (sequence, sent_ns) of the message whose marker begins at `start`; None if a byte is wrong."""
         digits = start + TOKEN_BYTES + 2
         sequence_digits, sent_digits = data[digits : digits + 10], data[digits + 11 : digits + 30]
         if not (sequence_digits.isdigit() and sent_digits.isdigit()):  # int() would also take spaces, + and _

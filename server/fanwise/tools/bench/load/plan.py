@@ -15,7 +15,7 @@ _TOKEN_LETTERS = string.ascii_lowercase + string.digits
 
 
 def new_token() -> str:
-    """A name for one channel of one run, which no other has."""
+    """Returns a unique name for one channel of one run."""
     return "".join(secrets.choice(_TOKEN_LETTERS) for _ in range(TOKEN_BYTES))
 
 
@@ -79,7 +79,7 @@ class Plan:
         return urlsplit(self.url.replace(CHANNEL_FIELD, quote(self.channel(index), safe="")))
 
     def kinds(self) -> list[Behaviour]:
-        """The kind of each client, those that are not healthy spread evenly."""
+        """Returns the kind of each client; the unhealthy ones are spread evenly."""
         odd = [Behaviour.SLOW] * self.slow + [Behaviour.STALLED] * self.stalled + [Behaviour.FLAPPING] * self.flapping
         kinds = [Behaviour.HEALTHY] * self.clients
         for place, kind in enumerate(odd):
@@ -95,5 +95,5 @@ class Plan:
         ]
 
     def publishes(self, worker: int) -> list[int]:
-        """[channel] of those whose publisher one worker runs."""
+        """Returns [channel] of the publishers that one worker runs."""
         return [channel for channel in range(self.channels) if channel % self.workers == worker]

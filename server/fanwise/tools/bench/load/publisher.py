@@ -55,7 +55,7 @@ class Publisher:
         self._window, self._next_ns, self._stop_ns = window_messages, start_ns, stop_ns
 
     def publish(self, sent_ns: int) -> None:
-        """One message, said to be sent at `sent_ns`; `flush` sends it."""
+        """Adds a message with the time `sent_ns`; `flush` sends the message."""
         self.sequence += 1
         text = self._dialect.publish(self._channel, self._payloads.build(self.sequence, sent_ns))
         self._outgoing += client_frame(TEXT, text)
@@ -80,7 +80,7 @@ class Publisher:
         return min(max(self._next_ns - now_ns, 0) / 1e9, 0.02)
 
     def flush(self) -> None:
-        """Sends what the socket takes; what it does not take waits for the next `pump`."""
+        """Sends as many bytes as the socket takes; the rest waits for the next `pump`."""
         try:
             sent = self._socket.send(self._outgoing)
         except BlockingIOError:

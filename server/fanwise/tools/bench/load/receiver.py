@@ -157,7 +157,7 @@ class Receiver:
         self._fragments.clear()
 
     def _message(self, data: bytearray, payload: int, stop: int, now_ns: int, frame: int | None) -> bool:
-        """Checks one message, and offers its frame (from offset `frame`) to the stream; False if it is none of ours."""
+        """Checks one message, and offers its frame (from offset `frame`) to the stream; False for foreign messages."""
         payloads, tally = self.stream.payloads, self.lane.tally
         marker = data.find(payloads.start, payload, stop)
         if marker < 0:

@@ -15,7 +15,7 @@ MAX_DROPS = 10_000  # that are reported one by one; beyond, they are only counte
 class Drop:
     """A connection that the server (or the network) ended: when, in seconds of the measurement, and the cause.
 
-    Of a client that does not read, the cause comes to light when its connection is cut, or else at the end.
+    The cause for a client that does not read is found when its connection is cut, or at the end.
     """
 
     at_seconds: float

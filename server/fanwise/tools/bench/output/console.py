@@ -33,7 +33,7 @@ def _odd(plan: Plan) -> Iterable[tuple[str, int]]:
 
 
 def verdict(score: Results) -> str:
-    """One sentence: nothing about the server where the generator was the bottleneck, except for what it did wrong."""
+    """Returns one sentence: flaws always, and praise only where the generator was not the bottleneck."""
     told = ", ".join(f"{times:,} {name}" for name, times in score.flaws.items())
     if score.bottleneck:
         return f"no verdict: {score.bottleneck}" + (f" (and {told})" if told else "")
@@ -116,7 +116,7 @@ def factor_lines(rival: str, factors: Comparison) -> list[str]:
 
 
 def capacity_lines(capacity: Capacity) -> list[str]:
-    """The search, step by step, and what it found."""
+    """Returns the steps of a search and its result."""
     bound = f"{capacity.bound.name} of {milliseconds(capacity.bound.limit_ms)}"
     steps = [
         f"  {number(step.rate):>9} messages/s  {number(step.score.deliveries_per_second):>9} deliveries/s  "

@@ -28,7 +28,7 @@ def machine() -> dict[str, Any]:
 
 
 def of_run(name: str, score: Results) -> dict[str, Any]:
-    """Everything that is known of one run."""
+    """Returns all figures of one run."""
     return {
         "server": name,
         "plan": _of_plan(score.plan),

@@ -34,7 +34,7 @@ class ProgressDisplay(Protocol):
 
 
 def make_progress(stream: TextIO, title: str) -> ProgressDisplay:
-    """The one that fits `stream`: a live table only on a terminal."""
+    """Returns a live table for a terminal, and lines for other streams."""
     console = Console(file=stream)
     return LiveTable(console, title) if console.is_terminal else Lines(stream, title)
 
@@ -73,7 +73,7 @@ def share_done(score: Results, now_ns: int) -> float:
 
 
 class LiveTable:
-    """A table that stays in its place, with a progress bar; gone when the run is over."""
+    """A table with a progress bar, at one place of the terminal; erased after the run."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._title = title
@@ -87,7 +87,7 @@ class LiveTable:
         self._live.stop()
 
     def progress(self, phase: str, score: Results) -> None:
-        """Draws it anew."""
+        """Draws the table anew."""
         table = Table(title=Text(self._title), show_header=False, title_justify="left")
         for name, value in rows(phase, score):
             table.add_row(Text(name), Text(value))  # Text: what a server says is not markup

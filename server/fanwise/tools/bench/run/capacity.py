@@ -29,7 +29,7 @@ class Bound:
         """From "p99=100ms".
 
         Raises:
-            OptionError: It is none, or of a percentile that is not measured.
+            OptionError: The text is no bound, or of a percentile that is not measured.
         """
         match = _BOUND.fullmatch(text.strip())
         if match is None or match["name"] not in QUANTILES or not float(match["number"]):

@@ -1,4 +1,4 @@
-"""Starts the workers of a run, takes them from phase to phase, and puts together what they report."""
+"""Starts the workers of a run, takes them from phase to phase, and merges their reports."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Conductor:
         self._on_progress(name, self._score)
 
     def _look(self) -> None:
-        """At the server's memory, and at what it uses just now."""
+        """Samples the server's memory and its CPU of this moment."""
         if self._server is None:
             return
         server, rss = self._score.server, self._server.rss_bytes()

@@ -29,7 +29,7 @@ class CpuSample:
 
 
 class Watched:
-    """A process and the children that it has now: looking for them takes milliseconds, asking them does not.
+    """A process and its present children: finding children takes milliseconds, reading their times does not.
 
     Raises:
         BenchFailedError: There is no such process.
@@ -43,7 +43,7 @@ class Watched:
         self._processes = [parent, *parent.children(recursive=True)]
 
     def cpu(self) -> CpuSample:
-        """Their CPU so far; one that has ended counts nothing."""
+        """Their CPU so far; an ended process counts nothing."""
         ticks_seconds, exact_ns, threads = 0.0, 0, set()
         for process in self._processes:
             try:
@@ -57,7 +57,7 @@ class Watched:
         return CpuSample(ticks_seconds, exact_ns / 1e9, frozenset(threads))
 
     def rss_bytes(self) -> int:
-        """Their memory; one that has ended has none."""
+        """Their memory; an ended process has none."""
         total = 0
         for process in self._processes:
             try:

@@ -71,7 +71,7 @@ class Results:
             self.server.cpu_seconds = snapshot.server_cpu_seconds
 
     def mark(self) -> None:
-        """Ends a piece of the timeline at the newest snapshot; without one since the last time, nothing does."""
+        """Ends a piece of the timeline at the newest snapshot; without a new snapshot the piece goes on."""
         at_seconds = (max((last.at_ns for last in self._last.values()), default=0) - self.start_ns) / 1e9
         if at_seconds <= (self.moments[-1].at_seconds if self.moments else 0.0):
             return

@@ -34,7 +34,7 @@ _OTHERS_SECONDS = 0.001  # how often to look whether the clients of other worker
 
 
 class Worker:
-    """Runs its part of a plan, phase by phase, each begun by an order from `orders`."""
+    """Runs a worker's part of a plan, phase by phase; an order from `orders` begins each."""
 
     def __init__(self, plan: Plan, index: int, counters: SharedCounters, pipe: Pipe) -> None:
         self._plan = plan
