@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 
 from .rows import FLOODS, ROWS, Figure, Row, judge, run, scene_of
-from .stops import stop_under
+from .stops import start, stop_under
 
 QUIET_SECONDS = 2.0
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 def stops(attack: str, loop: str, times: int) -> Iterator[tuple[str, list[Figure]]]:
     if times:
-        figures = [figure for _ in range(times) for figure in stop_under(attack, loop=loop)]
+        figures = [figure for _ in range(times) for figure in stop_under(start(loop, whole=True), attack)]
         bad = [figure for figure in figures if not figure.held]
         worst = bad or [Figure("stops", f"{times} of {times}", "drain + 2 s, status 0", held=True)]
         yield f"SIGTERM under {attack}, {loop}", worst

@@ -70,7 +70,7 @@ def flood(unit: bytes, first: bytes = b"", *, unread: bool = False) -> Plan:
 
 def once(data: bytes, *more: Step, connections: int = 1) -> Plan:
     """Sends `data`, and waits for the answer."""
-    return Plan((Step(data), *more), connections=connections, quiet_seconds=1.0)
+    return Plan((Step(data), *more), connections=connections, quiet_seconds=0.2)
 
 
 def waiting(*steps: Step) -> Plan:
@@ -80,8 +80,8 @@ def waiting(*steps: Step) -> Plan:
 
 def many_keys(count: int) -> bytes:
     """A publish operation with `count` unknown fields."""
-    names = ("".join(letters) for letters in product(ascii_lowercase + digits, repeat=3))
-    unknown = ",".join(f'"{name}":0' for name in islice(names, count))
+    pairs = [f'"{first}{second}' for first, second in product(ascii_lowercase + digits, repeat=2)]
+    unknown = ",".join(islice((f'{pair}{last}":0' for pair in pairs for last in ascii_lowercase + digits), count))
     return f'{{"op":"publish","channel":"attack","data":0,{unknown}}}'.encode()
 
 
@@ -158,20 +158,20 @@ ATTACKS: dict[str, Plan] = {
         read_bytes_per_second=0,
     ),
     "45,000 unknown keys": Plan(
-        (Step(handshake(_JSON)), Step(frame(TEXT, many_keys(45_000)), times=20, every_seconds=0.1, awaits=WELCOME)),
+        (Step(handshake(_JSON)), Step(frame(TEXT, many_keys(45_000)), times=20, every_seconds=0.05, awaits=WELCOME)),
         seconds=4.0,
-        quiet_seconds=1.0,
+        quiet_seconds=0.2,
     ),
     "110,000 entries in a batch": Plan(
         (
             Step(
                 request("POST", "/publish", "Content-Type: application/json", body=b"[" + b"0," * 109_999 + b"0]"),
                 times=10,
-                every_seconds=0.2,
+                every_seconds=0.1,
             ),
         ),
         seconds=4.0,
-        quiet_seconds=1.0,
+        quiet_seconds=0.5,
     ),
     "65,536 Idempotency-Keys": Plan(
         (

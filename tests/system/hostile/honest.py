@@ -53,10 +53,12 @@ async def stream(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio
 
 
 async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """The next answer of a connection that stays open: its status and body."""
+    """The next answer of a connection that stays open: its status and body (its chunks, if it comes in chunks)."""
     head = await reader.readuntil(OPEN)
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return int(head[9:12]), await reader.readexactly(int(length[15:]))
+    lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    if not lengths:
+        return int(head[9:12]), await reader.readuntil(b"\r\n0\r\n\r\n")
+    return int(head[9:12]), await reader.readexactly(int(lengths[0]))
 
 
 async def exchange(port: int, *requests: bytes) -> list[bytes]:

@@ -52,7 +52,7 @@ class Plan(NamedTuple):
         again: Whether a connection that was closed is replaced.
         hangs_up: Whether a connection ends (FIN) when all is sent.
         pongs: Whether pings are answered.
-        quiet_seconds: Silence of the server after which a connection that has sent all ends.
+        quiet_seconds: Silence of the server, once it has answered, after which a connection that has sent all ends.
     """
 
     steps: tuple[Step, ...] = ()
@@ -203,7 +203,7 @@ class Connection:
             self.sock.close()
 
     def quiet(self, now: float) -> bool:
-        return self.source.done and now - self.heard > self.plan.quiet_seconds
+        return self.source.done and bool(self.head) and now - self.heard > self.plan.quiet_seconds
 
 
 def close_code(tail: bytes) -> int | None:

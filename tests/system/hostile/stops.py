@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from ...support.processes import ServerProcess
 from .rows import Figure
@@ -16,26 +17,29 @@ _GIVE_UP_SECONDS = 60.0
 _CONNECTIONS = 4
 
 
-def stop_under(*attacks: str, loop: str, limit_seconds: float = STOP_SECONDS, whole: bool = False) -> Iterator[Figure]:
-    """Sends SIGTERM to a server while `attacks` go on, whose closed connections are replaced."""
+def start(loop: str, *, whole: bool = False) -> ServerProcess:
+    """A server that takes clients."""
     server = ServerProcess(*SERVE, loop, whole=whole, FANWISE_DRAIN_SECONDS=str(DRAIN_SECONDS))
-    attackers = []
+    server.wait_for_log("takes clients")
+    return server
+
+
+def stop_under(server: ServerProcess, *attacks: str, limit_seconds: float = STOP_SECONDS) -> Iterator[Figure]:
+    """Sends SIGTERM to `server` while `attacks` go on, whose closed connections are replaced."""
+    attackers: list[Attacker] = []
     try:
-        attackers = [
-            Attacker(name, server.port, connections=_CONNECTIONS, seconds=_GIVE_UP_SECONDS, again=True)
-            for name in attacks
-        ]
-        server.wait_for_log("takes clients")
-        start = time.monotonic()
+        options: Any = {"connections": _CONNECTIONS, "seconds": _GIVE_UP_SECONDS, "again": True}
+        attackers += [Attacker(name, server.port, **options) for name in attacks]
+        began = time.monotonic()
         try:
             status = str(server.stop(within_seconds=_GIVE_UP_SECONDS))
         except subprocess.TimeoutExpired:
             status = "killed"
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - began
         yield Figure("status", status, "0", status == "0")
         yield Figure("exit after", f"{seconds:.1f} s", f"{limit_seconds:g} s", seconds <= limit_seconds)
         yield Figure("tracebacks", str(server.log.count("Traceback")), "0", "Traceback" not in server.log)
-        stopped = "stopped" in server.log
+        stopped = "stopped:" in server.log
         yield Figure("shutdown", "complete" if stopped else "skipped", "complete", stopped)
     finally:
         for attacker in attackers:

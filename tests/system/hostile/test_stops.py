@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import pytest
 
-from .rows import FLOODS
-from .stops import stop_under
+from ...support.processes import ServerProcess
+from .rows import FLOODS, Figure
+from .stops import start, stop_under
 
+LOOPS = ("uvloop", "asyncio")
 LIMIT_SECONDS = 30.0  # a flood that was not bounded has taken 34
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_server_stops_under_attack(loop: str) -> None:
+@pytest.fixture(scope="module")
+def stopped() -> Iterator[dict[str, Future[list[Figure]]]]:
+    """Both servers are attacked and stopped at once: {loop: what was seen}."""
+
+    def stop(server: ServerProcess) -> list[Figure]:
+        return list(stop_under(server, *FLOODS, limit_seconds=LIMIT_SECONDS))
+
+    with ThreadPoolExecutor(len(LOOPS)) as pool:
+        yield {loop: pool.submit(stop, server) for loop, server in [(loop, start(loop)) for loop in LOOPS]}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_server_stops_under_attack(stopped: dict[str, Future[list[Figure]]], loop: str) -> None:
     """Under all floods at once; `python -m tests.system.hostile` has them one by one, each ten times."""
-    figures = stop_under(*FLOODS, loop=loop, limit_seconds=LIMIT_SECONDS)
-    assert [str(figure) for figure in figures if not figure.held] == []
+    assert [str(figure) for figure in stopped[loop].result() if not figure.held] == []
