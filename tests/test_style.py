@@ -1,9 +1,12 @@
-"""The tree is clean under ruff and mypy: part of every run, so that one command tells all."""
+"""The tree is clean under ruff and mypy, and no test sleeps: part of every run, so that one command tells all."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +21,41 @@ def test_the_tree_is_clean(command: list[str]) -> None:
     """As `tox -e lint` and `tox -e typing` see it."""
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# {file or folder: why it sleeps}. A test waits for what happens: an event, a line, `until`.
+SLEEPERS = {
+    "tests/support/live.py": "`until`, which asks for what has no event; and uvicorn's own loop, quicker",
+    "tests/support/pressure.py": "the pace of a client that reads slowly",
+    "tests/support/churn_server.py": "the pace at which a server of its own ends clients",
+    "tests/system/test_endurance.py": "the pace of publishers",
+    "tests/system/hostile/": "the pace of probes, and of traffic that is honest",
+}
+
+
+def sleeps(path: Path) -> Iterator[int]:
+    """The lines in which a file calls something named `sleep`, but for `sleep(0)`, which is a turn of the loop."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("sleep", "wait_for_timeout"):
+            turn = [ast.unparse(one) for one in node.args] == ["0"]
+            if not turn:
+                yield node.lineno
+
+
+def test_no_test_sleeps() -> None:
+    """Time that passes is no event: too short on a busy machine, too long on every other."""
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for folder in ("tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in sleeps(path)
+    }
+    assert [one for one in found if not one.startswith(tuple(SLEEPERS))] == []
+    assert [name for name in SLEEPERS if not any(one.startswith(name) for one in found)] == []
+
+
+def test_a_sleep_is_found(tmp_path: Path) -> None:
+    """However it is called; a turn of the loop is none."""
+    file = tmp_path / "test_it.py"
+    file.write_text("time.sleep(1)\nawait asyncio.sleep(0)\nawait asyncio.sleep(seconds)\npage.wait_for_timeout(50)\n")
+    assert sorted(sleeps(file)) == [1, 3, 4]

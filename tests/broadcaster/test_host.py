@@ -18,6 +18,10 @@ async def die() -> None:
     raise ZeroDivisionError
 
 
+async def wait_in_vain() -> None:
+    await asyncio.Event().wait()
+
+
 async def test_a_task_that_dies_takes_its_client_with_it(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged once: a client whose task has gone would never be closed."""
     setting = Scene(FakeSink())
@@ -31,7 +35,7 @@ async def test_a_task_that_dies_takes_its_client_with_it(caplog: pytest.LogCaptu
 async def test_a_task_that_is_cancelled_takes_its_client_with_it(caplog: pytest.LogCaptureFixture) -> None:
     """It is nobody's fault: nothing is logged."""
     setting = Scene(FakeSink())
-    task = setting.host.start_task(setting.client, asyncio.sleep(60))
+    task = setting.host.start_task(setting.client, wait_in_vain())
     await checkpoint()
     task.cancel()
     await asyncio.wait({task})
