@@ -35,6 +35,9 @@ from .version import SERVER_VERSION
 # Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
 # itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
+# After the drain uvicorn closes connections, and cancels the requests that are left after GRACE_SECONDS.
+GRACE_SECONDS = 1
+ABORT_SECONDS = 0.6
 # What is answered when clients have all descriptors: probes, publishers and operators.
 SHORT_PATHS = ("/healthz", "/readyz", "/metrics", "/stats", "/publish", "/clients", "/channels")
 # A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
@@ -68,6 +71,7 @@ class FanwiseServer(uvicorn.Server):
         self._facts = facts
         self._started_at = time.monotonic()
         self._signals = 0
+        self._aborted = 0  # connections
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,18 +114,28 @@ class FanwiseServer(uvicorn.Server):
         return await super().on_tick(counter) or drained
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops, and aborts whatever connection is left: an event loop may wait for them forever when it is closed."""
+        """Stops, and aborts the connections that are left before uvicorn cancels their requests.
+
+        A request ends by itself when its connection is lost. A cancelled one takes a traceback in the log.
+        """
+        abort = asyncio.get_running_loop().call_later(ABORT_SECONDS, self._abort_left)
         try:
             await super().shutdown(sockets=sockets)
         finally:
+            abort.cancel()
             if self._draining is not None:
                 self._draining.cancel()
-            left = list(self.server_state.connections)
-            for connection in left:
-                connection.transport.abort()
+            self._abort_left()
             await asyncio.sleep(0)
             tell_left_out(quiet_seconds=0)
-            log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=len(left))
+            log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=self._aborted)
+
+    def _abort_left(self) -> None:
+        """Aborts the connections that are left."""
+        left = list(self.server_state.connections)
+        self._aborted += len(left)
+        for connection in left:
+            connection.transport.abort()
 
 
 def tune_gc() -> None:
@@ -153,7 +167,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,
-        timeout_graceful_shutdown=1,  # draining comes before; this is for what does not take part in it
+        timeout_graceful_shutdown=GRACE_SECONDS,
         log_config=log_config(settings.log_level, settings.log_format, secrets=_secrets(settings)),
         log_level=settings.log_level,
         proxy_headers=False,  # `transport.proxies` reads them, if proxies are trusted
