@@ -1,4 +1,4 @@
-"""The classes that uvicorn is given.
+"""Protocol classes for uvicorn.
 
 uvicorn app:app --ws fanwise.protocol:FanwiseProtocol --http fanwise.protocol:FanwiseHttpProtocol
 """

@@ -1,4 +1,4 @@
-"""`fanwise serve`: uvicorn, set up for fan-out."""
+"""`fanwise serve`: uvicorn with acceptors, drain and collector settings for fan-out."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from .transport.proxies import TrustedProxies
 from .transport.sockets import SocketOptions
 from .version import SERVER_VERSION
 
-# Full collections walk every object of every connection: hundreds of milliseconds with 10,000 clients. What refers to
-# itself here are connections that have ended, so rare collections are enough (`benchmarks/test_gc.py`).
+# A full collection walks every object of every connection: hundreds of milliseconds with 10,000 clients. Only ended
+# connections refer to themselves, so rare collections are enough (`benchmarks/test_gc.py`).
 GC_THRESHOLDS = (50_000, 50, 1000)
-# After the drain uvicorn closes connections, and cancels the requests that are left after GRACE_SECONDS.
+# After the drain uvicorn closes connections, and cancels requests after GRACE_SECONDS.
 GRACE_SECONDS = 1
 ABORT_SECONDS = 0.6
 # What is answered when clients have all descriptors: probes, publishers and operators.
@@ -100,13 +100,13 @@ class FanwiseServer(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """The first SIGTERM or SIGINT asks for draining, the second one stops at once. Both are a clean exit."""
+        """Asks for the drain at the first SIGTERM or SIGINT, and ends the drain at the second. Both exits are clean."""
         self._signals += 1
         if self._signals > 1:
             self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether it is time to stop."""
+        """Starts the drain that a signal has asked for; returns whether the server is to stop. Runs every 0.1 s."""
         if self._signals and self._draining is None:
             log(Event.STOPPING, clients=len(self._broadcaster), seconds=self._drain_seconds)
             self._draining = asyncio.create_task(self._broadcaster.drain(seconds=self._drain_seconds))
@@ -146,7 +146,7 @@ def tune_gc() -> None:
 
 
 def raise_fd_limit() -> int:
-    """Raises the soft limit on file descriptors to the hard one; returns what is in force."""
+    """Raises the soft limit on file descriptors to the hard one; returns that (RLIMIT_NOFILE, getrlimit(2))."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -154,7 +154,7 @@ def raise_fd_limit() -> int:
 
 
 def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    """What we ask of uvicorn: our protocol class, uvloop where it is installed, no compression per client."""
+    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed, no compression."""
     given = {"socket_options": socket_options(settings), "limits": limits(settings)}
     return uvicorn.Config(
         app,
@@ -179,10 +179,10 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuses to let everybody publish who can reach this machine.
+    """Checks that strangers cannot publish, unless `open` asks for that.
 
     Raises:
-        SettingsError: The address is not a loopback one, there is no key, and `open` was not asked for.
+        SettingsError: Other machines reach the address, there is no key, and `open` is not set.
     """
     if not (is_loopback(settings.host) or settings.api_key or settings.open):
         problem = (
@@ -193,7 +193,7 @@ def check_exposure(settings: Settings) -> None:
 
 
 def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
-    """What is in force: the fields of `Event.STARTED`."""
+    """Returns what is in force: the fields of `Event.STARTED`."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     names = set(Event.STARTED.fields) & set(Settings.model_fields)
     return {
@@ -228,7 +228,7 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
 
 
 def serve(settings: Settings) -> int:
-    """Runs the server until it is told to stop; returns the exit status."""
+    """Runs the server until a signal stops it; returns the exit status: 0, or 1 if the server has not started."""
     fd_limit = raise_fd_limit()
     app = create_app(settings)
     config = build_config(settings, app)  # from here on everything goes to the log
@@ -252,7 +252,7 @@ def serve(settings: Settings) -> int:
 
 
 def socket_options(settings: Settings) -> SocketOptions:
-    """What the settings ask of each client's socket."""
+    """Returns the options of each client's socket."""
     return SocketOptions(
         unsent_bytes=settings.socket_unsent_bytes,
         send_buffer_bytes=settings.socket_send_buffer_bytes,
@@ -260,7 +260,7 @@ def socket_options(settings: Settings) -> SocketOptions:
 
 
 def limits(settings: Settings) -> Limits:
-    """What the settings allow one connection to send."""
+    """Returns what one connection may send."""
     return Limits(
         head_bytes=settings.max_head_bytes,
         headers=settings.max_headers,
@@ -289,6 +289,6 @@ def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """The key, as it is and as browsers send it."""
+    """Returns the key as it is and as browsers send it; empty without a key."""
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
     return [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
