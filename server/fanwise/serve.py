@@ -155,7 +155,11 @@ def raise_fd_limit() -> int:
 
 def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed, no compression."""
-    given = {"socket_options": socket_options(settings), "limits": limits(settings)}
+    given = {
+        "socket_options": socket_options(settings),
+        "limits": limits(settings),
+        "refused": staticmethod(app.state.broadcaster.tally.reject),
+    }
     return uvicorn.Config(
         app,
         host=settings.host,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
 from fastapi import FastAPI, Request
 from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from fanwise.broadcaster.node import Node
@@ -279,23 +279,136 @@ async def test_who_waits_to_be_told_to_go_on_is_not_late(monkeypatch: pytest.Mon
         writer.close()
 
 
-async def test_a_body_that_the_parser_does_not_see_is_not_an_empty_one() -> None:
-    """It takes what follows another upgrade for another protocol: the application must not act on half a request."""
+@pytest.mark.parametrize("cut", [None, 1], ids=["at once", "byte by byte"])
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 4\r\n", b"body"),
+        (b"Transfer-Encoding: chunked\r\n", b"2;x=y\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n"),
+        (b"", b""),
+    ],
+    ids=["length", "chunks", "no body"],
+)
+async def test_an_upgrade_to_another_protocol_is_ignored(framing: bytes, body: bytes, cut: int | None) -> None:
+    """As by `curl --http2` (RFC 9110 section 7.8): the body arrives, and so do further requests."""
     app = FastAPI()
-    seen: list[bytes | None] = []
+    seen: list[bytes] = []
 
-    async def take(request: Request) -> None:
-        try:
-            seen.append(await request.body())
-        except ClientDisconnect:
-            seen.append(None)
+    async def take(request: Request) -> Response:
+        seen.append(await request.body())
+        return Response(b"taken")
 
     app.add_api_route("/take", take, methods=["POST"])
-    upgrade = b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 4\r\n\r\n"
+    upgrade = b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    once = b"POST /take HTTP/1.1\r\n" + HOST + upgrade + framing + b"\r\n" + body
+    last = b"POST /take HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: 4\r\n\r\nlast"
     async with running(app) as live:
-        assert (await answer(live, b"POST /take HTTP/1.1\r\n" + HOST + upgrade + b"body")).startswith(b"HTTP/1.1 400 ")
-        await until(lambda: bool(seen))
-    assert seen == [None]
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        data = once * 2 + last
+        for at in range(0, len(data), cut or len(data)):
+            writer.write(data[at : at + (cut or len(data))])
+            await writer.drain()
+        assert (await reader.read()).count(b"HTTP/1.1 200 ") == 3
+        writer.close()
+    assert seen == [body and b"body", body and b"body", b"last"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "problem"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", "bad_request", "what came is no HTTP request"),
+        (with_headers(HEALTH, *[b"A: x"] * 150), "head_too_large", "a request has more than the 100 headers allowed"),
+        (handshake("/ws?key=secret").replace(b"13", b"12"), "wrong_version", "the version of WebSocket is 13"),
+    ],
+)
+async def test_a_refusal_is_counted_and_logged_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, request_: bytes, code: str, problem: str
+) -> None:
+    """Under a code of the closed table, with the path but not its query string, and without a traceback."""
+    broadcaster = Node()
+    monkeypatch.setattr(FanwiseHttpProtocol, "refused", staticmethod(broadcaster.tally.reject))
+    caplog.set_level(logging.INFO)
+    async with door(broadcaster) as live:
+        await answer(live, request_)
+    assert {name: count for name, count in broadcaster.tally.rejected.items() if count} == {code: 1}
+    (line,) = [record for record in caplog.records if getattr(record, "code", "") == "refused"]
+    assert line.__dict__["reason"] == problem
+    assert "secret" not in line.getMessage()
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_stop_in_the_midst_of_a_request_is_answered_with_503(caplog: pytest.LogCaptureFixture) -> None:
+    """At once, with `Connection: close` and `Retry-After`, and without a traceback of the endpoint that waits."""
+    app = FastAPI()
+    begun = asyncio.Event()
+
+    async def take(request: Request) -> None:
+        begun.set()
+        async for _ in request.stream():
+            pass
+
+    app.add_api_route("/take", take, methods=["POST"])
+    async with running(app) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /take HTTP/1.1\r\n" + HOST + b"Content-Length: 400\r\n\r\nhalf")
+        await begun.wait()
+        live.server.should_exit = True
+        head = (await reader.read()).lower()
+        writer.close()
+    assert head.startswith(b"http/1.1 503 ")
+    assert b"connection: close\r\n" in head
+    assert b"retry-after: 5\r\n" in head
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_body_behind_its_answer_does_not_drip_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it comes: what is not wanted has one time limit for all of it."""
+    monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(body_seconds=0.2))
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000000\r\n\r\n")
+        loop, drips = asyncio.get_running_loop(), []
+
+        def drip() -> None:
+            writer.write(b"x" * 2_000)
+            drips.append(loop.call_later(0.02, drip))
+
+        drip()
+        with suppress(ConnectionResetError):
+            assert (await reader.read()).count(b"HTTP/1.1 ") == 1
+        drips[-1].cancel()
+        writer.close()
+
+
+async def test_a_body_above_the_rate_of_bytes_is_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives whole."""
+    monkeypatch.setattr(FanwiseHttpProtocol, "limits", Limits(bytes_per_second=200_000))
+    app = FastAPI()
+
+    async def take(request: Request) -> Response:
+        return Response(str(len(await request.body())))
+
+    app.add_api_route("/take", take, methods=["POST"])
+    loop = asyncio.get_running_loop()
+    async with running(app) as live:
+        began = loop.time()
+        got = await answer(
+            live,
+            b"POST /take HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: 600000\r\n\r\n" + b"x" * 600_000,
+        )
+        assert got.endswith(b"\r\n\r\n600000")
+        assert loop.time() - began > 0.3
+
+
+async def test_a_pipelining_peer_waits_for_its_turn() -> None:
+    """All its requests are answered, in order, and others are served between any two."""
+    async with door() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(HEALTH * 200)
+        assert b"200 OK" in await live.get("/healthz")
+        for _ in range(200):
+            assert (await reader.readuntil(b'"ok"}')).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 async def test_nothing_follows_the_answer_that_closes_a_connection() -> None:

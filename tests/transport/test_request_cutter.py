@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.transport.request_cutter import CHUNK_LINE_BYTES, RefusedError, RequestCutter
+from fanwise.transport.refusals import RefusedError
+from fanwise.transport.request_cutter import CHUNK_LINE_BYTES, RequestCutter
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 PLAIN = HEAD + b"\r\n"

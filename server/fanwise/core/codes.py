@@ -88,8 +88,10 @@ class ErrorCode(StrEnum):
         COME_BACK,
     )
     FULL = ("full", 503, "All places for clients are taken: come back after `Retry-After` seconds.", False, COME_BACK)
+    HEAD_TOO_LARGE = ("head_too_large", 431, "The head, or the trailers, of the request are too large.", False, _CLOSE)
     IDEMPOTENCY_KEY_REUSED = ("idempotency_key_reused", 422, "The `Idempotency-Key` was used for another request.")
     INCOMPLETE_BODY = ("incomplete_body", 400, "The connection ended before the whole body had come.")
+    LATE = ("late", 408, "The request did not come in time.", False, _CLOSE)
     MISSING_FIELD = ("missing_field", None, "The message lacks a field.", True)
     NO_CHANNEL = ("no_channel", 404, "The channel does not exist: nothing was published to it lately.")
     NO_CLIENT = ("no_client", 404, "The client does not exist.")
@@ -120,6 +122,7 @@ class ErrorCode(StrEnum):
     UNAUTHORISED = ("unauthorised", 401, "The server's key is missing, or another one.", True, _CHALLENGE)
     UNKNOWN_FIELD = ("unknown_field", None, "The message has a field that its operation does not have.", True)
     UNKNOWN_OP = ("unknown_op", None, "The message's operation does not exist.", True)
+    WRONG_VERSION = ("wrong_version", 426, "The version of WebSocket is not 13.", False, _CLOSE)
     WRONG_TYPE = ("wrong_type", None, "A field has a value of the wrong type, or the payload is no JSON.", True)
 
 

@@ -5,6 +5,7 @@
     acceptor            accepts connections: a few per turn, and within the descriptors
     places              how many connections an address may have and open
     addresses           which addresses are this machine's own, and which count as one peer
+    refusals            answers, counts and logs what is refused before any application is asked
     request_cutter      cuts what a peer sends where its requests end
     limits              what a peer may send, and the budget of one connection
     fair_share          connections with more to parse than one turn allows take turns

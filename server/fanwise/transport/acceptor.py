@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
 from .places import Place, Places
-from .request_cutter import RefusedError
+from .refusals import RefusedError
 
 ACCEPTS_PER_TURN: Final = 16
 RESERVE: Final = 32  # descriptors for requests when clients have the others

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from .limits import Limits
+from .sockets import acknowledged_bytes
 
-BODY_BYTES: Final = 1_024  # so much of a body has to come in `body_seconds`, again and again: a modem's pace
-STALL_SECONDS: Final = 10.0  # for which a peer may take nothing of an answer
+# So much of a body has to come in `body_seconds`, and of an answer be taken in `STALL_SECONDS`: a modem's pace.
+BODY_BYTES: Final = 1_024
+# For which a peer may take nothing of an answer. A kernel with a buffer of 128 KiB makes room in steps of 64 KiB: a
+# reader of 3.3 kB/s takes 20 s over one.
+STALL_SECONDS: Final = 20.0
 CLOSE_SECONDS: Final = 5.0  # for which a peer may take nothing of what is buffered when the connection is closed
 
 
@@ -23,7 +27,18 @@ class Deadlines:
         late: Called when a head or a body does not come in time.
     """
 
-    __slots__ = ("_body_bytes", "_buffered_bytes", "_late", "_limits", "_loop", "_reading", "_transport", "_writing")
+    __slots__ = (
+        "_aborting",
+        "_acknowledged_bytes",
+        "_body_bytes",
+        "_buffered_bytes",
+        "_late",
+        "_limits",
+        "_loop",
+        "_reading",
+        "_transport",
+        "_writing",
+    )
 
     def __init__(
         self,
@@ -41,6 +56,8 @@ class Deadlines:
         self._writing: asyncio.TimerHandle | None = None
         self._body_bytes = 0  # since the timer was set
         self._buffered_bytes = 0  # when the timer was set
+        self._acknowledged_bytes = 0  # by the peer's kernel, when the timer was set
+        self._aborting: asyncio.TimerHandle | None = None
 
     def expect_head(self) -> None:
         """Gives the peer time for the head of a request, unless that has begun already."""
@@ -52,6 +69,11 @@ class Deadlines:
         self.expect_nothing()
         self._body_bytes = 0
         self._reading = self._loop.call_later(self._limits.body_seconds, self._look_at_body)
+
+    def expect_rest(self) -> None:
+        """Gives the peer time, once, for all that is left of a body whose request was answered."""
+        self.expect_nothing()
+        self._reading = self._loop.call_later(self._limits.body_seconds, self._late)
 
     def body_came(self, size: int) -> None:
         """Counts `size` bytes of a body."""
@@ -66,7 +88,7 @@ class Deadlines:
     def expect_progress(self) -> None:
         """Gives the peer time to take some of what is buffered."""
         if self._writing is None:
-            self._buffered_bytes = self._transport.get_write_buffer_size()
+            self._note_progress()
             self._writing = self._loop.call_later(STALL_SECONDS, self._look_at_buffer)
 
     def flushed(self) -> None:
@@ -79,13 +101,20 @@ class Deadlines:
         """Gives a closed connection time to be flushed, while its peer takes some of it, and aborts it then."""
         self.expect_nothing()
         self.flushed()
-        self._buffered_bytes = self._transport.get_write_buffer_size()
+        self._note_progress()
         self._writing = self._loop.call_later(CLOSE_SECONDS, self._look_at_end)
+
+    def abort_after(self, seconds: float) -> None:
+        """Aborts the connection after `seconds`, whatever its peer still takes. The first call counts."""
+        if self._aborting is None:
+            self._aborting = self._loop.call_later(seconds, self._transport.abort)
 
     def stop(self) -> None:
         """Stops all clocks for good: the connection is gone, or another protocol's."""
         self.expect_nothing()
         self.flushed()
+        if self._aborting is not None:
+            self._aborting.cancel()
         self._late = _nothing  # it leads back to the protocol: freed at once, not by the collector
 
     def _look_at_body(self) -> None:
@@ -96,16 +125,28 @@ class Deadlines:
 
     def _look_at_buffer(self) -> None:
         self._writing = None
-        if 0 < self._buffered_bytes <= self._transport.get_write_buffer_size():
-            self._transport.abort()
-        else:
+        if self._progressed() or not self._buffered_bytes:
             self.expect_progress()
+        else:
+            self._transport.abort()
 
     def _look_at_end(self) -> None:
-        if 0 < self._transport.get_write_buffer_size() < self._buffered_bytes:
+        if self._transport.get_write_buffer_size() and self._progressed():
             self.expect_end()
         else:
             self._transport.abort()
+
+    def _note_progress(self) -> None:
+        self._buffered_bytes = self._transport.get_write_buffer_size()
+        self._acknowledged_bytes = acknowledged_bytes(self._transport.get_extra_info("socket"))
+
+    def _progressed(self) -> bool:
+        """Whether the peer has taken something: the buffer has shrunk, or its kernel has acknowledged more.
+
+        The buffer of a slow reader shrinks in steps of what its kernel takes at once, which may be far apart.
+        """
+        acknowledged = acknowledged_bytes(self._transport.get_extra_info("socket")) - self._acknowledged_bytes
+        return self._transport.get_write_buffer_size() < self._buffered_bytes or acknowledged >= BODY_BYTES
 
 
 def _nothing() -> None:

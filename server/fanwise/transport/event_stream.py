@@ -22,6 +22,8 @@ from .addresses import peer_name
 from .asgi import AsgiStream
 from .connect import hint_at_the_fast_path
 from .connection import SocketConnection
+from .inbox import Inbox
+from .leased_transport import LeasedTransport
 
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
@@ -36,6 +38,38 @@ def farewell(reason: CloseReason, text: str) -> bytes:
         fields |= orjson.loads(text)
     retry_ms = fields.get("retry_ms", _RETRY_MS)
     return event(orjson.dumps(fields), name="close", retry_ms=retry_ms if isinstance(retry_ms, int) else _RETRY_MS)
+
+
+class EventStream:
+    """A response of which the body is written to the transport: what `SocketConnection` asks of a protocol class.
+
+    Args:
+        transport: Whose response it is. Its header was sent, with chunked transfer coding.
+        farewell: Makes the last bytes of the body, from the close reason and its text.
+        abort_after: Aborts the connection after that many seconds.
+    """
+
+    def __init__(
+        self,
+        transport: LeasedTransport,
+        *,
+        farewell: Callable[[CloseReason, str], bytes],
+        abort_after: Callable[[float], None],
+    ) -> None:
+        self.transport = transport
+        self.sink = SocketConnection(self, transport.lease)
+        self._farewell = farewell
+        self._abort_after = abort_after
+
+    def listen(self) -> Inbox:
+        """Returns an inbox that gets no message: it only ends."""
+        return Inbox(pause=_nothing, resume=_nothing)
+
+    def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
+        """Writes the last event behind what is buffered; all of it has `within_seconds` to be flushed."""
+        self.transport.write(self._farewell(reason, text))
+        self.sink.ended(reason)
+        self._abort_after(within_seconds)
 
 
 class EventStreamResponse(Response):
@@ -111,3 +145,7 @@ def _open(scope: Scope, receive: Receive, send: Send) -> tuple[Sink, Callable[[]
     hint_at_the_fast_path()
     fallback = AsgiStream(receive, send, farewell)
     return fallback, lambda: fallback
+
+
+def _nothing() -> None:
+    """Takes the place of a brake: an event stream's peer sends nothing."""

@@ -9,70 +9,36 @@ response in the making, and changes to WebSocket only when it has none. All else
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, NoReturn, cast
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+import httptools
+from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..broadcaster.sink import EXTENSION
-from ..core.codes import CodedError
+from ..core.codes import CodedError, ErrorCode
 from ..core.lease import Lease
 from ..core.reasons import CloseReason
 from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
-from .inbox import Inbox
+from .event_stream import EventStream
+from .fair_share import fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .places import Place
-from .request_cutter import RefusedError, RequestCutter, plain_answer
+from .refusals import RefusedError, refuse, uncounted
+from .request_cutter import RequestCutter
 from .sockets import SocketOptions, lost_reason
 
 UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
 _UNCLEAR_END = "it is not clear where the request ends"
-TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-
-
-_SILENT = logging.getLogger("fanwise.silent")  # of connections whose refusal has a line of ours
-_SILENT.disabled = True
-
-
-class EventStream:
-    """A response of which the body is written to the transport. What `SocketConnection` asks of a protocol class.
-
-    Args:
-        transport: Whose response it is. Its header was sent, with chunked transfer coding.
-        farewell: Makes the last bytes of the body, from the close reason and its text.
-    """
-
-    def __init__(self, transport: LeasedTransport, *, farewell: Callable[[CloseReason, str], bytes]) -> None:
-        self.transport = transport
-        self.sink = SocketConnection(self, transport.lease)
-        self._farewell = farewell
-        self._loop = asyncio.get_running_loop()
-        self._abort_timer: asyncio.TimerHandle | None = None
-
-    def listen(self) -> Inbox:
-        """An inbox in which nothing comes: it only ends."""
-        return Inbox(pause=_nothing, resume=_nothing)
-
-    def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
-        """Says goodbye behind what is buffered; the application ends the response, and then it has to be flushed."""
-        self.transport.write(self._farewell(reason, text))
-        self.end(reason, within_seconds=within_seconds)
-
-    def end(self, reason: CloseReason, *, within_seconds: float) -> None:
-        """Nothing may be written any more; what is buffered has so long to be flushed. Idempotent."""
-        self.sink.ended(reason)
-        if self._abort_timer is None:
-            self._abort_timer = self._loop.call_later(within_seconds, self.transport.abort)
-
-    def lost(self) -> None:
-        """The connection has ended, and so has the lease."""
-        if self._abort_timer is not None:
-            self._abort_timer.cancel()
 
 
 class FanwiseHttpProtocol(HttpToolsProtocol):
@@ -81,9 +47,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     socket_options = SocketOptions()
     limits = Limits()
     place: Place | None = None  # of the connection, if an `Acceptor` has accepted it
+    refused: Callable[[ErrorCode], None] = staticmethod(uncounted)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.app = _quiet(self.app)
         self.transport: LeasedTransport
         self._stream: EventStream | None = None
         self._cutter = RequestCutter(head_bytes=self.limits.head_bytes)
@@ -93,6 +61,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._in_head = False  # whether what the parser sees now is a head
         self._received = False  # whether the parser has seen the end of the request that is worked on
         self._continuing = False  # whether its peer waits, or has just been told, to go on with the body
+        self._upgrade_ignored = False  # whether the request asks for another protocol that is not WebSocket
         self._refusal: RefusedError | None = None  # why the parser was stopped
         self._deadlines: Deadlines  # from `connection_made` on
 
@@ -113,17 +82,14 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def _lease_ended(self) -> None:
         """Leaves the ready groups: the transport closes, or is another protocol's."""
         if self._stream is not None:
-            self._stream.end(CloseReason.LOST, within_seconds=CLOSE_SECONDS)
+            self._stream.sink.ended(CloseReason.LOST)
         self._deadlines.expect_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
-        stream = self._stream
-        if stream is not None:
-            stream.sink.ended(lost_reason(exc) or CloseReason.LOST)
+        if self._stream is not None:
+            self._stream.sink.ended(lost_reason(exc) or CloseReason.LOST)
         self.transport.lease.end()
-        if stream is not None:
-            stream.lost()
         self._deadlines.stop()
         self._waiting = b""
         super().connection_lost(exc)
@@ -150,15 +116,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self._deadlines.flushed()
 
     def shutdown(self) -> None:
-        """The server stops: a stream never ends by itself, and uvicorn would wait for it."""
+        """The server stops: uvicorn would wait for a stream that never ends, and for a body that may never come."""
+        if not (self._received or self._cutter.fresh or self._stream):
+            self._answer(RefusedError(ErrorCode.DRAINING, "the server stops: send the request again in a moment"))
+            return
         if self._stream is not None:
             seconds = CLOSE_SECONDS
             if self.config.timeout_graceful_shutdown is not None:
                 seconds = min(seconds, self.config.timeout_graceful_shutdown / 2)
             self._stream.start_close(CloseReason.SHUTDOWN, CloseReason.SHUTDOWN.text, within_seconds=seconds)
-        elif not self._received and not self._cutter.fresh:  # uvicorn would wait for a body that may never come
-            self._answer(RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting"))
-            return
         super().shutdown()
 
     # One request at a time.
@@ -172,7 +138,12 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._waiting = self._waiting[self._parsed :] + data if self._waiting else data
         self._parsed = 0
         self._deadlines.body_came(len(data))
-        self._parse()
+        self.budget.bytes -= len(data)
+        if self.budget.bytes < 0 and (seconds := self.budget.pause_seconds()):
+            self.transport.hold_reading()
+            self.loop.call_later(seconds, self._parse)
+        else:
+            self._parse()
 
     def on_message_begin(self) -> None:
         """The parser has found a request."""
@@ -185,12 +156,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """A field of a head; those of trailers are not for the application (RFC 9110 section 6.5.1)."""
         if self._in_head:
             if len(self.headers) >= self.limits.headers:
-                self._refuse_parsing(TOO_LARGE, f"a request has more than the {self.limits.headers} headers allowed")
+                self._refuse_parsing(
+                    ErrorCode.HEAD_TOO_LARGE, f"a request has more than the {self.limits.headers} headers allowed"
+                )
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Offers the application an event stream in place of its response."""
         self._in_head = False
+        self._upgrade_ignored = self.parser.should_upgrade() and not self._should_upgrade()
         self._measure_body()
         if not self._cutter.complete:
             self._deadlines.expect_body()
@@ -212,7 +186,6 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         try:
             self.place.check(self.url, self.headers)
         except CodedError as error:
-            self.logger = _SILENT
             self._refusal = RefusedError.of(error)
             raise self._refusal from error
 
@@ -226,13 +199,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             elif name == b"host":
                 hosts += 1
         if hosts > 1:  # RFC 9112 section 3.2
-            self._refuse_parsing(HTTPStatus.BAD_REQUEST, "a request names one host")
+            self._refuse_parsing(ErrorCode.BAD_REQUEST, "a request names one host")
         self._cutter.head_ended(body_bytes=body_bytes, chunked=chunked)
 
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
+        if self._upgrade_ignored and not self._cutter.complete:
+            return  # the parser will see the body yet
         if not self._cutter.complete:  # half a body must not look like a whole one to the application
-            self._refuse_parsing(HTTPStatus.BAD_REQUEST, _UNCLEAR_END)
+            self._refuse_parsing(ErrorCode.BAD_REQUEST, _UNCLEAR_END)
         self._received = True
         self._continuing = False
         self._deadlines.expect_nothing()
@@ -243,7 +218,10 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._waiting and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self.loop.call_soon(self._parse)
+            fair_share(self.loop).wait(self._parse)  # thousands may be pipelined, on many connections
+        elif not self._received and not self.transport.is_closing():
+            self._continuing = False
+            self._deadlines.expect_rest()
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over, unless a response is in the making or something came behind the handshake."""
@@ -262,42 +240,51 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """What the WebSocket protocol class could not answer, or must not see."""
         if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
             problem = "an upgrade comes alone, and after the answer to what came before it"
-            return RefusedError(HTTPStatus.BAD_REQUEST, problem)
+            return RefusedError(ErrorCode.BAD_REQUEST, problem)
         if self.scope["http_version"] != "1.1":  # RFC 6455 section 4.1
-            return RefusedError(HTTPStatus.BAD_REQUEST, "an upgrade to WebSocket takes HTTP/1.1")
+            return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade to WebSocket takes HTTP/1.1")
         if any(
             name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in self.headers
         ):
-            return RefusedError(HTTPStatus.BAD_REQUEST, "an upgrade to WebSocket has no body")
+            return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade to WebSocket has no body")
         if [value for name, value in self.headers if name == b"sec-websocket-version"] not in ([], [b"13"]):
             headers = b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"  # RFC 6455 section 4.4
-            return RefusedError(HTTPStatus.UPGRADE_REQUIRED, "the version of WebSocket is 13", headers=headers)
+            return RefusedError(ErrorCode.WRONG_VERSION, "the version of WebSocket is 13", headers=headers)
         longest = max([len(self.url), *(len(name) + len(value) for name, value in self.headers)])
         if longest > UPGRADE_LINE_BYTES:
             problem = f"a line of an upgrade has more than the {UPGRADE_LINE_BYTES} bytes allowed"
-            return RefusedError(TOO_LARGE, problem)
+            return RefusedError(ErrorCode.HEAD_TOO_LARGE, problem)
         return None
 
-    def send_400_response(self, msg: str) -> None:
-        """Answers what the parser has refused, or what it was stopped for."""
-        self._answer(self._refusal or RefusedError(HTTPStatus.BAD_REQUEST, msg))
+    def _feed(self, piece: bytes) -> None:
+        """Gives `piece`, which reaches over no end of a head or request, to the parser."""
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:  # ignored (RFC 9110 section 7.8); the parser has taken what follows for another protocol
+                self.parser = httptools.HttpRequestParser(self if self._received else _BodyOnly(self))
+                if not self._received:
+                    self.parser.feed_data(self._cutter.head_of_rest())
+        except httptools.HttpParserError:
+            self._answer(self._refusal or RefusedError(ErrorCode.BAD_REQUEST, "what came is no HTTP request"))
 
     def _answer(self, refusal: RefusedError) -> None:
         """Answers a request that is not taken in, unless it or another has an answer, and closes the connection."""
         answering = self.cycle is not None and not self.cycle.response_complete
         begun = (answering and self.cycle.response_started) or (self._answered and not self._cutter.in_head)
-        if not begun:
-            self.transport.write(plain_answer(refusal.status, refusal.problem, headers=refusal.headers))
-        self.transport.close()
+        url = getattr(self, "url", b"")
+        refuse(self.transport, refusal, count=self.refused, client=self.client, url=url, answer=not begun)
 
     @property
     def _answered(self) -> bool:
         """Whether the request that the parser has seen last was answered, wherever its body is."""
         return self.cycle is not None and self.cycle.scope is self.scope and self.cycle.response_complete
 
-    def _refuse_parsing(self, status: HTTPStatus, problem: str) -> NoReturn:
-        """Stops the parser, which calls this; it then has `send_400_response` called."""
-        self._refusal = RefusedError(status, problem)
+    def _refuse_parsing(self, code: ErrorCode, problem: str) -> NoReturn:
+        """Stops the parser, which calls this."""
+        self._refusal = RefusedError(code, problem)
         raise self._refusal
 
     def _late(self) -> None:
@@ -306,25 +293,26 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self._continuing = self.cycle.waiting_for_100_continue  # when it is told to go on, it has its time
             self._deadlines.expect_body()
         elif self._in_head or self._waiting or not self._cutter.fresh:
-            self._answer(RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time"))
+            self._answer(RefusedError(ErrorCode.LATE, "the request did not come in time"))
         else:
             self.transport.close()
 
     def _parse(self) -> None:
         """Feeds the parser up to the end of a request that is not answered yet, or with all that is here."""
+        if self.parser is None or self.transport.is_closing():
+            return
         while self._parsed < len(self._waiting) and self._may_parse():
             start = self._parsed
             try:
                 self._parsed = self._cutter.cut(self._waiting, start)
             except RefusedError as refusal:
-                self.logger.warning("Invalid HTTP request received.")
                 self._answer(refusal)
                 return
-            super().data_received(self._waiting[start : self._parsed])
+            self._feed(self._waiting[start : self._parsed])
             if self.parser is None or self.transport.is_closing():
                 return
             if self._cutter.complete is not self._received:
-                self._answer(RefusedError(HTTPStatus.BAD_REQUEST, _UNCLEAR_END))
+                self._answer(RefusedError(ErrorCode.BAD_REQUEST, _UNCLEAR_END))
                 return
         if self._parsed < len(self._waiting):
             self.transport.hold_reading()
@@ -348,6 +336,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
                 return False
             self._received = False
             self._cutter.begin()
+            if self._upgrade_ignored:
+                self._upgrade_ignored = False
+                self.parser = httptools.HttpRequestParser(self)
         return True
 
     def _let_go(self) -> None:
@@ -366,9 +357,20 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if cycle.disconnected or transport.is_closing():  # closed, or no longer ours
             return _ended(cast("Scope", scope), farewell)
         cycle.keep_alive = False  # nothing may come on this connection after the stream
-        self._stream = EventStream(transport, farewell=farewell)
+        self._stream = EventStream(transport, farewell=farewell, abort_after=self._deadlines.abort_after)
         transport.report_every_byte()  # also those of the header, as for WebSockets
         return self._stream.sink
+
+
+@cache
+def _quiet(app: ASGI3Application) -> ASGI3Application:
+    """Returns `app`, from which no peer that leaves in the middle of its request makes a traceback."""
+
+    async def quiet(scope: Any, receive: Any, send: Any) -> None:
+        with suppress(ClientDisconnect):
+            await app(scope, receive, send)
+
+    return quiet
 
 
 def _ended(_scope: Scope, _farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection:
@@ -376,5 +378,9 @@ def _ended(_scope: Scope, _farewell: Callable[[CloseReason, str], bytes]) -> Soc
     return SocketConnection(None, Lease(None))
 
 
-def _nothing() -> None:
-    """There is no peer to pause: it has said what it wants."""
+class _BodyOnly:
+    """What a parser calls that sees a body behind a head of ours: the request has begun already."""
+
+    def __init__(self, protocol: FanwiseHttpProtocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from http import HTTPStatus
-from typing import Final, Self
+from typing import Final
 
-from ..core.codes import CodedError
+from ..core.codes import ErrorCode
+from .refusals import RefusedError
 
 _HEAD_END: Final = b"\r\n\r\n"
 _LINE_END: Final = b"\r\n"
@@ -19,45 +19,6 @@ _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 # A chunk's size and its extensions (RFC 9112 section 7.1.1: "a server ought to limit the total length").
 CHUNK_LINE_BYTES: Final = 256
 TRAILER_BYTES: Final = 4_096
-_PROBLEM_CHARACTERS: Final = 200
-
-
-class RefusedError(Exception):
-    """A request that is not taken in.
-
-    Args:
-        status: The answer's.
-        problem: A sentence that names what is wrong, and what is allowed.
-        headers: Further lines of the answer's head, each with its end.
-    """
-
-    def __init__(self, status: HTTPStatus, problem: str, *, headers: bytes = b"") -> None:
-        super().__init__(status, problem)
-        self.status = status
-        self.problem = problem
-        self.headers = headers
-
-    def __str__(self) -> str:
-        return self.problem
-
-    @classmethod
-    def of(cls, error: CodedError) -> Self:
-        """Returns the refusal with the status and the headers of the error's code."""
-        headers = "".join(f"{name.lower()}: {value}\r\n" for name, value in error.code.headers.items())
-        status = HTTPStatus(error.code.status or HTTPStatus.BAD_REQUEST)
-        return cls(status, error.problem, headers=headers.encode())
-
-    @property
-    def answer(self) -> bytes:
-        """The whole HTTP answer."""
-        return plain_answer(self.status, self.problem, headers=self.headers)
-
-
-def plain_answer(status: HTTPStatus, problem: str, *, headers: bytes = b"") -> bytes:
-    """Returns a whole HTTP answer that says what is wrong, for where no application is asked. The connection closes."""
-    text = f"{problem[:_PROBLEM_CHARACTERS]}\n".encode(errors="replace")
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    return head.encode() + b"content-length: %d\r\n%sconnection: close\r\n\r\n%s" % (len(text), headers, text)
 
 
 class _Part(Enum):
@@ -114,6 +75,12 @@ class RequestCutter:
         else:
             self._part, self._left = (_Part.BODY, body_bytes) if body_bytes else (_Part.END, 0)
 
+    def head_of_rest(self) -> bytes:
+        """Returns a head for the body that has not begun, for a parser that has not seen its own."""
+        chunked = self._part is _Part.CHUNK_SIZE
+        framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % self._left
+        return b"POST / HTTP/1.1\r\nhost: x\r\n%s\r\n\r\n" % framing
+
     def cut(self, data: bytes, start: int) -> int:
         """Where the piece of `data` that begins at `start` ends: at the end of a head or request, or of the data.
 
@@ -162,9 +129,7 @@ class RequestCutter:
     def _grow(self, size: int, *, limit_bytes: int, what: str) -> None:
         self._size += size
         if self._size > limit_bytes:
-            raise RefusedError(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"{what} has more than the {limit_bytes} bytes allowed"
-            )
+            raise RefusedError(ErrorCode.HEAD_TOO_LARGE, f"{what} has more than the {limit_bytes} bytes allowed")
 
     def _chunk_size(self, data: bytes, at: int) -> int:
         """Reads a chunk's size; returns where the data goes on."""
@@ -173,13 +138,13 @@ class RequestCutter:
         self._line += data[at:end]
         if len(self._line) > CHUNK_LINE_BYTES:
             raise RefusedError(
-                HTTPStatus.BAD_REQUEST,
+                ErrorCode.BAD_REQUEST,
                 f"the size of a chunk takes more than {CHUNK_LINE_BYTES} bytes with its extensions",
             )
         if found >= 0:
             digits = self._line.partition(b";")[0].strip()
             if not _HEXADECIMAL.fullmatch(digits):  # int() also knows signs, underscores and 0x
-                raise RefusedError(HTTPStatus.BAD_REQUEST, f"the size of a chunk is no hexadecimal number: {digits!r}")
+                raise RefusedError(ErrorCode.BAD_REQUEST, f"the size of a chunk is no hexadecimal number: {digits!r}")
             size = int(digits, 16)
             self._left = size + len(_LINE_END)
             # What ends the line of the last chunk may end the trailers too, if there are none.

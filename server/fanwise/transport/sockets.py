@@ -30,6 +30,7 @@ class TellsOptions(Protocol):
 
 # Of Linux's struct tcp_info: the segments that are not acknowledged, and the milliseconds since the latest ACK.
 _TCP_INFO: Final = struct.Struct("=24xI28xI")
+_ACKNOWLEDGED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked, of Linux 4.1 and later
 
 
 class SocketOptions(NamedTuple):
@@ -72,6 +73,17 @@ def unanswered_seconds(sock: TellsOptions) -> float:
     except (OSError, struct.error):  # no TCP, or another system's idea of it
         return 0.0
     return float(since_ms) / 1000 if unacknowledged else 0.0
+
+
+def acknowledged_bytes(sock: TellsOptions) -> int:
+    """Returns how many bytes the peer's kernel has acknowledged, ever; 0 where the system does not tell (tcp(7))."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None:
+        return 0
+    try:
+        return int(_ACKNOWLEDGED.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _ACKNOWLEDGED.size))[0])
+    except (OSError, struct.error):  # no TCP, or an older kernel
+        return 0
 
 
 def lost_reason(error: Exception | None) -> CloseReason | None:

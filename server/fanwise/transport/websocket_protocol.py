@@ -18,6 +18,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +29,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from ..broadcaster.sink import EXTENSION
+from ..core.codes import ErrorCode
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
@@ -37,7 +39,7 @@ from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .pacing import MessageDeadline, Pacer
-from .request_cutter import plain_answer
+from .refusals import RefusedError, refuse, uncounted
 from .sockets import SocketOptions, lost_reason
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     socket_options = SocketOptions()
     limits = Limits()
+    refused: Callable[[ErrorCode], None] = staticmethod(uncounted)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -132,10 +135,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_initiated:
             super().data_received(data)
             if not self.handshake_initiated:  # the library has refused it, and says nothing
-                self._refuse(HTTPStatus.BAD_REQUEST, f"no WebSocket handshake: {self.conn.handshake_exc}")
+                self._refuse(ErrorCode.BAD_REQUEST, f"no WebSocket handshake: {self.conn.handshake_exc}")
             return
         if not self.handshake_complete:  # RFC 6455 section 4.1; an answer to it would come before the handshake's
-            self._refuse(HTTPStatus.BAD_REQUEST, "nothing may follow a handshake before its answer")
+            self._refuse(ErrorCode.BAD_REQUEST, "nothing may follow a handshake before its answer")
         else:
             self._take(data)
 
@@ -175,19 +178,22 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.transport.write(self._postponed_pong)
             self._postponed_pong = b""
         if not self._pacer.pace(control_frames=idle, more=self._cutter.more):
-            self._deaf = True
-            self.transport.release_reading()  # what else comes is dropped, so that the close frame can arrive
-            self.start_close(CloseReason.RATE, CloseReason.RATE.text, within_seconds=FLOOD_CLOSE_SECONDS)
+            self._drop(CloseReason.RATE, CloseReason.RATE.text)
 
     def _message_is_late(self) -> None:
         if not self.close_sent:
             text = f"rate: a message takes more than {self.limits.message_seconds:g} s"
-            self.start_close(CloseReason.RATE, text, within_seconds=FLOOD_CLOSE_SECONDS)
+            self._drop(CloseReason.RATE, text)
 
-    def _refuse(self, status: HTTPStatus, problem: str) -> None:
+    def _drop(self, reason: CloseReason, text: str) -> None:
+        """Closes the connection of a peer that sends too much. What else comes is dropped unparsed."""
+        self._deaf = True
+        self.transport.release_reading()  # so that the close frame can arrive before a reset does
+        self.start_close(reason, text, within_seconds=FLOOD_CLOSE_SECONDS)
+
+    def _refuse(self, code: ErrorCode, problem: str) -> None:
         """Answers a handshake where neither the application nor the library does, and closes the connection."""
-        self.transport.write(plain_answer(status, problem))
-        self.transport.close()
+        refuse(self.transport, RefusedError(code, problem), count=self.refused, client=self.client)
 
     def eof_received(self) -> None:
         """The peer will send no more: the transport closes itself."""
@@ -200,7 +206,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.close_timeout = min(self.close_timeout, self.config.timeout_graceful_shutdown / 2)
         self._closing(CloseReason.SHUTDOWN)
         if not self.handshake_complete:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting: come back in a moment")
+            self._refuse(ErrorCode.DRAINING, "the server is restarting: come back in a moment")
             return
         if self.conn.state is not State.OPEN:
             self.close_sent = True  # the peer was first: uvicorn must not send a close frame of its own
@@ -334,7 +340,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         elif len(self.frames) >= self.limits.fragments:
             self.frames.clear()
             text = f"message too big: it has more than {self.limits.fragments} fragments"
-            self.start_close(CloseReason.TOO_BIG, text, within_seconds=self.close_timeout)
+            self._drop(CloseReason.TOO_BIG, text)
         elif (event.data or event.fin) and (self.curr_msg_data_type != "text" or self._is_text_so_far(event)):
             self.frames.append(event.data)  # type: ignore[arg-type]  # bytes: the library has cut them from a stream
             if event.fin:
