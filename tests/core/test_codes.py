@@ -55,14 +55,8 @@ def test_no_code_of_the_table_is_without_use() -> None:
 
 
 # A connection is refused with them before a route is asked; the body is plain text.
-BEFORE_ROUTES = {
-    ErrorCode.BUSY,
-    ErrorCode.CONNECTS_TOO_FAST,
-    ErrorCode.HEAD_TOO_LARGE,
-    ErrorCode.LATE,
-    ErrorCode.TOO_MANY_CONNECTIONS,
-    ErrorCode.WRONG_VERSION,
-}
+WITHOUT_PLACE = {ErrorCode.BUSY, ErrorCode.CONNECTS_TOO_FAST, ErrorCode.TOO_MANY_CONNECTIONS}
+BEFORE_ROUTES = {*WITHOUT_PLACE, ErrorCode.HEAD_TOO_LARGE, ErrorCode.LATE, ErrorCode.WRONG_VERSION}
 
 
 def test_openapi_and_asyncapi_have_every_code() -> None:
@@ -88,7 +82,7 @@ def test_who_may_come_back_is_told_when() -> None:
         ErrorCode.DRAINING,
         ErrorCode.FULL,
         ErrorCode.TOO_MANY_CHANNELS,
-        *BEFORE_ROUTES,
+        *WITHOUT_PLACE,
     }
 
 

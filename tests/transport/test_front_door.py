@@ -182,13 +182,15 @@ async def test_a_closed_connection_that_is_not_flushed_is_aborted(monkeypatch: p
     """Closing waits for a peer that may never read."""
     monkeypatch.setattr("fanwise.transport.deadlines.CLOSE_SECONDS", 0.05)
     monkeypatch.setattr("fanwise.transport.deadlines.STALL_SECONDS", 60.0)
-    broadcaster = Node(max_message_bytes=65_536)
-    async with door(broadcaster) as live:
-        for _ in range(100):
-            await broadcaster.publish("lobby", "x" * 60_000)
-        ask = b"GET /channels/lobby/history?limit=1000 HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+    app = FastAPI()
+
+    async def large() -> Response:
+        return Response(b"x" * 6_000_000)
+
+    app.add_api_route("/large", large)
+    async with running(app) as live:
         with deaf(live) as sock:
-            sock.sendall(ask + end)
+            sock.sendall(b"GET /large HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n" + end)
             await until(lambda: bool(live.server.server_state.connections))
             await until(lambda: not live.server.server_state.connections)
 
