@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import AsyncExitStack
 
 import pytest
 from anyio.lowlevel import checkpoint
 
+from fanwise.broadcaster.audit import PRODUCER
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sweep import OsWriter
 from fanwise.core.publication import Kind
 from fanwise.errors import ChannelNameError, MessageTooBigError
 
+from ..support.fakes import FakeSink
 from ..support.live import until
 from .test_node import joined
 
@@ -115,3 +118,58 @@ async def test_sweeps_write_with_what_was_opened_and_it_is_closed_in_the_end() -
             assert (node._publisher.writer, opened[-1].closed) == (opened[-1], 0)
         assert [writer.closed for writer in opened] == [1] * starts
     assert node._publisher.writer is None
+
+
+async def paused_and_not(stack: AsyncExitStack, node: Node, *, paused: int, reading: int) -> list[FakeSink]:
+    """Clients on the channel "lobby"; returns the sinks of the paused ones."""
+    sinks = [(await stack.enter_async_context(joined(node)))[1] for _ in range(paused + reading)]
+    await until(lambda: node.inspect.outline().behind == 0)
+    for sink in sinks[:paused]:
+        sink.pause()
+    return sinks[:paused]
+
+
+async def publish_all(node: Node, count: int = 40) -> None:
+    for _ in range(count):
+        await node.publish("lobby", bytes(65_536))
+
+
+async def test_a_producer_that_outruns_most_readers_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any of them is over its bounds, so nobody is closed; it goes on when they have caught up."""
+    monkeypatch.setattr("fanwise.broadcaster.publisher._PATIENCE_SECONDS", 600.0)
+    async with Node(stall_seconds=600.0) as node, AsyncExitStack() as stack:
+        sinks = await paused_and_not(stack, node, paused=2, reading=1)
+        producer = asyncio.create_task(publish_all(node))
+        place = node._hub.channel("lobby", time=0.0)
+        await until(lambda: place.log.end > node.queue_bytes // 2)
+        audits = node.tally.lag.count
+        await until(lambda: node.tally.lag.count > audits + 6)  # two audits of three clients
+        assert not producer.done()
+        assert place.log.end <= node.queue_bytes
+        for sink in sinks:
+            sink.resume()
+        await asyncio.wait_for(producer, 60)
+        assert node.statistics().closed == {}
+
+
+@pytest.mark.parametrize(("paused", "reading"), [(1, 0), (1, 2), (2, 2)])
+async def test_slow_readers_that_are_outnumbered_slow_no_producer(
+    monkeypatch: pytest.MonkeyPatch, paused: int, reading: int
+) -> None:
+    """Nor does one alone: it cannot be told from a reader that is stuck."""
+    monkeypatch.setattr("fanwise.broadcaster.publisher._PATIENCE_SECONDS", 600.0)
+    async with Node(history_bytes=1 << 24) as node, AsyncExitStack() as stack:
+        await paused_and_not(stack, node, paused=paused, reading=reading)
+        await asyncio.wait_for(publish_all(node), 60)
+
+
+async def test_a_producer_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that are stuck are closed, and told why: most were too slow for it."""
+    monkeypatch.setattr("fanwise.broadcaster.publisher._PATIENCE_SECONDS", 0.0)
+    async with Node() as node, AsyncExitStack() as stack:
+        sinks = await paused_and_not(stack, node, paused=3, reading=0)
+        await publish_all(node)
+        await until(lambda: len(node) == 0)
+        await until(lambda: all(sink.texts for sink in sinks))
+        assert {text for sink in sinks for text in sink.texts} == {PRODUCER}
+        assert {gone.text for gone in node.inspect.closed()} == {PRODUCER}

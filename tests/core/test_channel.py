@@ -120,3 +120,33 @@ def test_what_was_skipped_was_behind_too() -> None:
     channel.count_batch(queue, queue.get_nowait(max_bytes=2))
     assert queue.peak == 20
     assert (hub.tally.dropped["gap_slow"], channel.skipped) == (15, 15)
+
+
+def test_a_channel_outruns_its_clients_when_most_are_behind_and_much_has_come_since() -> None:
+    """One client never counts, nor does a half; who has followed lately gives it a new start."""
+    hub = make_hub(queue_messages=100)
+    starts = [hub.subscribe("a", time=0.0) for _ in range(4)]
+    channel = starts[0].channel
+    for start in starts[:2]:
+        channel.sleepers[start.queue] = lambda: None
+    for _ in range(5):
+        publish(hub, channel, b"12345")
+    assert not channel.outruns(messages=3, size_bytes=100)
+    del channel.sleepers[starts[0].queue]
+    assert channel.most_behind()
+    for _ in range(3):
+        publish(hub, channel, b"12345")
+    assert not channel.outruns(messages=3, size_bytes=15)
+    publish(hub, channel, b"12345")
+    assert channel.outruns(messages=3, size_bytes=100)
+    assert channel.outruns(messages=100, size_bytes=15)
+    hub.retention.trim(0.0)
+    assert [channel.outrun] == [True]
+    channel.sleepers[starts[0].queue] = lambda: None
+    hub.retention.trim(0.0)
+    assert [channel.outrun] == [False]
+    del channel.sleepers[starts[0].queue]
+    assert not channel.outruns(messages=3, size_bytes=15)
+    alone = hub.subscribe("b", time=0.0).channel
+    publish(hub, alone)
+    assert not alone.most_behind()

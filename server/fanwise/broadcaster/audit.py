@@ -18,6 +18,9 @@ from .turns import TURN_SECONDS, in_turns
 
 AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
 
+# Sent to a client that is slow among many: more than half of the channel's clients are behind.
+PRODUCER = "slow: the producer is faster than most readers"
+
 
 class Audit:
     """Owns the invariant that nothing stays over its bounds: no log, no memory, no client that takes nothing.
@@ -106,7 +109,8 @@ class Audit:
         if not client.overflowed:
             watch.over_since = -1
         elif watch.over_since == client.recoveries:
-            client.close(CloseReason.SLOW, within_seconds=self.stall_seconds)
+            text = PRODUCER if client.outrun else ""
+            client.close(CloseReason.SLOW, text=text, within_seconds=self.stall_seconds)
         else:
             watch.over_since = client.recoveries
 

@@ -76,6 +76,7 @@ class Client:
         rtt_seconds: From the latest ping to its pong; None before the first.
         connected_at: When it came, on the monotonic clock.
         recoveries: How often it was within its bounds, or up to date, at one of its turns.
+        close_text: Sent in place of its reason's text; empty for none.
         task: What is to be waited for once the client is closing; None where nothing waits for the peer.
         lease: The right to write to its socket beside its sink; None where the sink takes no bytes.
     """
@@ -104,7 +105,7 @@ class Client:
         self.task: asyncio.Task[None] | None = None
         self._source = LateSource(listen)
         self._close_seconds = close_seconds
-        self._close_text = ""
+        self.close_text = ""
         self._owner = owner
         if outbox.direct is not None:
             self.write = outbox.direct.write  # for sweeps that have no descriptor (`group.Member`)
@@ -142,7 +143,7 @@ class Client:
             within_seconds: How long the handshake may take, if shorter than usual, before the connection is aborted.
         """
         if self.state in (State.BEHIND, State.READY):
-            self._close_text = text
+            self.close_text = text
             if within_seconds is not None:
                 self._close_seconds = min(self._close_seconds, within_seconds)
         self._end(State.CLOSING, reason)
@@ -221,9 +222,12 @@ class Client:
     @property
     def overflowed(self) -> bool:
         """Whether the connection holds the client up, and a queue that must not overflow has. O(its queues)."""
-        return self.held_up and any(
-            queue.overflow is Overflow.DISCONNECT and queue.overflowed() for _, queue in self.subscriptions.values()
-        )
+        return self.held_up and self.subscriptions.overflowed()
+
+    @property
+    def outrun(self) -> bool:
+        """Whether it is behind where most clients are: its producer is too fast, and not its connection too slow."""
+        return self.subscriptions.outrun()
 
     # What a sweep calls (`group.Member`) while the client is READY.
 
@@ -358,7 +362,7 @@ class Client:
         """Closes the sink, and aborts it if that takes too long."""
         with anyio.move_on_after(self._close_seconds) as scope:
             reason = self.reason or CloseReason.NORMAL
-            await self.sink.close(reason, self._close_text or reason.text, within_seconds=self._close_seconds)
+            await self.sink.close(reason, self.close_text or reason.text, within_seconds=self._close_seconds)
         if scope.cancelled_caught:
             self.sink.abort()
         self._end(State.CLOSED, CloseReason.NORMAL)

@@ -49,7 +49,7 @@ class EventLog:
             Event.CLIENT_DROPPED if gone.reason in _DROPPED else Event.CLIENT_CLOSED,
             client=gone.id,
             address=gone.address,
-            reason=name_of(gone.reason),
+            reason=gone.text or name_of(gone.reason),
             lag=gone.lag,
             lag_bytes=gone.lag_bytes,
             behind_seconds=gone.behind_seconds or 0.0,

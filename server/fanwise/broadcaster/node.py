@@ -199,8 +199,9 @@ class Node:
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
-        It never waits for a client; but when so much has come between two audits that one who reads may miss some of
-        it, it waits for the audit, which is a quarter of a second at most. Raises what `publish_nowait` raises.
+        Never waits for one client. Waits for most of them: at most a second for each slice, while the channel is half
+        a queue ahead of more than half of its clients. Waits for the next audit, a quarter of a second at most, when a
+        burst since the last one may be more than clients that read can be given. Raises what `publish_nowait` raises.
         """
         kind, data = serialise(payload)
         return await self._publisher.append(channel, kind, data, key=key)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from ..core.channel import Channel
 from ..core.hub import Hub
 from ..core.publication import Kind, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError
@@ -19,6 +20,7 @@ Payload: TypeAlias = Any
 
 _TEXT, _BINARY = Kind.TEXT, Kind.BINARY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _PATIENCE_SECONDS = 1.0  # several audits: publishing goes on, should there be none any more
+_HOLD_SECONDS = 0.005  # between two looks at whether most clients follow again; a queue's half takes them longer
 
 
 class Publisher:
@@ -96,6 +98,9 @@ class Publisher:
     async def append(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log like `append_nowait`, at the pace of the sweeps.
 
+        Waits when the channel is half a queue ahead of more than half of its clients: at most a second for each slice.
+        One slow client never makes it wait, nor do slow clients that are outnumbered.
+
         Args:
             channel: The channel's name.
             kind: What `data` is: the caller has checked that text is UTF-8, and JSON one JSON value.
@@ -115,7 +120,15 @@ class Publisher:
             await self._sweeper.swept(place)
             if place.bursting():
                 await self.audited()
+            elif place.outruns(messages=self._pace_messages, size_bytes=self._hub.queue_bytes // 2):
+                await self._hold(place)
         return publication
+
+    async def _hold(self, channel: Channel) -> None:
+        """Waits until most clients of the channel follow, but not for ever: stuck clients are the audit's business."""
+        ends_at = time.monotonic() + _PATIENCE_SECONDS
+        while channel.most_behind() and time.monotonic() < ends_at:  # noqa: ASYNC110 - and the time
+            await asyncio.sleep(_HOLD_SECONDS)
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""

@@ -25,6 +25,7 @@ class ClosedClient(NamedTuple):
     lag_bytes: int = 0  # their payload, and what waited in user space for its socket
     subscriptions: int = 0  # channels that it was on
     behind_seconds: float | None = None  # for how long it had been behind; None if it was not
+    text: str = ""  # sent in place of the reason's text
 
 
 class Watch:
@@ -127,6 +128,7 @@ class ClientRegistry:
             lag=client.lag,
             lag_bytes=client.lag_bytes,
             subscriptions=len(client.subscriptions),
+            text=client.close_text,
             behind_seconds=self.behind_seconds(client),
         )
         if client in self.behind:

@@ -9,7 +9,7 @@ from ..core.channel import Channel
 from ..core.group import Member
 from ..core.lease import Lease
 from ..core.publication import Encoding
-from ..core.queue import Batch, Queue
+from ..core.queue import Batch, Overflow, Queue
 
 
 class Subscription(NamedTuple):
@@ -57,6 +57,17 @@ class Subscriptions(dict[str, Subscription]):
     def cursors(self) -> int:
         """A number that grows with each publication that the client's sink is given. O(channels)."""
         return sum(queue.cursor for _, queue in self.values())
+
+    def overflowed(self) -> bool:
+        """Whether a queue that must not overflow has. O(channels)."""
+        for _, queue in self.values():  # noqa: SIM110 - audits call this for each client that is behind
+            if queue.overflow is Overflow.DISCONNECT and queue.overflowed():
+                return True
+        return False
+
+    def outrun(self) -> bool:
+        """Whether most clients are behind on each channel whose queue has overflowed. O(channels)."""
+        return all(channel.outrun for channel, queue in self.values() if queue.overflowed())
 
     def note_lags(self) -> int:
         """Keeps how far behind each queue is; returns the sum, in publications. O(channels)."""

@@ -26,12 +26,15 @@ class Channel:
         "_audited",
         "_audited_end",
         "_cohort_clients",
+        "_followed",
+        "_followed_end",
         "_swept_end",
         "charged_bytes",
         "deliveries",
         "groups",
         "log",
         "name",
+        "outrun",
         "queues",
         "skipped",
         "sleepers",
@@ -51,6 +54,9 @@ class Channel:
         self.skipped = 0  # publications that clients did not get and were not closed for, once per client
         self._audited = log.head  # the head at the last audit
         self._audited_end = log.end
+        self._followed = log.head  # the head when most clients were seen to follow
+        self._followed_end = log.end
+        self.outrun = False  # whether the last audit has seen most clients behind: then producers are the cause
         self.charged_bytes = 0  # what the hub's sum has of `cost_bytes`
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
         self._cohort_clients = cohort_clients
@@ -83,6 +89,20 @@ class Channel:
     def behind(self) -> bool:
         """Whether a client is neither in a ready group nor asleep. O(encodings)."""
         return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
+
+    def most_behind(self) -> bool:
+        """Whether more than one client, and more than half of them, are behind. O(encodings)."""
+        clients = len(self.queues)
+        behind = clients - sum(map(len, self.groups.values())) - len(self.sleepers)
+        return behind > 1 and 2 * behind > clients
+
+    def outruns(self, *, messages: int, size_bytes: int) -> bool:
+        """Whether more than that was appended since most clients were last seen to follow. O(encodings)."""
+        log = self.log
+        if not self.most_behind():
+            self._followed, self._followed_end = log.head, log.end
+            return False
+        return log.head - self._followed > messages or log.end - self._followed_end > size_bytes
 
     def count(self, deliveries: int, *, sent_bytes: int) -> None:
         """Adds up what clients are given."""
@@ -126,6 +146,9 @@ class Channel:
             max_messages += log.head - self._audited
             max_bytes += log.end - self._audited_end
         log.trim(max_messages=max_messages, max_bytes=max_bytes)
+        self.outrun = self.most_behind()
+        if not self.outrun:
+            self._followed, self._followed_end = log.head, log.end
         self._audited, self._audited_end = log.head, log.end
 
     def crowded(self, *, messages: int, size_bytes: int) -> bool:

@@ -26,7 +26,8 @@ class Retention:
             publications other than the newest.
 
     Attributes:
-        grown: The channels that were published to, until an audit finds their logs within the bounds.
+        grown: The channels that were published to, until an audit finds their logs within
+            the bounds and their clients not outrun.
         charged_bytes: Memory of all channels at the last audit, estimated.
     """
 
@@ -76,7 +77,9 @@ class Retention:
             channel.trim(max_messages=self.max_messages, max_bytes=self.max_bytes)
             self._charge(channel)
             self._aging.setdefault(channel, time)
-            if len(channel.log) <= self.max_messages and channel.log.retained_bytes <= self.max_bytes:
+            log = channel.log
+            within = len(log) <= self.max_messages and log.retained_bytes <= self.max_bytes
+            if within and not channel.outrun:  # which the next audit looks at again
                 del self.grown[channel]
 
     def expire(self, time: float) -> None:
