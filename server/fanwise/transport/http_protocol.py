@@ -199,7 +199,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             elif name == b"host":
                 hosts += 1
         if self.parser.get_http_version() not in ("1.0", "1.1"):  # the parser also takes 0.9, with headers and a body
-            self._refuse_parsing(HTTPStatus.BAD_REQUEST, "the version of HTTP is 1.1 or 1.0")
+            self._refuse_parsing(ErrorCode.BAD_REQUEST, "the version of HTTP is 1.1 or 1.0")
         if hosts > 1:  # RFC 9112 section 3.2
             self._refuse_parsing(ErrorCode.BAD_REQUEST, "a request names one host")
         self._cutter.head_ended(body_bytes=body_bytes, chunked=chunked)
