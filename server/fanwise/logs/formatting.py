@@ -108,7 +108,7 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
 
     Args:
         level: The least level logged: "debug", "info", "warning", "error" or "critical". Other libraries begin at
-            "warning", and so do uvicorn's lines about single connections below "debug".
+            "warning", and so do uvicorn's lines about single connections, except at "debug".
         log_format: "text" or "json".
         secrets: Texts that must not appear in any line.
     """
