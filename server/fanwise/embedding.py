@@ -25,7 +25,7 @@ class Broadcaster(Node):
     """A `Broadcaster` with what FastAPI needs: `lifespan`, `connect()` and `router`.
 
     Example:
-        broadcaster = Node()
+        broadcaster = Broadcaster()
         app = FastAPI(lifespan=broadcaster.lifespan)
 
         @app.websocket("/ws")
@@ -69,7 +69,7 @@ class Broadcaster(Node):
 
 
 def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """How many workers the command line (`--workers N`) or the environment ask uvicorn for; 1 when they do not."""
+    """Returns the number of workers that `--workers N` or the environment ask uvicorn for; 1 by default."""
     asked = environ.get("UVICORN_WORKERS") or environ.get("WEB_CONCURRENCY") or "1"
     for place, word in enumerate(argv):
         if word == "--workers" and place + 1 < len(argv):

@@ -212,7 +212,7 @@ async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> No
         (client,) = broadcaster._registry
         task = asyncio.create_task(ask_and_ask(sock))
         while client.state is not State.CLOSED:
-            owed.append(client.sink.buffered_bytes + client.outbox._told_bytes)
+            owed.append(client.sink.buffered_bytes + client.outbox._answer_bytes)
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task})

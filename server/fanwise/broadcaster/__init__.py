@@ -1,14 +1,14 @@
 """The hub on an event loop. Every task of the server is created here.
 
     node         hub, publisher and registry on one event loop
-    publisher    what is published
+    publisher    into the log at once, to the sockets at the pace of the sweeps
     registry     the clients of this process, and the latest that were closed
     audit        everything back within its bounds, four times a second; which clients have to go
     subscriptions  a client's queues, by channel
     drain        clients leave one after the other before the server stops
-    statistics   how things stand
-    inspector    what can be asked of a node: who is behind, what is busy, what is retained
-    event_log    what a broadcaster logs
+    statistics   plain tuples about a node
+    inspector    answers about a node: who is behind, what is busy, what is retained
+    event_log    what happens, as log lines
     turns        the order in which clients come back and catch up; long lists in turns
     sweep        writes what is new to each ready client, once per turn of the event loop
     host         what clients get of the event loop: turns and tasks

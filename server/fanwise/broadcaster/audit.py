@@ -26,11 +26,11 @@ class Audit:
     """Owns the invariant that nothing stays over its bounds: no log, no memory, no client that takes nothing.
 
     Args:
-        hub: Whose logs and channels are kept within their bounds.
-        registry: Whose clients are judged.
+        hub: The logs and channels that are kept within their bounds.
+        registry: The clients that are judged.
         event_log: Notified of what had to go for want of memory.
         stall_seconds: How long a connection may take nothing while something waits for it.
-        memory_bytes: What logs and transports may hold together, before clients furthest behind go; None for unlimited.
+        memory_bytes: The bound on logs and transports together: above it clients go. None: unlimited.
         ended: Called after each audit.
         turn_seconds: How long judging holds the event loop in one turn: 10,000 clients that are behind take 27 ms.
         clock: Seconds. The clock of event loops, except for loops whose clock stands still during a turn.

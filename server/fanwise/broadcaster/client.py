@@ -35,7 +35,7 @@ CATCH_UP_BYTES, AWAITED_BYTES = 65_536, 4_096
 
 
 class State(Enum):
-    """What a client is doing. The first two alternate; the last two follow, in this order."""
+    """States of a client. The first two alternate; the last two follow, in this order."""
 
     BEHIND = "behind"  # it is served in turns
     READY = "ready"  # it has everything and its sink is empty: sweeps serve it, or wake it
@@ -44,7 +44,7 @@ class State(Enum):
 
 
 class ClientOwner(Protocol):
-    """What a client asks of the event loop and of the node that it lives on."""
+    """The event loop and the node, as a client calls them."""
 
     @property
     def enlist(self) -> Callable[[Callable[[], bool]], None]:
@@ -77,7 +77,7 @@ class Client:
         connected_at: When it came, on the monotonic clock.
         recoveries: How often it was within its bounds, or up to date, at one of its turns.
         close_text: Sent in place of its reason's text; empty for none.
-        task: What is to be waited for once the client is closing; None where nothing waits for the peer.
+        task: The task to wait for once the client is closing; None while nothing waits for the peer.
         lease: The right to write to its socket beside its sink; None where the sink takes no bytes.
     """
 
@@ -138,7 +138,7 @@ class Client:
         """Starts the closing handshake. Idempotent: the first reason wins.
 
         Args:
-            reason: What the connection's end is counted as.
+            reason: The reason that the connection's end is counted under.
             text: Sent in place of the reason's own text; at most 123 bytes.
             within_seconds: How long the handshake may take, if shorter than usual, before the connection is aborted.
         """
@@ -226,7 +226,7 @@ class Client:
 
     @property
     def outrun(self) -> bool:
-        """Whether it is behind where most clients are: its producer is too fast, and not its connection too slow."""
+        """Whether most clients are behind on the channels of its overflowed queues: then the producer is too fast."""
         return self.subscriptions.outrun()
 
     # What a sweep calls (`group.Member`) while the client is READY.
@@ -256,7 +256,7 @@ class Client:
         self.outbox.settle()
 
     def sink_receiving(self, *, held: bool) -> None:
-        """What was received and is not read yet has become worth counting, or is so no more."""
+        """Bytes that were received and are not read yet have become worth counting, or are so no more."""
         self._owner.receiving(self, held=held)
 
     def sink_ponged(self, rtt_seconds: float) -> None:
@@ -344,7 +344,7 @@ class Client:
         return None
 
     def _next(self, max_bytes: int) -> tuple[Channel, Batch] | None:
-        """What is to be sent next; None if it has joined the ready groups, or has to go for what it has missed."""
+        """Returns the next batch; None if the client has joined the ready groups, or is closed for what it missed."""
         taken = self.subscriptions.take(max_bytes=max_bytes)
         if taken is None:
             self._join()

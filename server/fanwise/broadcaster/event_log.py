@@ -1,4 +1,4 @@
-"""What a broadcaster has to say: it is told what happens, and logs what matters."""
+"""The event log: what happens to clients, memory, tasks and time, as log lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..logs.events import Event, log
 from ..logs.formatting import tell_left_out
 from .registry import ClosedClient
 
-_REPEAT_SECONDS = 60.0  # memory that is short stays so for a while: each minute tells what came together since the last
+_REPEAT_SECONDS = 60.0  # memory that is short stays so for a while: each minute logs the sum since the last
 
 # The server gave them up.
 _DROPPED = {CloseReason.SLOW, CloseReason.STALLED, CloseReason.MEMORY, CloseReason.NO_PONG}
@@ -25,7 +25,7 @@ class EventLog:
     """Logs what becomes of one broadcaster's clients, memory, tasks and time.
 
     Args:
-        memory_bytes: What logs and transports may hold together; None for any.
+        memory_bytes: The bound on logs and transports together; None: unlimited.
         late_seconds: How late the event loop may be.
         clock: Seconds.
     """
@@ -36,9 +36,9 @@ class EventLog:
         self._memory_bytes = memory_bytes
         self._late_seconds = late_seconds
         self._clock = clock
-        self._aborted = 0  # clients that went for want of memory and were not told of yet
-        self._freed_bytes = 0  # history likewise
-        self._told_at: float | None = None  # when memory was last told to be short
+        self._aborted = 0  # clients that went for want of memory, since the last line
+        self._freed_bytes = 0  # history that went for want of memory, since the last line
+        self._logged_at: float | None = None  # when short memory was last logged
 
     def closed(self, gone: ClosedClient) -> None:
         """A client has gone."""
@@ -61,8 +61,8 @@ class EventLog:
         tell_left_out()  # here, as audits go on in every application
         self._freed_bytes += freed_bytes
         now = self._clock()
-        told = self._told_at is not None and now - self._told_at < _REPEAT_SECONDS
-        if told or not (self._freed_bytes or self._aborted):
+        lately = self._logged_at is not None and now - self._logged_at < _REPEAT_SECONDS
+        if lately or not (self._freed_bytes or self._aborted):
             return
         log(
             Event.MEMORY_SHORT,
@@ -71,7 +71,7 @@ class EventLog:
             retained_bytes=retained_bytes,
             memory_bytes=self._memory_bytes,
         )
-        self._told_at = now
+        self._logged_at = now
         self._freed_bytes = self._aborted = 0
 
     def looked(self, late_seconds: float) -> None:

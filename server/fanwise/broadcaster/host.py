@@ -22,10 +22,10 @@ class ClientHost:
         registry: Notified of each change of a client's state.
         event_log: Notified of what has failed.
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
-        ping_rtt: Where the seconds from a ping to its pong are counted.
+        ping_rtt: The histogram of seconds from a ping to its pong.
 
     Attributes:
-        turns: Whose turn it is.
+        turns: The order in which clients that are behind are served.
         tasks: The tasks of clients that have not ended.
     """
 

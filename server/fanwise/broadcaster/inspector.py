@@ -1,4 +1,4 @@
-"""What can be asked of a running node: long lists are gone through in turns, so that the event loop is not held."""
+"""The inspector: answers about a running node. Long lists are gone through in turns of the event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Busiest:
     """Ranks a hub's channels. Owns what their heads were at the last look, which the rates are made from.
 
     Args:
-        hub: Whose channels they are.
+        hub: The channels.
     """
 
     def __init__(self, hub: Hub) -> None:
@@ -70,8 +70,8 @@ class Inspector:
     """Answers what can be asked of a running node. Owns nothing but what the rates of channels are made from.
 
     Args:
-        hub: Whose channels they are.
-        registry: Whose clients they are.
+        hub: The channels.
+        registry: The clients.
         loop_lag: How late the event loop is.
         limits: Returns the settings in force that are not the hub's.
     """
@@ -91,7 +91,7 @@ class Inspector:
         self.busiest = Busiest(hub)  # ranks the channels; `describe_channel` tells how one stands
 
     def statistics(self) -> Statistics:
-        """Who is here and how things stand. O(clients + channels)."""
+        """Returns clients, channels and counts. O(clients + channels)."""
         return Statistics(
             clients=tuple(self.clients()),
             channels=tuple(self.channels()),
@@ -101,7 +101,7 @@ class Inspector:
         )
 
     def outline(self) -> Outline:
-        """How things stand, in numbers. O(1)."""
+        """Returns the numbers of clients, channels and bytes. O(1)."""
         return Outline(
             clients=len(self._registry),
             behind=len(self._registry.behind),
@@ -111,7 +111,7 @@ class Inspector:
         )
 
     def limits(self) -> dict[str, int | float | str | None]:
-        """What is in force, by the names of the settings."""
+        """Returns the limits in force, by the names of the settings."""
         hub = self._hub
         return {
             "queue_messages": hub.queue_messages,
@@ -150,7 +150,7 @@ class Inspector:
         return describe_client(client, self._registry.behind_seconds(client))
 
     def clients(self) -> Iterator[ClientStatistics]:
-        """Who is here, in the order in which they came."""
+        """Returns the clients, in the order in which they came."""
         return map(self.client, self._registry)
 
     def closed(self) -> tuple[ClosedClient, ...]:
@@ -175,7 +175,7 @@ class Inspector:
         return map(describe_channel, self._hub)
 
     def history(self, channel: str, *, since: Position | None = None, limit: int = 100) -> History | None:
-        """What the log of `channel` retains after `since`, by default all; at most `limit` publications, oldest first.
+        """Returns what `channel` retains after `since`, by default all: at most `limit` publications, oldest first.
 
         None if there is no such channel. O(what is returned).
         """

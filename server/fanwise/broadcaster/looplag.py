@@ -1,4 +1,4 @@
-"""How late the event loop is: whatever holds it, holds up everybody."""
+"""Loop lag: how late the event loop calls a timer. Code that holds the loop holds up every client."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LoopLag:
     """Has the event loop call it at a known time, again and again, and sees how late that is.
 
     Args:
-        histogram: Where the delays are counted, in seconds.
-        on_look: Told each delay.
+        histogram: The histogram of delays, in seconds.
+        on_look: Notified of each delay, in seconds.
         clock: Seconds.
     """
 

@@ -49,16 +49,16 @@ class Node:
         sweep_seconds: How long a sweep may hold the event loop before it gives it back.
         cohort_clients: How many clients a sweep writes to between two looks at the clock.
         close_seconds: How long a client may take over the closing handshake.
-        overflow: What becomes of a client that is further behind: "disconnect", "drop_oldest" or "latest".
+        overflow: The policy for a client that is further behind: "disconnect", "drop_oldest" or "latest".
         stall_seconds: How long a client's connection may take nothing while something waits for it.
-        memory_bytes: What logs and transports may hold together, estimated. Above it history goes first, and then the
+        memory_bytes: The bound on logs and transports together, estimated. Above it history goes first, and then the
             clients that are furthest behind. None: unlimited.
         ready_lag_seconds: How late the event loop may be before `ready` is false; `math.inf`: not measured.
         open_writer: Makes what sweeps write to sockets with, at each start.
 
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
-        inspect: What can be asked of the node.
+        inspect: Answers about the node.
     """
 
     queue_messages: int = 1024
@@ -157,10 +157,10 @@ class Node:
         return True
 
     async def drain(self, *, seconds: float) -> None:
-        """Takes nobody in any more, and closes the clients that are here with SHUTDOWN, spread over `seconds`.
+        """Refuses new clients, and closes the present ones with SHUTDOWN, spread over `seconds`.
 
-        A client that is behind is closed when it has caught up, or when the time is up; who has not left by then is
-        aborted. Each is told when to come back, all at different times (`drain.restart_text`).
+        A client that is behind is closed when it has caught up, or when the time is up. Clients that stay are aborted.
+        Each is sent a time to come back at, all different (`drain.restart_text`).
         """
         self.draining = True
         await drain(list(self._registry), seconds=seconds)
@@ -328,12 +328,12 @@ class Node:
     # Looking at it.
 
     def statistics(self) -> Statistics:
-        """Who is here and how things stand. O(clients + channels)."""
+        """Returns clients, channels and counts. O(clients + channels)."""
         return self.inspect.statistics()
 
     @property
     def tally(self) -> Counters:
-        """What was counted since the start."""
+        """The counters since the start."""
         return self._hub.tally
 
     def close_client(self, client_id: str) -> bool:

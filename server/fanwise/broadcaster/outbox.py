@@ -20,7 +20,7 @@ UNREAD_BYTES = 65_536
 
 
 class _InFlight(NamedTuple):
-    """What is being sent, and what the sink had taken before it."""
+    """The parts of the batch that is being sent, and the number of messages that the sink had taken before."""
 
     parts: Sequence[Publication | Gap]
     taken_before: int
@@ -30,9 +30,9 @@ _NOTHING: Final = _InFlight((), 0)
 
 
 class Outbox:
-    """Owns the order of what a client is told: what was told before a publication was handed over, comes before it.
+    """Owns the order of a client's bytes: answers come before the publications that are handed over after them.
 
-    A direct sink takes everything at once. For the others what is told waits here, and the writer task sends it.
+    A direct sink takes everything at once. For other sinks answers wait here, and the client's task sends them.
 
     Attributes:
         lease: The right to write to the socket beside the sink; None where that takes no bytes.
@@ -44,20 +44,20 @@ class Outbox:
         self.dialect = dialect
         self.direct = sink if isinstance(sink, DirectSink) else None
         self.lease = self.direct.lease if self.direct else None
-        self._told: list[bytes] = []
-        self._told_bytes = 0
+        self._answers: list[bytes] = []
+        self._answer_bytes = 0
         self._sending: anyio.CancelScope | None = None
         self._in_flight = _NOTHING
         self._settled = asyncio.Event()
 
     @property
     def encoding(self) -> Encoding:
-        """How sweeps encode for this client."""
+        """The encoding of this client's sweeps."""
         return self.dialect.encode
 
     @property
     def path(self) -> str:
-        """How bytes get to the peer: "direct" to its socket, through the "transport", or over plain "asgi"."""
+        """The way to the peer: "direct" to its socket, through the "transport", or over plain "asgi"."""
         if self.lease is None:
             return "asgi"
         return "transport" if self.lease.descriptor is None else "direct"
@@ -75,27 +75,27 @@ class Outbox:
 
     @property
     def pending(self) -> bool:
-        """Whether something was told that the writer task has to send."""
-        return bool(self._told)
+        """Whether an answer waits for the client's task."""
+        return bool(self._answers)
 
     def send(self, payload: bytes) -> None:
         """Sends a payload of the dialect that is no publication, before everything that is handed over later."""
         if self.direct is not None:
             self.direct.write(self.dialect.frame(payload))
         else:
-            self._told.append(payload)
-            self._told_bytes += len(payload)
+            self._answers.append(payload)
+            self._answer_bytes += len(payload)
 
     async def flush(self) -> None:
-        """Sends what was told."""
-        told = [Message(payload, binary=False) for payload in self._told]
-        self._told.clear()
-        self._told_bytes = 0
-        await self._send(told)
+        """Sends the answers that wait."""
+        answers = [Message(payload, binary=False) for payload in self._answers]
+        self._answers.clear()
+        self._answer_bytes = 0
+        await self._send(answers)
         self.settle()
 
     async def settled(self) -> None:
-        """Waits while the client leaves unread what it is told, so that nobody goes on asking without listening."""
+        """Waits while the client leaves its answers unread: a client that does not read may not go on asking."""
         if self._clogged:
             self._settled.clear()
             await self._settled.wait()
@@ -113,7 +113,7 @@ class Outbox:
         _count(channel, batch.publications, sent_bytes=len(data))
 
     async def send_batch(self, channel: Channel, batch: Batch) -> None:
-        """The same for a sink that is not direct; waits for the peer."""
+        """Gives a batch, with its gaps where they belong, to a sink that is not direct; waits for the peer."""
         parts = list(self._parts(batch))
         messages = [self._message(channel, part) for part in parts]
         self._in_flight = _InFlight(parts, taken_before=self.sink.taken)
@@ -136,7 +136,7 @@ class Outbox:
 
     @property
     def _clogged(self) -> bool:
-        return self._told_bytes + self.sink.buffered_bytes > UNREAD_BYTES
+        return self._answer_bytes + self.sink.buffered_bytes > UNREAD_BYTES
 
     async def _send(self, messages: list[Message]) -> None:
         with anyio.CancelScope() as self._sending:

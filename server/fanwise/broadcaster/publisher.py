@@ -27,14 +27,14 @@ class Publisher:
     """Owns the invariant that less than a queue's worth is unswept: no log drops what ready clients have not got.
 
     Args:
-        hub: Where the channels are.
+        hub: The channels.
         max_message_bytes: The largest payload, in bytes of UTF-8 where it is text.
         slice_bytes: About how much payload one write to a client carries.
         sweep_seconds: How long a sweep may hold the event loop before it gives it back.
-        open_writer: Makes what sweeps write to sockets with.
+        open_writer: Makes the writer of the sweeps.
 
     Attributes:
-        writer: What sweeps write to sockets with; None while the publisher is shut.
+        writer: The writer of the sweeps; None while the publisher is shut.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Publisher:
         return self._loop
 
     async def audited(self) -> None:
-        """Waits for the end of the next audit, but not for ever."""
+        """Waits for the end of the next audit, at most a second."""
         if self._audit_future is None:
             self._audit_future = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._audit_future}, timeout=_PATIENCE_SECONDS)
@@ -103,9 +103,9 @@ class Publisher:
 
         Args:
             channel: The channel's name.
-            kind: What `data` is: the caller has checked that text is UTF-8, and JSON one JSON value.
+            kind: The type of `data`. The caller has checked that text is UTF-8, and JSON one JSON value.
             data: The payload.
-            key: What it is the newest state of; None for none.
+            key: The name of the state that `data` is the newest of; or None.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
@@ -125,7 +125,7 @@ class Publisher:
         return publication
 
     async def _hold(self, channel: Channel) -> None:
-        """Waits until most clients of the channel follow, but not for ever: stuck clients are the audit's business."""
+        """Waits until most clients of the channel follow, at most a second: the audit closes stuck clients."""
         ends_at = time.monotonic() + _PATIENCE_SECONDS
         while channel.most_behind() and time.monotonic() < ends_at:  # noqa: ASYNC110 - and the time
             await asyncio.sleep(_HOLD_SECONDS)

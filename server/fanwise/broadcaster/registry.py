@@ -29,14 +29,14 @@ class ClosedClient(NamedTuple):
 
 
 class Watch:
-    """What audits have seen of a client that is behind.
+    """An audit's notes on a client that is behind.
 
     Attributes:
         began_at: When the first audit saw it.
         seen_at: When the latest audit saw it.
         moved_at: When its connection last took something.
         cursors: The sum of its cursors at the latest audit.
-        buffered_bytes: What its sink buffered at the latest audit.
+        buffered_bytes: Bytes that its sink buffered at the latest audit.
         over_since: Its `recoveries` when it was first seen over its bounds; -1 while it is within.
     """
 
@@ -54,7 +54,7 @@ class ClientRegistry:
 
     Args:
         leave: Called once for each client that goes, to let go of its queues.
-        tally: Where connections are counted.
+        tally: The counters.
         on_closed: Notified of each client that has gone.
 
     Attributes:

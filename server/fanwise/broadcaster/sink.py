@@ -13,7 +13,7 @@ EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol
 
 
 class Message(NamedTuple):
-    """What a sink sends as one message: bytes, or text in UTF-8."""
+    """One message: bytes, or text in UTF-8."""
 
     payload: bytes
     binary: bool
@@ -24,7 +24,7 @@ Received: TypeAlias = tuple[Kind, bytes]
 
 
 class SinkOwner(Protocol):
-    """What a sink tells its client, always from the event loop's own turn."""
+    """A sink's client, as the sink calls it: always from the event loop's own turn."""
 
     def sink_paused(self) -> None:
         """Something is buffered: nothing may be written beside the sink from now on."""
@@ -33,7 +33,7 @@ class SinkOwner(Protocol):
         """Nothing is buffered any more."""
 
     def sink_receiving(self, *, held: bool) -> None:
-        """What was received and is not read yet has become worth counting (`ReceivingSink`), or is so no more."""
+        """Bytes received and not read yet have become worth counting (`ReceivingSink`), or are so no more."""
 
     def sink_ponged(self, rtt_seconds: float) -> None:
         """The peer has answered a ping, so long after it was sent."""
@@ -54,19 +54,19 @@ class Sink(Protocol):
 
     @property
     def buffered_bytes(self) -> int:
-        """What waits in user space for the peer to take it; 0 where the server does not tell."""
+        """Bytes that wait in user space for the peer; 0 if unknown."""
 
     @property
     def taken(self) -> int:
-        """How many messages `send` has handed over, ever: it may end, or be cancelled, in the midst of a batch."""
+        """Number of messages that `send` has handed over, ever: `send` may end or be cancelled within a batch."""
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Hands over `messages`, which are not none; returns when the sink can be asked for `writable` again."""
+        """Hands over the non-empty `messages`; returns when the sink can be asked for `writable` again."""
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Starts the closing handshake behind what is buffered, and sees to an end `within_seconds` if it can.
 
-        May take as long as the peer likes: whoever calls bounds it too, and aborts.
+        Takes as long as the peer likes: the caller bounds the time too, and aborts.
         """
 
     def abort(self) -> None:
@@ -75,7 +75,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class DirectSink(Sink, Protocol):
-    """A sink that also takes bytes, synchronously: a sweep can write to it without waking its client's writer task."""
+    """A sink that also takes bytes, synchronously: sweeps write to the sink without waking its client."""
 
     @property
     def lease(self) -> Lease:
@@ -95,7 +95,7 @@ class ReceivingSink(Sink, Protocol):
 
 
 class Source(Protocol):
-    """Where a client's messages come from."""
+    """A client's messages."""
 
     def __aiter__(self) -> AsyncIterator[Received]:
         """The source itself, for one reader at a time."""
@@ -145,7 +145,7 @@ class Decoded:
 
 @runtime_checkable
 class Connection(DirectSink, Protocol):
-    """What our protocol class offers in `scope["extensions"]`: a WebSocket whose socket may be written to."""
+    """A WebSocket whose socket may be written to, as our protocol class offers it in `scope["extensions"]`."""
 
     def listen(self) -> Source:
         """Takes over what the peer sends, from now on and from what the application has not read yet."""

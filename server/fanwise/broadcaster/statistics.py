@@ -1,4 +1,4 @@
-"""What can be asked of a running broadcaster: plain tuples, made when somebody asks and never before."""
+"""Statistics: plain tuples about a running broadcaster, made when they are asked for."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ChannelStatistics(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """How things stand: `behind` of the `clients` are not up to date, and logs take `retained_bytes` of memory, about.
+    """A node in numbers: `behind` of the `clients` are not up to date; logs take about `retained_bytes` of memory.
 
     `loop_lag_seconds` is the longest that the event loop was late in the last seconds.
     """
@@ -66,7 +66,7 @@ class Outline(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What `Broadcaster.statistics()` tells. `closed` counts ended connections by the name of their reason.
+    """The answer of `Broadcaster.statistics()`. `closed` counts ended connections by the name of their reason.
 
     `closed_clients` are the latest of them, at most 200, the newest last.
     """
@@ -79,7 +79,7 @@ class Statistics(NamedTuple):
 
 
 class History(NamedTuple):
-    """What `Broadcaster.history()` tells; `gap` is what was asked for and is not retained."""
+    """The answer of `Inspector.history()`. `gap` was asked for and is not retained."""
 
     epoch: str
     head: int

@@ -50,7 +50,7 @@ WriteToAll: TypeAlias = Callable[[Collection[int], bytes], list[tuple[int, int]]
 
 
 class SweepWriter(Protocol):
-    """What sweeps write to sockets with.
+    """Writes slices to sockets.
 
     Attributes:
         name: Of the system call that carries the bytes.
@@ -88,7 +88,7 @@ class Sweeper:
         sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
             In the loop's debug mode, sweeps compare sockets with their leases.
         write_to_all: Writes a slice to descriptors; see the function of this name.
-        tally: Where it is counted.
+        tally: The counters.
         clock: Seconds, the same as that of publications' times.
     """
 
@@ -217,7 +217,7 @@ class Sweeper:
 
 
 def _inode(fd: int) -> int | None:
-    """What names the socket behind a number (fstat(2)); None if there is none."""
+    """Returns the inode of the socket behind a number (fstat(2)); None if there is none."""
     try:
         return os.fstat(fd).st_ino
     except OSError:

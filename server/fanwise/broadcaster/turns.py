@@ -1,4 +1,4 @@
-"""The rota: whose turn it is to come back and to catch up.
+"""Turns: the order in which clients come back and catch up.
 
 Clients that are behind take slices from their queues, one after the other. Together they hold the loop for a few
 milliseconds a turn, however many they are: a thousand who come back at once do not delay those who are up to date.
@@ -27,7 +27,7 @@ class TurnScheduler:
     """Owns the invariant that who is enlisted gets a turn, and that a turn of the loop is not held much longer.
 
     Args:
-        loop: Whose turns they are.
+        loop: The event loop.
         turn_seconds: For how long steps are taken in one; it is exceeded by at most one step.
         clock: Seconds.
     """
@@ -54,7 +54,7 @@ class TurnScheduler:
         self._schedule()
 
     async def in_turn(self, act: Callable[[], Done]) -> Done:
-        """What `act` returns, or raises, when it is its turn."""
+        """Returns or raises what `act` does, in a turn of its own."""
         future: asyncio.Future[Done] = self._loop.create_future()
 
         def step() -> bool:

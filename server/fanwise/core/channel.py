@@ -80,24 +80,24 @@ class Channel:
         return self.log.head - self.swept
 
     def bursting(self) -> bool:
-        """Whether a whole burst has come since the last audit, and somebody is behind who may not get all of it."""
+        """Returns whether a whole burst has come since the last audit while a client is behind."""
         log = self.log
         if log.head - self._audited < BURST_MESSAGES and log.end - self._audited_end < BURST_BYTES:
             return False
         return self.behind()
 
     def behind(self) -> bool:
-        """Whether a client is neither in a ready group nor asleep. O(encodings)."""
+        """Returns whether a client is neither in a ready group nor asleep. O(encodings)."""
         return len(self.queues) > sum(map(len, self.groups.values())) + len(self.sleepers)
 
     def most_behind(self) -> bool:
-        """Whether more than one client, and more than half of them, are behind. O(encodings)."""
+        """Returns whether more than one client, and more than half of them, are behind. O(encodings)."""
         clients = len(self.queues)
         behind = clients - sum(map(len, self.groups.values())) - len(self.sleepers)
         return behind > 1 and 2 * behind > clients
 
     def outruns(self, *, messages: int, size_bytes: int) -> bool:
-        """Whether more than that was appended since most clients were last seen to follow. O(encodings)."""
+        """Returns whether more than that was appended since most clients were last seen to follow. O(encodings)."""
         log = self.log
         if not self.most_behind():
             self._followed, self._followed_end = log.head, log.end
@@ -131,7 +131,7 @@ class Channel:
 
     @property
     def cost_bytes(self) -> int:
-        """What the channel takes in memory, about. O(1)."""
+        """Memory of the channel and its log in bytes, estimated. O(1)."""
         log = self.log
         return CHANNEL_BYTES + len(log) * PUBLICATION_BYTES + log.retained_bytes + log.extra_bytes
 
@@ -152,6 +152,6 @@ class Channel:
         self._audited, self._audited_end = log.head, log.end
 
     def crowded(self, *, messages: int, size_bytes: int) -> bool:
-        """Whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
+        """Returns whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
         log = self.log
         return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes

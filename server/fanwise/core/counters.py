@@ -20,12 +20,12 @@ TIME_BOUNDS: Final = (*(step * 10.0**power for power in range(-5, 1) for step in
 
 
 def name_of(reason: CloseReason) -> str:
-    """What a close reason is called in statistics: "no_pong"."""
+    """Returns the name of a close reason in statistics: "no_pong"."""
     return reason.name.lower()
 
 
 class Histogram:
-    """How often which value was seen.
+    """Counts of values, in buckets.
 
     Attributes:
         bounds: Upper ends of the buckets, ascending; a value that is one belongs to that bucket.
@@ -53,7 +53,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values were seen."""
+        """Number of values."""
         return sum(self.counts)
 
 
@@ -120,7 +120,7 @@ class Counters:
     def gap(self, gap: Gap) -> int:
         """Counts a gap that a client is given; returns how many publications it is.
 
-        Nobody knows how many there were in a log that is gone: what the new one has let go of is not that.
+        The number is unknown, and counted as 0, where the log itself is gone.
         """
         missing = 0 if gap.reason is GapReason.EPOCH else gap.last - gap.first + 1
         self.gaps[gap.reason] += 1
@@ -141,7 +141,7 @@ class Counters:
         self.rejected[code] += 1
 
     def histograms(self) -> dict[str, Histogram]:
-        """By the names that they have in `/stats`, which tell the unit."""
+        """Returns {name in `/stats`, with the unit at its end: histogram}."""
         return {
             "lag_messages": self.lag,
             "peak_lag_messages": self.peak_lag,

@@ -1,4 +1,4 @@
-"""Dialects: what a client is told, and in which words. A client knows its dialect, never the route it came from."""
+"""Dialects: the words that a client is sent. A client knows its dialect, never its route."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .queue import Gap
 
 
 class Dialect(NamedTuple):
-    """How publications and gaps become bytes for one kind of client.
+    """Functions that make bytes of publications and gaps for one kind of client.
 
     Attributes:
-        name: What it is called in statistics.
+        name: Its name in statistics.
         encode: A publication's bytes on the wire.
         payload: A publication's bytes for a server that frames them itself.
         frame: The bytes on the wire of any other payload.
-        gap: The payload that tells a gap of the log (channel, epoch); None where the dialect has no word for it.
-        subscribed: The payload that tells where a stream begins (channel, position, and whether it is what was asked
-            for with nothing missing: None when nothing was asked for).
+        gap: Makes the payload for a gap of the log (channel, epoch); None: the dialect has no word for gaps.
+        subscribed: Makes the payload for the beginning of a stream (channel, position, and whether nothing is missing
+            after the position that was asked for: None if none was asked for). None: the dialect has no word for it.
     """
 
     name: str
@@ -57,15 +57,15 @@ def json_subscribed(channel: str, position: Position, recovered: bool | None) ->
 
 
 def sse_gap(channel: str, epoch: str, gap: Gap) -> bytes:
-    """The same as an event, whose id is where the client stands behind the gap."""
+    """The `gap` of the JSON dialect as an event. The id is the client's position behind the gap."""
     return event(json_gap(channel, epoch, gap), name="gap", event_id=str(Position(epoch, gap.last)))
 
 
 def sse_subscribed(channel: str, position: Position, recovered: bool | None) -> bytes:
-    """The same as an event, whose id is the position.
+    """The `subscribed` of the JSON dialect as an event. The id is the position.
 
-    When a gap follows there is no id: a browser whose stream breaks in between still asks for what it asked for, and is
-    told the gap then.
+    There is no id when a gap follows: a browser whose stream breaks in between repeats its old position, and gets the
+    gap then.
     """
     event_id = "" if recovered is False else str(position)
     return event(json_subscribed(channel, position, recovered), name="subscribed", event_id=event_id)

@@ -53,7 +53,7 @@ def plain_frame(publication: Publication) -> bytes:
 
 
 def message_fields(publication: Publication) -> dict[str, object]:
-    """What JSON clients are told of a publication beside its channel: `offset`, `data`, and `key`, `encoding` if any.
+    """Returns a publication's fields in JSON beside its channel: `offset`, `data`, and `key`, `encoding` if any.
 
     Text is a JSON string, JSON is itself, and bytes are a string in base64 with `"encoding": "base64"`.
     """

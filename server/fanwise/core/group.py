@@ -19,7 +19,7 @@ from .reasons import CloseReason
 
 
 class Member(Protocol):
-    """What a sweep may call on a client that is in a ready group."""
+    """A client in a ready group, as sweeps call it."""
 
     @property
     def lease(self) -> Lease | None:
@@ -120,14 +120,14 @@ class ReadyGroup:
         queue.unfollow()
 
     def slice_after(self, cursor: int, *, until: int, max_bytes: int) -> Slice:
-        """What to write next to a cohort at `cursor`. Joined once for all cohorts that stand there."""
+        """Returns the next slice for a cohort at `cursor`. Joined once for all cohorts at that cursor."""
         if self._slice.before != cursor or not cursor < self._slice.after <= until:
             batch = self._log.read(cursor, max_bytes=max_bytes, until=until)
             self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding), batch[0].time)
         return self._slice
 
     def cut(self, part: Slice, taken: int) -> tuple[int, memoryview]:
-        """Where a client stands whose socket took only `taken` bytes: (cursor, the rest of the frame it has begun).
+        """Returns (cursor, rest of the frame that was begun) of a client whose socket took only `taken` bytes.
 
         So what waits in its transport is less than one frame, and the rest of the slice stays in the log for its
         queue. O(publications in the slice).

@@ -20,7 +20,7 @@ _EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch o
 
 
 class Start(NamedTuple):
-    """Where a new queue begins.
+    """The beginning of a new queue.
 
     Attributes:
         channel: The queue's channel.
@@ -43,7 +43,7 @@ class Hub:
     Args:
         queue_messages: A queue's bound in publications.
         queue_bytes: A queue's bound in payload bytes.
-        overflow: What becomes of a client that is further behind.
+        overflow: The policy for a client that is further behind.
         history_messages: A log's bound in publications; it is at least `queue_messages`, or windows would show less.
         history_bytes: A log's bound in payload bytes; it is at least `queue_bytes`.
         history_seconds: How long a channel stays after its last client and its newest publication, and a log retains
@@ -53,7 +53,7 @@ class Hub:
 
     Attributes:
         tally: The counters of this hub.
-        retention: Which channels and publications stay.
+        retention: The books on channels and publications that stay.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Hub:
 
 
 def log_begin(log: Log, since: Position | None) -> tuple[Position, Gap | None]:
-    """Where a stream begins that is to go on after `since`, and what is missing right behind that."""
+    """Returns the position at which a stream after `since` begins, and the gap right behind it."""
     if since is None:
         return Position(log.epoch, log.head), None
     if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had

@@ -16,7 +16,7 @@ class Lease:
         descriptor: The socket's number; None where sweeps write through the transport (TLS). The lease ends all the
             same with what takes the transport away.
         on_end: Called once, when the lease ends: its holder leaves the ready groups. None if it is in none by then.
-        identity: What names the socket behind the number (fstat(2), st_ino), if sweeps are to compare it; else None.
+        identity: The inode of the socket behind the number (fstat(2)), for sweeps to compare; None: not compared.
 
     Attributes:
         ended: Whether nothing may be written any more.

@@ -75,7 +75,7 @@ class Log:
 
     @property
     def extra_bytes(self) -> int:
-        """What the retained publications keep beside their payloads: encodings and keys."""
+        """Bytes that the retained publications keep beside their payloads: encodings and keys."""
         return self._ledger[0]
 
     def append(self, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
@@ -94,7 +94,7 @@ class Log:
     def read(self, cursor: int, *, max_bytes: int, until: int | None = None) -> list[Publication]:
         """The publications after `cursor`, up to offset `until` (default: the head) and `max_bytes` of payload.
 
-        One that alone is larger than `max_bytes` is returned alone: whoever reads always gets on. O(what is returned).
+        A publication larger than `max_bytes` is returned alone, so that its reader gets on. O(what is returned).
 
         Raises:
             IndexError: `cursor` is behind the oldest retained publication or ahead of the head.
@@ -111,11 +111,11 @@ class Log:
         return self.end - (self.end_at(cursor) if cursor > self._dropped else self._dropped_end)
 
     def end_at(self, offset: int) -> int:
-        """What `end` was at a retained offset, or at the one before the first retained. O(1)."""
+        """Returns `end` as of a retained offset, or of the one before the first retained. O(1)."""
         return self._ends[offset - self._base - 1] if offset > self._base else self._base_end
 
     def time_at(self, offset: int) -> float:
-        """When the publication at `offset` was appended, or the oldest retained one after it. Not on an empty log."""
+        """Returns when a non-empty log got the publication at `offset`, or the oldest retained one after it."""
         return self._publications[max(offset - 1, self._dropped) - self._base].time
 
     def expire(self, time: float) -> None:

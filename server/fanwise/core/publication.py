@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 from ..errors import ChannelNameError, PositionError
 
 Encoding: TypeAlias = "Callable[[Publication], bytes]"
-"""How a publication becomes bytes for one kind of client. The function itself is the key under which they are kept."""
+"""Makes a publication's bytes for one kind of client. The function itself is the key under which they are kept."""
 
 _CHANNEL_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 
@@ -23,7 +23,7 @@ def check_channel_name(name: str) -> str:
 
 
 class Kind(Enum):
-    """What a payload is."""
+    """The type of a payload."""
 
     TEXT = "text"  # UTF-8
     JSON = "json"  # one JSON value (RFC 8259), UTF-8; a client that knows no JSON gets it as text
@@ -61,14 +61,14 @@ class Publication:
 
     Attributes:
         channel: The channel's name.
-        epoch: Which log `offset` belongs to.
+        epoch: The log that `offset` belongs to.
         offset: 1 for the first publication of a log, then one more each.
         payload: The message.
-        kind: What the payload is.
-        key: What it is the newest state of, for queues that keep only the newest of each key; None for none.
-        time: When it was appended, in seconds of the monotonic clock.
-        extra_bytes: What is kept beside the payload: its encodings, and its key.
-        ledger: Whose first place counts the bytes of all encodings that are made, for the log that it is in.
+        kind: The payload's type.
+        key: The name of the state that it is the newest of, for queues that keep only the newest of each key; or None.
+        time: Seconds of the monotonic clock at which it was appended.
+        extra_bytes: Bytes of its encodings and its key.
+        ledger: The log's running total of encoded bytes in its only place; shared by all its publications.
     """
 
     __slots__ = ("_encoded", "_ledger", "channel", "epoch", "extra_bytes", "key", "kind", "offset", "payload", "time")
@@ -97,7 +97,7 @@ class Publication:
 
     @property
     def position(self) -> Position:
-        """Where a client that has this publication stands."""
+        """The position of a client that has this publication, and none after it."""
         return Position(self.epoch, self.offset)
 
     def encoded(self, encoding: Encoding) -> bytes:

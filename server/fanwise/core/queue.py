@@ -23,7 +23,7 @@ class Gap(NamedTuple):
 
 
 class Overflow(Enum):
-    """What becomes of a client that is further behind than its queue is wide. The last two are cursor moves."""
+    """The policy for a client that is further behind than its queue is wide. The last two are cursor moves."""
 
     DISCONNECT = "disconnect"  # it is closed
     DROP_OLDEST = "drop_oldest"  # it goes on with the newest that fit into its queue
@@ -31,14 +31,14 @@ class Overflow(Enum):
 
 
 class Batch(NamedTuple):
-    """What a queue hands out: publications in order, and the gaps before or between them, in order too."""
+    """Publications in order, and the gaps before or between them, in order."""
 
     publications: list[Publication]
     gaps: list[Gap]
 
 
 class SharedCursor:
-    """One cursor for many queues: while a queue follows it, moving it moves them all."""
+    """One cursor for many queues. Moving the cursor moves all queues that follow it."""
 
     __slots__ = ("cursor",)
 
@@ -47,7 +47,7 @@ class SharedCursor:
 
 
 class Queue:
-    """What one client still has to get of one channel: everything in the log after its cursor.
+    """A window onto a log: everything after its cursor is still to be sent to its client.
 
     Reads like a bounded queue (`maxsize`, `qsize()`, `full()`, `empty()`, `get_nowait()`), costs one integer, and is
     never filled by anybody: publishing moves the log's head away from the cursor. Owns the cursor: what it hands out
