@@ -38,31 +38,33 @@ Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
-    """One model for every way of setting them; the descriptions are the help texts."""
+    """The settings; each description is a help text and a row of the documentation."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     default_channel: str = Field(DEFAULT_CHANNEL, description="channel of /ws without ?channel=")
-    template: str = Field(DEFAULT_TEMPLATE, description="what /ws makes of a text; contains {text} once")
+    template: str = Field(DEFAULT_TEMPLATE, description="text of each publication of /ws; contains {text} once")
     queue_messages: Positive = Field(1024, description="publications a client may be behind")
     queue_bytes: Positive = Field(1_048_576, description="payload bytes a client may be behind")
     overflow: Literal["disconnect", "drop_oldest", "latest"] = Field(
-        "disconnect", description="what becomes of a client that is further behind"
+        "disconnect", description="policy for a client that is further behind"
     )
-    stall_seconds: Seconds = Field(10.0, description="how long a connection may take nothing of what waits")
-    ping_seconds: Seconds = Field(15.0, description="how often an idle connection is asked for a sign of life")
-    pong_seconds: Seconds = Field(8.0, description="how long the answer may take")
-    memory_bytes: Positive = Field(1_073_741_824, description="what logs and transports may hold together, about")
+    stall_seconds: Seconds = Field(10.0, description="longest time without progress while data waits for a connection")
+    ping_seconds: Seconds = Field(15.0, description="time between two pings of an idle connection")
+    pong_seconds: Seconds = Field(8.0, description="longest time between a ping and its pong")
+    memory_bytes: Positive = Field(1_073_741_824, description="memory of all logs and transports together, about")
     socket_unsent_bytes: Positive = Field(UNSENT_BYTES, description="TCP_NOTSENT_LOWAT: unsent bytes in the kernel")
     socket_send_buffer_bytes: Positive | None = Field(None, description="SO_SNDBUF; by default the kernel's own")
-    drain_seconds: Annotated[float, Field(ge=0)] = Field(5.0, description="how long stopping may take clients leaving")
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="longest time in which clients leave before a stop"
+    )
     history_messages: Positive = Field(1000, description="publications a channel's log retains, at least")
     history_bytes: Positive = Field(4_194_304, description="payload bytes a channel's log retains, at least")
-    history_seconds: Seconds = Field(300.0, description="how long publications, and idle channels, are kept")
+    history_seconds: Seconds = Field(300.0, description="time for which publications and idle channels are kept")
     max_message_bytes: Positive = Field(65_536, description="largest message, in bytes, as it is published")
-    max_clients: Positive = Field(100_000, description="clients that are taken in")
+    max_clients: Positive = Field(100_000, description="largest number of clients")
     address_connections: Positive = Field(
         LIMITS.address_connections, description="connections of one address, or of one IPv6 /64"
     )
@@ -72,7 +74,7 @@ class Settings(BaseSettings):
     connects_per_second: Positive = Field(
         LIMITS.connects_per_second, description="new connections of all addresses; ten seconds of it at once"
     )
-    max_channels: Positive = Field(100_000, description="channels that may be open; idle ones make room")
+    max_channels: Positive = Field(100_000, description="largest number of open channels; idle ones make room")
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
     api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
     allowed_origins: Listed = Field((), description="origins of pages on other hosts that may connect, or *")
@@ -80,13 +82,13 @@ class Settings(BaseSettings):
         (), description="hosts that requests may name, or *; by default those of loopback if it listens there, else *"
     )
     trusted_proxies: Listed = Field((), description="addresses of proxies whose X-Forwarded-For is believed")
-    demo: bool = Field(default=False, description="offer the page's demo also on an address that others can reach")
+    demo: bool = Field(default=False, description="offer the page's demo also on an address that others reach")
     demo_clients: Positive = Field(200, le=1000, description="simulated clients that the demo may open")
-    ready_lag_seconds: Seconds = Field(1.0, description="/readyz says no when the event loop was later than this")
-    open: bool = Field(default=False, description="let everybody publish, also on an address that others can reach")
+    ready_lag_seconds: Seconds = Field(1.0, description="delay of the event loop above which /readyz answers 503")
+    open: bool = Field(default=False, description="let everybody publish, also on an address that others reach")
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
-    sweep_seconds: Seconds = Field(0.003, le=1, description="how long a sweep may hold the event loop")
-    close_seconds: Seconds = Field(5.0, description="how long a client may take over the closing handshake")
+    sweep_seconds: Seconds = Field(0.003, le=1, description="longest time for which a sweep holds the event loop")
+    close_seconds: Seconds = Field(5.0, description="longest time of the closing handshake")
     rate_limits: bool = Field(
         default=True, description="pace what a connection sends; no is for benchmarks on loopback"
     )
@@ -102,20 +104,22 @@ class Settings(BaseSettings):
         1_000, description="subscribe and unsubscribe operations that one connection may send"
     )
     max_fragments: Annotated[int, Field(ge=2)] = Field(4_096, description="fragments of one WebSocket message")
-    message_seconds: Seconds = Field(30.0, description="how long one WebSocket message may take to come")
+    message_seconds: Seconds = Field(
+        30.0, description="longest time between the first and last byte of a WebSocket message"
+    )
     max_head_bytes: Annotated[int, Field(ge=1_024, le=65_536)] = Field(
         16_384, description="largest head of a request, in bytes"
     )
     max_headers: Annotated[int, Field(ge=20, le=1_000)] = Field(100, description="header fields of a request")
-    head_seconds: Seconds = Field(10.0, description="how long the head of a request may take to come")
-    body_seconds: Seconds = Field(10.0, description="how long each 1,024 bytes of a body may take to come")
+    head_seconds: Seconds = Field(10.0, description="longest time of the head of a request")
+    body_seconds: Seconds = Field(10.0, description="longest time for each 1,024 bytes of a body")
     ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
     ssl_keyfile: str | None = Field(None, description="private key (PEM)")
     loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", description="event loop; auto takes uvloop if it can")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
         "info", description="least level logged"
     )
-    log_format: Literal["text", "json"] = Field("text", description="how a line of the log looks")
+    log_format: Literal["text", "json"] = Field("text", description="format of a line of the log")
 
     @field_validator("default_channel")
     @classmethod

@@ -75,7 +75,7 @@ async def staged(
     """Serves the routes of a broadcaster and its demo while the context lasts."""
     broadcaster = Node() if broadcaster is None else broadcaster  # an empty one is falsy
     access, told = access or Access(), Told()
-    demo = DemoController(broadcaster, tell=told, **options)
+    demo = DemoController(broadcaster, send=told, **options)
 
     @asynccontextmanager
     async def run(_app: Any) -> AsyncIterator[None]:

@@ -11,15 +11,15 @@ from starlette.staticfiles import StaticFiles
 
 DIRECTORY = Path(__file__).parents[1] / "static"
 
-# A browser asks each time whether its copy is still the right one (ETag), so that an upgrade of the server reaches it.
-# Opened by itself, none of them does anything.
+# Browsers check their copy each time (ETag), so that an upgrade of the server reaches them. A file that is opened by
+# itself runs nothing.
 HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 
-# {suffix: type}. Browsers run no module of another type, and what Python says of it depends on the machine's tables.
+# {suffix: type}. Browsers run modules of this type only, and Python's own guess depends on the machine's tables.
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",

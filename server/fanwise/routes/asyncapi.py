@@ -1,4 +1,4 @@
-"""`/asyncapi.json`: the WebSocket dialects in AsyncAPI 3, from the models that the server itself reads with."""
+"""`/asyncapi.json`: the WebSocket dialects in AsyncAPI 3, from the models that read operations."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .json_models import (
 )
 
 VERSION = "3.0.0"
-# {what a client sends: what it is answered with, beside `error`}
+# {operation: its answer, beside `error`}
 ASKED: dict[type[Strict], type[Strict]] = {Subscribe: Subscribed, Unsubscribe: Unsubscribed, Publish: Published}
-TOLD: list[type[Strict]] = [Welcome, Message, GapMessage]  # what comes without being asked for
+TOLD: list[type[Strict]] = [Welcome, Message, GapMessage]  # sent without a request
 EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     Subscribe: {"op": "subscribe", "channel": "lobby", "since": {"epoch": "9f2c01ab77e4", "offset": 41}},
     Unsubscribe: {"op": "unsubscribe", "channel": "lobby"},
@@ -56,13 +56,13 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
 
 
 def describe(*, host: str, secure: bool, default_channel: str, template: str) -> dict[str, Any]:
-    """The whole document.
+    """Returns the whole document.
 
     Args:
-        host: Where the server was asked for it, "host:port".
-        secure: Whether that was over TLS.
-        default_channel: The plain dialect's channel without `?channel=`.
-        template: What the plain dialect makes of a text.
+        host: Host and port of the request, "host:port".
+        secure: Whether the request came over TLS.
+        default_channel: Channel of the plain dialect without `?channel=`.
+        template: Text of each publication of the plain dialect.
     """
     return {
         "asyncapi": VERSION,
@@ -176,7 +176,7 @@ def asyncapi_routes(*, default_channel: str, template: str) -> APIRouter:
     router = APIRouter(tags=["Fanwise"])
 
     async def asyncapi(request: Request) -> Response:
-        """The WebSocket dialects, in AsyncAPI 3."""
+        """Describes the WebSocket dialects in AsyncAPI 3."""
         return JSONResponse(
             describe(
                 host=request.url.netloc,

@@ -28,12 +28,12 @@ _READ_AT_ONCE = 4  # publications: at most as much as four of the largest are he
 
 
 class ChannelInfo(BaseModel):
-    """A channel, as it was when asked."""
+    """A channel, at the time of the answer."""
 
     name: Channel
     epoch: Epoch
     head: Annotated[int, Field(description="offset of the newest publication; 0 before the first")]
-    clients: Annotated[int, Field(description="who is on it")]
+    clients: Annotated[int, Field(description="clients that are on it")]
     retained: Annotated[int, Field(description="publications in the log")]
     retained_bytes: Annotated[int, Field(description="and their payload bytes")]
 
@@ -42,7 +42,7 @@ class Channels(BaseModel):
     """The channels, in the order of their names."""
 
     channels: list[ChannelInfo]
-    total: Annotated[int, Field(description="how many there are, also beyond `limit`")]
+    total: Annotated[int, Field(description="number of all, also beyond `limit`")]
 
 
 class HistoryMessage(BaseModel):
@@ -55,7 +55,7 @@ class HistoryMessage(BaseModel):
 
 
 class Missing(BaseModel):
-    """Publications that were asked for and are not retained: offsets, both included."""
+    """Offsets that were asked for and are not retained, both included."""
 
     first: Annotated[int, Field(alias="from")]
     last: Annotated[int, Field(alias="to", description="0: none of this log")]
@@ -63,7 +63,7 @@ class Missing(BaseModel):
 
 
 class History(BaseModel):
-    """What a channel's log retains."""
+    """The publications that a channel's log retains."""
 
     channel: Channel
     epoch: Epoch
@@ -78,7 +78,7 @@ def _channel_info(channel: ChannelStatistics) -> dict[str, Any]:
 
 _NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
 _NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
-Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="Largest number of entries.")]
 
 
 def channel_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> APIRouter:
@@ -91,9 +91,9 @@ def channel_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> A
 
 def _add_channels(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
     async def channels(
-        prefix: Annotated[str, Query(description="Only names that begin so.")] = "", limit: Limit = 1000
+        prefix: Annotated[str, Query(description="Beginning of the names.")] = "", limit: Limit = 1000
     ) -> Response:
-        """The open channels: those with clients, and those that have had some, or a publication, a short while ago."""
+        """Lists the open channels: those that have, or lately had, clients or publications."""
         names, total = await inspect.channel_names(prefix=prefix, limit=limit)
         return answers.json(_list_channels(inspect, names, total))
 
@@ -121,11 +121,11 @@ async def _list_channels(inspect: Inspector, names: list[str], total: int) -> As
 def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
     async def history(
         channel: ChannelPath,
-        since: Annotated[int | None, Query(ge=0, description="Only what came after this offset.")] = None,
-        epoch: Annotated[str | None, Query(description="The log that `since` counts in; by default this one.")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="How many publications at most.")] = 100,
+        since: Annotated[int | None, Query(ge=0, description="Offset after which publications are listed.")] = None,
+        epoch: Annotated[str | None, Query(description="Epoch of `since`; by default the present one.")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Largest number of publications.")] = 100,
     ) -> Response:
-        """What a channel's log retains, the oldest first. Ask again after the last offset for what follows."""
+        """Lists the publications that a channel's log retains, the oldest first. `since` continues a list."""
         here = inspect.channel(check_channel_name(channel))
         if here is None:
             raise CodedError(

@@ -24,7 +24,7 @@ from .streams import LongAnswers
 
 
 class ClientInfo(BaseModel):
-    """A client, as it was when asked."""
+    """A client, at the time of the answer."""
 
     id: str
     address: Annotated[str, Field(examples=["127.0.0.1:50312"])]
@@ -33,32 +33,32 @@ class ClientInfo(BaseModel):
         Literal["direct", "transport", "asgi"],
         Field(description="how sweeps reach it: its socket, its transport (TLS), or plain ASGI, which is slow"),
     ]
-    state: Annotated[Literal["ready", "behind"], Field(description="ready: it has everything")]
+    state: Annotated[Literal["ready", "behind"], Field(description="ready: up to date")]
     channels: list[str]
-    lag: Annotated[int, Field(description="publications that it still has to get")]
+    lag: Annotated[int, Field(description="publications that it has not been given")]
     lag_bytes: Annotated[int, Field(description="and their payload bytes")]
-    buffered_bytes: Annotated[int, Field(description="what waits in user space for its socket")]
-    behind_seconds: Annotated[float | None, Field(description="for how long it has been behind, to a quarter second")]
+    buffered_bytes: Annotated[int, Field(description="bytes in user space that wait for its socket")]
+    behind_seconds: Annotated[float | None, Field(description="time since it fell behind, to a quarter second")]
     rtt_seconds: Annotated[float | None, Field(description="from the latest ping to its pong")]
-    connected_seconds: Annotated[float, Field(description="for how long it has been here")]
+    connected_seconds: Annotated[float, Field(description="time since it connected")]
 
 
 class ClosedInfo(BaseModel):
-    """A client that has gone."""
+    """A closed client."""
 
     id: str
     address: str
     reason: Annotated[str, Field(examples=["slow"])]
     code: Annotated[int, Field(examples=[4008])]
-    at: Annotated[float, Field(description="when, in seconds since 1970")]
-    lag: Annotated[int, Field(description="publications that it still had to get")]
+    at: Annotated[float, Field(description="seconds since 1970")]
+    lag: Annotated[int, Field(description="publications that it had not been given")]
 
 
 class Clients(BaseModel):
-    """The clients, those furthest behind first, and the latest that have gone."""
+    """The clients, those furthest behind first, and the latest closed ones."""
 
     clients: list[ClientInfo]
-    total: Annotated[int, Field(description="how many there are, also beyond `limit`")]
+    total: Annotated[int, Field(description="number of all, also beyond `limit`")]
     closed: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
 
 
@@ -87,9 +87,9 @@ def client_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> AP
     router = make_router(broadcaster.tally.reject)
 
     async def clients(
-        channel: Annotated[str | None, Query(description="Only those on this channel.")] = None, limit: Limit = 1000
+        channel: Annotated[str | None, Query(description="Channel of the clients.")] = None, limit: Limit = 1000
     ) -> Response:
-        """Who is here and how far behind, and who has gone lately and why."""
+        """Lists clients with their lag, and the latest closed clients with their reasons."""
         inspect = broadcaster.inspect
         found = await inspect.furthest_behind(limit=limit, channel=channel)
         total = len(broadcaster)
@@ -99,7 +99,7 @@ def client_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> AP
         return answers.json(_list_clients(inspect, found, total))
 
     async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
-        """Closes a client with 4503: it is asked not to come back."""
+        """Closes a client with 4503, which asks it not to come back."""
         if not broadcaster.close_client(client_id):
             raise CodedError(ErrorCode.NO_CLIENT, f"there is no client {client_id[:64]!r}")
 

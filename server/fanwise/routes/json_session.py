@@ -17,11 +17,11 @@ from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import Budget, budget_of
 from ..version import SERVER_VERSION
-from .json_models import OpError, Publish, Subscribe, Unsubscribe, parse_op
+from .json_models import OpError, Publish, Subscribe, Unsubscribe, check_size, parse_op
 
 
 def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
-    """Returns the bytes that `data` of a message stands for, and what they are: binary if it is in base64.
+    """Returns the payload in `data` of a message, and its kind: binary if it is in base64.
 
     Raises:
         CodedError: It is not base64.
@@ -35,12 +35,6 @@ def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
         return Kind.BINARY, base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise CodedError(ErrorCode.WRONG_TYPE, f"data: it is not base64: {error}") from error
-
-
-async def wait(seconds: float) -> None:
-    """Waits for as long as a budget says, which is usually not at all."""
-    if seconds:
-        await asyncio.sleep(seconds)
 
 
 class JsonSession:
@@ -68,6 +62,7 @@ class JsonSession:
         self._max_subscriptions = max_subscriptions
         self._may_publish = may_publish
         self._budget = budget or budget_of({})
+        self._max_bytes = broadcaster.max_message_bytes
 
     def welcome(self) -> None:
         """Sends the first message: the client's id, and its bounds."""
@@ -85,6 +80,8 @@ class JsonSession:
         An operation beyond the rates of the connection waits until the connection is within them.
         """
         try:
+            if len(data) > self._max_bytes:
+                check_size(data, max_bytes=self._max_bytes)
             await self._do(kind, data)
         except OpError as error:
             self._broadcaster.tally.reject(error.code)
@@ -94,16 +91,18 @@ class JsonSession:
         await self._client.outbox.settled()
 
     async def _do(self, kind: Kind, data: bytes) -> None:
-        op = parse_op(data, kind, max_bytes=self._broadcaster.max_message_bytes)
+        op = parse_op(data, kind)
         about: dict[str, str | int] = {"channel": op.channel}
         if isinstance(op, Publish) and op.id is not None:
             about["id"] = op.id
         try:
             if isinstance(op, Subscribe):
-                await wait(self._budget.subscribe())
+                if seconds := self._budget.subscribe():
+                    await asyncio.sleep(seconds)
                 await self._subscribe(op)
             elif isinstance(op, Unsubscribe):
-                await wait(self._budget.subscribe())
+                if seconds := self._budget.subscribe():
+                    await asyncio.sleep(seconds)
                 self._unsubscribe(op)
             elif isinstance(op, Publish):
                 await self._publish(op, about)
@@ -137,7 +136,8 @@ class JsonSession:
             raise CodedError(
                 ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
             )
-        await wait(self._budget.publish())
+        if seconds := self._budget.publish():
+            await asyncio.sleep(seconds)
         kind, data = data_bytes(op.data, op.encoding)
         publication = await self._broadcaster.append(op.channel, kind, data, key=op.key)
         self._send(op="published", **about, epoch=publication.epoch, offset=publication.offset)

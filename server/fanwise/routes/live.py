@@ -94,7 +94,7 @@ class Live:
             self._feeding = None
         await self._watchers.__aexit__(kind, error, trace)
 
-    def tell(self, channel: str, document: dict[str, Any]) -> None:
+    def send(self, channel: str, document: dict[str, Any]) -> None:
         """Sends `document` to the watchers of `channel`; later watchers get it from the log."""
         self._watchers.publish_nowait(channel, document)
 
@@ -133,10 +133,10 @@ class Live:
     async def _feed(self) -> None:
         while True:
             try:
-                self.tell(STATS, self.collector.summary())
+                self.send(STATS, self.collector.summary())
                 lists = self._watchers.inspect.channel(LISTS)
                 if lists is not None and lists.clients:
-                    self.tell(LISTS, await self.collector.lists())
+                    self.send(LISTS, await self.collector.lists())
             except Exception as error:  # noqa: BLE001 - the feed goes on with the next second
                 log(Event.FEED_FAILED, error=error)
             await asyncio.sleep(1)

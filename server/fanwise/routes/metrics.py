@@ -1,4 +1,4 @@
-"""`GET /metrics`: the tally for Prometheus, read when it is scraped. Needs the extra `metrics`.
+"""`GET /metrics`: the counters for Prometheus, read at each scrape. Needs the extra `metrics`.
 
 All labels come from closed sets, so that the number of series is the same for one client and for a hundred thousand.
 """
@@ -40,10 +40,10 @@ PEAK_LAG: Final = ("fanwise_peak_lag_messages", "the furthest that each queue, l
 
 
 class Collector:
-    """Makes the metrics of one broadcaster, as `prometheus_client` asks a collector for them.
+    """Collects the metrics of one node, for `prometheus_client`.
 
     Args:
-        broadcaster: Whose tally it is.
+        broadcaster: The node that has the counters.
     """
 
     def __init__(self, broadcaster: Node) -> None:
@@ -130,7 +130,7 @@ class Collector:
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
-    """As Prometheus has it: (upper bound, values up to it), the last one without a bound."""
+    """Returns (upper bound, values up to it) for each bucket, the last one without a bound."""
     bounds = [repr(float(bound)) for bound in histogram.bounds]
     return list(zip([*bounds, "+Inf"], accumulate(histogram.counts), strict=True))
 
@@ -141,7 +141,7 @@ def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
     render = _renderer(broadcaster)
 
     async def metrics(request: Request) -> Response:
-        """The metrics of this process, in the text format that the scraper asks for (Prometheus or OpenMetrics)."""
+        """Exposes the metrics of this process, in the text format of Prometheus or OpenMetrics, as Accept asks."""
         if render is None:
             raise CodedError(ErrorCode.NO_METRICS, MISSING)
         body, media_type = render(request.headers.get("accept", ""))
@@ -161,14 +161,14 @@ def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
 
 
 def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
-    """Makes the body for an Accept header; None without the extra. Imported now: it would hold the loop for 20 ms."""
+    """Returns a function of the Accept header; None without the extra, whose import holds the loop for 20 ms."""
     try:
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
         from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
     except ImportError:
         return None
     registry = CollectorRegistry(auto_describe=False)
-    collector: Any = Collector(broadcaster)  # it asks for a base class that has nothing in it
+    collector: Any = Collector(broadcaster)  # `register` is typed for a base class without content
     registry.register(collector)
 
     def render(accept: str) -> tuple[bytes, str]:

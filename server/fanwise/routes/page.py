@@ -1,4 +1,4 @@
-"""The live page: `GET /`. It shows what `/stats` and `/live` tell; all that it loads lies in `static/`."""
+"""The live page: `GET /`. It shows `/stats` and `/live`, and loads only files of `static/`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from .assets import DIRECTORY
 
-# Nothing but this server's own files, whatever finds its way into the page: no inline script, no other host, no frame
-# around it. Where browsers know trusted types, text cannot become HTML at all.
+# The page loads this server's own files only: no inline script, no other host, no frame around it. Where browsers know
+# trusted types, text cannot become HTML.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "

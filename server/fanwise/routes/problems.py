@@ -36,13 +36,13 @@ class Problem(BaseModel):
 
 
 class FanwiseErrorBody(BaseModel):
-    """The body of every answer that is an error."""
+    """The body of each answer that is an error."""
 
     error: Problem
 
 
 def error_response(code: ErrorCode, problem: str) -> Response:
-    """The answer to a request that is refused."""
+    """Returns the answer to a request that is refused."""
     body = FanwiseErrorBody(error=Problem(code=code, message=problem))
     return JSONResponse(body.model_dump(mode="json"), code.status or HTTPStatus.BAD_REQUEST, dict(code.headers))
 
@@ -51,7 +51,7 @@ def note_refusal(connection: HTTPConnection, error: FanwiseError, count: Callabl
     """Counts and logs that `connection` is refused because of `error`; returns the code.
 
     Raises:
-        FanwiseError: `error` itself, for which there is no HTTP answer: the mistake is not the peer's.
+        FanwiseError: `error` itself, if it has no HTTP answer: the mistake is not the peer's.
     """
     code = code_of(error)
     if code is None or code.status is None:
@@ -74,7 +74,7 @@ def _log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
 
 
 class FanwiseRoute(APIRoute):
-    """A route whose errors look like ours, whatever application it was included into.
+    """A route that answers errors as an `ErrorBody`, in any application that includes it.
 
     Attributes:
         reject: Called with the code of each error.
@@ -83,7 +83,7 @@ class FanwiseRoute(APIRoute):
     reject: ClassVar[Callable[[ErrorCode], None]] = lambda _: None
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wraps FastAPI's own handler."""
+        """Returns FastAPI's own handler, wrapped."""
         handler: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -121,7 +121,7 @@ def _check_path(request: Request) -> None:
 
 
 def errors(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the answers with `codes`: one description for each status."""
+    """Returns the answers with `codes` as OpenAPI has them: one description for each status."""
     texts: dict[int | str, list[str]] = {}  # {status: one line for each code}
     for code in codes:
         if code.status is None:
@@ -134,27 +134,27 @@ def errors(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
 
 
 def make_router(reject: Callable[[ErrorCode], None]) -> APIRouter:
-    """A router whose errors look like ours; `reject` is called with the code of each."""
+    """Returns a router that answers errors as an `ErrorBody`; `reject` is called with the code of each."""
     route_class = type("Route", (FanwiseRoute,), {"reject": staticmethod(reject)})
     return APIRouter(route_class=route_class, tags=["Fanwise"])
 
 
 def json_response(body: bytes) -> Response:
-    """An answer that is JSON already. The models describe it, and tests hold it to them."""
+    """Returns an answer of a body that is JSON already; tests compare such bodies with their models."""
     return Response(body, media_type="application/json")
 
 
 async def turn_away(websocket: WebSocket, error: FanwiseError, reject: Callable[[ErrorCode], None]) -> None:
-    """Refuses the handshake because of one of our own errors: counts with `reject`, logs, and answers."""
+    """Refuses a handshake because of `error`: counts with `reject`, logs, and answers."""
     code = note_refusal(websocket, error, reject)
     await refuse(websocket, code.status or HTTPStatus.BAD_REQUEST, str(error), headers=code.headers)
 
 
 async def refuse(websocket: WebSocket, status: int, text: str, *, headers: Mapping[str, str] | None = None) -> None:
-    """Answers the handshake with an HTTP error (ASGI's denial response), or without one where the server cannot."""
+    """Answers a handshake with an HTTP error (ASGI's denial response), or closes it where the server has none."""
     if websocket.application_state is not WebSocketState.CONNECTING:
         return
-    with suppress(WebSocketDisconnect, OSError):  # the peer has left, or the server has: nobody waits for the answer
+    with suppress(WebSocketDisconnect, OSError):  # the peer has left, or the server stops
         if "websocket.http.response" in websocket.scope.get("extensions", {}):
             await websocket.send_denial_response(PlainTextResponse(f"{text}\n", status, headers))
         else:

@@ -1,4 +1,4 @@
-"""Memory, CPU time and descriptors of this process: a few microseconds for each reading, whatever is open."""
+"""Memory, CPU time and descriptors of this process: a few microseconds for each reading."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def start_seconds() -> float:
 
 
 def _rss_bytes() -> int:
-    """Returns resident bytes; outside of Linux the most that there have been."""
+    """Returns resident bytes; outside of Linux their peak."""
     try:
         return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
     except OSError:

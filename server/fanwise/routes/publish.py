@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
@@ -21,15 +22,15 @@ from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
 from .idempotency import Idempotency, IdempotencyError
 from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
-from .json_session import data_bytes, wait
+from .json_session import data_bytes
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
-_BATCH_MESSAGES: Final = 16  # a batch may be as large as so many of the largest messages
+_BATCH_MESSAGES: Final = 16  # largest batch, in messages of the largest size
 
 
 class Published(BaseModel):
-    """Where a publication stands: what subscribers see."""
+    """The position of a publication, as subscribers see it."""
 
     channel: Channel
     epoch: Epoch
@@ -52,7 +53,7 @@ class Failed(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """The fate of each entry, in their order."""
+    """One result for each entry, in order."""
 
     results: list[Published | Failed]
 
@@ -60,14 +61,14 @@ class BatchAnswer(BaseModel):
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        description="Sent again within five minutes, the same request publishes nothing and gets the same answer.",
+        description="A request that is sent again within five minutes publishes nothing and gets its first answer.",
         min_length=1,
         max_length=MAX_CHARACTERS,
         examples=["5f1c6e0a"],
     ),
 ]
 KeyQuery = Annotated[
-    str | None, Query(description="What the payload is the newest state of.", max_length=MAX_CHARACTERS)
+    str | None, Query(description="The state of which the payload is the newest value.", max_length=MAX_CHARACTERS)
 ]
 ChannelPath = Annotated[str, Path(description="1 to 255 characters of A-Z a-z 0-9 . _ : / -", examples=["lobby"])]
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -107,17 +108,18 @@ _REFUSED: Final = (
 
 
 class PublishEndpoint:
-    """Takes what is to be published."""
+    """Publishes the bodies of requests."""
 
     def __init__(self, broadcaster: Node) -> None:
         self._broadcaster = broadcaster
         self._done = Idempotency()
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
-        """Publishes the body; returns the answer's."""
+        """Publishes the body of a request; returns the body of its answer."""
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         kind, data = body_data(body, request.headers.get("content-type", ""))
-        await wait(budget_of(request.scope).publish())
+        if seconds := budget_of(request.scope).publish():
+            await asyncio.sleep(seconds)
 
         async def act() -> bytes:
             return orjson.dumps(await self._append(channel, kind, data, key))
@@ -125,10 +127,11 @@ class PublishEndpoint:
         return await self._once(request, body, idempotency_key, act)
 
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
-        """Publishes each entry of the body; returns the answer's."""
+        """Publishes each entry of a batch; returns the body of the answer."""
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
-        await wait(budget_of(request.scope).publish(len(entries)))
+        if seconds := budget_of(request.scope).publish(len(entries)):
+            await asyncio.sleep(seconds)
 
         async def act() -> bytes:
             results, turn = [], Turn()

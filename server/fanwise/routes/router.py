@@ -59,8 +59,8 @@ def build_router(
     """
     access = access or Access()
     live = Live(broadcaster, access)
-    tell = partial(live.tell, DEMO)
-    demo = DemoController(broadcaster, tell=tell, max_clients=demo_clients, everybody=demo_everybody)
+    send = partial(live.send, DEMO)
+    demo = DemoController(broadcaster, send=send, max_clients=demo_clients, everybody=demo_everybody)
     router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))
     plain = {"default_channel": default_channel, "template": template}
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
@@ -101,11 +101,11 @@ def probe_routes(broadcaster: Node) -> APIRouter:
     router = APIRouter(tags=["Probes"])
 
     async def alive() -> dict[str, str]:
-        """Answers as long as the event loop turns."""
+        """Answers 200 while the event loop turns."""
         return {"status": "ok"}
 
     async def ready(response: Response) -> dict[str, bool]:
-        """Whether new clients are taken in and looked after: 200 if so, else 503, as when the server is to stop."""
+        """Answers 200 while new clients are served in time; 503 when the server is to stop, or its loop was late."""
         if not broadcaster.ready:
             response.status_code = 503
             response.headers.update(COME_BACK)

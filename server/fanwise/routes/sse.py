@@ -40,16 +40,16 @@ def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -
     async def stream(
         channel: ChannelPath,
         since: Annotated[
-            str | None, Query(description="Go on after this position.", examples=["9f2c01ab77e4:42"])
+            str | None, Query(description="Position after which the stream goes on.", examples=["9f2c01ab77e4:42"])
         ] = None,
         last_event_id: Annotated[
-            str | None, Header(description="The same, as browsers send it when they come back. Wins over `since`.")
+            str | None, Header(description="Position, as browsers send it when they come back. Wins over `since`.")
         ] = None,
         format: Annotated[  # noqa: A002 - the name of the query parameter
             Literal["plain", "json"], Query(description="The payload alone, or the `message` of the JSON dialect.")
         ] = "plain",
     ) -> Response:
-        """A channel as an event stream. The id of an event is its position, `epoch:offset`."""
+        """Streams a channel. The id of an event is its position, `epoch:offset`."""
         check_channel_name(channel)
         broadcaster.check_room()
         given = last_event_id or since

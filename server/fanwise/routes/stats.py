@@ -25,11 +25,11 @@ from .process import read_usage
 VERSION: Final = 1
 LISTED: Final = 20  # clients and channels in a document
 _CHANNELS_SHOWN: Final = 8  # of a client's
-_FRESH_SECONDS: Final = 0.5  # for so long the lists are told again as they are: they cost O(clients behind + channels)
+_FRESH_SECONDS: Final = 0.5  # for so long lists are used again: they cost O(clients behind + channels)
 
 
 class Server(BaseModel):
-    """Which process tells this."""
+    """The process that answers."""
 
     version: str
     python: str
@@ -39,27 +39,27 @@ class Server(BaseModel):
 
 
 class Standing(BaseModel):
-    """How it is."""
+    """Whether the server is ready and in time."""
 
     ready: Annotated[bool, Field(description="as `/readyz` has it")]
     draining: bool
-    loop_lag_seconds: Annotated[float, Field(description="the longest that the event loop was late, in 5 seconds")]
+    loop_lag_seconds: Annotated[float, Field(description="largest delay of the event loop in the last 5 seconds")]
 
 
 class Now(BaseModel):
-    """What there is right now."""
+    """Present numbers."""
 
     clients: int
     behind: Annotated[int, Field(description="clients that are not up to date")]
     channels: int
-    retained_bytes: Annotated[int, Field(description="what logs take in memory, about, at the last audit")]
+    retained_bytes: Annotated[int, Field(description="memory of all logs, about, at the last audit")]
     rss_bytes: int
     cpu_seconds: float
     descriptors: int | None
 
 
 class Totals(BaseModel):
-    """Since the start."""
+    """Counters since the start."""
 
     connections: Annotated[int, Field(description="clients that were taken in")]
     publications: int
@@ -76,7 +76,7 @@ class Buckets(BaseModel):
 
 
 class Summary(BaseModel):
-    """What is told once a second on the channel `stats` of `WS /live`."""
+    """A message of the channel `stats` of `WS /live`, sent once a second."""
 
     version: Literal[1]
     at: Annotated[float, Field(description="seconds since 1970")]
@@ -86,31 +86,31 @@ class Summary(BaseModel):
     totals: Totals
     dropped: Annotated[
         dict[str, int],
-        Field(description="publications that clients were not given, by cause: the reasons of gaps and of closing"),
+        Field(description="publications that clients did not get, by cause: the reasons of gaps and of closing"),
     ]
     gaps: dict[str, int]
     closed: Annotated[dict[str, int], Field(description="connections that ended, by reason")]
-    rejected: Annotated[dict[str, int], Field(description="what was refused, by the code of its error")]
+    rejected: Annotated[dict[str, int], Field(description="refusals, by the code of the error")]
     histograms: dict[str, Buckets]
 
 
 class SlowClient(ClientInfo):
     """A client, with at most 8 of its channels."""
 
-    subscriptions: Annotated[int, Field(description="on how many channels it is")]
+    subscriptions: Annotated[int, Field(description="number of its channels")]
 
 
 class BusyChannel(ChannelInfo):
-    """A channel, and what it does."""
+    """A channel and its traffic."""
 
     ready: Annotated[int, Field(description="clients that are up to date")]
     deliveries: int
-    skipped: Annotated[int, Field(description="publications that were kept from a client")]
+    skipped: Annotated[int, Field(description="publications that a client did not get")]
     publications_per_second: Annotated[float | None, Field(description="since the lists were last made")]
 
 
 class Lists(BaseModel):
-    """What is told once a second on the channel `lists`, while somebody listens to it."""
+    """A message of the channel `lists`, sent once a second while the channel has watchers."""
 
     at: float
     clients: Annotated[list[SlowClient], Field(description="at most 20, those furthest behind first")]
@@ -137,10 +137,10 @@ class StatsCollector:
         self._started_at = time.monotonic()
         self._lists: dict[str, Any] = {}
         self._listed_at = -_FRESH_SECONDS
-        self._listing: asyncio.Task[dict[str, Any]] | None = None  # under way, for all who ask meanwhile
+        self._listing: asyncio.Task[dict[str, Any]] | None = None  # under way, for all requests meanwhile
 
     def summary(self) -> dict[str, Any]:
-        """A `Summary`. O(1)."""
+        """Returns a `Summary`. O(1)."""
         broadcaster = self._broadcaster
         outline, tally = broadcaster.inspect.outline()._asdict(), broadcaster.tally
         lag_seconds = outline.pop("loop_lag_seconds")
@@ -164,13 +164,13 @@ class StatsCollector:
         }
 
     async def lists(self) -> dict[str, Any]:
-        """`Lists`, made at most twice a second and in turns: O(clients that are behind + channels)."""
+        """Returns `Lists`, made at most twice a second and in turns: O(clients that are behind + channels)."""
         if time.monotonic() - self._listed_at < _FRESH_SECONDS:
             return self._lists
         if self._listing is None:
             self._listing = asyncio.create_task(self._make_lists(), name="fanwise lists")
             self._listing.add_done_callback(self._listed)
-        return await asyncio.shield(self._listing)  # who asked first may leave first
+        return await asyncio.shield(self._listing)  # the request that began may be cancelled first
 
     async def stats(self) -> dict[str, Any]:
         """Returns a `Stats`."""

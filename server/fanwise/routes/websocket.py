@@ -23,10 +23,10 @@ DEFAULT_TEMPLATE = "Message: {text}"
 
 
 def split_template(template: str) -> tuple[str, str]:
-    """What goes before and after the text: ("Message: ", "") for "Message: {text}".
+    """Returns what a template has before and after the text: ("Message: ", "") for "Message: {text}".
 
     Raises:
-        ValueError: "{text}" does not stand in it exactly once.
+        ValueError: The template does not contain "{text}" exactly once.
     """
     if template.count("{text}") != 1:
         raise ValueError(f"template {template!r} must contain {{text}} exactly once")
@@ -38,11 +38,11 @@ class WebSocketEndpoint:
     """Serves `WS /ws`: in the JSON dialect if the client offers it, else in the plain one.
 
     Args:
-        broadcaster: Whose clients they become.
-        access: Which pages may connect, and who may publish.
-        default_channel: Where the plain dialect publishes without `?channel=`.
-        template: What the plain dialect makes of each text; binary messages go out as they came in.
-        max_subscriptions: How many channels a client of the JSON dialect may be on.
+        broadcaster: The node that takes the clients.
+        access: Hosts and pages that may connect, and the key of publishers.
+        default_channel: Channel of the plain dialect without `?channel=`.
+        template: Text of each publication of the plain dialect; binary messages are published unchanged.
+        max_subscriptions: Channels that a client of the JSON dialect may be on.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class WebSocketEndpoint:
         self._max_subscriptions = max_subscriptions
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One client, from its handshake to its end."""
+        """Serves one client, from its handshake to its end."""
         holds_key = self._access.key.is_held_by(websocket)
         try:
             self._access.check_site(websocket)
@@ -69,7 +69,7 @@ class WebSocketEndpoint:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
     async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        """What a client sends goes to all clients of its channel, itself included."""
+        """Publishes each message of a client to the channel that the client is on."""
         channel = websocket.query_params.get("channel", self._default_channel)
         async with connect(self._broadcaster, websocket, channel=channel) as client:
             async for kind, data in client.received():

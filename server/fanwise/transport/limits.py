@@ -130,15 +130,17 @@ class Budget:
     def publish(self, count: int = 1) -> float:
         """Counts publications; returns for how many seconds the next one has to wait."""
         self._publishes -= count
-        if self._publishes < 0:
-            self._refill()
+        if self._publishes >= 0:
+            return 0.0
+        self._refill()
         return max(0.0, -self._publishes / self._limits.publishes_per_second)
 
     def subscribe(self, count: int = 1) -> float:
         """Counts operations `subscribe` and `unsubscribe`; returns for how many seconds the next one has to wait."""
         self._subscriptions -= count
-        if self._subscriptions < 0:
-            self._refill()
+        if self._subscriptions >= 0:
+            return 0.0
+        self._refill()
         return max(0.0, -self._subscriptions / self._limits.subscriptions_per_second)
 
     def _refill(self) -> None:

@@ -55,7 +55,7 @@ async def test_the_same_mode_goes_on() -> None:
         await here.told.where(lambda told: told["published"] > 20)
         told = await here.demo.play(plan(clients=4), here.target)
         assert (told["published"] > 20, len(told["clients"])) == (True, 4)
-        before = here.demo._show
+        before = here.demo._run
         told = await here.demo.play(plan("tutorial"), here.target)
         assert before is not None
         assert all(task.done() for task in before._tasks)
@@ -126,7 +126,7 @@ async def test_a_server_that_stops_is_not_held_up(mode: str, fast: bool, monkeyp
 
 async def test_it_is_for_a_running_server_with_room() -> None:
     """Else it says what is wrong, and nothing runs."""
-    demo = DemoController(Node(), tell=Told())
+    demo = DemoController(Node(), send=Told())
     with pytest.raises(NotRunningError):
         await demo.play(plan(), local(1))
     async with staged(broadcaster=Node(max_clients=1)) as here, await here.live.connect():
@@ -143,7 +143,7 @@ async def test_the_loop_is_for_those_who_know_the_token() -> None:
         await here.demo.play(plan(), here.target)
         assert here.demo.tutorial("") is None
         await here.demo.play(plan("tutorial"), here.target)
-        show = here.demo._show
+        show = here.demo._run
         assert show is not None
         assert show.tutorial is not None
         assert here.demo.tutorial(show.token) is show.tutorial
@@ -171,7 +171,7 @@ async def test_who_is_told_may_fail(caplog: pytest.LogCaptureFixture) -> None:
         raise ValueError("no")
 
     async with staged() as here:
-        here.demo._tell = tell
+        here.demo._send = tell
         with caplog.at_level(logging.ERROR, "fanwise"):
             for show in (1, 2):
                 await here.demo.play(plan(), here.target)
@@ -180,6 +180,6 @@ async def test_who_is_told_may_fail(caplog: pytest.LogCaptureFixture) -> None:
                 await here.demo.stop()
                 assert caplog.text.count("the demo's news failed: ValueError('no')") == show
         assert len(caplog.records) == 2
-        here.demo._tell = here.told
+        here.demo._send = here.told
         await here.demo.play(plan(), here.target)
         await here.told.where(running)

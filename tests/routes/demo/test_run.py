@@ -25,7 +25,7 @@ def plan(mode: Any, **more: Any) -> Plan:
 
 def begin(here: Staged, wanted: Plan, *, forget_seconds: float = 3600) -> Run:
     show = Run(wanted, target=here.target, broadcaster=here.broadcaster, forget_seconds=forget_seconds)
-    here.demo._show = show  # whose clients are let into the tutorial loop
+    here.demo._run = show  # whose clients are let into the tutorial loop
     return show
 
 

@@ -1,4 +1,4 @@
-"""Who may publish and operate, and which pages may connect.
+"""Access: the key of publishers and operators, hosts, and origins of pages.
 
     guards   `Access`, and the dependencies of routes that ask it
     keys     the key

@@ -1,4 +1,4 @@
-"""A simulated client: what it has received, however often it was connected."""
+"""A simulated client and its messages, over all of its connections."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class SimulatedClient:
     """One simulated client.
 
     Args:
-        kind: How it reads.
-        stream: Where its messages come from.
-        window: Where it counts them too; None if that is nobody's business.
+        kind: Its way of reading.
+        stream: The source of its messages.
+        window: A count that its messages are added to; None: no count.
         now: Monotonic seconds.
         on_lost: Called when the server has ended its connection.
 
     Attributes:
         connected: Whether it has a connection, after the handshake.
         received: Messages, over all of its connections.
-        heard_at: When the last one came, or when it was made (monotonic seconds).
+        heard_at: Time of its last message, or of its making (monotonic seconds).
         code: The close code of its last connection; 1006 for one that ended without; None before the first end.
     """
 
@@ -57,16 +57,16 @@ class SimulatedClient:
 
     @property
     def missing(self) -> int:
-        """How many of the messages since it was first connected it has not received."""
+        """The number of messages since its first connection that it has not received."""
         return 0 if self._first is None else max(self._stream.published - self._first + 1 - self.received, 0)
 
     async def open(self, target: Target, handshake: Handshake) -> None:
-        """Connects. It is not connected afterwards if the server did not want it, or the connection is gone already."""
+        """Connects; `connected` says whether the server took the client and the connection still stands."""
         connection = self._connection = Connection(
             self.kind, handshake, on_open=self._opened, on_message=self._heard, on_lost=self._lost
         )
         try:
-            with suppress(OSError):  # also a time that is up
+            with suppress(OSError):  # TimeoutError is one
                 async with asyncio.timeout(_OPEN_SECONDS):
                     await connection.open(target)
         finally:
@@ -80,7 +80,7 @@ class SimulatedClient:
             self._connection.leave()
 
     def status(self, now: float) -> dict[str, Any]:
-        """How it fares."""
+        """Returns its state: a `SimulatedInfo`."""
         return {
             "kind": self.kind.value,
             "received": self.received,
@@ -99,7 +99,7 @@ class SimulatedClient:
         stamp = self._stream.read(data, frame.payload, frame.stop)
         if stamp is None or stamp.number <= self._last:
             return
-        if not self.received and self._first is not None:  # some may have been sent with the answer to the handshake
+        if not self.received and self._first is not None:  # messages may have come with the answer to the handshake
             self._first = min(self._first, stamp.number)
         self._last = stamp.number
         self.received += 1

@@ -1,4 +1,4 @@
-"""The simulated clients: they come one after the other, are counted, and come back when the server has closed them."""
+"""The simulated clients: they connect one after the other, are counted, and reconnect when the server closes them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .stream import Stream
 from .target import Target
 
 _RESTART = 1012  # the code of a server that stops
-_BACK_SECONDS = (1.0, 2.0)  # after so long, by chance, a client comes back
+_BACK_SECONDS = (1.0, 2.0)  # a client reconnects after a random time in between
 
 
 class Clients:
-    """Owns the invariant that each client is connected, or on its way, or waiting for its turn, until `leave`.
+    """Owns the invariant that each client is connected, connecting or waiting for its turn, until `leave`.
 
     Args:
-        target: Where the server is.
-        handshake: How they open their connections.
-        stream: What they are sent.
-        on_restart: Called when the server says that it stops.
+        target: The server's address.
+        handshake: The request that opens each connection.
+        stream: The messages that they are sent.
+        on_restart: Called when the server closes a connection because it stops.
 
     Attributes:
-        drops: How often the server has ended a connection.
+        drops: Connections that the server has ended.
     """
 
     def __init__(self, target: Target, handshake: Handshake, *, stream: Stream, on_restart: Callable[[], None]) -> None:
@@ -40,14 +40,16 @@ class Clients:
         self._on_restart = on_restart
         self._window = RollingWindow(stream.began)  # of the healthy ones
         self._clients: dict[Behaviour, list[SimulatedClient]] = {kind: [] for kind in Behaviour}
-        self._arrivals: asyncio.Queue[SimulatedClient] = asyncio.Queue()  # whose turn comes; some have left since
+        self._arrivals: asyncio.Queue[SimulatedClient] = (
+            asyncio.Queue()
+        )  # clients in the order of their turns; some have left since
         self._returning: dict[SimulatedClient, asyncio.TimerHandle] = {}  # {client without connection: its timer}
 
     def __iter__(self) -> Iterator[SimulatedClient]:
         return (client for clients in self._clients.values() for client in clients)
 
     def resize(self, counts: Mapping[Behaviour, int]) -> None:
-        """Makes as many clients of each kind as `counts` says; those who have to go are the latest of their kind."""
+        """Makes as many clients of each kind as `counts` says; the latest of a kind leave first."""
         for kind, count in counts.items():
             clients = self._clients[kind]
             for client in clients[count:]:
@@ -58,7 +60,7 @@ class Clients:
                 self._arrivals.put_nowait(clients[-1])
 
     async def open(self) -> None:
-        """Opens connections, one at a time: so that many do not hold the loop. Never returns."""
+        """Opens connections one at a time, so that many do not hold the loop. Never returns."""
         while True:
             client = await self._arrivals.get()
             if client in self._clients[client.kind]:
@@ -67,11 +69,11 @@ class Clients:
                     self._come_back(client)
 
     def leave(self) -> None:
-        """Everybody goes, at once."""
+        """Closes all clients at once."""
         self.resize(dict.fromkeys(Behaviour, 0))
 
     def status(self) -> dict[str, Any]:
-        """How they fare. O(clients)."""
+        """Returns their state, for a `DemoStatus`. O(clients)."""
         now = monotonic()
         clients = [client.status(now) for client in self]
         return {"healthy": self._healthy(now), "drops": self.drops, "clients": clients}

@@ -1,4 +1,4 @@
-"""The WebSocket of a simulated client: a real socket, read as its kind reads."""
+"""The WebSocket of a simulated client: a real socket, read in the way of its kind."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from .target import Target
 NORMAL = 1000
 ABORTED = 1006  # the code of an end without a close frame (RFC 6455 section 7.1.5)
 SLOW_BYTES_PER_SECOND = 8192
-_READ_BYTES = 65_536  # in one go
-_FEW_BYTES = 4096  # in one go, and as SO_RCVBUF, of those who hardly read: little hides in their own kernel
+_READ_BYTES = 65_536  # of one read
+_FEW_BYTES = 4096  # of one read, and SO_RCVBUF, of slow and stalled clients: little hides in their kernel
 _BEAT_SECONDS = 1.0
 _MAX_HEAD_BYTES = 16_384
-_MAX_FRAME_BYTES = 64 << 20  # others may publish what they like
+_MAX_FRAME_BYTES = 64 << 20  # other publishers of the channel have the server's own limit
 
 
 class Connection:
-    """One connection, from its handshake to its end. It lives on the running event loop, without a transport.
+    """One connection, from its handshake to its end, on the running event loop and without a transport.
 
-    Who does not read does not see the end either: a server that gives up a connection leaves its close frame, and the
-    end of the stream, behind what was not read. So slow and stalled clients send an unsolicited pong each second
-    (RFC 6455 section 5.5.3); a server that is gone answers it with a reset.
+    A client that does not read does not see the end: the close frame, and the end of the stream, stand behind unread
+    data. So slow and stalled clients send an unsolicited pong each second (RFC 6455 section 5.5.3). A server that has
+    given up the connection answers it with a reset.
 
     Args:
-        kind: How it reads.
-        handshake: The request that it opens with.
+        kind: Its way of reading.
+        handshake: The request that opens the connection.
         on_open: Called when the handshake has succeeded.
-        on_message: Called with the data that a message is in, its frame and the time (monotonic seconds).
+        on_message: Called with the data that contains a message, its frame and the time (monotonic seconds).
         on_lost: Called when an open connection has ended, unless by `leave` or `abort`, with the close code.
     """
 
@@ -66,16 +66,16 @@ class Connection:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = None  # once it is connected
-        self._settled = asyncio.Event()  # the handshake has come to its end, or the connection
+        self._settled = asyncio.Event()  # the handshake has ended, or the connection
         self._opened = self._ended = False
-        self._rest = b""  # what has come of an unfinished frame
+        self._rest = b""  # the beginning of an unfinished frame
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}  # {what is called later: its timer}
 
     async def open(self, target: Target) -> None:
-        """Connects, and returns when the handshake has succeeded, or was refused. Who gives up calls `abort`.
+        """Connects, and returns when the handshake has succeeded or was refused. A caller that gives up calls `abort`.
 
         Raises:
-            OSError: Nobody listens there.
+            OSError: The connection was refused.
         """
         sock = socket.socket(target.family, socket.SOCK_STREAM)
         try:
@@ -96,14 +96,14 @@ class Connection:
         await self._settled.wait()
 
     def leave(self) -> None:
-        """As `abort`, but who reads says goodbye before, if the socket takes that at once."""
+        """Ends the connection at once; a client that reads sends a close frame before, if the socket takes it."""
         if self._sock is not None and self._opened and self._kind is not Behaviour.STALLED:
-            with suppress(OSError):  # also one that is full
+            with suppress(OSError):  # a full socket is one
                 self._sock.send(client_frame(CLOSE, NORMAL.to_bytes(2, "big")))
         self.abort()
 
     def abort(self) -> None:
-        """Ends the connection at once, and tells nobody. Idempotent."""
+        """Ends the connection at once, without a callback. Idempotent."""
         self._ended = True
         for timer in self._timers.values():
             timer.cancel()

@@ -1,4 +1,4 @@
-"""The stage: one show at a time, started, changed and stopped from outside, and told of while it runs."""
+"""The controller: starts, changes and stops one run at a time, and sends its state while it runs."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .plan import Plan
 from .run import Run
 from .target import Target
 
-TELL_SECONDS = 0.25  # how often it is told how the show goes, and looked at whether the server is about to stop
+SEND_SECONDS = 0.25  # between two messages with the state, and two checks whether the server is about to stop
 
 
 class DemoController:
-    """Owns the invariant that at most one show runs, and none after the context.
+    """Owns the invariant that at most one run exists, and none after the context.
 
     Args:
-        broadcaster: Whose demo it is.
-        tell: Called with the document four times a second while a show runs, and once more when it has ended. If it
-            fails, the show goes on.
+        broadcaster: The node that the demo publishes to.
+        send: Called with the document four times a second while a run runs, and once more when it has ended. If it
+            fails, the run goes on.
         max_clients: Simulated clients that the demo may open; 0: there is no demo.
-        everybody: Whether those may start it, too, who are not on this machine.
-        forget_seconds: A show ends by itself so long after its last change: somebody has forgotten it.
+        everybody: Whether peers that are not on this machine may start the demo, too.
+        forget_seconds: Time after the last change at which a run ends by itself.
     """
 
     def __init__(
         self,
         broadcaster: Node,
         *,
-        tell: Callable[[dict[str, Any]], None],
+        send: Callable[[dict[str, Any]], None],
         max_clients: int = 200,
         everybody: bool = False,
         forget_seconds: float = 3600.0,
@@ -44,11 +44,11 @@ class DemoController:
         self.everybody = everybody
         self.max_message_bytes = broadcaster.max_message_bytes
         self._broadcaster = broadcaster
-        self._tell = tell
+        self._send = send
         self._forget_seconds = forget_seconds
-        self._show: Run | None = None
-        self._untold: Run | None = None  # the show that could not be told of: the log says so once
-        self._watcher: asyncio.Task[None] | None = None  # of the show, or of the last one
+        self._run: Run | None = None
+        self._unsent: Run | None = None  # the run whose state could not be sent: logged once
+        self._watcher: asyncio.Task[None] | None = None  # of the run, or of the last one
         self._changing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -58,70 +58,70 @@ class DemoController:
         await self.stop()
 
     def status(self) -> dict[str, Any] | None:
-        """The document of the running show; None if there is none. O(simulated clients)."""
-        return None if self._show is None else self._show.status()
+        """Returns the state of the run; None if there is none. O(simulated clients)."""
+        return None if self._run is None else self._run.status()
 
     def tutorial(self, token: str) -> TutorialLoop | None:
-        """The loop that `token` lets into; None if it does not, or there is none."""
-        show = self._show
-        if show is None or not secrets.compare_digest(show.token.encode(), token.encode()):
+        """Returns the tutorial loop that `token` opens; None for another token, and without such a loop."""
+        run = self._run
+        if run is None or not secrets.compare_digest(run.token.encode(), token.encode()):
             return None
-        return show.tutorial
+        return run.tutorial
 
     async def play(self, plan: Plan, target: Target) -> dict[str, Any]:
-        """Starts a show, or changes the running one; returns its document.
+        """Starts a run, or changes the present one; returns its state.
 
-        In the same mode it goes on with the clients that it has. Another mode is another show.
+        A run of the same mode goes on with its clients. Another mode is another run.
 
         Raises:
             DrainingError: The server is about to stop.
-            FullError: The server takes no clients.
+            FullError: All places for clients are taken.
             NotRunningError: The broadcaster was not started.
         """
         async with self._changing:
-            before = self._show
+            before = self._run
             if before is None or before.over.is_set():
                 self._broadcaster.check_room()
             elif (before.plan.mode, before.target.server) == (plan.mode, target.server):
                 before.change(plan)
                 return before.status()
-            show = self._show = Run(
+            run = self._run = Run(
                 plan, target=target, broadcaster=self._broadcaster, forget_seconds=self._forget_seconds
             )
-            watched, self._watcher = self._watcher, asyncio.create_task(self._watch(show), name="fanwise demo watcher")
+            watched, self._watcher = self._watcher, asyncio.create_task(self._watch(run), name="fanwise demo watcher")
             self._watcher.add_done_callback(_watched)
             if before is not None and watched is not None:
                 before.abandon()
                 await asyncio.wait({watched})
-            return show.status()
+            return run.status()
 
     async def stop(self) -> None:
-        """Ends the show, if there is one, and returns when nothing is left of it."""
+        """Ends the run, if there is one, and returns when nothing is left of it."""
         async with self._changing:
-            if self._show is not None and self._watcher is not None:
-                self._show.abandon()
+            if self._run is not None and self._watcher is not None:
+                self._run.abandon()
                 await asyncio.wait({self._watcher})
 
-    async def _watch(self, show: Run) -> None:
+    async def _watch(self, run: Run) -> None:
         try:
-            while not show.over.is_set() and not self._broadcaster.draining:
-                self._say(show)
+            while not run.over.is_set() and not self._broadcaster.draining:
+                self._send_state(run)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TELL_SECONDS):
-                        await show.over.wait()
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await run.over.wait()
         finally:
-            await show.close()
-            last, self._show = self._show is show, None if self._show is show else self._show
+            await run.close()
+            last, self._run = self._run is run, None if self._run is run else self._run
         if last:
-            self._say(show)
+            self._send_state(run)
 
-    def _say(self, show: Run) -> None:
-        document = show.status()
+    def _send_state(self, run: Run) -> None:
+        document = run.status()
         try:
-            self._tell(document)
-        except Exception as error:  # noqa: BLE001 - whoever is told is a stranger here, and no reason to end
-            if self._untold is not show:
-                self._untold = show
+            self._send(document)
+        except Exception as error:  # noqa: BLE001 - a callback that fails does not end the run
+            if self._unsent is not run:
+                self._unsent = run
                 log(Event.DEMO_FAILED, part="news", error=error)
 
 

@@ -16,10 +16,12 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
-    mode: Annotated[Mode, Field(description="Who sends: a channel of Fanwise, or the loop of the tutorials.")]
-    clients: Annotated[int, Field(ge=1, description="How many there are, at most what `GET /demo` says.")]
-    slow: Annotated[int, Field(ge=0, description="How many of them read 8 KB a second.")] = 0
-    stalled: Annotated[int, Field(ge=0, description="How many of them read nothing.", validate_default=True)] = 0
+    mode: Annotated[
+        Mode, Field(description="Sender of the messages: a channel of Fanwise, or the loop of the tutorials.")
+    ]
+    clients: Annotated[int, Field(ge=1, description="Number of clients, at most `max_clients` of `GET /demo`.")]
+    slow: Annotated[int, Field(ge=0, description="Clients among them that read 8 KB a second.")] = 0
+    stalled: Annotated[int, Field(ge=0, description="Clients among them that read nothing.", validate_default=True)] = 0
     rate_per_second: Annotated[float, Field(alias="rate", ge=1, le=200, description="Messages a second.")] = 50.0
     size_bytes: Annotated[int, Field(alias="size", ge=16, le=16_384, description="Bytes of a message.")] = 4096
 

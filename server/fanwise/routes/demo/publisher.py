@@ -8,17 +8,17 @@ from time import monotonic
 
 from .stream import Stream
 
-_LATE_MESSAGES = 3  # more are not made up for: a publisher that had to wait goes on, it does not burst
+_LATE_MESSAGES = 3  # that are made up for: a publisher that had to wait does not burst
 
 
 class Publisher:
     """Publishes at fixed times, one message after the other.
 
     Args:
-        stream: What it publishes.
+        stream: The texts that it publishes.
         publish: Returns when a text was published.
-        rate_per_second: How many; may be set while it runs, like `size_bytes`.
-        size_bytes: How long they are.
+        rate_per_second: Texts per second; may be set while it runs, like `size_bytes`.
+        size_bytes: Bytes of each text.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Publisher:
         self.size_bytes = size_bytes
         self._stream = stream
         self._publish = publish
-        self._began: float | None = None  # when the publication that it waits for began (monotonic seconds)
+        self._began: float | None = None  # beginning of the publication under way (monotonic seconds)
 
     def publishing_seconds(self) -> float:
         """How long it has been waiting for the end of a publication; 0 when it is not."""
@@ -38,7 +38,7 @@ class Publisher:
         """Never returns; raises what publishing raises."""
         due = monotonic()
         while True:
-            await asyncio.sleep(max(due - monotonic(), 0))  # also when it is late: publishing need not give way
+            await asyncio.sleep(max(due - monotonic(), 0))  # 0 when it is late: publishing need not give way
             await self._next()
             step_seconds = 1 / self.rate_per_second
             due = max(due + step_seconds, monotonic() - _LATE_MESSAGES * step_seconds)

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from ...tools.load.histogram import bucket, quantile_ns
 
 _STEPS_PER_SECOND = 4
-_STEPS = _STEPS_PER_SECOND + 1  # the one that runs, and a second of them before it
+_STEPS = _STEPS_PER_SECOND + 1  # the present one, and those of a second before
 
 
 class RollingWindow:

@@ -1,4 +1,4 @@
-"""The demo over HTTP: looking at it, starting and changing it, stopping it."""
+"""The demo over HTTP: `GET`, `PUT` and `DELETE /demo`, and the WebSocket of the tutorial loop."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ Age = Annotated[float | None, Field(description="publish to receive, over the la
 
 
 class HealthyInfo(BaseModel):
-    """The simulated clients that read at once, together."""
+    """The healthy simulated clients, together."""
 
-    clients: Annotated[int, Field(description="who is connected")]
+    clients: Annotated[int, Field(description="connected clients")]
     received_per_second: Annotated[float, Field(description="by all of them, over the last second")]
     p50_seconds: Age
     p99_seconds: Age
-    silent_seconds: Annotated[float, Field(description="the longest time that one of them has received nothing")]
+    silent_seconds: Annotated[float, Field(description="longest time without a message among them")]
 
 
 class SimulatedInfo(BaseModel):
@@ -50,29 +50,29 @@ class SimulatedInfo(BaseModel):
 
     kind: Behaviour
     received: int
-    missing: Annotated[int, Field(description="published since it came, and not received")]
-    silent_seconds: Annotated[float, Field(description="since it received something")]
+    missing: Annotated[int, Field(description="messages since it came that it has not received")]
+    silent_seconds: Annotated[float, Field(description="time since its last message")]
     connected: bool
     code: Annotated[int | None, Field(description="of its last close; 1006: without a close frame; null: none yet")]
 
 
 class DemoStatus(BaseModel):
-    """How the show goes."""
+    """The state of a run."""
 
     running: bool
     mode: Mode
-    seconds: Annotated[float, Field(description="since it began, or the mode was changed")]
+    seconds: Annotated[float, Field(description="time since the beginning of the run")]
     rate: Annotated[float, Field(description="messages a second, as asked for")]
     size: Annotated[int, Field(description="bytes of a message")]
     published: int
-    publishing_seconds: Annotated[float, Field(description="how long the publication takes that is under way, else 0")]
+    publishing_seconds: Annotated[float, Field(description="time that the publication under way has taken; else 0")]
     healthy: HealthyInfo
-    drops: Annotated[int, Field(description="how often the server has closed a simulated client")]
+    drops: Annotated[int, Field(description="simulated clients that the server has closed")]
     clients: Annotated[list[SimulatedInfo], Field(description="healthy ones first, then slow and stalled ones")]
 
 
 class DemoInfo(BaseModel):
-    """Whether there is a demo, and what runs."""
+    """Whether the demo can be started, and the present run."""
 
     available: bool
     why: Annotated[str | None, Field(description="why it is not available")]
@@ -101,7 +101,7 @@ def demo_routes(demo: DemoController, broadcaster: Node, access: Access) -> APIR
 
 def _add_looking(router: APIRouter, demo: DemoController, access: Access) -> None:
     async def look(request: Request) -> Response:
-        """Whether the demo can be started from here, and how it goes while it runs."""
+        """Answers whether the demo can be started from here, and the state of the run."""
         why = _refusal(demo, request)
         info = {"available": why is None, "why": why, "max_clients": demo.max_clients, "status": demo.status()}
         return _json(info)
@@ -113,9 +113,9 @@ def _add_looking(router: APIRouter, demo: DemoController, access: Access) -> Non
 
 def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> None:
     async def play(request: Request) -> Response:
-        """Starts the demo, or changes the one that runs: it goes on, unless the mode is another one.
+        """Starts a run, or changes the present one, which goes on unless the mode is another one.
 
-        It ends by itself an hour after the last change, and when the server is about to stop.
+        A run ends by itself an hour after its last change, and when the server is about to stop.
         """
         if why := _refusal(demo, request):
             raise CodedError(ErrorCode.NO_DEMO, why)
@@ -124,7 +124,7 @@ def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> Non
         return _json(await demo.play(plan, find_target(request, route=ROUTE)))
 
     async def stop() -> None:
-        """Stops the demo. That nothing runs is no error."""
+        """Stops the run, if there is one."""
         await demo.stop()
 
     keys = key_guards(access)
@@ -145,7 +145,7 @@ def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> Non
 
 
 def _refusal(demo: DemoController, request: Request) -> str | None:
-    """Why the demo cannot be started by this request; None if it can."""
+    """Returns why this request cannot start the demo; None if it can."""
     if not demo.available:
         return NO_DEMO
     return why_not(request) if demo.everybody or is_local(request) else NOT_FOR_OTHERS

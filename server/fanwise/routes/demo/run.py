@@ -23,18 +23,18 @@ CHANNEL = "fanwise.demo"
 
 
 class Run:
-    """A running demo in one mode. Made on the event loop; it runs from then on, until it is over.
+    """A run of the demo in one mode. It begins when it is made, on the event loop, and lasts until it is over.
 
     Args:
-        plan: What to play.
-        target: Where the clients connect.
-        broadcaster: Whose channel is published to.
-        forget_seconds: How long after the last change it ends.
+        plan: Clients and messages.
+        target: The address that the clients connect to.
+        broadcaster: The node that has the channel.
+        forget_seconds: Time after the last change at which it ends.
 
     Attributes:
-        over: Set when it has ended, for whatever reason.
+        over: Set when it has ended.
         token: Lets a WebSocket into the tutorial loop, which is for the demo's own clients.
-        tutorial: The loop that its clients are on; None when they are Fanwise's.
+        tutorial: The loop that sends to its clients; None when a channel does.
     """
 
     def __init__(self, plan: Plan, *, target: Target, broadcaster: Node, forget_seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_HEAD_BYTES = 48  # more than the number and the time ever take
+_HEAD_BYTES = 48  # above what the number and the time take
 
 
 class Stamp(NamedTuple):
@@ -15,10 +15,10 @@ class Stamp(NamedTuple):
 
 
 class Stream:
-    """The messages of one show, 1, 2, 3 and so on. `began` is when it began (monotonic seconds).
+    """The messages of one run, numbered from 1. `began` is the beginning of the run (monotonic seconds).
 
     Attributes:
-        published: How many have been published.
+        published: Messages that were published.
     """
 
     def __init__(self, began: float) -> None:

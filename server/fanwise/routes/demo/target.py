@@ -1,4 +1,4 @@
-"""Where the server is, as the request that starts the demo came in: that is where the simulated clients connect."""
+"""The server's address, as the request that starts the demo reached it: the simulated clients connect to it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from starlette.requests import HTTPConnection
 
 from ...transport.addresses import is_loopback
 
-# Each says that somebody else's request was passed on: then it is not the sender's address that we see.
+# Headers of a request that a proxy passed on: its peer address is not that of the sender.
 _PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 class Target(NamedTuple):
-    """The server's address and what stands before its paths.
+    """The server's address, and the prefix of its paths.
 
     Attributes:
         family: Of the address, as in `socket.AF_INET`.
         address: IP address and port.
-        host: What the Host header says.
-        prefix: What comes before "/ws", as in "/api"; "" for nothing.
+        host: Value of the Host header.
+        prefix: Part of the path before "/ws", such as "/api"; may be empty.
     """
 
     family: int
@@ -32,22 +32,22 @@ class Target(NamedTuple):
 
     @property
     def server(self) -> tuple[tuple[str, int], str]:
-        """What tells servers apart: one that is asked under another name is the same."""
+        """The server's identity: requests under different Host headers may reach one server."""
         return self.address, self.prefix
 
     def url(self, path: str, query: str) -> SplitResult:
-        """The URL of one of our WebSockets."""
+        """Returns the URL of one of the server's WebSockets."""
         return SplitResult("ws", self.host, quote(self.prefix + path), query, "")
 
 
 def is_local(connection: HTTPConnection) -> bool:
-    """Whether the request was sent on this machine, and by nobody in somebody else's name."""
+    """Returns whether a program on this machine sent the request, without a proxy in between."""
     host = connection.client.host if connection.client is not None else ""
     return is_loopback(host) and not any(name in connection.headers for name in _PASSED_ON)
 
 
 def why_not(connection: HTTPConnection) -> str | None:
-    """Why simulated clients could not connect to the server that got this request; None if they can."""
+    """Returns why simulated clients cannot connect to the server that got this request; None if they can."""
     if connection.scope["scheme"] == "https" and "x-forwarded-proto" not in connection.headers:
         return "the demo is not available over TLS: its clients speak plain WebSocket"
     if not isinstance((connection.scope.get("server") or ("", None))[1], int):
@@ -60,9 +60,9 @@ def find_target(connection: HTTPConnection, *, route: str) -> Target:
     host, port = connection.scope["server"]
     try:
         address = ipaddress.ip_address(host)
-    except ValueError:  # no address: what there is then is this machine's own
+    except ValueError:  # a name stands for this machine
         address = ipaddress.IPv4Address("127.0.0.1")
-    if address.is_link_local or address.is_unspecified:  # one means nothing without an interface, one is nobody's
+    if address.is_link_local or address.is_unspecified:  # the first needs an interface, the second is no destination
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004 - IPv4
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
     own = f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
@@ -70,7 +70,7 @@ def find_target(connection: HTTPConnection, *, route: str) -> Target:
 
 
 def _prefix(connection: HTTPConnection, route: str) -> str:
-    """What came before `route` on the wire: an ASGI path has the server's own root path in front, which did not."""
+    """Returns the prefix of `route` on the wire, where the server's own root path does not stand."""
     path: str = connection.scope["path"]
     root: str = connection.scope.get("app_root_path", connection.scope.get("root_path", "")).rstrip("/")
     return path.removeprefix(root).removesuffix(route) if path.startswith(f"{root}/") else path.removesuffix(route)
