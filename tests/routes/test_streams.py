@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import AsyncGenerator, MutableMapping
+from typing import Any
 
 import pytest
 
 from fanwise.broadcaster.node import Node
 from fanwise.core.codes import ErrorCode
-from fanwise.routes.streams import LongAnswers
+from fanwise.routes.streams import PIECE_BYTES, LongAnswers
 
 from ..support.live import Live, until
 from .test_json_session import serving
@@ -94,6 +96,32 @@ async def test_a_history_that_goes_while_it_is_sent_ends_early() -> None:
         offsets = [message["offset"] for message in answer["messages"]]
         assert offsets == list(range(offsets[0], offsets[-1] + 1))
         assert (answer["gap"], len(offsets) < 400) == (None, True)
+
+
+async def test_long_answers_take_turns() -> None:
+    """Parts of two answers are not made at the same time: together they hold the loop for one turn."""
+    answers = LongAnswers(Node())
+    making = most = 0
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        nonlocal making, most
+        for _ in range(20):
+            making += 1
+            most = max(most, making)
+            await asyncio.sleep(0)
+            making -= 1
+            yield bytes(PIECE_BYTES)
+
+    sent: list[int] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(len(message.get("body", b"")))
+
+    async def receive() -> MutableMapping[str, Any]:
+        raise AssertionError
+
+    await asyncio.gather(*(answers.json(parts())({"type": "http"}, receive, send) for _ in range(5)))
+    assert (most, sum(sent), answers.sending) == (1, 5 * 20 * PIECE_BYTES, 0)
 
 
 async def test_a_short_answer_has_a_length() -> None:

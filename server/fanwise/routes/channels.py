@@ -94,7 +94,8 @@ def _add_channels(router: APIRouter, inspect: Inspector, access: Access, answers
         prefix: Annotated[str, Query(description="Beginning of the names.")] = "", limit: Limit = 1000
     ) -> Response:
         """Lists the open channels: those that have, or lately had, clients or publications."""
-        names, total = await inspect.channel_names(prefix=prefix, limit=limit)
+        async with answers.making:
+            names, total = await inspect.channel_names(prefix=prefix, limit=limit)
         return answers.json(_list_channels(inspect, names, total))
 
     router.add_api_route(

@@ -91,7 +91,8 @@ def client_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> AP
     ) -> Response:
         """Lists clients with their lag, and the latest closed clients with their reasons."""
         inspect = broadcaster.inspect
-        found = await inspect.furthest_behind(limit=limit, channel=channel)
+        async with answers.making:
+            found = await inspect.furthest_behind(limit=limit, channel=channel)
         total = len(broadcaster)
         if channel is not None:
             here = inspect.channel(channel)

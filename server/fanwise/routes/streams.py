@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
@@ -30,12 +31,14 @@ class LongAnswers:
     Attributes:
         most: Answers that may be sent at a time.
         sending: Answers that are being sent.
+        making: Held while a part is made: all long answers together hold the loop for one turn at a time.
     """
 
     def __init__(self, broadcaster: Node) -> None:
         memory_bytes = broadcaster.inspect.limits()["memory_bytes"]
         self.most = max(1, memory_bytes // _SHARE // _ANSWER_BYTES) if isinstance(memory_bytes, int) else _UNLIMITED
         self.sending = 0
+        self.making = asyncio.Lock()
         self.reject: Callable[[ErrorCode], None] = broadcaster.tally.reject
 
     def json(self, parts: AsyncGenerator[bytes, None]) -> Response:
@@ -69,7 +72,11 @@ class _LongAnswer(Response):
     async def _send_parts(self, send: Send) -> None:
         begun, piece = False, bytearray()
         async with aclosing(self._parts) as parts:
-            async for part in parts:
+            while True:
+                async with self._answers.making:
+                    part = await anext(parts, None)
+                if part is None:
+                    break
                 piece += part
                 if len(piece) >= PIECE_BYTES:
                     if not begun:
