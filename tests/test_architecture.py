@@ -150,11 +150,12 @@ def test_functions_are_of_a_size_to_read() -> None:
 def test_only_a_lease_knows_a_descriptor() -> None:
     """Its number is read where leases are made and where ready groups hold it; `outbox` asks whether there is one.
 
-    The acceptor looks how high the number is, and keeps it nowhere.
+    The acceptor looks how high the number is, and keeps it nowhere. The probe of sweeps has sockets of its own.
     """
     know = {
         "transport.acceptor",
         "transport.leased_transport",
+        "transport.sweeping",
         "core.lease",
         "core.group",
         "broadcaster.sweep",

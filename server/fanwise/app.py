@@ -34,6 +34,7 @@ _OF_THE_BROADCASTER: Final = {
     "stall_seconds",
     "memory_bytes",
     "ready_lag_seconds",
+    "sweep",
 }
 _OF_THE_ROUTES: Final = {"default_channel", "template", "max_subscriptions", "demo_clients"}
 

@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import cache, cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,14 +16,21 @@ from starlette.websockets import WebSocket
 
 from .broadcaster.client import Client
 from .broadcaster.node import Node
+from .broadcaster.sweep import OsWriter
 from .core.publication import Position
 from .logs.events import Event, log
 from .routes.router import build_router
 from .transport.connect import connect
+from .transport.sweeping import Mode, open_writer
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Broadcaster(Node):
-    """A `Broadcaster` with what FastAPI needs: `lifespan`, `connect()` and `router`.
+    """A node with what FastAPI needs: `lifespan`, `connect()` and `router`.
+
+    Args, beside those of `Node`:
+        sweep: How sweeps write to sockets: "uring" (io_uring(7)), "write" (write(2)), or "auto": io_uring where the
+            kernel passes a probe. Entering `lifespan` raises OSError if "uring" cannot be had.
 
     Example:
         broadcaster = Broadcaster()
@@ -34,6 +42,14 @@ class Broadcaster(Node):
                 async for text in client:
                     await broadcaster.publish("lobby", f"Message: {text}")
     """
+
+    sweep: Mode = "auto"
+
+    def __post_init__(self) -> None:
+        """Composes the broadcaster."""
+        if self.open_writer is OsWriter:
+            self.open_writer = partial(open_writer, self.sweep)
+        super().__post_init__()
 
     @asynccontextmanager
     async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:

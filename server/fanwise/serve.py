@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import FrameType
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from .transport.limits import Limits
 from .transport.places import PlaceLimits, Places
 from .transport.proxies import TrustedProxies
 from .transport.sockets import SocketOptions
+from .transport.sweeping import Mode, open_writer
 from .version import SERVER_VERSION
 
 # A full collection walks every object of every connection: hundreds of milliseconds with 10,000 clients. Only ended
@@ -207,7 +209,23 @@ def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
         "publishing": "key" if settings.api_key else "open",
         "descriptors": fd_limit,
         "fast_path": not settings.ssl_certfile,
+        "sweep": sweep_way(settings.sweep),
     }
+
+
+@cache
+def sweep_way(mode: Mode) -> str:
+    """Returns how sweeps write, and why not through io_uring if they do not.
+
+    Raises:
+        SettingsError: The settings ask for io_uring, and there is none.
+    """
+    try:
+        writer = open_writer(mode)
+    except OSError as error:
+        raise SettingsError([f"{variable('sweep')} ({flag('sweep')}) is 'uring': {error}"]) from error
+    writer.close()
+    return writer.name if not writer.why else f"{writer.name} ({writer.why})"
 
 
 def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
@@ -216,7 +234,7 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
     clients = f"{settings.max_clients}, {settings.address_connections}"
     room = Descriptors(fd_limit).short
     few = [f"  WARNING    descriptors for {room} clients only: raise ulimit -Hn, or say --max-clients {room}"]
-    direct = "yes" if known["fast_path"] else "no: TLS is written through the transport"
+    direct = f"yes, {known['sweep']}" if known["fast_path"] else "no: TLS is written through the transport"
     return [
         f"Fanwise {known['version']} on {known['url']}",
         f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",

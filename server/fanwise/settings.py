@@ -18,6 +18,7 @@ from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
 from .transport.places import PlaceLimits
 from .transport.proxies import TrustedProxies
 from .transport.sockets import UNSENT_BYTES
+from .transport.sweeping import Mode
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     open: bool = Field(default=False, description="let everybody publish, also on an address that others reach")
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
     sweep_seconds: Seconds = Field(0.003, le=1, description="longest time for which a sweep holds the event loop")
+    sweep: Mode = Field("auto", description="how sweeps write: uring, write, or auto for io_uring where it works")
     close_seconds: Seconds = Field(5.0, description="longest time of the closing handshake")
     rate_limits: bool = Field(
         default=True, description="pace what a connection sends; no is for benchmarks on loopback"

@@ -291,7 +291,8 @@ def test_the_life_of_a_server(server_process: Callable[..., ServerProcess], log_
         server.exchange(b"nonsense\r\n\r\n")
     assert server.stop() == 0
     if log_format == "text":
-        banner, events = server.log.partition("fast path  yes\n")[::2]
+        banner, events = server.log.partition("fast path  yes, ")[::2]
+        events = events.partition("\n")[2]
         assert "77 messages" in banner
         assert [line for line in events.splitlines() if not re.match(rf"{TIME} [A-Z]+ +[a-z_]+: \S|    ", line)] == []
         codes = re.findall(rf"^{TIME} [A-Z]+ +([a-z_]+):", events, re.MULTILINE)
@@ -308,7 +309,8 @@ def test_the_life_of_a_server(server_process: Callable[..., ServerProcess], log_
             "fast_path": True,
         }
         codes = [line["code"] for line in found]
-    assert [code for code in codes if code not in ("library", "uvicorn")] == ["started", "stopping", "stopped"]
+    ours = [code for code in codes if code not in ("library", "uvicorn")]
+    assert ours == ["started", "refused", "stopping", "stopped"]
 
 
 PLAIN = ["-m", "uvicorn", "fanwise.app:app", "--port", "{port}", "--no-access-log", "--log-level", "debug", "--ws"]

@@ -57,6 +57,8 @@ def document(**changes: Any) -> dict[str, Any]:
             "pid": 42,
             "loop": "uvloop",
             "gc_thresholds": [50_000, 50, 1000],
+            "sweep": "io_uring",
+            "sweep_why": "",
         },
         "state": {"ready": True, "draining": False, "loop_lag_seconds": 0.0004},
         "now": {

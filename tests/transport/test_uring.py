@@ -1,27 +1,30 @@
 from __future__ import annotations
 
-import errno
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from fanwise.broadcaster.sweep import BROKEN, write_to_all
-from fanwise.transport.sweeping import RingWriter, _drain, _fill, _pair, open_writer, probe
+from fanwise.transport.sweeping import _drain, _fill, _pair
 from fanwise.transport.uring import Ring
 
 Pair = tuple[socket.socket, socket.socket]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _kernel() -> None:
+def _forbidden() -> str:
     try:
         Ring().close()
     except OSError as error:
-        pytest.skip(f"this kernel gives no io_uring: {error}")
+        return f"this kernel gives no io_uring: {error}"
+    return ""
+
+
+needs_io_uring = pytest.mark.skipif(bool(_forbidden()), reason=_forbidden())
+pytestmark = needs_io_uring
 
 
 @pytest.fixture
@@ -103,45 +106,3 @@ def test_what_the_kernel_takes_no_request_for_is_written(ring: Ring, pairs: list
     ring._syscall = enter
     assert ring.write_to_all(numbers(pairs[:8]), b"two") == []
     assert [_drain(peer) for _, peer in pairs[:8]] == [b"onetwo"] * 7 + [b"two"]
-
-
-def test_the_probe_passes_write_and_the_ring(ring: Ring) -> None:
-    assert probe(write_to_all) == ""
-    assert probe(ring.write_to_all) == ""
-
-
-def test_the_probe_refuses_a_kernel_that_leaves_requests_pending() -> None:
-    assert "took" in probe(Ring(flags=0).write_to_all)
-
-
-@pytest.mark.parametrize("fault", ["nothing is sent", "short is whole", "full is whole", "broken is full"])
-def test_the_probe_refuses_what_answers_wrongly(fault: str) -> None:
-    def wrong(fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
-        if fault == "nothing is sent":
-            return write_to_all(list(fds)[1:], data)
-        short = dict(write_to_all(fds, data))
-        if fault == "short is whole":
-            return [(fd, taken) for fd, taken in short.items() if taken <= 0]
-        if fault == "full is whole":
-            return [(fd, taken) for fd, taken in short.items() if taken != 0]
-        return [(fd, max(taken, 0)) for fd, taken in short.items()]
-
-    assert "took" in probe(wrong)
-
-
-def test_auto_takes_the_ring_and_write_does_not() -> None:
-    with_ring, without = open_writer("auto"), open_writer("write")
-    assert (with_ring.name, with_ring.why) == ("io_uring", "")
-    assert (without.name, without.why) == ("write", "by setting")
-    with_ring.close()
-    without.close()
-
-
-def test_a_kernel_that_forbids_rings_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbid(_self: RingWriter) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(RingWriter, "__init__", forbid)
-    assert (open_writer("auto").name, open_writer("auto").why) == ("write", "Operation not permitted")
-    with pytest.raises(OSError, match="io_uring cannot be used: Operation not permitted"):
-        open_writer("uring")

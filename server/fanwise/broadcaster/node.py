@@ -16,7 +16,7 @@ from ..core.hub import Hub, Start
 from ..core.publication import Kind, Position, Publication
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
-from ..errors import DrainingError, FullError
+from ..errors import DrainingError, FullError, NotRunningError
 from .audit import Audit
 from .client import Client
 from .drain import drain
@@ -155,6 +155,13 @@ class Node:
     def __bool__(self) -> bool:
         """True, also without clients."""
         return True
+
+    @property
+    def writer(self) -> SweepWriter:
+        """What sweeps write to sockets with. Raises NotRunningError outside of the node's context."""
+        if self._publisher.writer is None:
+            raise NotRunningError
+        return self._publisher.writer
 
     async def drain(self, *, seconds: float) -> None:
         """Refuses new clients, and closes the present ones with SHUTDOWN, spread over `seconds`.

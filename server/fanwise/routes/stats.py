@@ -36,6 +36,8 @@ class Server(BaseModel):
     pid: int
     loop: Literal["uvloop", "asyncio"]
     gc_thresholds: Annotated[list[int], Field(description="of Python's garbage collector")]
+    sweep: Annotated[str, Field(description="how sweeps write to sockets: `io_uring` or `write`")]
+    sweep_why: Annotated[str, Field(description="why that is not io_uring; empty if it is")]
 
 
 class Standing(BaseModel):
@@ -175,12 +177,15 @@ class StatsCollector:
     async def stats(self) -> dict[str, Any]:
         """Returns a `Stats`."""
         lists = await self.lists()
+        writer = self._broadcaster.writer
         server = {
             "version": SERVER_VERSION,
             "python": platform.python_version(),
             "pid": os.getpid(),
             "loop": "uvloop" if "uvloop" in type(asyncio.get_running_loop()).__module__ else "asyncio",
             "gc_thresholds": list(gc.get_threshold()),
+            "sweep": writer.name,
+            "sweep_why": writer.why,
         }
         summary = self.summary()
         return {**summary, "server": server, "limits": self._broadcaster.inspect.limits(), **lists, "at": summary["at"]}

@@ -17,10 +17,11 @@
     leased_transport    a transport that ends the lease before it is taken away
     asgi                the fallback over plain ASGI
     inbox               messages that a client sent and its endpoint has not read
-    addresses           addresses of peers, as sockets and headers spell them
     proxies             which proxies are believed when they say for whom they speak
     frames              cuts what a peer sends into WebSocket frames
     sockets             socket options
+    sweeping            which system call sweeps write with: a probe of the kernel decides
+    uring               the ring: one system call for a cohort (io_uring)
 
 Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.
 """

@@ -32,7 +32,16 @@ def test_everything_that_a_real_server_shows(server_process: Callable[..., Serve
     remote, report = Remote(f"http://127.0.0.1:{server_process(*SERVE).port}"), Report()
     assert checks.check_processes(report, remote)
     found = checks.check_server(report, remote, publish=True)
-    names = ["workers", "event loop", "garbage collector", "fast path", "event streams", "deflate", "backpressure"]
+    names = [
+        "workers",
+        "event loop",
+        "sweeps",
+        "garbage collector",
+        "fast path",
+        "event streams",
+        "deflate",
+        "backpressure",
+    ]
     assert levels(report) == dict.fromkeys(names, Level.OK)
     assert report.left_out == []
     assert found is not None

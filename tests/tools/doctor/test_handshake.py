@@ -14,6 +14,7 @@ from fanwise.tools.doctor.handshake import (
     fast_path,
     look_at_clients,
     look_at_processes,
+    sweeps,
 )
 from fanwise.tools.doctor.probe import Probe
 from fanwise.tools.remote import Remote
@@ -35,6 +36,14 @@ def test_how_the_bytes_get_to_the_sockets(path: str, level: Level, stream_level:
     if path == "asgi":
         assert "--ws fanwise.protocol:FanwiseProtocol" in found.fix
         assert "--http fanwise.protocol:FanwiseHttpProtocol" in stream.fix
+
+
+def test_why_sweeps_take_more_calls() -> None:
+    """A container often forbids io_uring: no failure, and told with its price."""
+    assert sweeps("io_uring", "").found.startswith("io_uring")
+    found = sweeps("write", "kernel.io_uring_disabled is 2")
+    assert found.level is Level.OK
+    assert "kernel.io_uring_disabled is 2" in found.found
 
 
 @pytest.mark.parametrize(

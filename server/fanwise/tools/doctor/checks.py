@@ -79,6 +79,8 @@ def check_server(report: Report, remote: Remote, *, publish: bool) -> Measured |
     with _reading(remote):
         document = remote.stats()
         report.findings.append(handshake.event_loop(str(document["server"]["loop"])))
+        told = document["server"]
+        report.findings.append(handshake.sweeps(str(told["sweep"]), str(told["sweep_why"])))
         report.findings.append(
             handshake.collector([int(threshold) for threshold in document["server"]["gc_thresholds"]])
         )
