@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from ..conftest import COMMAND
-from ..support.browser import Connection, Peer, Proxy, Tab
+from ..support.browser import Connection, Peer, Tab
 from ..support.processes import ServerProcess
+from ..support.relay import Proxy
 
 NEVER_MS = 1e15  # a ceiling of the backoff under which no attempt comes by itself within a test
 

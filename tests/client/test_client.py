@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import asyncio
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from fanwise.client.client import FanwiseClient, Gap, Message, Position, State
 from fanwise.client.errors import ClosedError, PublishError, RefusedError, SubscribeError, UnconfirmedError
 from fanwise.settings import load_settings
 
-from ..support.cutting import cutting
 from ..support.live import running, until
 from ..support.processes import ROOT
+from ..support.relay import relaying
 from ..support.scripted import again, client_for, offsets, publishing, scripted, subscribed, talking, unreliable
 
 pytestmark = pytest.mark.anyio
@@ -275,7 +276,7 @@ async def test_cut_again_and_again_in_front_of_a_real_server(seed: int) -> None:
     """In the middle of frames, of handshakes and of answers: nothing is lost, nothing comes twice."""
     app = create_app(load_settings())
     ledger = Ledger()
-    async with running(app) as live, cutting(seed, live.port) as cutter, client_for(cutter.url) as writer:
+    async with running(app) as live, relaying(live.port, Random(seed)) as cutter, client_for(cutter.url) as writer:
         async with client_for(cutter.url, on_gap=ledger.gap, queue_messages=7) as reader:
             begin = await reader.subscribe("lobby")
             reading = asyncio.create_task(read(reader, ledger))

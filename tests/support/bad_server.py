@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+
+from .background import background
 
 # What becomes of a message for one client: (client's number, message's number, text) -> what it gets instead.
 Fault = Callable[[int, int, str], list[str]]
@@ -72,32 +72,16 @@ class _Server:
                     if number == VICTIM and self._messages == self._close_at:
                         await client.close(4008, "too slow for <us>")
 
-    async def run(self, ready: Callable[[int, Callable[[], object]], None]) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        async with serve(self.handle, "127.0.0.1", 0, compression=None, close_timeout=0.1) as server:
-            port: int = next(iter(server.sockets)).getsockname()[1]
-            ready(port, lambda: loop.call_soon_threadsafe(stop.set))
-            await stop.wait()
+
+@asynccontextmanager
+async def _serving(fault: Fault, close_at: int | None) -> AsyncIterator[str]:
+    handle = _Server(fault, close_at=close_at).handle
+    async with serve(handle, "127.0.0.1", 0, compression=None, close_timeout=0.1) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
 
 
 @contextmanager
 def bad_server(fault: Fault = fine, *, close_at: int | None = None) -> Iterator[str]:
     """The URL of a server with a fault; one that closes its victim at message `close_at` besides."""
-    started = threading.Event()
-    told: list[tuple[int, Callable[[], object]]] = []
-
-    def ready(port: int, stop: Callable[[], object]) -> None:
-        told.append((port, stop))
-        started.set()
-
-    server = _Server(fault, close_at=close_at)
-    thread = threading.Thread(target=lambda: asyncio.run(server.run(ready)))
-    thread.start()
-    started.wait()
-    port, stop = told[0]
-    try:
-        yield f"ws://127.0.0.1:{port}/"
-    finally:
-        stop()
-        thread.join()
+    with background(_serving(fault, close_at)) as (url, _):
+        yield url

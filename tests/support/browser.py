@@ -6,8 +6,8 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -201,67 +201,6 @@ class Peer:
             reset(connection.socket)
         if self._failures:
             raise self._failures[0]
-
-
-class Proxy:
-    """Passes bytes on to a port of this machine, until it is down."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._down = False
-        self._lock = threading.Lock()  # so that no connection begins while all are cut
-        self._sockets: set[socket.socket] = set()
-        self._thread = threading.Thread(target=self._accept)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-        self._cut()
-
-    @contextmanager
-    def down(self) -> Iterator[None]:
-        """Cuts every connection, and each new one, while the context lasts."""
-        self._down = True
-        self._cut()
-        yield
-        self._down = False
-
-    def _cut(self) -> None:
-        with self._lock:
-            for sock in self._sockets:
-                reset(sock)
-            self._sockets.clear()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                if self._down:
-                    reset(near)
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets |= {near, far}
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65_536):
-                sink.sendall(data)
-        with self._lock:
-            for sock in self._sockets & {source, sink}:
-                reset(sock)
-            self._sockets -= {source, sink}
 
 
 def reset(sock: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from multiprocessing import resource_tracker
 from typing import Any
 
 import hypothesis
@@ -71,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     forks.close()
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined] # multiprocessing's, if it has started one
     if REAPER in config.stash:
         config.stash[REAPER].close()
 
