@@ -150,3 +150,21 @@ def test_a_channel_outruns_its_clients_when_most_are_behind_and_much_has_come_si
     alone = hub.subscribe("b", time=0.0).channel
     publish(hub, alone)
     assert not alone.most_behind()
+
+
+def test_a_channel_has_one_ready_group_for_each_encoding() -> None:
+    """Made when it is first asked for, and kept."""
+    channel = make_hub().channel("a", time=0.0)
+    group = channel.group(plain_frame)
+    assert channel.group(plain_frame) is group
+    assert channel.group(json_frame) is not group
+    assert set(channel.groups) == {plain_frame, json_frame}
+
+
+def test_deliveries_are_counted_for_the_channel_and_for_the_hub() -> None:
+    """Publications once per client, and bytes on the wire."""
+    hub = make_hub()
+    for name, deliveries in (("a", 2), ("b", 3)):
+        hub.channel(name, time=0.0).count(deliveries, sent_bytes=10)
+    assert [channel.deliveries for channel in hub] == [2, 3]
+    assert (hub.tally.deliveries, hub.tally.delivered_bytes) == (5, 20)

@@ -101,3 +101,9 @@ def test_who_may_come_back_is_told_when() -> None:
 def test_the_code_of_an_error(error: errors.FanwiseError, code: ErrorCode | None) -> None:
     """None where the mistake is not the peer's."""
     assert code_of(error) is code
+
+
+def test_a_refusal_says_what_is_wrong() -> None:
+    """Its text is the problem, and its code the one that it was made with."""
+    refusal = CodedError(ErrorCode.BAD_JSON, "the body is not JSON")
+    assert (str(refusal), code_of(refusal)) == ("the body is not JSON", ErrorCode.BAD_JSON)

@@ -63,3 +63,26 @@ def test_rejections_are_a_closed_set() -> None:
     assert set(tally.rejected.values()) == {1}
     with pytest.raises(KeyError):
         tally.rejected["whatever"]  # type: ignore[index]
+
+
+def test_a_client_that_leaves_by_itself_was_not_dropped() -> None:
+    """Whatever it has not read; for any other reason it counts as dropped."""
+    tally = Counters()
+    tally.close(CloseReason.NORMAL, lag=7)
+    assert sum(tally.dropped.values()) == 0
+    tally.close(CloseReason.SLOW, lag=7)
+    assert {cause: count for cause, count in tally.dropped.items() if count} == {"closed_slow": 7}
+    assert {reason: count for reason, count in tally.closed.items() if count} == {
+        CloseReason.NORMAL: 1,
+        CloseReason.SLOW: 1,
+    }
+
+
+def test_each_histogram_is_named_with_its_unit() -> None:
+    """As `/stats` shows them, all of them."""
+    tally = Counters()
+    named = tally.histograms()
+    assert {name.rpartition("_")[2] for name in named} == {"messages", "seconds"}
+    assert {id(histogram) for histogram in named.values()} == {
+        id(getattr(tally, name)) for name in tally.__slots__ if isinstance(getattr(tally, name), Histogram)
+    }

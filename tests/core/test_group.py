@@ -124,3 +124,21 @@ def test_cohorts_at_different_cursors_are_not_merged() -> None:
         join(group, log, fd)
     group.tidy()
     assert sizes(group) == [1] * 8
+
+
+def test_a_merged_cohort_serves_members_without_a_descriptor_too() -> None:
+    """They follow the cursor of the cohort that took them in."""
+    log = make_log()
+    group = make_group(log, cohort_clients=4)
+    for _ in range(4):
+        cohort = Cohort(log.head)
+        (queue,) = join(make_group(log), log, None)
+        queue.unfollow()
+        queue.follow(cohort)
+        cohort.by_queue[queue] = FakeMember()
+        group._cohorts.append(cohort)
+        group._members += 1
+    group.tidy()
+    assert sizes(group) == [4]
+    (kept,) = group
+    assert all(queue.shared is kept for queue in kept.by_queue)

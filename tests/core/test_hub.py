@@ -167,3 +167,15 @@ def test_channels_that_never_had_a_publication_make_room_first() -> None:
     assert hub.find("channel-98") is None
     hub.channel("another", time=3.0)
     assert {channel.name for channel in hub} == {"news", "channel-99", "another"}
+
+
+def test_a_channel_with_another_client_stays_as_it_is() -> None:
+    """Only the last one to leave makes it idle."""
+    hub = make_hub(history_seconds=60.0)
+    starts = [hub.subscribe("lobby", time=0.0) for _ in range(2)]
+    channel = starts[0].channel
+    groups = channel.groups
+    hub.unsubscribe(channel, starts[0].queue, time=1.0)
+    assert (list(channel.queues), channel.groups) == ([starts[1].queue], groups)
+    hub.retention.expire(1e9)
+    assert hub.find("lobby") is channel

@@ -107,3 +107,13 @@ def test_what_is_old_is_dropped_but_for_the_newest() -> None:
     assert len(log) == 6
     log.expire(1e9)
     assert (log.first, len(log), log.retained_bytes) == (10, 1, 1)
+
+
+def test_it_knows_when_a_publication_came() -> None:
+    """Or the oldest that is retained, where that one has gone."""
+    log = make_log()
+    for time in range(1, 5):
+        log.append(b"x", kind=Kind.TEXT, time=float(time))
+    assert [log.time_at(offset) for offset in (1, 4)] == [1.0, 4.0]
+    log.trim(max_messages=2, max_bytes=1000)
+    assert [log.time_at(offset) for offset in (1, 3, 4)] == [3.0, 3.0, 4.0]

@@ -220,3 +220,17 @@ def test_leaving_a_channel_twice_is_leaving_it_once() -> None:
     assert hub.find("lobby") is fresh
     assert fresh is not old
     assert hub.retention.charged_bytes == fresh.cost_bytes
+
+
+def test_the_age_of_a_log_is_looked_at_now_and_then() -> None:
+    """Eight times per `history_seconds`, and not at each audit."""
+    hub = make_hub(history_seconds=80.0, queue_messages=100, history_messages=100)
+    start = hub.subscribe("lobby", time=0.0)
+    start.channel.sleepers[start.queue] = lambda: None
+    for time in (0.0, 1.0):
+        publish(hub, start.channel, time=time)
+    hub.retention.trim(75.0)
+    hub.retention.expire(84.0)
+    assert len(start.channel.log) == 2, "looked at 9 s ago"
+    hub.retention.expire(85.0)
+    assert len(start.channel.log) == 1
