@@ -142,3 +142,13 @@ def test_a_merged_cohort_serves_members_without_a_descriptor_too() -> None:
     assert sizes(group) == [4]
     (kept,) = group
     assert all(queue.shared is kept for queue in kept.by_queue)
+
+
+def test_few_cohorts_stay_as_they_are() -> None:
+    """Merging costs more than it saves while there are about as many as it takes."""
+    log = make_log()
+    group = make_group(log, cohort_clients=2)
+    join(group, log, 10, 11, 12)
+    before = list(group)
+    group.tidy()
+    assert list(group) == before
