@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator, Mapping
 from threading import Event
 from types import MappingProxyType
@@ -21,6 +22,7 @@ P99_MS: Final = {1: 10.0, 10: 20.0, 100: 50.0}
 # How much later many are closed than one, since they share one loop: {attackers: factor}.
 LATER: Final = {1: 1, 10: 2, 100: 5}
 RSS_MB_EACH: Final = 0.2  # a connection, and what was read of it and waits
+LEAST_SECONDS: Final = 1.0  # of a period beside a quiet one: a hundred echoes have a p99
 LOG_LINES: Final = 25  # the log's limit of one kind of line is 20 at once
 # A busy machine is several times as slow, and what is not bounded takes seconds and hundreds of megabytes.
 GENEROUS_MS = 2_000.0
@@ -117,8 +119,8 @@ ROWS: Final = (
     _flood("pings of 125 bytes", RATE),
     _flood("pongs", RATE),
     _flood("empty fragments", RATE),
-    _flood("fragments of 1 byte", RATE, TOO_BIG)._replace(long=True),
-    _flood("fragments of 2 bytes, then pings", RATE, TOO_BIG)._replace(long=True),
+    _flood("fragments of 1 byte", RATE, TOO_BIG),
+    _flood("fragments of 2 bytes, then pings", RATE, TOO_BIG),
     # Paced, and not closed: reading pauses, and the peer has to wait.
     _paced("texts of 0 bytes"),
     _paced("texts of 1 byte"),
@@ -210,7 +212,9 @@ def run(scene: Scene, row: Row, *, attackers: int = 0, quiet_seconds: float = 0.
     with contextlib.ExitStack() as stack:
         if row.beside:
             stack.enter_context(scene.attacked(row.beside, seconds=ATTACKS[row.attack].seconds + 5))
+        began = time.monotonic()
         outcome = scene.attack(row.attack, connections=attackers, seconds=row.seconds, again=row.again)
+        Event().wait(max(0.0, min(quiet_seconds, began + LEAST_SECONDS - time.monotonic())))
         during = scene.probe.measure()
     return Result(outcome, before, during, scene.server.log[logged:])
 

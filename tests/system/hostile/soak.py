@@ -38,7 +38,7 @@ class Attackers:
         self._scene = scene
         self._chance = chance
         self._running: list[tuple[float, Attacker]] = []  # [(until, process)]
-        self.started = 0
+        self.started: list[str] = []  # kinds and connections, since somebody has emptied it
 
     def turn(self) -> None:
         """Replaces those whose time is over."""
@@ -55,7 +55,7 @@ class Attackers:
         connections = self._chance.choice(CONNECTIONS)
         attacker = self._scene.attacker(kind, seconds=seconds, connections=connections, again=True)
         self._running.append((now + seconds, attacker))
-        self.started += 1
+        self.started.append(f"{connections} x {kind}")
 
     def stop(self) -> None:
         for _, attacker in self._running:
@@ -94,9 +94,10 @@ def soak(scene: Scene, attackers: Attackers, seconds: float) -> list[Figure]:
             if elapsed > seconds / 3:
                 rss.append((elapsed, one.rss_end_bytes / 1e6))
             tell(
-                f"{elapsed:6.0f} s  p99 {one.p99_ms:.0f} ms, max {one.max_ms:.0f} ms, lost {one.lost}, "
-                f"closed {one.closed}, RSS {one.rss_end_bytes / 1e6:.1f} MB, attacks {attackers.started}"
+                f"{elapsed:6.0f} s  p99 {one.p99_ms:.0f} ms ({one.p99_cpu_ms:.0f} ms of CPU), lost {one.lost}, "
+                f"closed {one.closed}, RSS {one.rss_end_bytes / 1e6:.1f} MB; new: {', '.join(attackers.started)}"
             )
+            attackers.started.clear()
     return figures(minutes, rss)
 
 
