@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 
-from fanwise.transport.sockets import SocketOptions, unanswered_seconds
+import pytest
+
+from fanwise.transport.sockets import SocketOptions, acknowledged_bytes, unanswered_seconds
+
+from ..support.live import until
 
 
 def test_the_options_reach_the_socket() -> None:
@@ -54,3 +59,16 @@ def test_how_long_a_peer_has_been_silent() -> None:
             return bytes(info[:size])
 
     assert unanswered_seconds(Sock()) == 12.5
+
+
+@pytest.mark.anyio
+async def test_a_socket_whose_transport_is_closed_tells_nothing() -> None:
+    """uvloop's raises ValueError then, and asyncio's OSError: who asks late gets zero."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, *server.getsockname())
+        sock = transport.get_extra_info("socket")
+        transport.abort()
+        await until(lambda: sock.fileno() < 0)
+        assert acknowledged_bytes(sock) == 0
+        assert unanswered_seconds(sock) == 0

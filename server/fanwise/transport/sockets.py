@@ -70,7 +70,7 @@ def unanswered_seconds(sock: TellsOptions) -> float:
         return 0.0
     try:
         unacknowledged, since_ms = _TCP_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO.size))
-    except (OSError, struct.error):  # no TCP, or another system's idea of it
+    except (OSError, ValueError, struct.error):  # no TCP, another system's idea of it, or closed by uvloop
         return 0.0
     return float(since_ms) / 1000 if unacknowledged else 0.0
 
@@ -82,7 +82,7 @@ def acknowledged_bytes(sock: TellsOptions) -> int:
         return 0
     try:
         return int(_ACKNOWLEDGED.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _ACKNOWLEDGED.size))[0])
-    except (OSError, struct.error):  # no TCP, or an older kernel
+    except (OSError, ValueError, struct.error):  # no TCP, an older kernel, or closed by uvloop
         return 0
 
 
