@@ -63,7 +63,7 @@ def test_how_long_a_peer_has_been_silent() -> None:
 
 @pytest.mark.anyio
 async def test_a_socket_whose_transport_is_closed_tells_nothing() -> None:
-    """uvloop's raises ValueError then, and asyncio's OSError: who asks late gets zero."""
+    """Sockets of uvloop raise ValueError then, and those of asyncio OSError: both are zero."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_connection(asyncio.Protocol, *server.getsockname())
