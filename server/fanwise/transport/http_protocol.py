@@ -141,7 +141,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self.budget.bytes -= len(data)
         if self.budget.bytes < 0 and (seconds := self.budget.pause_seconds()):
             self.transport.hold_reading()
-            self.loop.call_later(seconds, self._parse)
+            self.loop.call_later(seconds, fair_share(self.loop).wait, self._parse)
         else:
             self._parse()
 

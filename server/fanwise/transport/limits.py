@@ -15,7 +15,7 @@ from typing import Any, Final
 
 BUDGET: Final = "fanwise.budget"  # the key in scope["extensions"] under which a connection's `Budget` stands
 BURST_SECONDS: Final = 2.0  # of messages, bytes, publishes and subscriptions that may come at once
-CONTROL_BURST_SECONDS: Final = 10.0  # of control frames: a client that was suspended may send its pings in one go
+CONTROL_BURST_SECONDS: Final = 3.0  # of control frames: a client that was suspended may send its pings in one go
 LEAST_PAUSE_SECONDS: Final = 0.01  # a timer for less costs more than it paces
 CONTROL_PAUSE_SECONDS: Final = 0.1
 CONTROL_PAUSES: Final = 3  # after which a connection that goes on is closed

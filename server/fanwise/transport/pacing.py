@@ -46,7 +46,8 @@ class Pacer:
             return False
         if seconds:
             self._transport.hold_reading()
-            self._pause = self._loop.call_later(seconds, self._resume)
+            # Not at once: the pauses of a hundred connections may end in the same turn.
+            self._pause = self._loop.call_later(seconds, self.share.wait, self._resume)
         elif more:
             self._transport.hold_reading()
             self.share.wait(self._resume)
@@ -54,11 +55,23 @@ class Pacer:
             self._transport.release_reading()
         return True
 
+    def drain(self) -> None:
+        """Has what comes read, for the caller to drop it, once in each of the connection's turns.
+
+        libuv reads up to 32 times 256 KiB from a socket in one turn, unless reading is stopped.
+        """
+        self._transport.hold_reading()
+        self.share.wait(self._release)
+
     def stop(self) -> None:
         """Ends the pacing for good, and forgets the protocol."""
         self._go_on = _nothing
         if self._pause is not None:
             self._pause.cancel()
+
+    def _release(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.release_reading()
 
     def _resume(self) -> None:
         if not self._transport.is_closing():

@@ -145,6 +145,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def _take(self, data: bytes = b"") -> None:
         """Takes in what has come, some frames a turn, and paces the peer."""
         if self._deaf:
+            self._pacer.drain()
             return
         frames = self._cutter.feed(data, raw=self._inbox is None or self.close_sent, at_most=self._pacer.share.frames)
         others = idle = 0
@@ -188,7 +189,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def _drop(self, reason: CloseReason, text: str) -> None:
         """Closes the connection of a peer that sends too much. What else comes is dropped unparsed."""
         self._deaf = True
-        self.transport.release_reading()  # so that the close frame can arrive before a reset does
+        self._pacer.drain()  # so that the close frame can arrive before a reset does
         self.start_close(reason, text, within_seconds=FLOOD_CLOSE_SECONDS)
 
     def _refuse(self, code: ErrorCode, problem: str) -> None:
