@@ -1,6 +1,6 @@
 """A server for `test_churn.py`: four channels broadcast flat out while connections come, go and are aborted by us.
 
-    python -m tests.support.churn_server PORT uvloop|asyncio [--yield-after-each] [--fault NAME]
+    python -m tests.support.churn_server PORT uvloop|asyncio [--yield-after-each] [--sweep auto|write] [--fault F]
 
 `--yield-after-each` makes sweeps give the loop back after every client. `--fault` plants one of the faults that the
 test is there to catch, a lease that ends one turn of the loop too late: when the connection is `lost`, when its
@@ -25,6 +25,7 @@ from fanwise.serve import FanwiseServer
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.places import PlaceLimits, Places
+from fanwise.transport.sweeping import Mode
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 # {channel: what is published there, again and again}
@@ -39,13 +40,14 @@ class WatchedBroadcaster(Broadcaster):
         return random.choice(clients) if clients else None
 
 
-def create_app(*, yield_after_each: bool) -> tuple[FastAPI, Broadcaster]:  # noqa: C901 - two tasks and an application
+def create_app(*, yield_after_each: bool, sweep: Mode) -> tuple[FastAPI, Broadcaster]:  # noqa: C901 - two tasks and an application
     broadcaster = WatchedBroadcaster(
         queue_messages=4_000,
         queue_bytes=8_000_000,
         history_bytes=8_000_000,
         cohort_clients=1 if yield_after_each else 128,
         sweep_seconds=1e-9 if yield_after_each else 0.003,
+        sweep=sweep,
     )
 
     async def publish() -> None:
@@ -137,10 +139,11 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("loop", choices=["uvloop", "asyncio"])
     parser.add_argument("--yield-after-each", action="store_true")
+    parser.add_argument("--sweep", choices=["auto", "write", "uring"], default="auto")
     parser.add_argument("--fault", choices=["lost", "closed", "taken"])
     options = parser.parse_args()
     ws, http = late(options.fault) if options.fault else (FanwiseProtocol, FanwiseHttpProtocol)
-    app, broadcaster = create_app(yield_after_each=options.yield_after_each)
+    app, broadcaster = create_app(yield_after_each=options.yield_after_each, sweep=options.sweep)
     config = uvicorn.Config(
         app,
         port=options.port,

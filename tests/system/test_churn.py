@@ -24,6 +24,10 @@ from ..support.live import handshake
 from ..support.processes import ServerProcess
 
 CLIENTS = int(os.environ.get("CHURN_CLIENTS", "300"))  # connected at a time
+# How sweeps go: through io_uring, where the kernel has it, and with write(2) and a yield after each client.
+WAYS = [["--sweep", "auto"], ["--sweep", "write", "--yield-after-each"]]
+if os.environ.get("CHURN_WAYS") == "all":
+    WAYS += [["--sweep", "auto", "--yield-after-each"], ["--sweep", "write"]]
 SECONDS = float(os.environ.get("CHURN_SECONDS", "2"))  # how long a run lasts
 
 
@@ -320,7 +324,7 @@ def churn(server: ServerProcess, *, seconds: float = SECONDS) -> Churn:
 @pytest.mark.slow
 @pytest.mark.timeout(120 + 3 * SECONDS)
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-@pytest.mark.parametrize("flags", [[], ["--yield-after-each"]], ids=["sweeps", "sweeps that yield after each client"])
+@pytest.mark.parametrize("flags", WAYS, ids=" ".join)
 def test_no_byte_reaches_the_wrong_connection(
     server_process: Callable[..., ServerProcess], loop: str, flags: list[str]
 ) -> None:
