@@ -206,7 +206,7 @@ class Node:
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
-        Never waits for one client. Waits for most of them: at most a second for each slice, while the channel is half
+        Never waits for one client. Waits for most of them: at most a second each time, while the channel is half
         a queue ahead of more than half of its clients. Waits for the next audit, a quarter of a second at most, when a
         burst since the last one may be more than clients that read can be given. Raises what `publish_nowait` raises.
         """

@@ -92,17 +92,26 @@ class Channel:
 
     def most_behind(self) -> bool:
         """Returns whether more than one client, and more than half of them, are behind. O(encodings)."""
-        clients = len(self.queues)
-        behind = clients - sum(map(len, self.groups.values())) - len(self.sleepers)
-        return behind > 1 and 2 * behind > clients
+        behind = self.count_behind()
+        return behind > 1 and 2 * behind > len(self.queues)
+
+    def count_behind(self) -> int:
+        """Returns how many clients are neither in a ready group nor asleep. O(encodings)."""
+        return len(self.queues) - sum(map(len, self.groups.values())) - len(self.sleepers)
 
     def outruns(self, *, messages: int, size_bytes: int) -> bool:
         """Returns whether more than that was appended since most clients were last seen to follow. O(encodings)."""
         log = self.log
-        if not self.most_behind():
-            self._followed, self._followed_end = log.head, log.end
+        if log.head - self._followed <= messages and log.end - self._followed_end <= size_bytes:
             return False
-        return log.head - self._followed > messages or log.end - self._followed_end > size_bytes
+        if self.most_behind():
+            return True
+        self.mark_followed()
+        return False
+
+    def mark_followed(self) -> None:
+        """Counts from here on what is appended before most clients follow."""
+        self._followed, self._followed_end = self.log.head, self.log.end
 
     def count(self, deliveries: int, *, sent_bytes: int) -> None:
         """Adds up what clients are given."""
@@ -148,7 +157,7 @@ class Channel:
         log.trim(max_messages=max_messages, max_bytes=max_bytes)
         self.outrun = self.most_behind()
         if not self.outrun:
-            self._followed, self._followed_end = log.head, log.end
+            self.mark_followed()
         self._audited, self._audited_end = log.head, log.end
 
     def crowded(self, *, messages: int, size_bytes: int) -> bool:
