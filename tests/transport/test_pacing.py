@@ -170,3 +170,18 @@ async def test_a_switch_takes_all_rates_away(monkeypatch: pytest.MonkeyPatch) ->
         await sending
         assert CloseReason.RATE.name.lower() not in broadcaster.statistics().closed
         peer.close()
+
+
+async def test_what_a_peer_does_not_finish_is_counted_until_it_does() -> None:
+    """Large frames and fragments are: the audit knows of them, and forgets them with the message's end."""
+    asgi, broadcaster = application()
+    async with running(asgi) as live, await live.connect() as peer:
+        await until(lambda: len(broadcaster) == 1)
+        (client,) = broadcaster._registry
+        payload = b"x" * 100_000
+        send(peer, b"\x01\xff" + len(payload).to_bytes(8) + b"\x00\x00\x00\x00" + payload)
+        await until(lambda: client in broadcaster._registry.receiving)
+        assert 100_000 <= client.received_bytes < 101_000
+        send(peer, LAST_FRAGMENT)
+        await until(lambda: client not in broadcaster._registry.receiving)
+        assert client.received_bytes == 0

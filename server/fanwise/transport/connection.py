@@ -14,11 +14,17 @@ from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .sockets import unanswered_seconds
 
+HELD_BYTES = 65_536  # of one connection; what is less is not counted against `memory_bytes`
+
 
 class SocketProtocol(Protocol):
     """What a connection asks of the protocol class."""
 
     transport: LeasedTransport
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that have come and were not read yet."""
 
     def listen(self) -> Inbox:
         """An inbox for all messages that the application has not read."""
@@ -30,12 +36,13 @@ class SocketProtocol(Protocol):
 class SocketConnection:
     """A `sink.Connection` over the transport of a protocol. Owns what is known of the transport's buffer."""
 
-    __slots__ = ("_owner", "_paused", "_protocol", "lease", "taken")
+    __slots__ = ("_owner", "_paused", "_protocol", "held", "lease", "taken")
 
     def __init__(self, protocol: SocketProtocol | None, lease: Lease) -> None:
         self._protocol = protocol  # None when nothing can be written any more
         self._owner: SinkOwner | None = None
         self._paused = False
+        self.held = False  # whether the owner counts what was received
         self.lease = lease
         self.taken = 0
 
@@ -95,7 +102,19 @@ class SocketConnection:
         if self._protocol is not None:
             self._protocol.transport.abort()
 
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of unfinished frames and messages, and of messages that are not read yet. O(1)."""
+        return self._protocol.received_bytes if self._protocol is not None else 0
+
     # What the protocol calls.
+
+    def receiving(self) -> None:
+        """Notifies the owner when more than `HELD_BYTES` were received and are not read, and when it is less again."""
+        held = self.received_bytes > HELD_BYTES
+        if held is not self.held and self._owner is not None:
+            self.held = held
+            self._owner.sink_receiving(held=held)
 
     def paused(self) -> None:
         """The transport has buffered something."""

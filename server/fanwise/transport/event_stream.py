@@ -61,6 +61,11 @@ class EventStream:
         self._farewell = farewell
         self._abort_after = abort_after
 
+    @property
+    def received_bytes(self) -> int:
+        """0: an event stream's peer sends nothing."""
+        return 0
+
     def listen(self) -> Inbox:
         """Returns an inbox that gets no message: it only ends."""
         return Inbox(pause=_nothing, resume=_nothing)

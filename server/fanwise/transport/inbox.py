@@ -63,6 +63,11 @@ class Inbox:
             self._pause()
         self._wake()
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the messages that are not read yet."""
+        return self._bytes
+
     def end(self) -> None:
         """Ends the iteration after the messages that are here. Idempotent."""
         self._ended = True

@@ -1,15 +1,11 @@
 """The protocol class for uvicorn (`--ws fanwise.protocol:FanwiseProtocol`): the fast path.
 
-It keeps all of uvicorn's WebSocket implementation and adds what a fan-out needs: it offers the connection to the
-application as `scope["extensions"]["fanwise"]`, tells its client when the transport's buffer stops and starts being
-empty, and hands incoming messages over without a task switch or a system call for each.
+uvicorn's WebSocket implementation stays. The class adds a sink for sweeps, an inbox without task switches, and bounds.
 
-Writing to a socket beside its transport is safe under two invariants. A client is in a ready group exactly while its
-transport is open and has nothing buffered: with a high-water mark of 0 the event loop keeps the books, and whatever is
-buffered by whomever (a rest of ours, uvicorn's ping, pong or close) calls `pause_writing` at once, which leaves the
-groups, while `resume_writing` means empty. And a client is in a ready group only while it has a lease of its descriptor
-(`leased_transport`): it ends with whatever takes the transport away, and `connection_lost` comes before the descriptor
-is closed, on uvloop and on asyncio alike, so no group ever holds a number that may have been given to somebody else.
+Writing to a socket beside its transport is safe under two invariants. First, a client is in a ready group exactly while
+its transport is open and empty: with a high-water mark of 0, any buffered byte calls `pause_writing` at once. Second, a
+client in a ready group has a lease of its descriptor, which ends before the transport is taken away or closed. No group
+ever holds a number that may have been given to another connection.
 """
 
 from __future__ import annotations
@@ -33,7 +29,7 @@ from ..core.codes import ErrorCode
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
-from .connection import SocketConnection
+from .connection import HELD_BYTES, SocketConnection
 from .frames import BINARY, OTHER, TEXT, FrameCutter, carries_nothing, utf_8_tail
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
@@ -53,6 +49,7 @@ PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was l
 # Turns of the loop for the answers to what came before a broken rule, and the time between two. Then the close frame.
 LAST_TURNS, TURN_SECONDS = 10, 0.005
 _CLOSE_FRAME = 0x88
+_FRAGMENT_BYTES = 48  # of an object, beside its data
 _PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
@@ -81,8 +78,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._unsent_bytes = 0  # when a pong was looked for last
         self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
         self._pinged_at = 0.0
-        # What becomes of single connections has a logger of its own, which can be told to be silent. At no level does
-        # websockets log each frame and header in it: headers carry keys, and there is nothing per message.
+        # Single connections have a logger of their own. websockets logs no frames and headers there: they carry keys.
         self.logger = self.conn.logger = logging.getLogger(CONNECTION_LOGGER)
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
         self.conn.debug = False
@@ -164,10 +160,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         budget.messages -= len(frames)
         budget.bytes -= len(data)
         if self._cutter.rest or self.frames or self._deadline.begun_at:
-            self._deadline.watch(
-                unfinished=bool(self._cutter.rest or self.frames) and not self.close_sent,
-                finished=others < len(frames),
-            )
+            unfinished = bool(self._cutter.rest or self.frames) and not self.close_sent
+            self._deadline.watch(unfinished=unfinished, finished=others < len(frames))
+            if self.frames or self.sink.held or len(self._cutter.rest) > HELD_BYTES:
+                self.sink.receiving()
         if self._cutter.more or idle or budget.messages < 0 or budget.bytes < 0:
             self._pace(idle)
         else:
@@ -267,6 +263,12 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._abort_timer = self.loop.call_at(end, self.transport.abort)
 
     # What the sink asks for.
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of unfinished frames and messages, with what an object takes, and of unread messages."""
+        unread = 0 if self._inbox is None else self._inbox.size_bytes
+        return len(self._cutter.rest) + (self.conn.current_size or 0) + _FRAGMENT_BYTES * len(self.frames) + unread
 
     def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Sends a close frame behind what is buffered, without waiting for that or for the peer's answer."""
