@@ -179,8 +179,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _message_is_late(self) -> None:
         if not self.close_sent:
-            text = f"rate: a message takes more than {self.limits.message_seconds:g} s"
-            self._drop(CloseReason.RATE, text)
+            self._drop(CloseReason.RATE, f"rate: a message takes more than {self.limits.message_seconds:g} s")
 
     def _drop(self, reason: CloseReason, text: str) -> None:
         """Closes the connection of a peer that sends too much. What else comes is dropped unparsed."""
@@ -342,8 +341,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.frames.clear()
         elif len(self.frames) >= self.limits.fragments:
             self.frames.clear()
-            text = f"message too big: it has more than {self.limits.fragments} fragments"
-            self._drop(CloseReason.TOO_BIG, text)
+            self._drop(CloseReason.TOO_BIG, f"message too big: it has more than {self.limits.fragments} fragments")
         elif (event.data or event.fin) and (self.curr_msg_data_type != "text" or self._is_text_so_far(event)):
             self.frames.append(event.data)  # type: ignore[arg-type]  # bytes: the library has cut them from a stream
             if event.fin:
