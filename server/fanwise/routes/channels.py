@@ -24,7 +24,7 @@ from .publish import ChannelPath
 from .streams import LongAnswers
 
 MAX_LISTED = 10_000
-_READ_AT_ONCE = 4  # publications: at most as much as four of the largest are held while a peer does not read
+_READ_AT_ONCE = 2  # publications: those are held while a peer does not read
 
 
 class ChannelInfo(BaseModel):

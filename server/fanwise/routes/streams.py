@@ -16,14 +16,14 @@ from ..core.codes import CodedError, ErrorCode
 from .problems import error_response, note_refusal
 
 PIECE_BYTES: Final = 16_384
-# Memory of an answer that is being sent: a piece, the largest publication, and what waits in the server's buffers.
-_ANSWER_BYTES: Final = 262_144
-_SHARE: Final = 16  # of `memory_bytes`, for all long answers together
+# Memory of an answer that is being sent: a piece, and what waits in the buffers of the server.
+_ANSWER_BYTES: Final = 131_072
+_SHARE: Final = 4  # of `memory_bytes`, for all long answers together
 _UNLIMITED: Final = 4096
 
 
 class LongAnswers:
-    """Owns the invariant that long answers that are being sent take at most a sixteenth of `memory_bytes`.
+    """Owns the invariant that long answers that are being sent take at most a quarter of `memory_bytes`.
 
     Args:
         broadcaster: The node that has `memory_bytes`, and counts refusals.
