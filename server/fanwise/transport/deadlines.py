@@ -150,4 +150,4 @@ class Deadlines:
 
 
 def _nothing() -> None:
-    """Nobody has to hear any more."""
+    """Takes the place of a callback into a protocol that has ended."""

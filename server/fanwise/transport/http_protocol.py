@@ -239,7 +239,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._let_go()
 
     def _upgrade_problem(self) -> RefusedError | None:
-        """What the WebSocket protocol class could not answer, or must not see."""
+        """Returns the refusal of an upgrade that the WebSocket protocol class cannot answer; None if there is none."""
         if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
             problem = "an upgrade comes alone, and after the answer to what came before it"
             return RefusedError(ErrorCode.BAD_REQUEST, problem)

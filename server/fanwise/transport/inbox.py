@@ -16,8 +16,8 @@ _IN_A_ROW = 128
 class Inbox:
     """A bounded inbox, to be iterated over by one reader.
 
-    At `high_messages` or `high_bytes` it pauses the peer, and resumes it when it is empty. A peer can overshoot by what
-    one read from the socket holds, because those messages are here already.
+    The inbox pauses the peer at `high_messages` or `high_bytes`, and resumes the peer when empty. One read from the
+    socket may overshoot.
     """
 
     __slots__ = (

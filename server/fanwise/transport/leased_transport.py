@@ -37,9 +37,8 @@ _NO_TRANSPORT: Final = _NoTransport()
 class LeasedTransport(asyncio.Transport):
     """The transport that a protocol was given, and the lease of its socket.
 
-    Owns the invariant that the lease ends before the transport closes, is aborted or changes its protocol, whoever asks
-    for that: all of it goes through here. What the event loop does by itself, `connection_lost` and `eof_received`, its
-    protocol has to say (`lease.end`).
+    Owns the invariant that the lease ends before the transport closes, is aborted or changes its protocol. The event
+    loop's own `connection_lost` and `eof_received` do not come through here: their protocol calls `lease.end`.
 
     Args:
         transport: The event loop's own, or the `LeasedTransport` of the protocol that hands it over.

@@ -64,7 +64,7 @@ class SocketOptions(NamedTuple):
 
 
 def unanswered_seconds(sock: TellsOptions) -> float:
-    """For how long a peer has acknowledged nothing that was sent to it; 0 if it has all, or nobody knows (tcp(7))."""
+    """Returns for how long a peer has acknowledged nothing that was sent; 0 if nothing waits, or unknown (tcp(7))."""
     option = getattr(socket, "TCP_INFO", None)
     if option is None:
         return 0.0
@@ -87,8 +87,8 @@ def acknowledged_bytes(sock: TellsOptions) -> int:
 
 
 def lost_reason(error: Exception | None) -> CloseReason | None:
-    """What the error tells that a connection was lost with; None if it tells nothing.
+    """Returns the close reason for the error of a lost connection; None if unknown.
 
-    When the kernel's patience ends before ours, the peer has stalled all the same.
+    A timeout of the kernel (ETIMEDOUT) means that the peer has stalled.
     """
     return CloseReason.STALLED if isinstance(error, TimeoutError) else None
