@@ -121,7 +121,10 @@ class Publisher:
             await self._sweeper.swept(place)
             if place.bursting():
                 await self.audited()
-        if place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes):
+        log = place.log  # compared here first: a call for each publication would cost a hundredth of it
+        if (
+            log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages
+        ) and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes):
             await self._hold(place)
         return publication
 

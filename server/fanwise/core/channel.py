@@ -26,11 +26,11 @@ class Channel:
         "_audited",
         "_audited_end",
         "_cohort_clients",
-        "_followed",
-        "_followed_end",
         "_swept_end",
         "charged_bytes",
         "deliveries",
+        "followed",
+        "followed_end",
         "groups",
         "log",
         "name",
@@ -54,8 +54,8 @@ class Channel:
         self.skipped = 0  # publications that clients did not get and were not closed for, once per client
         self._audited = log.head  # the head at the last audit
         self._audited_end = log.end
-        self._followed = log.head  # the head when most clients were seen to follow
-        self._followed_end = log.end
+        self.followed = log.head  # the head when most clients were seen to follow
+        self.followed_end = log.end
         self.outrun = False  # whether the last audit has seen most clients behind: then producers are the cause
         self.charged_bytes = 0  # what the hub's sum has of `cost_bytes`
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
@@ -102,7 +102,7 @@ class Channel:
     def outruns(self, *, messages: int, size_bytes: int) -> bool:
         """Returns whether more than that was appended since most clients were last seen to follow. O(encodings)."""
         log = self.log
-        if log.head - self._followed <= messages and log.end - self._followed_end <= size_bytes:
+        if log.head - self.followed <= messages and log.end - self.followed_end <= size_bytes:
             return False
         if self.most_behind():
             return True
@@ -111,7 +111,7 @@ class Channel:
 
     def mark_followed(self) -> None:
         """Counts from here on what is appended before most clients follow."""
-        self._followed, self._followed_end = self.log.head, self.log.end
+        self.followed, self.followed_end = self.log.head, self.log.end
 
     def count(self, deliveries: int, *, sent_bytes: int) -> None:
         """Adds up what clients are given."""
