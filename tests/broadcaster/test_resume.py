@@ -251,4 +251,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestWorld.settings = settings(stateful_step_count=30, deadline=None)  # as many examples as the profile says

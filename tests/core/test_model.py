@@ -198,4 +198,4 @@ class Core(RuleBasedStateMachine):
 
 
 TestCore = Core.TestCase
-TestCore.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestCore.settings = settings(stateful_step_count=60, deadline=None)  # as many examples as the profile says
