@@ -63,10 +63,10 @@ class Broadcaster(Node):
     ) -> AbstractAsyncContextManager[Client]:
         """Accepts `websocket`, unless that was done, and makes it a client of `channel` while the context lasts.
 
-        It begins after `since`, by default at the channel's head. Which origins may connect is the endpoint's decision.
+        The client begins after `since`, by default at the channel's head. The endpoint itself checks origins.
 
         Iterating over the client gives what it sends, text as str and binary as bytes, and ends when it has left or
-        was closed. What is published to the channel reaches it by itself.
+        was closed. Publications to the channel reach it by themselves.
 
         Raises, before the WebSocket is accepted:
             ChannelLimitError: There is no room for another channel.

@@ -81,7 +81,7 @@ class Audit:
         self._event_log.audited(freed_bytes=freed_bytes, retained_bytes=retention.charged_bytes)
 
     async def _judge_all(self, now: float) -> None:
-        """Judges each client that is behind. All begin afresh when the loop was late: nobody could be served then."""
+        """Judges each client that is behind. After a late loop all begin afresh: no client could be served."""
         registry = self._registry
         late = self._ended_at is not None and now - self._ended_at > 2 * AUDIT_SECONDS
         self._hub.tally.lag.observe(0, len(registry) - len(registry.behind))
@@ -115,7 +115,7 @@ class Audit:
             watch.over_since = client.recoveries
 
     async def _relieve(self, memory_bytes: int) -> None:
-        """Aborts the clients of most bytes, received or still to get, whose leaving frees some, until the rest fits."""
+        """Aborts clients that hold memory, those with most bytes to get or received first, until the rest fits."""
         held = {client: client.sink.buffered_bytes for client in self._registry.behind if client.sink.buffered_bytes}
         for client in self._registry.receiving:
             held[client] = client.sink.buffered_bytes + client.received_bytes
@@ -129,7 +129,7 @@ class Audit:
 
 
 def _weight(client: Client) -> int:
-    """Returns how many bytes the client is behind, and how many of it wait to be read. O(its queues)."""
+    """Returns the bytes that the client still has to get, plus its own bytes that wait to be read. O(its queues)."""
     return client.lag_bytes + client.received_bytes
 
 

@@ -307,7 +307,7 @@ class Client:
     # Its turns, and its task.
 
     def _serve(self) -> None:
-        """Sees to it that a client gets its turn that is behind, or closing."""
+        """Enlists a client that is behind for a turn; without a direct sink, wakes the client's task instead."""
         if self.outbox.direct is None:
             self._wake.set()
         elif self.state is State.BEHIND and self.sink.writable:
@@ -351,7 +351,7 @@ class Client:
             return None
         (channel, queue), batch = taken
         if batch.gaps and queue.overflow is Overflow.DISCONNECT:
-            queue.rewind(batch.gaps[0].first - 1)  # it was sent no gap: all of this is what it still had to get
+            queue.rewind(batch.gaps[0].first - 1)  # no gap was sent: the client still had to get all of this
             self.close(CloseReason.SLOW)
             return None
         channel.count_batch(queue, batch)

@@ -22,7 +22,7 @@ def restart_text(place: int) -> str:
 
 
 async def drain(clients: Sequence[Client], *, seconds: float) -> None:
-    """Closes `clients` with SHUTDOWN within `seconds`: evenly spread, who is behind later, and the last by force."""
+    """Closes `clients` with SHUTDOWN within `seconds`: evenly spread, those behind later, and the last by force."""
     clock = asyncio.get_running_loop().time
     start = clock()
     end, last_call = start + seconds, start + seconds * _LAST_CALL
@@ -43,7 +43,7 @@ async def drain(clients: Sequence[Client], *, seconds: float) -> None:
     for client in waiting:
         client.close(CloseReason.SHUTDOWN, text=restart_text(closed), within_seconds=max(0.0, end - clock()))
         closed += 1
-    await asyncio.sleep(_STEP_SECONDS)  # also when there is no time at all: their writer tasks send the close frames
+    await asyncio.sleep(_STEP_SECONDS)  # also when there is no time at all: their tasks send the close frames
     while clock() < end and any(client.state is State.CLOSING for client in clients):  # noqa: ASYNC110 - and the time
         await asyncio.sleep(_STEP_SECONDS)
     for client in clients:

@@ -88,7 +88,7 @@ class Inspector:
         self._registry = registry
         self._loop_lag = loop_lag
         self._limits = limits
-        self.busiest = Busiest(hub)  # ranks the channels; `describe_channel` tells how one stands
+        self.busiest = Busiest(hub)  # ranks the channels; `describe_channel` describes one
 
     def statistics(self) -> Statistics:
         """Returns clients, channels and counts. O(clients + channels)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ..core.counters import Histogram
 
 _PERIOD_SECONDS = 0.2  # between two looks: each wakes an idle process, which is a tenth of a millisecond
-_WINDOW_SECONDS = 5.0  # for how long a delay counts as recent: several looks of whoever asks
+_WINDOW_SECONDS = 5.0  # for how long a delay counts as recent: several polls of a health check
 
 
 class LoopLag:

@@ -54,7 +54,7 @@ class Node:
         memory_bytes: The bound on logs and transports together, estimated. Above it history goes first, and then the
             clients that are furthest behind. None: unlimited.
         ready_lag_seconds: How late the event loop may be before `ready` is false; `math.inf`: not measured.
-        open_writer: Makes what sweeps write to sockets with, at each start.
+        open_writer: Makes the writer of the sweeps, at each start.
 
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
@@ -158,7 +158,7 @@ class Node:
 
     @property
     def writer(self) -> SweepWriter:
-        """What sweeps write to sockets with. Raises NotRunningError outside of the node's context."""
+        """The writer of the sweeps. Raises NotRunningError outside of the node's context."""
         if self._publisher.writer is None:
             raise NotRunningError
         return self._publisher.writer
@@ -188,10 +188,10 @@ class Node:
     def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
-        Text goes out as text, bytes as a binary message, and everything else as JSON; `key` says what it is the newest
-        state of, for queues whose overflow policy keeps the newest of each key. Use it in synchronous code on the loop;
-        code that publishes much without ever awaiting keeps the loop, and the clients, waiting: when a queue's worth
-        has piled up, it is written out from inside this call.
+        Text goes out as text, bytes as a binary message, and everything else as JSON. `key` names the state that the
+        payload is the newest of, for queues that keep only the newest of each key. The method is for synchronous code
+        on the loop. Code that publishes much without awaiting keeps the loop, and the clients, waiting. When a queue's
+        worth has piled up, this call itself writes to the sockets.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
@@ -207,8 +207,8 @@ class Node:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
         Never waits for one client. Waits for most of them: at most a second each time, while the channel is half
-        a queue ahead of more than half of its clients. Waits for the next audit, a quarter of a second at most, when a
-        burst since the last one may be more than clients that read can be given. Raises what `publish_nowait` raises.
+        a queue ahead of more than half of its clients. Waits for the next audit, a quarter of a second at most, after a
+        burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
         kind, data = serialise(payload)
         return await self._publisher.append(channel, kind, data, key=key)
@@ -226,7 +226,7 @@ class Node:
     def publish_threadsafe(
         self, channel: str, payload: Payload, *, key: str | None = None
     ) -> concurrent.futures.Future[Publication]:
-        """Publishes from another thread. Wait for the future now and then: it is the only thing that slows you down.
+        """Publishes from another thread. Only waiting for the future, now and then, slows a producer down.
 
         Raises:
             NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
@@ -295,7 +295,7 @@ class Node:
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).
 
-        Synchronous: no publication comes between the two, so none is lost and none comes twice.
+        Synchronous: no publication comes between taking the cursor and joining, so none is lost and none comes twice.
 
         Raises:
             AlreadySubscribedError: The client is on that channel.

@@ -56,7 +56,7 @@ class Publisher:
         self._sweep_seconds = sweep_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: Sweeper | None = None
-        # Done at the end of the next audit; None while nobody waits for it.
+        # Done at the end of the next audit; None while no publisher waits for it.
         self._audit_future: asyncio.Future[None] | None = None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -38,7 +38,7 @@ class Subscriptions(dict[str, Subscription]):
             channel.group(encoding).leave(queue, lease=lease)
 
     def awake(self) -> None:
-        """Has sweeps of its channels call nobody any more. O(channels)."""
+        """Has sweeps of its channels wake the client no more. O(channels)."""
         for channel, queue in self.values():
             channel.sleepers.pop(queue, None)
 

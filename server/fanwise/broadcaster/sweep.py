@@ -1,8 +1,8 @@
 """Sweeps: once per turn of the event loop, what was appended since the last one goes to every ready client.
 
-A sweep makes one slice of bytes and writes it to each file descriptor: no object of a client is touched, no attribute
-is set, no task is woken. It gives the loop back every few milliseconds, between two cohorts, and goes on in the next
-turn with whoever is ready then: it never keeps file descriptors over a turn.
+A sweep makes one slice of bytes and writes the slice to each file descriptor: no object of a client is touched, no
+attribute is set, no task is woken. A sweep gives the loop back every few milliseconds, between two cohorts. In the next
+turn the sweep goes on with the clients that are ready then: no file descriptor is kept over a turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..core.counters import Counters
 from ..core.group import Cohort, ReadyGroup
 from ..core.reasons import CloseReason
 
-# Stand for the number of bytes taken, where the socket answered with an error; the second: the kernel gave the peer up.
+# In place of the number of bytes taken: the socket answered with an error; the kernel has given the peer up.
 BROKEN, TIMED_OUT = -1, -2
 _SAMPLE = 8  # descriptors of a cohort that are looked at before each write, in the event loop's debug mode
 
@@ -61,10 +61,10 @@ class SweepWriter(Protocol):
     why: str
 
     def write_to_all(self, fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
-        """Writes `data` to each descriptor once, as the function of this name."""
+        """Writes `data` to each descriptor once; returns (fd, bytes taken) for those that did not take it all."""
 
     def close(self) -> None:
-        """Gives back what it holds. Idempotent."""
+        """Frees the resources of the writer. Idempotent."""
 
 
 class OsWriter:
@@ -77,19 +77,21 @@ class OsWriter:
         self.write_to_all = write_to_all
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Frees nothing: write(2) needs no resources."""
 
 
 class Sweeper:
     """Runs the sweeps of all channels. Owns the invariant that a channel with unswept publications is scheduled.
 
+    Sweeps compare sockets with their leases in the event loop's debug mode.
+
     Args:
+        loop: The event loop of all clients.
         slice_bytes: About how much payload one write carries.
-        sweep_seconds: How long a sweep may hold the loop; it is exceeded by at most one cohort.
-            In the loop's debug mode, sweeps compare sockets with their leases.
-        write_to_all: Writes a slice to descriptors; see the function of this name.
+        sweep_seconds: How long a sweep may hold the loop; exceeded by at most one cohort.
+        write_to_all: Writes a slice to descriptors, as `SweepWriter.write_to_all` does.
         tally: The counters.
-        clock: Seconds, the same as that of publications' times.
+        clock: Seconds, on the clock of publications' times.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Sweeper:
         self._waiters: dict[Channel, asyncio.Future[None]] = {}  # {channel: done at the end of its sweep}
 
     def schedule(self, channel: Channel) -> None:
-        """Sees to it that the channel is swept from the next turn of the loop on. O(1)."""
+        """Schedules the channel's sweep, from the next turn of the loop on. O(1)."""
         if channel not in self._due:
             self._due[channel] = 0
             if not self._scheduled:
@@ -127,7 +129,7 @@ class Sweeper:
             self._sweep(channel, channel.log.head, deadline=math.inf, continued=False)
 
     async def swept(self, channel: Channel) -> None:
-        """Waits until the sweep that is due has come to its end; for one turn of the loop if none is."""
+        """Waits for the end of the channel's due sweep; for one turn of the loop if no sweep is due."""
         if channel not in self._due:
             return await asyncio.sleep(0)
         waiter = self._waiters.get(channel)
@@ -161,7 +163,7 @@ class Sweeper:
                 waiter.set_result(None)
 
     def _sweep(self, channel: Channel, until: int, deadline: float, *, continued: bool) -> bool:
-        """Gives everybody who is ready the publications up to offset `until`; False if the time was up before."""
+        """Writes the publications up to offset `until` to all ready clients; False if the time was up before."""
         now = self._clock() if continued else 0.0  # of the latest write
         for wake in list(channel.sleepers.values()):
             wake()
@@ -178,13 +180,13 @@ class Sweeper:
         return True
 
     def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> float:
-        """Returns when it was done."""
+        """Writes the next slice to a cohort; returns the time at which that was done."""
         part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
         size, members = len(part.data), len(cohort)
         given, sent = members * (part.after - part.before), members * size
         if self._debug:
             self._check_leases(cohort)
-        cohort.cursor = part.after  # first: whoever leaves from here on has been given the slice
+        cohort.cursor = part.after  # first: a client that leaves from here on has been given the slice
         for fd, taken in self._write_to_all(cohort.by_fd, part.data):
             queue, member = cohort.by_fd[fd]
             if taken < 0:
@@ -196,7 +198,7 @@ class Sweeper:
                 member.fall_behind(queue, cursor, rest)
             given -= part.after - cursor
             sent -= left
-        for member in list(cohort.by_queue.values()):  # a copy: who is paused by the write leaves during it
+        for member in list(cohort.by_queue.values()):  # a copy: a client that the write pauses leaves during it
             member.write(part.data)
         now = self._clock()
         tally = self._tally

@@ -24,11 +24,11 @@ _RUN = 512  # items that are sorted without one
 
 
 class TurnScheduler:
-    """Owns the invariant that who is enlisted gets a turn, and that a turn of the loop is not held much longer.
+    """Owns the invariants that each enlisted step gets a turn, and that steps hold the loop for a bounded time a turn.
 
     Args:
         loop: The event loop.
-        turn_seconds: For how long steps are taken in one; it is exceeded by at most one step.
+        turn_seconds: How long steps hold the loop in one turn; exceeded by at most one step.
         clock: Seconds.
     """
 
@@ -46,9 +46,9 @@ class TurnScheduler:
         self._scheduled = False
 
     def enlist(self, step: Callable[[], bool]) -> None:
-        """Has `step` called once it is its turn, and again as long as it returns True. O(1); once is enough.
+        """Has `step` called at its turn, and again as long as `step` returns True. O(1). Idempotent until then.
 
-        It must not raise.
+        `step` must not raise.
         """
         self._steps.setdefault(step, None)
         self._schedule()
@@ -58,7 +58,7 @@ class TurnScheduler:
         future: asyncio.Future[Done] = self._loop.create_future()
 
         def step() -> bool:
-            if not future.done():  # whoever waited may have been cancelled
+            if not future.done():  # the call that waited may have been cancelled
                 try:
                     future.set_result(act())
                 except Exception as error:  # noqa: BLE001 - it is raised where it is waited for

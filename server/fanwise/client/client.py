@@ -50,7 +50,7 @@ class FanwiseClient:
     Connections are opened when they are needed: one at the first `subscribe`, one at the first `publish`.
 
     Args:
-        url: Where the server is: `ws://host:port/ws`, or `wss:` for TLS.
+        url: The address of the server: `ws://host:port/ws`, or `wss:` for TLS.
         api_key: Sent as `Authorization: Bearer`, if the server wants one for publishing.
         on_gap: Called with each gap, from within the iteration; may be a coroutine function. None: a warning.
         queue_messages: Bound on the messages that wait for the program. At the bound reading stops, and the server's

@@ -22,7 +22,7 @@ class Message:
 
     Attributes:
         channel: The channel's name.
-        epoch: Which log of the channel `offset` belongs to.
+        epoch: The log that `offset` belongs to.
         offset: 1 for the first publication of a log, then one more each.
         data: A text, any other JSON value, or `bytes` if it was published as binary.
         key: The publication's key; None without one.

@@ -100,7 +100,7 @@ class Channel:
         return len(self.queues) - sum(map(len, self.groups.values())) - len(self.sleepers)
 
     def outruns(self, *, messages: int, size_bytes: int) -> bool:
-        """Returns whether more than that was appended since most clients were last seen to follow. O(encodings)."""
+        """Returns whether more publications or bytes than that came since most clients last followed. O(encodings)."""
         log = self.log
         if log.head - self.followed <= messages and log.end - self.followed_end <= size_bytes:
             return False
@@ -149,7 +149,7 @@ class Channel:
         self.log.trim(max_messages=max(len(self.log) // 2, self.unswept), max_bytes=self.log.retained_bytes)
 
     def trim(self, *, max_messages: int, max_bytes: int) -> None:
-        """Cuts the log to its bounds, but for what came since the last audit while somebody is behind. This is one."""
+        """Audits the log: cuts it to its bounds, but for what came since the last audit while a client is behind."""
         log = self.log
         if self.behind():
             max_messages += log.head - self._audited
@@ -161,6 +161,6 @@ class Channel:
         self._audited, self._audited_end = log.head, log.end
 
     def crowded(self, *, messages: int, size_bytes: int) -> bool:
-        """Returns whether as much as that, in publications or in payload bytes, is unswept. O(1)."""
+        """Returns whether at least that many publications, or payload bytes, are unswept. O(1)."""
         log = self.log
         return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes

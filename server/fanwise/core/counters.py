@@ -1,7 +1,7 @@
 """The tally: what is counted. Plain integers in plain lists, added to where things happen and read when somebody asks.
 
-A counter costs its addition and nothing else: no lock, no label, no object per observation. What is counted per client
-is counted once per cohort or once per audit, never in the loop over the file descriptors.
+A counter costs its addition and nothing else: no lock, no label, no object per observation. Counts per client are taken
+once per cohort or once per audit, never in the loop over the file descriptors.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ def sse_gap(channel: str, epoch: str, gap: Gap) -> bytes:
 def sse_subscribed(channel: str, position: Position, recovered: bool | None) -> bytes:
     """The `subscribed` of the JSON dialect as an event. The id is the position.
 
-    There is no id when a gap follows: a browser whose stream breaks in between repeats its old position, and gets the
-    gap then.
+    The event has no id when a gap follows: a browser whose stream breaks in between repeats its old position, and then
+    gets the gap.
     """
     event_id = "" if recovered is False else str(position)
     return event(json_subscribed(channel, position, recovered), name="subscribed", event_id=event_id)

@@ -1,8 +1,8 @@
 """The ready group: a channel's clients that are up to date, in cohorts that share a cursor.
 
 A sweep writes one slice to a whole cohort without anything running in between, and then moves the cohort's cursor
-once. So a client that leaves, whenever that is, stands exactly where its cohort stands, and a sweep may give the loop
-back between any two cohorts. Nothing here does I/O.
+once. A client that leaves therefore stands exactly where its cohort stands, whenever it leaves. A sweep may give the
+loop back between any two cohorts. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ReadyGroup:
         return iter(self._cohorts)
 
     def join(self, queue: Queue, member: Member, *, lease: Lease) -> None:
-        """Takes in a client whose transport is open and empty. It goes on from where its queue stands. O(1).
+        """Takes in a client whose transport is open and empty; the client goes on from its queue's cursor. O(1).
 
         Raises:
             AssertionError: Its lease has ended.
@@ -129,8 +129,8 @@ class ReadyGroup:
     def cut(self, part: Slice, taken: int) -> tuple[int, memoryview]:
         """Returns (cursor, rest of the frame that was begun) of a client whose socket took only `taken` bytes.
 
-        So what waits in its transport is less than one frame, and the rest of the slice stays in the log for its
-        queue. O(publications in the slice).
+        Less than one frame then waits in the transport; the rest of the slice stays in the log for the queue.
+        O(publications in the slice).
         """
         cursor, end = part.before, 0
         for publication in self._log.read(part.before, max_bytes=len(part.data), until=part.after):

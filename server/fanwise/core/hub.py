@@ -15,7 +15,7 @@ from .queue import Gap, Overflow, Queue
 from .reasons import GapReason
 from .retention import Retention
 
-_SETTLE_EVERY: Final = 64  # publications; looking at each whether somebody is behind would cost a third of publishing
+_SETTLE_EVERY: Final = 64  # publications; looking at each whether a client is behind would cost a third of publishing
 _EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch of an old one once in 10**14 times
 
 
@@ -130,8 +130,8 @@ class Hub:
     def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
-        What the log has let go of is one gap. A position of another log gets everything that is retained. The queue is
-        as wide as what it begins with: a client that comes back from far is not slow for that.
+        Publications that the log has let go of are one gap. A position of another log gets everything that is retained.
+        The queue is at least as wide as its first lag: a client that resumes from far behind is not slow for that.
 
         Raises:
             ChannelNameError: The name is not allowed.

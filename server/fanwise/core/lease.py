@@ -13,9 +13,9 @@ class Lease:
     """The right to write to a socket beside its transport. Owns the invariant that no ready group outlives it.
 
     Args:
-        descriptor: The socket's number; None where sweeps write through the transport (TLS). The lease ends all the
-            same with what takes the transport away.
-        on_end: Called once, when the lease ends: its holder leaves the ready groups. None if it is in none by then.
+        descriptor: The socket's number; None where sweeps write through the transport (TLS). Such a lease ends, as
+            any other, with what takes the transport away.
+        on_end: Called once, when the lease ends: the holder leaves the ready groups. None: the holder is in none.
         identity: The inode of the socket behind the number (fstat(2)), for sweeps to compare; None: not compared.
 
     Attributes:
@@ -53,7 +53,7 @@ class Lease:
         """
         if self.ended:
             return
-        self.ended = True  # first: whoever leaves cannot join again
+        self.ended = True  # first: a holder that leaves cannot join again
         on_end, self._on_end = self._on_end, None  # it leads back to the protocol: freed at once, not by the collector
         if on_end is not None:
             on_end()

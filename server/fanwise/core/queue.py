@@ -1,4 +1,4 @@
-"""A client's queue: a bounded window onto a channel's log. It stores nothing of its own but a cursor."""
+"""A client's queue: a bounded window onto a channel's log. A queue stores nothing but a cursor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .reasons import GapReason
 class Gap(NamedTuple):
     """Publications that a client will not get: the offsets `first` to `last`, both included.
 
-    With EPOCH they are none of the new log if `last` is 0: what is missing was in the old one.
+    With EPOCH and a `last` of 0 nothing of the new log is missing: the publications were in the old one.
     """
 
     first: int
@@ -49,9 +49,9 @@ class SharedCursor:
 class Queue:
     """A window onto a log: everything after its cursor is still to be sent to its client.
 
-    Reads like a bounded queue (`maxsize`, `qsize()`, `full()`, `empty()`, `get_nowait()`), costs one integer, and is
-    never filled by anybody: publishing moves the log's head away from the cursor. Owns the cursor: what it hands out
-    and what it skips tile the log, without a hole and without an overlap. `max_bytes` counts payload.
+    Reads like a bounded queue (`maxsize`, `qsize()`, `full()`, `empty()`, `get_nowait()`) and costs one integer.
+    Publishing touches no queue: the log's head moves away from the cursor. Owns the cursor: the publications handed out
+    and those skipped tile the log, without a hole and without an overlap. `max_bytes` counts payload.
     """
 
     __slots__ = ("_cursor", "begun", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
@@ -65,8 +65,8 @@ class Queue:
         self.overflow = overflow
         self.shared: SharedCursor | None = None  # whose cursor counts, while the client is in a ready group
         self._cursor = cursor
-        self.begun = log.head - cursor  # the lag that it came with, which is nobody's fault
-        self.peak = 0  # the furthest that it has been behind since, as far as anybody has looked (`Channel.note_lag`)
+        self.begun = log.head - cursor  # the lag that it came with: not the client's fault
+        self.peak = 0  # the furthest that it has been behind since, as far as observed (`Channel.note_lag`)
 
     @property
     def cursor(self) -> int:
@@ -110,10 +110,11 @@ class Queue:
         return self.qsize() > self.maxsize or self.qsize_bytes() > self.max_bytes or self.log.first > self.cursor + 1
 
     def get_nowait(self, *, max_bytes: int) -> Batch:
-        """Takes the next publications, at least one and about `max_bytes` of payload; none when it is empty.
+        """Takes the next publications, at least one and about `max_bytes` of payload; none when the queue is empty.
 
-        Under DISCONNECT a gap, which only what the log has dropped can be, comes alone: the client has to go. Else what
-        overflowed is skipped by the policy, and the gaps say what. Must not be called while it follows a shared cursor.
+        Under DISCONNECT only publications that the log has dropped are a gap. Such a gap comes alone: the client has to
+        go. The other policies skip what overflowed, and the gaps name the offsets. Raises AssertionError while the
+        queue follows a shared cursor.
         """
         if self.shared is not None:
             raise AssertionError("a queue in a ready group is read by the sweep")

@@ -20,7 +20,7 @@ __all__ = ["log_config", "take_over"]
 
 
 def __getattr__(name: str) -> object:
-    """Imports what is asked for when it is asked for (PEP 562)."""
+    """Imports a public name when it is used (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(".formatting", __name__), name)

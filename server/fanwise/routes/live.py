@@ -47,8 +47,8 @@ _HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and the lists
 class Live:
     """Sends watchers each second how a node stands. Owns the invariant that a newcomer gets a place.
 
-    A watcher beyond MAX_WATCHERS takes the place of another: of the address that has most places, the oldest. So no
-    address can keep an operator out, and no operator waits.
+    A watcher beyond MAX_WATCHERS takes the place of another: of the address that has most places, the oldest. No
+    address can therefore keep an operator out, and no operator waits.
 
     Args:
         broadcaster: The node that is watched.

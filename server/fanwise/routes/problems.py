@@ -74,7 +74,7 @@ def _log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
 
 
 class FanwiseRoute(APIRoute):
-    """A route that answers errors as an `ErrorBody`, in any application that includes it.
+    """A route that answers errors as a `FanwiseErrorBody`, in any application that includes it.
 
     Attributes:
         reject: Called with the code of each error.
@@ -134,7 +134,7 @@ def errors(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
 
 
 def make_router(reject: Callable[[ErrorCode], None]) -> APIRouter:
-    """Returns a router that answers errors as an `ErrorBody`; `reject` is called with the code of each."""
+    """Returns a router that answers errors as a `FanwiseErrorBody`; `reject` is called with the code of each."""
     route_class = type("Route", (FanwiseRoute,), {"reject": staticmethod(reject)})
     return APIRouter(route_class=route_class, tags=["Fanwise"])
 

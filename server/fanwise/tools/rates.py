@@ -19,7 +19,7 @@ class Rates:
     """Rates between two documents, per second; percentiles are None without events.
 
     Attributes:
-        seconds: How long that was.
+        seconds: The time between the documents.
         drops: Publications that clients were not given.
         socket_p50_seconds: From publishing to the last ready client's socket, the median.
         socket_p99_seconds: From publishing to the last ready client's socket, the 99th percentile.

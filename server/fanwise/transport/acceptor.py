@@ -172,7 +172,7 @@ class Acceptor:
             raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=host)
         sock.place = place = self._places.enter(host, short=short)
         task = self._loop.create_task(self._open(sock, place))
-        place.end = task.cancel  # type: ignore[assignment]  # nobody looks at what it returns
+        place.end = task.cancel  # type: ignore[assignment]  # the result is not used
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         task.add_done_callback(sock.ended)

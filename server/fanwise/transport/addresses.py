@@ -51,6 +51,6 @@ def site_of(host: str) -> str:
 
 
 def peer_name(connection: HTTPConnection) -> str:
-    """Returns the peer as "host:port", and the host cut to 64 characters; empty where the server tells none."""
+    """Returns the peer as "host:port", and the host cut to 64 characters; empty if unknown."""
     client = connection.client
     return f"{client.host[:_SHOWN_CHARACTERS]}:{client.port}" if client is not None else ""

@@ -1,4 +1,4 @@
-"""Clients over plain ASGI: for servers that do not offer us the connection. The same behaviour, slower."""
+"""Clients over plain ASGI, for servers that do not offer us the connection: slower, with equal behaviour."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class AsgiPeer:
         receive: ASGI's own: the next message from the server.
 
     Attributes:
-        writable: Whether the connection is open: ASGI does not tell more, sending waits where need be.
-        aborted: Whether nobody is to wait for the peer any more.
-        buffered_bytes: ASGI does not tell.
+        writable: Whether the connection is open: more is unknown under ASGI, and sending waits where need be.
+        aborted: Whether no call is to wait for the peer any more.
+        buffered_bytes: 0: unknown under ASGI.
         taken: How many messages were handed over, ever.
     """
 
@@ -71,7 +71,7 @@ class AsgiPeer:
     def _lost(self) -> None:
         self.writable = False
         if self._owner is not None:
-            self._owner.sink_closed(CloseReason.NORMAL)  # ASGI servers do not agree on how to tell a close from a loss
+            self._owner.sink_closed(CloseReason.NORMAL)  # ASGI servers do not agree on what is a loss
 
 
 class AsgiConnection(AsgiPeer):

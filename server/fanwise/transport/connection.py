@@ -18,7 +18,7 @@ HELD_BYTES = 65_536  # of one connection; what is less is not counted against `m
 
 
 class SocketProtocol(Protocol):
-    """What a connection asks of the protocol class."""
+    """The protocol class, as a connection calls it."""
 
     transport: LeasedTransport
 
@@ -54,12 +54,12 @@ class SocketConnection:
 
     @property
     def owned(self) -> bool:
-        """Whether somebody hears about the connection, and judges it."""
+        """Whether an owner hears about the connection, and judges it."""
         return self._owner is not None
 
     @property
     def buffered_bytes(self) -> int:
-        """What the transport holds."""
+        """Bytes that the transport holds."""
         return self._protocol.transport.get_write_buffer_size() if self._protocol is not None else 0
 
     def unanswered_seconds(self) -> float:
@@ -74,7 +74,7 @@ class SocketConnection:
             owner.sink_closed(CloseReason.LOST)
 
     def listen(self) -> Inbox:
-        """Takes over the messages that the peer sends, with those that nobody has read yet."""
+        """Takes over the messages that the peer sends, with those that are not read yet."""
         if self._protocol is not None:
             return self._protocol.listen()
         inbox = Inbox(pause=_nothing, resume=_nothing)
@@ -142,4 +142,4 @@ class SocketConnection:
 
 
 def _nothing() -> None:
-    """An inbox without a connection has nobody to pause."""
+    """Takes the place of a brake: an inbox without a connection has no peer to pause."""

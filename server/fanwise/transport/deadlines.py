@@ -98,7 +98,7 @@ class Deadlines:
             self._writing = None
 
     def expect_end(self) -> None:
-        """Gives a closed connection time to be flushed, while its peer takes some of it, and aborts it then."""
+        """Gives a closed connection time to be flushed, anew while its peer takes some of it, and then aborts it."""
         self.expect_nothing()
         self.flushed()
         self._note_progress()
@@ -118,7 +118,7 @@ class Deadlines:
         self._late = _nothing  # it leads back to the protocol: freed at once, not by the collector
 
     def _look_at_body(self) -> None:
-        if self._transport.is_reading() and self._body_bytes < BODY_BYTES:  # while nobody reads, nothing can come
+        if self._transport.is_reading() and self._body_bytes < BODY_BYTES:  # while reading is paused, nothing can come
             self._late()
         else:
             self.expect_body()

@@ -1,8 +1,8 @@
 """Cuts what a peer sends into frames (RFC 6455 section 5.2), and unmasks those that are whole messages.
 
-The `websockets` library parses everything that is not plain: fragments, control frames, frames that break a rule. What
-is plain, a final text or binary frame that has come completely, is nearly all that a server ever gets, and takes a
-quarter of the time here (`benchmarks/test_intake.py`).
+The `websockets` library parses all frames that are not plain: fragments, control frames, frames that break a rule. A
+plain frame is a final text or binary frame that has come completely. Nearly all frames that a server gets are plain,
+and take a quarter of the time here (`benchmarks/test_intake.py`).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _BEHIND_SURROGATES: Final = b"\xee"
 
 
 class FrameCutter:
-    """Owns the invariant that what it hands out as OTHER is whole frames, so that nobody else has half of one.
+    """Owns the invariant that bytes handed out as OTHER are whole frames: no other parser has half of one.
 
     Args:
         max_bytes: The largest payload. The beginning of a larger frame comes out as OTHER at once, with all that
-            follows: whoever parses it ends the connection.
+            follows: the library that parses it ends the connection.
     """
 
     __slots__ = ("_broken", "_fragments", "_max_bytes", "more", "rest")
@@ -50,7 +50,7 @@ class FrameCutter:
     def feed(self, data: bytes, *, raw: bool, at_most: int = FRAMES_A_TURN) -> list[tuple[int, bytes]]:  # noqa: C901
         """Returns the next frames: (TEXT or BINARY, unmasked payload) or (OTHER, the bytes as they are).
 
-        `more` tells whether frames beyond `at_most` are left, which `feed(b"")` returns. With `raw` all are OTHER.
+        `more` is then whether frames beyond `at_most` are left, which `feed(b"")` returns. With `raw` all are OTHER.
         """
         self.more = False
         if self._broken:
@@ -88,7 +88,7 @@ class FrameCutter:
         return frames
 
     def _measure(self, stream: bytes | bytearray, start: int, size: int) -> tuple[int, int]:
-        """Where the payload of the frame at `start` begins and ends; (-1, 0) if the frame ends the connection.
+        """Returns where the payload of the frame at `start` begins and ends; (-1, 0) if the frame ends the connection.
 
         The end is beyond `size` while the frame has not come completely.
         """

@@ -1,9 +1,9 @@
 """The protocol class for uvicorn's HTTP side (`http=FanwiseHttpProtocol`): event streams on the fast path.
 
-It offers the application `scope["extensions"]["fanwise"]`: a function that turns a response whose header was sent into
-a connection that sweeps can write to, chunk by chunk, as `websocket_protocol` does. And it works on one request at
-a time: what a peer sends behind it is not parsed before the request was answered, so that a connection has at most one
-response in the making, and changes to WebSocket only when it has none. All else stays uvicorn's.
+The application is offered `scope["extensions"]["fanwise"]`: a function that makes a connection of a response whose
+header was sent. Sweeps write to that connection, chunk by chunk. One request is worked on at a time: bytes behind a
+request are not parsed before the request was answered. A connection therefore has at most one response in the making,
+and changes to WebSocket only when it has none. All else stays uvicorn's.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._parsed = 0  # bytes of it that were parsed all the same
         self._in_head = False  # whether what the parser sees now is a head
         self._received = False  # whether the parser has seen the end of the request that is worked on
-        self._continuing = False  # whether its peer waits, or has just been told, to go on with the body
+        self._continuing = False  # whether its peer waits for 100 Continue, or has just got it
         self._upgrade_ignored = False  # whether the request asks for another protocol that is not WebSocket
         self._refusal: RefusedError | None = None  # why the parser was stopped
         self._deadlines: Deadlines  # from `connection_made` on
@@ -292,7 +292,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def _late(self) -> None:
         """Ends a connection whose request does not come: with an answer, if it has begun to."""
         if self._continuing and self.cycle is not None:
-            self._continuing = self.cycle.waiting_for_100_continue  # when it is told to go on, it has its time
+            self._continuing = self.cycle.waiting_for_100_continue  # the peer's time begins with 100 Continue
             self._deadlines.expect_body()
         elif self._in_head or self._waiting or not self._cutter.fresh:
             self._answer(RefusedError(ErrorCode.LATE, "the request did not come in time"))
@@ -376,12 +376,12 @@ def _quiet(app: ASGI3Application) -> ASGI3Application:
 
 
 def _ended(_scope: Scope, _farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection:
-    """What is opened over a response whose connection has ended."""
+    """Returns the connection over a response whose transport has ended: closed."""
     return SocketConnection(None, Lease(None))
 
 
 class _BodyOnly:
-    """What a parser calls that sees a body behind a head of ours: the request has begun already."""
+    """Callbacks for a parser that sees a body behind a head of ours: the request has begun already."""
 
     def __init__(self, protocol: FanwiseHttpProtocol) -> None:
         self.on_body = protocol.on_body

@@ -11,7 +11,7 @@ from ..core.lease import Lease
 
 
 class _NoTransport(asyncio.Transport):
-    """What is left to a protocol whose transport belongs to another one: closed, and deaf to everything."""
+    """The transport of a protocol that has handed its own over: closed, and deaf to everything."""
 
     def is_closing(self) -> bool:
         return True
@@ -52,7 +52,7 @@ class LeasedTransport(asyncio.Transport):
         if isinstance(transport, LeasedTransport):
             transport = transport.released()
         self._transport = transport
-        self._paused = False  # reading, by whoever uses it as any other transport
+        self._paused = False  # reading, by users that know it only as a transport
         self._held = False  # reading, by our protocol class
         plain = transport.get_extra_info("sslcontext") is None
         descriptor = transport.get_extra_info("socket").fileno() if plain else None
@@ -60,12 +60,12 @@ class LeasedTransport(asyncio.Transport):
         self.lease = Lease(descriptor, on_end=on_end, identity=identity)
 
     def report_every_byte(self) -> None:
-        """Makes the event loop call `pause_writing` as soon as anything is buffered, by whomever."""
+        """Makes the event loop call `pause_writing` as soon as anything is buffered, by any writer."""
         plain = self.lease.descriptor is not None  # those with TLS pause at the mark, plain ones above theirs
         self._transport.set_write_buffer_limits(high=0 if plain else 1, low=0)
 
     def released(self) -> asyncio.Transport:
-        """Ends the lease, and returns the event loop's own transport for whoever takes it over."""
+        """Ends the lease, and returns the event loop's own transport for the next owner."""
         self.lease.end()
         return self._transport
 
@@ -152,7 +152,7 @@ class LeasedTransport(asyncio.Transport):
         return self._transport.can_write_eof()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the event loop knows of the connection."""
+        """Returns what the event loop knows of the connection."""
         return self._transport.get_extra_info(name, default)
 
     def get_protocol(self) -> asyncio.BaseProtocol:

@@ -154,7 +154,7 @@ class Places:
         self.reserve: dict[Place, None] = {}
 
     def enter(self, host: str, *, short: bool = False) -> Place:
-        """Gives a new connection of `host` a place; `short` tells whether descriptors are short.
+        """Gives a new connection of `host` a place; `short` is whether descriptors are short.
 
         Raises:
             CodedError: There are too many connections, or too many new ones.

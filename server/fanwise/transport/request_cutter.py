@@ -1,7 +1,7 @@
 """Cuts what a peer sends where its requests end (RFC 9112, sections 2 and 6-7), so that one is worked on at a time.
 
-The parser decides what is valid; here it is only measured, so that what comes behind a request is not parsed before
-that request was answered. If the two ever disagree on where a request ends, the protocol class ends the connection.
+The parser decides what is valid. The cutter only measures, so that bytes behind a request are not parsed before that
+request was answered. The protocol class ends the connection if parser and cutter disagree on the end of a request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRAILER_BYTES: Final = 4_096
 
 
 class _Part(Enum):
-    """What comes next."""
+    """The part of a request that comes next."""
 
     HEAD = "head"
     BODY = "body"  # `_left` bytes
@@ -64,11 +64,11 @@ class RequestCutter:
         return self._part is _Part.HEAD and not self._size
 
     def begin(self) -> None:
-        """Another request may follow."""
+        """Expects another request."""
         self._part, self._line, self._size = _Part.HEAD, b"", 0
 
     def head_ended(self, *, body_bytes: int, chunked: bool) -> None:
-        """What the parser has found in the head: the length of the body, or that it comes in chunks."""
+        """Takes what the parser has found in the head: the length of the body, or that the body comes in chunks."""
         self._line, self._size = b"", 0
         if chunked:
             self._part = _Part.CHUNK_SIZE
@@ -82,7 +82,7 @@ class RequestCutter:
         return b"POST / HTTP/1.1\r\nhost: x\r\n%s\r\n\r\n" % framing
 
     def cut(self, data: bytes, start: int) -> int:
-        """Where the piece of `data` that begins at `start` ends: at the end of a head or request, or of the data.
+        """Returns the end of the piece of `data` that begins at `start`: the end of a head, a request or the data.
 
         Raises:
             RefusedError: A head, a chunk's line or the trailers are too long, or a chunk's size is no number.
@@ -114,7 +114,7 @@ class RequestCutter:
         return at
 
     def _after(self, mark: bytes, data: bytes, at: int) -> int:
-        """Where the data goes on behind `mark`, which may have begun in an earlier piece; 0 if it has not ended yet."""
+        """Returns the place behind `mark`, which may have begun in an earlier piece; 0 if `mark` has not ended yet."""
         before = self._line
         seam = before + data[at : at + len(mark) - 1]
         found = seam.find(mark)

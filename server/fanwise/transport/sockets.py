@@ -15,14 +15,14 @@ UNSENT_BYTES = 16_384
 
 
 class TakesOptions(Protocol):
-    """A socket, or what uvloop shows of one."""
+    """A socket, or what uvloop shows of one, whose options can be set."""
 
     def setsockopt(self, level: int, option: int, value: int, /) -> None:
         """As `socket.socket.setsockopt`."""
 
 
 class TellsOptions(Protocol):
-    """Likewise."""
+    """A socket, or what uvloop shows of one, whose options can be read."""
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes:
         """As `socket.socket.getsockopt`."""
@@ -34,7 +34,7 @@ _ACKNOWLEDGED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked, of Linux 4.1
 
 
 class SocketOptions(NamedTuple):
-    """What is asked of each client's socket.
+    """Options of each client's socket.
 
     Attributes:
         unsent_bytes: TCP_NOTSENT_LOWAT (tcp(7)): how much may wait in the kernel before it was sent at all.

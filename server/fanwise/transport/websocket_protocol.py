@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
 # As globals: CPython 3.11 makes a call of each attribute of an enum.
 _TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
-FLOOD_CLOSE_SECONDS = 0.5  # for which one who sent more is listened to, so that it gets to know why
+FLOOD_CLOSE_SECONDS = 0.5  # for which a peer that sent more is still read from, so that the close frame reaches it
 PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
 # Turns of the loop for the answers to what came before a broken rule, and the time between two. Then the close frame.
 LAST_TURNS, TURN_SECONDS = 10, 0.005
@@ -76,7 +76,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._postponed_pong = b""  # to the latest ping that has none
         self._pong_overdue = False
         self._unsent_bytes = 0  # when a pong was looked for last
-        self._abort_at = math.inf  # uvloop's handle does not tell, once its time has come
+        self._abort_at = math.inf  # unknown to uvloop's handle once its time has come
         self._pinged_at = 0.0
         # Single connections have a logger of their own. websockets logs no frames and headers there: they carry keys.
         self.logger = self.conn.logger = logging.getLogger(CONNECTION_LOGGER)
@@ -182,7 +182,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self._drop(CloseReason.RATE, f"rate: a message takes more than {self.limits.message_seconds:g} s")
 
     def _drop(self, reason: CloseReason, text: str) -> None:
-        """Closes the connection of a peer that sends too much. What else comes is dropped unparsed."""
+        """Closes the connection of a peer that sends too much. Later bytes are dropped unparsed."""
         self._deaf = True
         self._pacer.drain()  # so that the close frame can arrive before a reset does
         self.start_close(reason, text, within_seconds=FLOOD_CLOSE_SECONDS)
@@ -209,10 +209,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         super().shutdown()
 
     def keepalive_timeout(self) -> None:
-        """No pong has come in time: the end, unless it could not come.
+        """Closes a connection whose pong has not come in time, unless the pong could not come.
 
-        While data waits before the ping, the progress rule judges clients, and here is judged who is none; while we do
-        not read, nobody can.
+        While data waits in front of the ping, audits judge clients, and this method only connections without one. While
+        reading is paused, no connection is judged.
         """
         self.pong_timer = None
         if self.close_sent or self.transport.is_closing():
@@ -242,7 +242,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self._closing(self._reason())
 
     def _reason(self) -> CloseReason:
-        """Why the connection ends, as far as the closing handshake tells."""
+        """Returns why the connection ends, as far as the closing handshake shows."""
         sent = self.conn.close_sent
         if self.conn.close_rcvd is not None or (sent is not None and sent.code == CloseReason.NORMAL.code):
             return CloseReason.NORMAL

@@ -1,4 +1,4 @@
-"""Which hosts the server answers for: the check of the Host header against DNS rebinding.
+"""Hosts that the server answers for: the check of the Host header against DNS rebinding.
 
 A name that resolves to 127.0.0.1 gives a stranger's page the server's own origin. The browser still sends that name as
 Host.

@@ -1,4 +1,4 @@
-"""Which pages may connect: those of the server's own host, and those of the origins that the settings allow.
+"""Pages that may connect: those of the server's own host, and those of the origins that the settings allow.
 
 RFC 6455 section 10.2: without this check, any page that a user visits could connect in the user's name.
 

@@ -140,7 +140,7 @@ class Connection:
         self._rein(len(data))
 
     def _rein(self, came_bytes: int) -> None:
-        """Who hardly reads reads on in a while, or, after the handshake, not at all."""
+        """Stops the reading of a slow client for a while, and that of a stalled one for good after the handshake."""
         if self._few and self._sock is not None:
             self._loop.remove_reader(self._sock)
             if self._kind is Behaviour.SLOW or not self._opened:

@@ -1,4 +1,4 @@
-"""What to play: the body of `PUT /demo`."""
+"""The plan of a run: the body of `PUT /demo`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is published in the demo, and when."""
+"""The publisher of the demo: texts at fixed times."""
 
 from __future__ import annotations
 

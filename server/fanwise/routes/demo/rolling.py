@@ -1,4 +1,4 @@
-"""What came in the last second, in bounded memory. No I/O."""
+"""Counts of the last second, in bounded memory. No I/O."""
 
 from __future__ import annotations
 

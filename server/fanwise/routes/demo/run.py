@@ -1,4 +1,4 @@
-"""What runs: a publisher and its clients, and how they fare."""
+"""A run of the demo: a publisher, its clients, and their state."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Run:
         self._timer = self._end_later()
 
     def change(self, plan: Plan) -> None:
-        """Goes on with another plan of the same mode: clients come and go, nobody else is touched."""
+        """Goes on with another plan of the same mode: clients come and go, the others are not touched."""
         self.plan = plan
         self._publisher.rate_per_second = plan.rate_per_second
         self._publisher.size_bytes = plan.size_bytes

@@ -1,4 +1,4 @@
-"""What the demo publishes: texts with a number and the time at which they were sent. No I/O."""
+"""The texts that the demo publishes, each with a number and the time at which it was sent. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _HEAD_BYTES = 48  # above what the number and the time take
 
 
 class Stamp(NamedTuple):
-    """What a message says of itself."""
+    """The number and the time in a message."""
 
     number: int
     sent_at: float  # monotonic seconds

@@ -114,7 +114,7 @@ def kernel(demand: Demand, limit: MemoryLimit, *, client_bytes: int, tcp_bytes: 
 
 
 def _smaller(demand: Demand, limit_bytes: int) -> str:
-    """Values that fit: no more than what is asked for, and no more than half of what there is for logs."""
+    """Returns values that fit: at most those of the settings, as flags, in the memory that there is."""
     budget = int(limit_bytes * _ENOUGH) - demand.process_bytes
     if budget < _LEAST_BYTES:
         least = (demand.process_bytes + 2 * _LEAST_BYTES) / _ENOUGH

@@ -1,6 +1,6 @@
 """A picture: tiles and tables of texts, made of documents of /stats. No I/O.
 
-Names and addresses are what strangers chose: each text goes through `figures.printable`.
+Names and addresses are what strangers chose: each text goes through `humanize.printable`.
 """
 
 from __future__ import annotations

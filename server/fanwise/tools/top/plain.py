@@ -14,7 +14,7 @@ class Lines:
     """Prints each picture below the last one.
 
     Args:
-        stream: Where to.
+        stream: Takes the lines.
     """
 
     def __init__(self, stream: TextIO) -> None:

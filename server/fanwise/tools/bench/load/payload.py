@@ -3,7 +3,7 @@
     @<token>:<sequence, 10 digits>:<monotonic ns, 19 digits>@<filler>
 
 Letters, digits, `@` and `:` only: no dialect has to escape any of it. The token names the run and the channel, so that
-what others publish, or what another run has left, is never taken for ours. The filler is a rotation of one text, by
+messages of others, or of another run, are never taken for ours. The filler is a rotation of one text, by
 sequence plus time modulo a prime. A wrong digit in the marker asks for another rotation, and is found.
 """
 

@@ -34,7 +34,7 @@ _LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 
 
 def page(record: dict[str, Any]) -> str:
-    """The whole page for a record of `record.of_everything`."""
+    """Returns the whole page for a record that `json.of_everything` has made."""
     machine = record["machine"]
     facts = f"{record['at']}, Python {machine['python']}, {machine['system']}, {machine['cpus']} CPUs"
     parts = [

@@ -34,7 +34,7 @@ _OTHERS_SECONDS = 0.001  # how often to look whether the clients of other worker
 
 
 class Worker:
-    """Runs a worker's part of a plan, phase by phase; an order from `orders` begins each."""
+    """Runs a worker's part of a plan, phase by phase; an order from the pipe begins each."""
 
     def __init__(self, plan: Plan, index: int, counters: SharedCounters, pipe: Pipe) -> None:
         self._plan = plan
@@ -231,5 +231,5 @@ def run_worker(plan: Plan, index: int, cells: Array[c_uint64], pipe: Pipe) -> No
         return  # the conductor is gone, or ends this worker
     except FanwiseError as error:
         pipe.send(Phase(index, "failed", str(error)))
-    except Exception:  # noqa: BLE001 - the process ends with it; the one who started us tells the user
+    except Exception:  # noqa: BLE001 - the process ends with it; the conductor reports it to the user
         pipe.send(Phase(index, "failed", traceback.format_exc()))
