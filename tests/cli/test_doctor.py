@@ -23,8 +23,8 @@ UVICORN = ("-m", "uvicorn", "fanwise.app:app", "--port", "{port}")
 DOCTOR = (sys.executable, "-m", "fanwise", "doctor")
 FEW = ("--max-clients", "1000")  # so that the default of 100,000 does not depend on the machine's limits
 LOCAL = (
-    "exposure", "workers", "file descriptors", "backlog", "event loop", "garbage collector", "fast path",
-    "event streams", "deflate", "backpressure", "keep-alive", "memory", "queue", "kernel memory",
+    "exposure", "workers", "file descriptors", "backlog", "event loop", "sweeps", "garbage collector",
+    "fast path", "event streams", "deflate", "backpressure", "keep-alive", "memory", "queue", "kernel memory",
 )  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def test_lines_for_people(server_process: Callable[..., ServerProcess]) -> None:
     assert done.returncode == 0, done.stdout
     assert lines[0].startswith(f"{url}: Fanwise 0.1.0")
     assert "ok    event loop         uvloop" in lines
-    assert lines[-1] == "7 ok, 0 warn, 0 fail"
+    assert lines[-1] == "8 ok, 0 warn, 0 fail"
     assert "\x1b" not in done.stdout
 
 
