@@ -98,7 +98,7 @@ def _flood(attack: str, *ends: str) -> Row:
 
 
 def _paced(attack: str, *, rss_mb: float = 5.0) -> Row:
-    return Row(attack, frozenset({"open", RATE, SLOW}), rss_mb=rss_mb, attackers=tuple(P99_MS), seconds=1.5)
+    return Row(attack, frozenset({"open", RATE, SLOW}), rss_mb=rss_mb, attackers=tuple(P99_MS), seconds=1.0)
 
 
 def _late(attack: str, *ends: str) -> Row:
