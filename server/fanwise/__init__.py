@@ -2,24 +2,30 @@
 
 One log per channel, one cursor per client. A room imports only from rooms below it; each has a map of its own.
 
-    cli                  the command line            serve        uvicorn, set up for fan-out
-    app                  `create_app(settings)`      settings     read by `app`, `serve` and `cli` only
-    embedding            `Broadcaster`, as FastAPI applications hold it
-    routes               what FastAPI serves         protocol     the classes that uvicorn is given
-    transport            how bytes reach a socket: uvicorn, ASGI
-    broadcaster          the hub on an event loop: every task is created here
-    client               the Python client
-    core, tools          synchronous, without I/O; programs that look at a server from outside
-    logs                 how lines look              errors       everything that Fanwise raises
+    cli          the command line
+    serve        uvicorn, set up for fan-out
+    app          `create_app(settings)`
+    settings     all settings; read by `app`, `serve` and `cli` only
+    embedding    `Broadcaster`, as FastAPI applications hold it
+    routes       the FastAPI routes; `routes.auth` checks key, hosts and origins
+    protocol     the classes that uvicorn is given
+    transport    connections under uvicorn and ASGI: sockets, and limits and deadlines of peers
+    broadcaster  the hub on an event loop: all tasks, sweeps that write to sockets, the audit that closes slow clients
+    backplane    reserved for a port to a broker; empty today
+    client       the Python client
+    core         logs, queues, encodings, close reasons, error codes: synchronous, without I/O
+    tools        programs that look at a server from outside: `bench`, `doctor`, `top`
+    logs         the events, and how their lines look
+    errors       everything that Fanwise raises
 
 Public are the names below, `app:app`, and what `protocol`, `client`, `logs` and `routes` hand out; nothing else is.
 
-The life of a publication: `Broadcaster.publish` appends it to its channel's log and schedules a sweep, and that is all
-that publishing costs. In the next turn of the event loop the `Sweeper` joins what is new into one slice and writes the
-same bytes to the file descriptor of every client in the channel's ready group. A client whose socket does not take
-them all leaves the group: the rest goes to its transport, its queue keeps a cursor of its own, and its writer task
-serves it from the log at its own pace until it is up to date and joins the group again. A client that falls behind by
-more than its queue allows is closed, with a reason.
+The life of a publication: `Broadcaster.publish` appends it to its channel's log and schedules a sweep. Publishing costs
+no more. In the next turn of the event loop the `Sweeper` joins new publications into one slice, and writes the slice to
+the file descriptor of every client in the channel's ready group. A client whose socket does not take the whole slice
+leaves the group: the rest of a frame goes to its transport, and its queue takes a cursor of its own. Such a client gets
+slices of the log in turns, at its own pace, and joins the group again when it is up to date. By default an audit closes
+a client that stays further behind than its queue is wide, with a reason.
 """
 
 from __future__ import annotations
@@ -73,7 +79,7 @@ __all__ = [
     "Statistics",
 ]
 
-# {name: module that it comes from}; everything else comes from `errors`.
+# {public name: its module}; all others come from `errors`.
 _HOMES = {
     "Broadcaster": "embedding",
     "ChannelStatistics": "broadcaster.statistics",
@@ -87,7 +93,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Imports what is asked for when it is asked for (PEP 562): a program that is only a client needs no FastAPI."""
+    """Imports a public name at its first use (PEP 562): a program that is only a client needs no FastAPI."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(f".{_HOMES.get(name, 'errors')}", __name__)

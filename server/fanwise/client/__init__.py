@@ -1,13 +1,15 @@
 """The Python client, for other programs. Of the server, the room imports only publications and errors.
 
-client        `FanwiseClient`
-uplink        its publishing half
-downlink      its subscribing half
-link          a connection that is opened again when it is lost
-subscription  what a client has of one channel, and what is missing
-codec         the JSON dialect as a client speaks it
-backoff       when a client comes back
-errors        what the Python client raises
+    client        `FanwiseClient`
+    uplink        its publishing half
+    downlink      its subscribing half
+    link          a connection that is opened again when it is lost
+    subscription  the stream of one channel: received messages, and gaps
+    codec         the JSON dialect as a client speaks it
+    backoff       when a client comes back
+    errors        what the Python client raises
+
+Public names come from `fanwise.client`.
 """
 
 from __future__ import annotations

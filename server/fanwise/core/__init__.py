@@ -1,6 +1,6 @@
 """The synchronous half of the server: no asyncio, no I/O, no logging, no clock.
 
-    hub          channels by name, and the clients on them
+    hub          channels by name, and their queues: a new one begins at the head, or resumes
     retention    which channels and publications stay, and for how long
     channel      a log with the queues onto it
     dialect      the words for one kind of client
@@ -9,10 +9,10 @@
     counters     plain integers and histograms
     queue        a client's window onto a log
     log          a channel's retained publications
-    encoding     how a publication becomes bytes
+    encoding     how a publication becomes bytes, once: frames, chunks, events
     publication  a publication, its position, and the rule for channel names
     reasons      the closed tables: why a connection ended, why publications are missing
-    codes        the closed table of error codes
+    codes        the closed table of error codes, with their HTTP statuses
 
-A call returns what has happened; the caller logs and schedules. So every rule is tested without an event loop.
+A call returns its effects; the caller logs and schedules. Every rule is therefore tested without an event loop.
 """

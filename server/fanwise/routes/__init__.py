@@ -19,7 +19,7 @@
     page          `GET /`: the live page
     assets        `GET /static/{path}`: the files that browsers load
     streams       long answers, sent piece by piece at the peer's pace
-    problems      errors with a code, over HTTP and in handshakes
+    problems      answers to errors, over HTTP and in handshakes; `core.codes` has the codes
 
 Two rooms inside have maps of their own: auth and demo.
 """

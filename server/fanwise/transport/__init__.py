@@ -1,4 +1,4 @@
-"""How bytes reach a socket. The room that knows uvicorn and ASGI.
+"""Connections under uvicorn and ASGI: how bytes reach a socket, and what a peer may send.
 
     websocket_protocol  uvicorn's WebSocket protocol class, the fast path
     http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
@@ -7,10 +7,10 @@
     addresses           which addresses are this machine's own, and which count as one peer
     refusals            answers, counts and logs what is refused before any application is asked
     request_cutter      cuts what a peer sends where its requests end
-    limits              what a peer may send, and the budget of one connection
+    limits              all bounds and rates of what a peer may send, and the budget of one connection
     fair_share          connections with more to parse than one turn allows take turns
     pacing              when reading pauses and goes on, and how long a message may take
-    deadlines           how long a peer may keep an HTTP connection waiting
+    deadlines           the timers of an HTTP connection's head, body and answer; `limits` has their seconds
     connect             a Starlette WebSocket becomes a client
     event_stream        a response becomes a client: Server-Sent Events
     connection          the connection that both protocol classes offer to the application
@@ -20,7 +20,7 @@
     proxies             which proxies are believed when they say for whom they speak
     frames              cuts what a peer sends into WebSocket frames
     sockets             socket options
-    sweeping            which system call sweeps write with: a probe of the kernel decides
+    sweeping            chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
     uring               the ring: one system call for a cohort (io_uring)
 
 Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.
