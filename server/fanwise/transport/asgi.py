@@ -41,7 +41,7 @@ class AsgiPeer:
         self._receiving: anyio.CancelScope | None = None
 
     def attach(self, owner: SinkOwner) -> None:
-        """Makes `owner` hear when the connection ends."""
+        """Notifies `owner` when the connection ends."""
         self._owner = owner
 
     def abort(self) -> None:
@@ -148,7 +148,7 @@ class AsgiStream(AsgiPeer):
         self.writable = False
 
     async def __anext__(self) -> Received:
-        """Nothing ever comes; it ends with the connection."""
+        """Waits for the end of the connection, which ends the iteration."""
         while (await self._next()).get("type") != "http.disconnect":
             continue
         self._lost()

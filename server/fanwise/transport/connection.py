@@ -1,4 +1,4 @@
-"""The connection that our protocol class offers to the application: a WebSocket whose socket may be written to."""
+"""The connection of our protocol class, as the application holds it: sweeps may write to its socket."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class SocketConnection:
         return 0.0 if sock is None else unanswered_seconds(sock)
 
     def attach(self, owner: SinkOwner) -> None:
-        """Makes `owner` hear about the connection."""
+        """Notifies `owner` of the connection's events."""
         self._owner = owner
         if self._protocol is None:
             owner.sink_closed(CloseReason.LOST)
@@ -107,7 +107,7 @@ class SocketConnection:
         """Bytes of unfinished frames and messages, and of messages that are not read yet. O(1)."""
         return self._protocol.received_bytes if self._protocol is not None else 0
 
-    # What the protocol calls.
+    # Called by the protocol.
 
     def receiving(self) -> None:
         """Notifies the owner when more than `HELD_BYTES` were received and are not read, and when it is less again."""

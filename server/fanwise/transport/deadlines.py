@@ -9,16 +9,16 @@ from typing import Final
 from .limits import Limits
 from .sockets import acknowledged_bytes
 
-# So much of a body has to come in `body_seconds`, and of an answer be taken in `STALL_SECONDS`: a modem's pace.
+# The least of a body in `body_seconds`, and of an answer in `STALL_SECONDS`: a modem's pace.
 BODY_BYTES: Final = 1_024
-# For which a peer may take nothing of an answer. A kernel with a buffer of 128 KiB makes room in steps of 64 KiB: a
-# reader of 3.3 kB/s takes 20 s over one.
+# The longest time in which a peer takes nothing of an answer. A kernel with a buffer of 128 KiB makes room in steps of
+# 64 KiB: a reader of 3.3 kB/s takes 20 s over one.
 STALL_SECONDS: Final = 20.0
-CLOSE_SECONDS: Final = 5.0  # for which a peer may take nothing of what is buffered when the connection is closed
+CLOSE_SECONDS: Final = 5.0  # the longest time without progress after the connection is closed
 
 
 class Deadlines:
-    """Owns the invariant that whenever a connection waits for its peer, a timer runs that ends the wait.
+    """Owns the invariant: while a connection waits for its peer, a timer runs that ends the wait.
 
     Args:
         loop: Whose timers they are.
@@ -71,7 +71,7 @@ class Deadlines:
         self._reading = self._loop.call_later(self._limits.body_seconds, self._look_at_body)
 
     def expect_rest(self) -> None:
-        """Gives the peer time, once, for all that is left of a body whose request was answered."""
+        """Gives the peer time, once, for the rest of a body whose request was answered."""
         self.expect_nothing()
         self._reading = self._loop.call_later(self._limits.body_seconds, self._late)
 

@@ -116,7 +116,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self._deadlines.flushed()
 
     def shutdown(self) -> None:
-        """The server stops: uvicorn would wait for a stream that never ends, and for a body that may never come."""
+        """The server stops: uvicorn would wait for an endless stream, and for a body that may never come."""
         if not (self._received or self._cutter.fresh or self._stream):
             self._answer(RefusedError(ErrorCode.DRAINING, "the server stops: send the request again in a moment"))
             return
@@ -300,7 +300,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _parse(self) -> None:
-        """Feeds the parser up to the end of a request that is not answered yet, or with all that is here."""
+        """Feeds the parser up to the end of an unanswered request, or with all that is here."""
         if self.parser is None or self.transport.is_closing():
             return
         while self._parsed < len(self._waiting) and self._may_parse():
@@ -330,7 +330,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
                 self._deadlines.expect_head()
 
     def _may_parse(self) -> bool:
-        """Whether the next byte may be parsed: it belongs to the request that is worked on, or that was answered."""
+        """Whether the next byte may be parsed: it belongs to the current request, or the current one was answered."""
         if self.parser is None or self.transport.is_closing():
             return False
         if self._received:
@@ -366,7 +366,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
 @cache
 def _quiet(app: ASGI3Application) -> ASGI3Application:
-    """Returns `app`, from which no peer that leaves in the middle of its request makes a traceback."""
+    """Returns `app`, wrapped: a peer that leaves in the middle of its request makes no traceback."""
 
     async def quiet(scope: Any, receive: Any, send: Any) -> None:
         with suppress(ClientDisconnect):

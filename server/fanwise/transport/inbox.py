@@ -1,4 +1,4 @@
-"""The inbox: messages that a client sent and that its endpoint has not read yet."""
+"""The inbox: a client's messages that its endpoint has not read yet."""
 
 from __future__ import annotations
 

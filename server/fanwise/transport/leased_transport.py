@@ -69,7 +69,7 @@ class LeasedTransport(asyncio.Transport):
         self.lease.end()
         return self._transport
 
-    # What takes the transport away.
+    # Calls that take the transport away.
 
     def close(self) -> None:
         """Closes the transport when what is buffered has been sent."""
@@ -95,7 +95,7 @@ class LeasedTransport(asyncio.Transport):
     # All else is the event loop's.
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends or buffers `data`, unless the transport is closing: what is buffered then was the last."""
+        """Sends or buffers `data`, unless the transport is closing."""
         if not self._transport.is_closing():
             self._transport.write(data)
 
@@ -156,5 +156,5 @@ class LeasedTransport(asyncio.Transport):
         return self._transport.get_extra_info(name, default)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol that hears of the connection now."""
+        """Returns the protocol that the event loop notifies now."""
         return self._transport.get_protocol()

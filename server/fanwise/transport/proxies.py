@@ -1,4 +1,4 @@
-"""Proxies in front of the server: which of them are believed when they say for whom they speak."""
+"""Trusted proxies in front of the server: the addresses whose `X-Forwarded-For` and scheme are believed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TrustedProxies:
 
 
 class ProxyHeaders:
-    """ASGI middleware: `client` and `scheme` of a request that a trusted proxy passes on are those that the proxy says.
+    """ASGI middleware: takes `client` and `scheme` of a request from its trusted proxy.
 
     Reads X-Forwarded-For and X-Forwarded-Proto. All other requests pass as they are, whatever their headers say.
 

@@ -36,7 +36,7 @@ class RefusedError(Exception):
 
     @classmethod
     def of(cls, error: CodedError) -> Self:
-        """Returns the refusal that stands for `error`, which is counted and logged already."""
+        """Returns the refusal for `error`, which is counted and logged already."""
         return cls(error.code, error.problem, counted=True)
 
     @property
@@ -63,7 +63,7 @@ def refuse(
 
     Args:
         transport: The connection's.
-        refusal: What is wrong.
+        refusal: Its code and its problem.
         count: The counter of refusals.
         client: The peer's address.
         url: Of the request, as far as it is known. The log gets its path only.

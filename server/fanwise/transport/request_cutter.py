@@ -33,7 +33,7 @@ class _Part(Enum):
 
 
 class RequestCutter:
-    """Owns the invariants that no piece reaches over the end of a request, and that heads and trailers are bounded.
+    """Owns the invariants: no piece reaches over the end of a request; heads, chunk lines and trailers are bounded.
 
     Args:
         head_bytes: The largest head.
@@ -46,7 +46,7 @@ class RequestCutter:
         self._part = _Part.HEAD
         self._left = 0
         self._size = 0  # bytes of the head, or of the trailers, that have come
-        self._line = b""  # of a head or of trailers its last three bytes, of a chunk's size what has come of it
+        self._line = b""  # the last three bytes of a head or of trailers; the bytes so far of a chunk's line
 
     @property
     def complete(self) -> bool:
@@ -76,7 +76,7 @@ class RequestCutter:
             self._part, self._left = (_Part.BODY, body_bytes) if body_bytes else (_Part.END, 0)
 
     def head_of_rest(self) -> bytes:
-        """Returns a head for the body that has not begun, for a parser that has not seen its own."""
+        """Returns a head for a body that has not begun, to be fed to a new parser."""
         chunked = self._part is _Part.CHUNK_SIZE
         framing = b"transfer-encoding: chunked" if chunked else b"content-length: %d" % self._left
         return b"POST / HTTP/1.1\r\nhost: x\r\n%s\r\n\r\n" % framing
@@ -147,6 +147,6 @@ class RequestCutter:
                 raise RefusedError(ErrorCode.BAD_REQUEST, f"the size of a chunk is no hexadecimal number: {digits!r}")
             size = int(digits, 16)
             self._left = size + len(_LINE_END)
-            # What ends the line of the last chunk may end the trailers too, if there are none.
+            # The line end of the last chunk may end the trailers too, if there are none.
             self._part, self._line = (_Part.CHUNK, b"") if size else (_Part.TRAILERS, _LINE_END)
         return end

@@ -76,7 +76,7 @@ def unanswered_seconds(sock: TellsOptions) -> float:
 
 
 def acknowledged_bytes(sock: TellsOptions) -> int:
-    """Returns how many bytes the peer's kernel has acknowledged, ever; 0 where the system does not tell (tcp(7))."""
+    """Returns the bytes that the peer's kernel has acknowledged so far; 0 where they are not exposed (tcp(7))."""
     option = getattr(socket, "TCP_INFO", None)
     if option is None:
         return 0

@@ -261,7 +261,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._abort_at = end
         self._abort_timer = self.loop.call_at(end, self.transport.abort)
 
-    # What the sink asks for.
+    # Called by the sink.
 
     @property
     def received_bytes(self) -> int:
