@@ -3,8 +3,8 @@
     websocket_protocol  uvicorn's WebSocket protocol class, the fast path
     http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
     acceptor            accepts connections: a few per turn, and within the descriptors
-    places              how many connections an address may have and open
-    addresses           which addresses are this machine's own, and which count as one peer
+    places              the number of connections that an address may have and open
+    addresses           addresses of this machine, and addresses that count as one peer
     refusals            answers, counts and logs what is refused before any application is asked
     request_cutter      cuts what a peer sends where its requests end
     limits              all bounds and rates of what a peer may send, and the budget of one connection
@@ -16,8 +16,8 @@
     connection          the connection that both protocol classes offer to the application
     leased_transport    a transport that ends the lease before it is taken away
     asgi                the fallback over plain ASGI
-    inbox               messages that a client sent and its endpoint has not read
-    proxies             which proxies are believed when they say for whom they speak
+    inbox               a client's messages that its endpoint has not read
+    proxies             the proxies whose `X-Forwarded-For` is believed
     frames              cuts what a peer sends into WebSocket frames
     sockets             socket options
     sweeping            chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
