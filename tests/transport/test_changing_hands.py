@@ -218,6 +218,7 @@ async def test_http_behind_101_is_no_frame() -> None:
         assert (await reader.read()).startswith(b"\x88")
         writer.close()
         await here.empty()
+        assert here.broadcaster.statistics().closed == {"protocol_error": 1}
 
 
 async def test_connection_close_ends_it_after_the_answer() -> None:

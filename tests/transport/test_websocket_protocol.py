@@ -233,6 +233,7 @@ async def test_text_that_is_not_utf_8_closes_its_sender_and_nobody_else() -> Non
         await app.ready(2)
         await asyncio.get_running_loop().sock_sendall(peer, b"\x81\x81\x00\x00\x00\x00\xff")
         assert (await read_exactly(peer, 4))[2:] == (1007).to_bytes(2)
+        assert app.clients[1].reason is CloseReason.BAD_TEXT
         await app.broadcaster.publish("lobby", "still here")
         assert await other.recv() == "still here"
         peer.close()

@@ -13,7 +13,9 @@ class CloseReason(Enum):
     """Why a connection ended: (code, text of at most 123 bytes, may the client reconnect)."""
 
     NORMAL = (1000, "closed", False)
+    PROTOCOL_ERROR = (1002, "protocol error", False)
     LOST = (1006, "the connection was lost", True)
+    BAD_TEXT = (1007, "bad text: it is not UTF-8", False)
     RATE = (1008, "rate: too many control frames or fragments", False)
     TOO_BIG = (1009, "message too big", False)
     INTERNAL = (1011, "internal error", True)
@@ -30,6 +32,14 @@ class CloseReason(Enum):
         self.code = code
         self.text = text
         self.reconnect = reconnect
+
+
+_FAILURES = {reason.code: reason for reason in (CloseReason.PROTOCOL_ERROR, CloseReason.BAD_TEXT, CloseReason.TOO_BIG)}
+
+
+def failure(code: int | None) -> CloseReason:
+    """Returns the reason of a WebSocket that fails with `code` (RFC 6455 section 7.4.1); LOST for other codes."""
+    return _FAILURES.get(code or 0, CloseReason.LOST)
 
 
 class GapReason(Enum):

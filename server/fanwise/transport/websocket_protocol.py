@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode, Frame
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from ..broadcaster.sink import EXTENSION
 from ..core.codes import ErrorCode
 from ..core.publication import Kind
-from ..core.reasons import CloseReason
+from ..core.reasons import CloseReason, failure
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import HELD_BYTES, SocketConnection
 from .frames import BINARY, OTHER, TEXT, FrameCutter, carries_nothing, utf_8_tail
@@ -246,7 +246,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         sent = self.conn.close_sent
         if self.conn.close_rcvd is not None or (sent is not None and sent.code == CloseReason.NORMAL.code):
             return CloseReason.NORMAL
-        return CloseReason.TOO_BIG if sent is not None and sent.code == CloseReason.TOO_BIG.code else CloseReason.LOST
+        return failure(None if sent is None else sent.code)
 
     def _closing(self, reason: CloseReason) -> None:
         """Closing waits for the buffer to be flushed and for the peer's answer, which may never come: then abort."""
@@ -355,7 +355,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if tail is not None:
             self._text_tail = tail
         elif not self.close_sent:
-            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.conn.send_close(CloseReason.BAD_TEXT.code, CloseReason.BAD_TEXT.text)
             self.handle_parser_exception()
         return tail is not None
 
@@ -396,5 +396,5 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         elif payload.isascii() or utf_8_tail(payload, final=True) is not None:
             inbox.put(_TEXT_KIND, payload)
         else:
-            self.conn.send_close(CloseCode.INVALID_DATA)
+            self.conn.send_close(CloseReason.BAD_TEXT.code, CloseReason.BAD_TEXT.text)
             self.handle_parser_exception()
