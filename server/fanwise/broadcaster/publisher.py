@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from ..core.channel import Channel
+from ..core.encoding import json_bytes
 from ..core.hub import Hub
 from ..core.publication import Kind, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError
@@ -170,6 +171,6 @@ def serialise(payload: Payload) -> tuple[Kind, bytes]:
     if isinstance(payload, (bytearray, memoryview)):
         return Kind.BINARY, bytes(payload)
     try:
-        return Kind.JSON, orjson.dumps(payload)
+        return Kind.JSON, json_bytes(payload)
     except orjson.JSONEncodeError as error:
         raise PayloadError(payload, str(error)) from error

@@ -70,9 +70,17 @@ def message_fields(publication: Publication) -> dict[str, object]:
     return fields
 
 
+def json_bytes(value: object) -> bytes:
+    """Returns `value` as JSON, in an object of its own size: orjson's results hold 4 KiB for 20 bytes.
+
+    To be used for all that is retained. Raises orjson.JSONEncodeError, as `orjson.dumps` does.
+    """
+    return bytes(memoryview(orjson.dumps(value)))
+
+
 def json_message(publication: Publication) -> bytes:
     """The `message` of the JSON dialect."""
-    return orjson.dumps({"op": "message", "channel": publication.channel, **message_fields(publication)})
+    return json_bytes({"op": "message", "channel": publication.channel, **message_fields(publication)})
 
 
 def json_frame(publication: Publication) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
-import orjson
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from ..broadcaster.node import Node
 from ..broadcaster.turns import Turn
 from ..core.codes import CodedError, ErrorCode, code_of
+from ..core.encoding import json_bytes
 from ..core.publication import Kind
 from ..errors import FanwiseError
 from ..transport.limits import budget_of
@@ -122,7 +122,7 @@ class PublishEndpoint:
             await asyncio.sleep(seconds)
 
         async def act() -> bytes:
-            return orjson.dumps(await self._append(channel, kind, data, key))
+            return json_bytes(await self._append(channel, kind, data, key))
 
         return await self._once(request, body, idempotency_key, act)
 
@@ -138,7 +138,7 @@ class PublishEndpoint:
             for entry in entries:
                 await turn.give_way()
                 results.append(await self._entry(entry))
-            return orjson.dumps({"results": results})
+            return json_bytes({"results": results})
 
         return await self._once(request, body, idempotency_key, act)
 
