@@ -155,7 +155,7 @@ def test_only_a_lease_knows_a_descriptor() -> None:
     know = {
         "transport.acceptor",
         "transport.leased_transport",
-        "transport.sweeping",
+        "transport.sweep_writer",
         "core.lease",
         "core.group",
         "broadcaster.sweep",

@@ -21,7 +21,7 @@ from .core.publication import Position
 from .logs.events import Event, log
 from .routes.router import build_router
 from .transport.connect import connect
-from .transport.sweeping import Mode, open_writer
+from .transport.sweep_writer import Mode, open_writer
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

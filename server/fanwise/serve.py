@@ -31,7 +31,7 @@ from .transport.limits import Limits
 from .transport.places import PlaceLimits, Places
 from .transport.proxies import TrustedProxies
 from .transport.sockets import SocketOptions
-from .transport.sweeping import Mode, open_writer
+from .transport.sweep_writer import Mode, open_writer
 from .version import SERVER_VERSION
 
 # A full collection walks every object of every connection: hundreds of milliseconds with 10,000 clients. Only ended

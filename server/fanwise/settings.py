@@ -18,7 +18,7 @@ from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
 from .transport.places import PlaceLimits
 from .transport.proxies import TrustedProxies
 from .transport.sockets import UNSENT_BYTES
-from .transport.sweeping import Mode
+from .transport.sweep_writer import Mode
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"

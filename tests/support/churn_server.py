@@ -25,7 +25,7 @@ from fanwise.serve import FanwiseServer
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.places import PlaceLimits, Places
-from fanwise.transport.sweeping import Mode
+from fanwise.transport.sweep_writer import Mode
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 # {channel: what is published there, again and again}

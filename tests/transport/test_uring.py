@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fanwise.broadcaster.sweep import BROKEN, write_to_all
-from fanwise.transport.sweeping import _drain, _fill, _pair
+from fanwise.transport.sweep_writer import _drain, _fill, _pair
 from fanwise.transport.uring import Ring
 
 Pair = tuple[socket.socket, socket.socket]

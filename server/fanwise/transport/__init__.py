@@ -20,7 +20,7 @@
     proxies             the proxies whose `X-Forwarded-For` is believed
     frames              cuts what a peer sends into WebSocket frames
     sockets             socket options
-    sweeping            chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
+    sweep_writer        chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
     uring               the ring: one system call for a cohort (io_uring)
 
 Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.

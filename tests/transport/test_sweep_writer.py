@@ -6,7 +6,7 @@ from collections.abc import Collection
 import pytest
 
 from fanwise.broadcaster.sweep import write_to_all
-from fanwise.transport.sweeping import RingWriter, open_writer, probe
+from fanwise.transport.sweep_writer import RingWriter, open_writer, probe
 from fanwise.transport.uring import Ring
 
 from .test_uring import needs_io_uring
@@ -64,5 +64,5 @@ def test_a_kernel_that_forbids_rings_is_said(monkeypatch: pytest.MonkeyPatch) ->
 
 @needs_io_uring
 def test_a_kernel_that_fails_the_probe_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fanwise.transport.sweeping.Ring", lambda: Ring(flags=0))
+    monkeypatch.setattr("fanwise.transport.sweep_writer.Ring", lambda: Ring(flags=0))
     assert "fails the probe" in open_writer("auto").why
