@@ -22,7 +22,8 @@ from .broadcaster.node import Node
 from .core.codes import ErrorCode
 from .errors import SettingsError
 from .logs.events import Event, log
-from .logs.formatting import log_config, take_over, tell_left_out
+from .logs.formatting import log_config, take_over
+from .logs.limiter import log_left_out
 from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
 from .transport.acceptor import Acceptor, Descriptors
@@ -129,7 +130,7 @@ class FanwiseServer(uvicorn.Server):
                 self._draining.cancel()
             self._abort_left()
             await asyncio.sleep(0)
-            tell_left_out(quiet_seconds=0)
+            log_left_out(quiet_seconds=0)
             log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=self._aborted)
 
     def _abort_left(self) -> None:

@@ -21,7 +21,7 @@ from websockets.typing import Subprotocol
 from fanwise.broadcaster.node import Node
 from fanwise.logs.events import CODES, Event, log
 from fanwise.logs.formatting import JsonFormatter, LineFormatter, TextFormatter, log_config, take_over
-from fanwise.logs.limiter import Limiter
+from fanwise.logs.limiter import make_limiter
 from fanwise.logs.scrubbing import CONNECTION_LOGGER
 from fanwise.routes.auth.keys import KEY_SUBPROTOCOL
 
@@ -438,7 +438,7 @@ async def test_what_was_left_out_is_told_while_a_broadcaster_runs() -> None:
     now, written = [1000.0], io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonFormatter())
-    handler.addFilter(Limiter(clock=lambda: now[0]))
+    handler.addFilter(make_limiter(clock=lambda: now[0]))
     logging.getLogger().addHandler(handler)
 
     def told() -> list[tuple[str, int]]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.counters import name_of
 from ..core.reasons import CloseReason
 from ..logs.events import Event, log
-from ..logs.formatting import tell_left_out
+from ..logs.limiter import log_left_out
 from .registry import ClosedClient
 
 _REPEAT_SECONDS = 60.0  # memory that is short stays so for a while: each minute logs the sum since the last
@@ -58,7 +58,7 @@ class EventLog:
 
     def audited(self, *, freed_bytes: int, retained_bytes: int) -> None:
         """An audit has ended, which let go of so much history for want of memory; so much is left."""
-        tell_left_out()  # here, as audits go on in every application
+        log_left_out()  # here, as audits go on in every application
         self._freed_bytes += freed_bytes
         now = self._clock()
         lately = self._logged_at is not None and now - self._logged_at < _REPEAT_SECONDS
@@ -81,7 +81,7 @@ class EventLog:
 
     def audit_ended(self, task: asyncio.Task[Any]) -> None:
         """The audit's task has ended: when the broadcaster stops, not by itself."""
-        tell_left_out(quiet_seconds=0)
+        log_left_out(quiet_seconds=0)
         if not task.cancelled():
             log(Event.AUDIT_DIED, error=task.exception())
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 from .events import Event, event_of, log
-from .limiter import Limiter
+from .limiter import make_limiter
 from .scrubbing import CONNECTION_LOGGER, Scrubber
 
 MESSAGE_CHARACTERS, VALUE_CHARACTERS = 1_000, 500  # longer ones are cut
@@ -119,7 +119,7 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": partial(formatter, secrets)}},
-        "filters": {"limit": {"()": Limiter}},
+        "filters": {"limit": {"()": make_limiter}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
@@ -138,15 +138,6 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
             "websockets": {"level": others},
         },
     }
-
-
-def tell_left_out(*, quiet_seconds: float = 5.0) -> None:
-    """Logs the number of lines left out, for kinds without a line for `quiet_seconds`. To be called now and then."""
-    for handler in logging.getLogger().handlers:
-        for limiter in handler.filters:
-            if isinstance(limiter, Limiter):
-                for kind, lines in limiter.take_left_out(quiet_seconds=quiet_seconds).items():
-                    log(Event.LEFT_OUT, kind=kind, lines=lines)
 
 
 def take_over() -> None:

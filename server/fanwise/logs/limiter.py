@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-from .events import Event, event_of
+from .events import Event, event_of, log
 
 
 class _Bucket:
@@ -80,3 +80,19 @@ def kind_of(record: logging.LogRecord) -> str:
     """
     event = event_of(record)
     return f"{record.name}: {record.levelname.lower()}" if event is Event.LIBRARY else event.code
+
+
+_made: list[Limiter] = []  # the limiter of the latest log configuration
+
+
+def make_limiter(*, clock: Callable[[], float] = time.monotonic) -> Limiter:
+    """Makes the limiter of a log configuration. `log_left_out` asks the latest one."""
+    _made[:] = [Limiter(clock=clock)]
+    return _made[0]
+
+
+def log_left_out(*, quiet_seconds: float = 5.0) -> None:
+    """Logs the number of lines left out, for kinds without a line for `quiet_seconds`. To be called now and then."""
+    for limiter in _made:
+        for kind, lines in limiter.take_left_out(quiet_seconds=quiet_seconds).items():
+            log(Event.LEFT_OUT, kind=kind, lines=lines)
