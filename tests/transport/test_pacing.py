@@ -144,15 +144,12 @@ async def test_pings_beyond_their_rate_get_one_pong_for_all() -> None:
     asgi, _ = application()
     async with running(asgi) as live:
         peer = await live.raw()
-        await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(peer, b"".join(b"\x89\x82\x00\x00\x00\x00%02x" % number for number in range(250)))
         got = b""
         while not got.endswith(b"\x8a\x02%02x" % 249):
             got += await loop.sock_recv(peer, 10_000)
         assert got[:400] == b"".join(b"\x8a\x02%02x" % number for number in range(100))
-        assert len(got) // 4 + protocol.budget.unanswered_pings >= 250
         assert len(got) // 4 < 150
         peer.close()
 

@@ -69,7 +69,6 @@ class Budget:
     Attributes:
         messages: Frames that may come now.
         bytes: Bytes that may come now.
-        unanswered_pings: Pings without a pong of their own, since the start.
     """
 
     __slots__ = (
@@ -83,7 +82,6 @@ class Budget:
         "_subscriptions",
         "bytes",
         "messages",
-        "unanswered_pings",
     )
 
     def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -91,7 +89,6 @@ class Budget:
         self._clock = clock
         self._at = -math.inf
         self._pauses = 0  # for control frames, since their bucket was half full
-        self.unanswered_pings = 0
         self.messages = self.bytes = self._publishes = self._subscriptions = 0.0
         self._control_frames = self._pongs = 0.0
         self._refill()
@@ -117,13 +114,12 @@ class Budget:
         return max(seconds, LEAST_PAUSE_SECONDS) if seconds else 0.0
 
     def pong(self) -> bool:
-        """Returns whether a ping may have a pong of its own, and counts those that may not (RFC 6455 section 5.5.3)."""
+        """Returns whether a ping may have a pong of its own (RFC 6455 section 5.5.3)."""
         self._pongs -= 1
         if self._pongs < 0:
             self._refill()
             if self._pongs < 0:
                 self._pongs = 0.0
-                self.unanswered_pings += 1
                 return False
         return True
 
