@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import socket
 import ssl
@@ -118,7 +119,8 @@ async def test_one_too_many_is_answered_and_closed() -> None:
             assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
             assert b"\r\nretry-after: 5\r\n" in head
             assert b"connection: close" in head
-            assert body == b"127.0.0.1 has the 1 connections that an address may have: come back later\n"
+            message = "127.0.0.1 has the 1 connections that an address may have: come back later"
+            assert json.loads(body) == {"error": {"code": "too_many_connections", "message": message}}
             writer.close()
         assert len(it.open) == 1
         kept.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 
@@ -39,8 +40,8 @@ async def test_a_refusal_is_answered_counted_and_logged(caplog: pytest.LogCaptur
     head, _, body = got.partition(b"\r\n\r\n")
     if answer:
         assert head.split(b"\r\n")[0] == b"HTTP/1.1 503 Service Unavailable"
-        assert {b"retry-after: 5", b"connection: close", b"a: b", b"content-length: 201"} < set(head.split(b"\r\n"))
-        assert body == b"x" * 200 + b"\n"
+        assert {b"retry-after: 5", b"connection: close", b"a: b", b"content-length: 246"} < set(head.split(b"\r\n"))
+        assert json.loads(body) == {"error": {"code": "draining", "message": "x" * 200}}
     else:
         assert got == b""
     assert counted == [ErrorCode.DRAINING]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanwise.transport.refusals import RefusedError
-from fanwise.transport.request_cutter import CHUNK_LINE_BYTES, RequestCutter
+from fanwise.transport.request_cutter import CHUNK_EXTENSION_BYTES, CHUNK_LINE_BYTES, RequestCutter
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 PLAIN = HEAD + b"\r\n"
@@ -89,3 +89,16 @@ def test_a_chunk_without_a_size_is_refused(line: bytes) -> None:
     cutter.head_ended(body_bytes=0, chunked=True)
     with pytest.raises(RefusedError, match="the size of a chunk"):
         cutter.cut(line, 0)
+
+
+@pytest.mark.parametrize("extension", [b";" + b"a" * 127, b" " * 128], ids=["extension", "blanks"])
+def test_the_extensions_of_all_chunks_are_bounded(extension: bytes) -> None:
+    """A chunk of one byte could carry 250 more, as long as a body lasts. Chunks without extensions are not counted."""
+    cutter = RequestCutter(head_bytes=16_384)
+    cutter.head_ended(body_bytes=0, chunked=True)
+    plain, long = b"1\r\nx\r\n" * 20_000, b"1" + extension + b"\r\nx\r\n"
+    assert cutter.cut(plain, 0) == len(plain)
+    within = long * (CHUNK_EXTENSION_BYTES // len(extension))
+    assert cutter.cut(within, 0) == len(within)
+    with pytest.raises(RefusedError, match="more than 16384 bytes of extensions"):
+        cutter.cut(long, 0)

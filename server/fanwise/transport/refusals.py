@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, Self
@@ -41,13 +42,13 @@ class RefusedError(Exception):
 
     @property
     def answer(self) -> bytes:
-        """The whole HTTP answer. The connection closes behind it."""
+        """The whole HTTP answer: `{"error": {"code", "message"}}`. The connection closes behind it."""
         status = HTTPStatus(self.code.status or HTTPStatus.BAD_REQUEST)
-        text = f"{self.problem[:_PROBLEM_CHARACTERS]}\n".encode(errors="replace")
-        named = {"content-type": "text/plain; charset=utf-8", "content-length": len(text)}
+        body = json.dumps({"error": {"code": self.code.value, "message": self.problem[:_PROBLEM_CHARACTERS]}}).encode()
+        named = {"content-type": "application/json", "content-length": len(body)}
         named |= {name.lower(): value for name, value in self.code.headers.items()} | {"connection": "close"}
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in named.items())]
-        return "\r\n".join(lines).encode() + b"\r\n" + self.headers + b"\r\n" + text
+        return "\r\n".join(lines).encode() + b"\r\n" + self.headers + b"\r\n" + body
 
 
 def refuse(

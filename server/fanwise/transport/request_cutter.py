@@ -18,6 +18,7 @@ _LINE_END: Final = b"\r\n"
 _HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 # A chunk's size and its extensions (RFC 9112 section 7.1.1: "a server ought to limit the total length").
 CHUNK_LINE_BYTES: Final = 256
+CHUNK_EXTENSION_BYTES: Final = 16_384  # of all chunks of a request
 TRAILER_BYTES: Final = 4_096
 
 
@@ -39,12 +40,13 @@ class RequestCutter:
         head_bytes: The largest head.
     """
 
-    __slots__ = ("_head_bytes", "_left", "_line", "_part", "_size")
+    __slots__ = ("_extension_bytes", "_head_bytes", "_left", "_line", "_part", "_size")
 
     def __init__(self, *, head_bytes: int) -> None:
         self._head_bytes = head_bytes
         self._part = _Part.HEAD
         self._left = 0
+        self._extension_bytes = 0
         self._size = 0  # bytes of the head, or of the trailers, that have come
         self._line = b""  # the last three bytes of a head or of trailers; the bytes so far of a chunk's line
 
@@ -69,7 +71,7 @@ class RequestCutter:
 
     def head_ended(self, *, body_bytes: int, chunked: bool) -> None:
         """Takes what the parser has found in the head: the length of the body, or that the body comes in chunks."""
-        self._line, self._size = b"", 0
+        self._line, self._size, self._extension_bytes = b"", 0, 0
         if chunked:
             self._part = _Part.CHUNK_SIZE
         else:
@@ -143,6 +145,7 @@ class RequestCutter:
             )
         if found >= 0:
             digits = self._line.partition(b";")[0].strip()
+            self._count_extensions(len(self._line.rstrip(_LINE_END)) - len(digits))
             if not _HEXADECIMAL.fullmatch(digits):  # int() also knows signs, underscores and 0x
                 raise RefusedError(ErrorCode.BAD_REQUEST, f"the size of a chunk is no hexadecimal number: {digits!r}")
             size = int(digits, 16)
@@ -150,3 +153,11 @@ class RequestCutter:
             # The line end of the last chunk may end the trailers too, if there are none.
             self._part, self._line = (_Part.CHUNK, b"") if size else (_Part.TRAILERS, _LINE_END)
         return end
+
+    def _count_extensions(self, size: int) -> None:
+        self._extension_bytes += size
+        if self._extension_bytes > CHUNK_EXTENSION_BYTES:
+            raise RefusedError(
+                ErrorCode.BAD_REQUEST,
+                f"the chunks of a request have more than {CHUNK_EXTENSION_BYTES} bytes of extensions",
+            )
