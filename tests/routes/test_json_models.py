@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from fanwise.broadcaster.node import Node
 from fanwise.core.publication import Kind
 from fanwise.routes import json_models
 from fanwise.routes.json_models import (
     MAX_CHARACTERS,
+    Op,
     OpError,
     Publish,
     Since,
     Subscribe,
     Unsubscribe,
+    UsualPublish,
     check_size,
     parse_op,
 )
@@ -30,7 +34,7 @@ def test_the_three_operations() -> None:
         op="subscribe", channel="a", since=Since(epoch="e", offset=0)
     )
     assert parse_op('{"op":"unsubscribe","channel":"a"}') == Unsubscribe(op="unsubscribe", channel="a")
-    assert parse_op('{"op":"publish","channel":"a","data":null}') == Publish(op="publish", channel="a", data=None)
+    assert parse_op('{"op":"publish","channel":"a","data":null}') == UsualPublish("a", data=None, id=None)
     given_all = parse_op('{"op":"publish","channel":"a","data":"AA==","id":7,"key":"k","encoding":"base64"}')
     assert given_all == Publish(op="publish", channel="a", data="AA==", id=7, key="k", encoding="base64")
 
@@ -140,6 +144,49 @@ async def test_a_session_does_not_parse_such_a_message() -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+NEAR_PUBLISH = st.fixed_dictionaries(
+    {},
+    optional={
+        "op": st.just("publish") | VALUES,
+        "channel": st.text() | VALUES,
+        "data": VALUES,
+        "id": st.text() | st.sampled_from(["", LONG, LONG[1:], "\u00e9" * MAX_CHARACTERS, 2**63]) | VALUES,
+        "key": st.none() | st.text(),
+        "encoding": st.none() | st.just("base64"),
+        "more": st.none(),
+    },
+)
+FIELDS_OF_A_PUBLISH = ("op", "channel", "data", "id", "key", "encoding")
+
+
+@given(NEAR_PUBLISH)
+def test_the_usual_publish_is_what_the_model_makes_of_it(message: dict[str, object]) -> None:
+    """What is taken without the model, the model takes too, with the same values; what the model refuses is refused."""
+    text = json.dumps(message)
+    try:
+        op = parse_op(text)
+    except OpError:
+        assert _accepted(text) is None
+        return
+    assert _accepted(text) == {name: getattr(op, name) for name in FIELDS_OF_A_PUBLISH if op.op == "publish"}
+
+
+@pytest.mark.parametrize("given_id", [None, 7, "", "\u00e9" * MAX_CHARACTERS])
+def test_the_usual_publish_needs_no_model(monkeypatch: pytest.MonkeyPatch, given_id: object) -> None:
+    """With any id that is allowed, and without one."""
+    text = json.dumps({"op": "publish", "channel": "a", "data": [1], "id": given_id})
+    monkeypatch.setattr(json_models, "_OPS", None)
+    assert parse_op(text) == UsualPublish("a", [1], given_id)  # type: ignore[arg-type]
+    assert parse_op('{"op":"publish","channel":"a","data":[1]}') == UsualPublish("a", [1], None)
+
+
+def _accepted(text: str) -> dict[str, object] | None:
+    """The fields of what the models make of a message; None where they refuse it."""
+    try:
+        model = TypeAdapter[object](Op).validate_python(orjson.loads(text))
+    except ValueError:
+        return None
+    return dict(model)  # type: ignore[call-overload, no-any-return]
 
 
 @given(VALUES)

@@ -43,6 +43,11 @@ class State(Enum):
     CLOSED = "closed"
 
 
+# As globals: CPython 3.11 makes a call of each attribute of an enum.
+_BEHIND, _READY, _CLOSING, _CLOSED = State.BEHIND, State.READY, State.CLOSING, State.CLOSED
+_DISCONNECT = Overflow.DISCONNECT
+
+
 class ClientOwner(Protocol):
     """The event loop and the node, as a client calls them."""
 
@@ -93,7 +98,7 @@ class Client:
     ) -> None:
         self.id = client_id
         self.address = address
-        self.state = State.BEHIND
+        self.state = _BEHIND
         self.reason: CloseReason | None = None
         self.recoveries = 0
         self.rtt_seconds: float | None = None
@@ -127,7 +132,7 @@ class Client:
 
     def send(self, payload: bytes) -> None:
         """Sends a payload of the client's dialect that is no publication, in its order among the publications."""
-        if self.state in (State.BEHIND, State.READY):
+        if self.state in (_BEHIND, _READY):
             self.outbox.send(payload)
             if self.outbox.direct is None:
                 self._wake.set()
@@ -142,17 +147,17 @@ class Client:
             text: Sent in place of the reason's own text; at most 123 bytes.
             within_seconds: How long the handshake may take, if shorter than usual, before the connection is aborted.
         """
-        if self.state in (State.BEHIND, State.READY):
+        if self.state in (_BEHIND, _READY):
             self.close_text = text
             if within_seconds is not None:
                 self._close_seconds = min(self._close_seconds, within_seconds)
-        self._end(State.CLOSING, reason)
+        self._end(_CLOSING, reason)
 
     def abort(self, reason: CloseReason) -> None:
         """Ends the connection at once, whatever is buffered. The only way that does not wait for the peer."""
         self.reason = self.reason or reason
         self.sink.abort()
-        self._end(State.CLOSED, reason)
+        self._end(_CLOSED, reason)
 
     # What the broadcaster calls.
 
@@ -266,12 +271,12 @@ class Client:
 
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""
-        self._end(State.CLOSED, reason)
+        self._end(_CLOSED, reason)
 
     # The one way to change the state, and what keeps it true.
 
     def _enter(self, state: State) -> None:
-        if self.state is State.READY:
+        if self.state is _READY:
             if self.lease is None:
                 self.subscriptions.awake()
             else:
@@ -281,17 +286,17 @@ class Client:
         self._owner.changed(self)
 
     def _leave(self) -> None:
-        if self.state is State.READY:
-            self._enter(State.BEHIND)
+        if self.state is _READY:
+            self._enter(_BEHIND)
 
     def _end(self, state: State, reason: CloseReason) -> None:
-        if self.state in (State.CLOSED, state):
+        if self.state in (_CLOSED, state):
             return
         self.reason = self.reason or reason
         self._enter(state)
         self._source.end()
         self.outbox.end()
-        if state is State.CLOSING and self.outbox.direct is not None:
+        if state is _CLOSING and self.outbox.direct is not None:
             self.task = self._owner.start_task(self, self._finish())
 
     def _join(self) -> None:
@@ -300,7 +305,7 @@ class Client:
             self.subscriptions.sleep(self._leave)
         else:
             self.subscriptions.join(self, encoding=self.outbox.encoding, lease=self.lease)
-        self.state = State.READY
+        self.state = _READY
         self.recoveries += 1
         self._owner.changed(self)
 
@@ -310,12 +315,12 @@ class Client:
         """Enlists a client that is behind for a turn; without a direct sink, wakes the client's task instead."""
         if self.outbox.direct is None:
             self._wake.set()
-        elif self.state is State.BEHIND and self.sink.writable:
+        elif self.state is _BEHIND and self.sink.writable:
             self._owner.enlist(self._take_turn)
 
     def _take_turn(self) -> bool:
         """Writes one slice to a direct sink; True if there may be more."""
-        if self.state is not State.BEHIND or not self.sink.writable:
+        if self.state is not _BEHIND or not self.sink.writable:
             return False
         try:
             taken = self._next(CATCH_UP_BYTES)
@@ -328,14 +333,14 @@ class Client:
 
     async def _run(self) -> None:
         """The task of a client whose sink is not direct: serves it while it is behind, and closes it in the end."""
-        while self.state is not State.CLOSED:
-            if self.state is State.CLOSING:
+        while self.state is not _CLOSED:
+            if self.state is _CLOSING:
                 return await self._finish()
             # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
             if self.outbox.pending and self.sink.writable:
                 self._leave()  # so that audits look at it while it takes its time
                 await self.outbox.flush()
-            elif self.state is State.BEHIND and self.sink.writable and (taken := self._next(AWAITED_BYTES)) is not None:
+            elif self.state is _BEHIND and self.sink.writable and (taken := self._next(AWAITED_BYTES)) is not None:
                 await self.outbox.send_batch(*taken)
                 await asyncio.sleep(0)  # one slice a turn, so that such clients take turns too
             else:
@@ -350,7 +355,7 @@ class Client:
             self._join()
             return None
         (channel, queue), batch = taken
-        if batch.gaps and queue.overflow is Overflow.DISCONNECT:
+        if batch.gaps and queue.overflow is _DISCONNECT:
             queue.rewind(batch.gaps[0].first - 1)  # no gap was sent: the client still had to get all of this
             self.close(CloseReason.SLOW)
             return None
@@ -365,4 +370,4 @@ class Client:
             await self.sink.close(reason, self.close_text or reason.text, within_seconds=self._close_seconds)
         if scope.cancelled_caught:
             self.sink.abort()
-        self._end(State.CLOSED, CloseReason.NORMAL)
+        self._end(_CLOSED, CloseReason.NORMAL)

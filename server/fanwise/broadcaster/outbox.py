@@ -96,13 +96,13 @@ class Outbox:
 
     async def settled(self) -> None:
         """Waits while the client leaves its answers unread: a client that does not read may not go on asking."""
-        if self._clogged:
+        if self.clogged:
             self._settled.clear()
             await self._settled.wait()
 
     def settle(self) -> None:
         """Hears that the sink has taken something."""
-        if not self._clogged:
+        if not self.clogged:
             self._settled.set()
 
     def write(self, channel: Channel, batch: Batch) -> None:
@@ -135,7 +135,8 @@ class Outbox:
             self._sending.cancel()
 
     @property
-    def _clogged(self) -> bool:
+    def clogged(self) -> bool:
+        """Whether the client leaves more than `UNREAD_BYTES` of its answers unread."""
         return self._answer_bytes + self.sink.buffered_bytes > UNREAD_BYTES
 
     async def _send(self, messages: list[Message]) -> None:

@@ -19,7 +19,11 @@ from .sweep import OsWriter, Sweeper, SweepWriter
 Payload: TypeAlias = Any
 """`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON, as far as orjson has a word for it."""
 
-_TEXT, _BINARY = Kind.TEXT, Kind.BINARY  # as globals: CPython 3.11 makes a call of each attribute of an enum
+_TEXT, _JSON, _BINARY = (
+    Kind.TEXT,
+    Kind.JSON,
+    Kind.BINARY,
+)  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _PATIENCE_SECONDS = 1.0  # several audits: publishing goes on, should there be none any more
 _HOLD_SECONDS = 0.005  # between two looks at whether most clients follow again; a queue's half takes them longer
 
@@ -169,8 +173,8 @@ def serialise(payload: Payload) -> tuple[Kind, bytes]:
     if isinstance(payload, bytes):
         return _BINARY, payload
     if isinstance(payload, (bytearray, memoryview)):
-        return Kind.BINARY, bytes(payload)
+        return _BINARY, bytes(payload)
     try:
-        return Kind.JSON, json_bytes(payload)
+        return _JSON, json_bytes(payload)
     except orjson.JSONEncodeError as error:
         raise PayloadError(payload, str(error)) from error

@@ -11,6 +11,7 @@ from ..core.counters import Counters
 from ..core.reasons import CloseReason
 from .client import Client, State
 
+_BEHIND, _READY = State.BEHIND, State.READY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _CLOSED_CLIENTS = 200  # closed clients that are remembered: what fits on a page
 
 
@@ -104,9 +105,9 @@ class ClientRegistry:
 
     def changed(self, client: Client) -> None:
         """Hears that the state of `client` has changed. O(1), or O(its queues) when it goes."""
-        if client.state is State.READY:
+        if client.state is _READY:
             self.behind.pop(client, None)
-        elif client.state is State.BEHIND:
+        elif client.state is _BEHIND:
             self.behind.setdefault(client, None)
         elif self._clients.pop(client.id, None) is not None:
             self._part(client)

@@ -11,6 +11,8 @@ from ..core.lease import Lease
 from ..core.publication import Encoding
 from ..core.queue import Batch, Overflow, Queue
 
+_DISCONNECT = Overflow.DISCONNECT  # as a global: CPython 3.11 makes a call of each attribute of an enum
+
 
 class Subscription(NamedTuple):
     """A client's place on one channel."""
@@ -61,7 +63,7 @@ class Subscriptions(dict[str, Subscription]):
     def overflowed(self) -> bool:
         """Whether a queue that must not overflow has. O(channels)."""
         for _, queue in self.values():  # noqa: SIM110 - audits call this for each client that is behind
-            if queue.overflow is Overflow.DISCONNECT and queue.overflowed():
+            if queue.overflow is _DISCONNECT and queue.overflowed():
                 return True
         return False
 

@@ -1,6 +1,6 @@
 """Encodings: functions that make a publication's bytes for one kind of client, once per publication.
 
-They stay free of I/O: the `websockets` library serialises the frame, nothing here sends it.
+They stay free of I/O: nothing here sends a frame.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import re
 from collections.abc import Iterable
 
 import orjson
-from websockets.frames import Frame, Opcode
 
 from .publication import Encoding, Kind, Publication
 
+_TEXT, _JSON, _BINARY = (
+    Kind.TEXT,
+    Kind.JSON,
+    Kind.BINARY,
+)  # as globals: CPython 3.11 makes a call of each attribute of an enum
+_TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82  # final, no extension bits, opcodes 1 and 2
+_ONE_BYTE, _TWO_BYTES = 125, 65_535  # the largest payloads whose length takes one byte, and two more
 _LINE_END = re.compile(rb"\r\n|\n|\r")  # what ends a line of an event stream (WHATWG HTML, section 9.2.5)
 
 
@@ -27,7 +33,16 @@ def join(publications: Iterable[Publication], encoding: Encoding) -> bytes:
 
 def text_frame(payload: bytes) -> bytes:
     """One unmasked, unfragmented, uncompressed WebSocket text frame (RFC 6455 section 5.2)."""
-    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+    return _frame(_TEXT_FRAME, payload)
+
+
+def _frame(head: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size <= _ONE_BYTE:
+        return b"%c%c%b" % (head, size, payload)
+    if size <= _TWO_BYTES:
+        return b"%c\x7e%b%b" % (head, size.to_bytes(2), payload)
+    return b"%c\x7f%b%b" % (head, size.to_bytes(8), payload)
 
 
 def chunk(data: bytes) -> bytes:
@@ -45,8 +60,7 @@ def plain_payload(publication: Publication) -> bytes:
 
 def plain_frame(publication: Publication) -> bytes:
     """The payload as one WebSocket frame: binary if it is binary, else text."""
-    opcode = Opcode.BINARY if publication.kind is Kind.BINARY else Opcode.TEXT
-    return Frame(opcode, publication.payload).serialize(mask=False)
+    return _frame(_BINARY_FRAME if publication.kind is _BINARY else _TEXT_FRAME, publication.payload)
 
 
 # The JSON dialect.
@@ -58,9 +72,9 @@ def message_fields(publication: Publication) -> dict[str, object]:
     Text is a JSON string, JSON is itself, and bytes are a string in base64 with `"encoding": "base64"`.
     """
     fields: dict[str, object] = {"offset": publication.offset}
-    if publication.kind is Kind.TEXT:
+    if publication.kind is _TEXT:
         fields["data"] = publication.payload.decode()
-    elif publication.kind is Kind.JSON:
+    elif publication.kind is _JSON:
         fields["data"] = orjson.Fragment(publication.payload)
     else:
         fields["data"] = base64.b64encode(publication.payload).decode()
@@ -103,7 +117,7 @@ def event(data: bytes, *, name: str = "", event_id: str = "", retry_ms: int | No
 def sse_event(publication: Publication) -> bytes:
     """The payload as an event; a binary one in base64, with `event: binary`."""
     position = str(publication.position)
-    if publication.kind is Kind.BINARY:
+    if publication.kind is _BINARY:
         return event(base64.b64encode(publication.payload), name="binary", event_id=position)
     return event(publication.payload, event_id=position)
 

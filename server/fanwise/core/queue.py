@@ -30,6 +30,10 @@ class Overflow(Enum):
     LATEST = "latest"  # it goes on with the newest one, or the newest of each key
 
 
+# As globals: CPython 3.11 makes a call of each attribute of an enum.
+_DISCONNECT, _DROP_OLDEST = Overflow.DISCONNECT, Overflow.DROP_OLDEST
+
+
 class Batch(NamedTuple):
     """Publications in order, and the gaps before or between them, in order."""
 
@@ -119,14 +123,14 @@ class Queue:
         if self.shared is not None:
             raise AssertionError("a queue in a ready group is read by the sweep")
         before = self._cursor
-        if self.overflow is Overflow.DISCONNECT:
+        if self.overflow is _DISCONNECT:
             self._cursor = max(before, self.log.first - 1)
             return (
                 Batch([], _gaps(before, [], self._cursor)) if self._cursor > before else self._take(before, max_bytes)
             )
         if not self.overflowed():
             return self._take(before, max_bytes)
-        if self.overflow is Overflow.DROP_OLDEST:
+        if self.overflow is _DROP_OLDEST:
             self._cursor = self._oldest_that_fits() - 1
             return self._take(before, max_bytes)
         return self._take_latest(max_bytes)

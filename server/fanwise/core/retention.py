@@ -56,10 +56,11 @@ class Retention:
 
     def idle(self, channel: Channel, *, time: float) -> None:
         """Notes that a channel has no clients. The channel stays for a while, with its epoch. O(1)."""
-        self._empty.pop(channel, None)
+        if self._empty:
+            self._empty.pop(channel, None)
         book = self._idle if channel.log.head else self._empty
-        book.pop(channel, None)  # to the end
         book[channel] = time
+        book.move_to_end(channel)
 
     def busy(self, channel: Channel) -> None:
         """Notes that a channel has a client: the channel stays. O(1)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import Any, assert_never
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -17,7 +17,9 @@ from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import Budget, budget_of
 from ..version import SERVER_VERSION
-from .json_models import OpError, Publish, Subscribe, Unsubscribe, check_size, parse_op
+from .json_models import OpError, Publish, Subscribe, Unsubscribe, UsualPublish, check_size, parse_op
+
+Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish
 
 
 def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
@@ -79,42 +81,39 @@ class JsonSession:
 
         An operation beyond the rates of the connection waits until the connection is within them.
         """
+        op: Operation | None = None
         try:
             if len(data) > self._max_bytes:
                 check_size(data, max_bytes=self._max_bytes)
-            await self._do(kind, data)
-        except OpError as error:
-            self._broadcaster.tally.reject(error.code)
-            self._send(op="error", code=error.code, message=str(error), **error.about)
+            op = parse_op(data, kind)
+            if op.op == "publish":
+                await self._publish(op)
+            else:
+                if seconds := self._budget.subscribe():
+                    await asyncio.sleep(seconds)
+                if op.op == "subscribe":
+                    await self._subscribe(op)
+                else:
+                    self._unsubscribe(op)
         except GoneError:
             return  # messages of a closed client may still be here; none is answered
-        await self._client.outbox.settled()
-
-    async def _do(self, kind: Kind, data: bytes) -> None:
-        op = parse_op(data, kind)
-        about: dict[str, str | int] = {"channel": op.channel}
-        if isinstance(op, Publish) and op.id is not None:
-            about["id"] = op.id
-        try:
-            if isinstance(op, Subscribe):
-                if seconds := self._budget.subscribe():
-                    await asyncio.sleep(seconds)
-                await self._subscribe(op)
-            elif isinstance(op, Unsubscribe):
-                if seconds := self._budget.subscribe():
-                    await asyncio.sleep(seconds)
-                self._unsubscribe(op)
-            elif isinstance(op, Publish):
-                await self._publish(op, about)
-            else:
-                assert_never(op)
         except FanwiseError as error:
-            code = code_of(error)
-            if code is None or not code.in_dialect:
-                raise
-            if isinstance(error, ChannelNameError):
-                about.pop("channel")  # it may be as long as a message
-            raise OpError(code, str(error), about) from error
+            self._refuse(error, op)
+        if self._client.outbox.clogged:
+            await self._client.outbox.settled()
+
+    def _refuse(self, error: FanwiseError, op: Operation | None) -> None:
+        """Counts an error and answers with it, if the mistake is the peer's; raises it otherwise."""
+        code = code_of(error)
+        if code is None or not code.in_dialect:
+            raise error
+        about: dict[str, str | int] = error.about if isinstance(error, OpError) else {}
+        if op is not None and not isinstance(error, ChannelNameError):  # whose channel may be as long as a message
+            about["channel"] = op.channel
+        if op is not None and op.op == "publish" and op.id is not None:
+            about["id"] = op.id
+        self._broadcaster.tally.reject(code)
+        self._send(op="error", code=code, message=str(error), **about)
 
     async def _subscribe(self, op: Subscribe) -> None:
         subscriptions = self._client.subscriptions
@@ -131,7 +130,7 @@ class JsonSession:
         self._broadcaster.unsubscribe(self._client, op.channel)
         self._send(op="unsubscribed", channel=op.channel)
 
-    async def _publish(self, op: Publish, about: dict[str, str | int]) -> None:
+    async def _publish(self, op: Publish | UsualPublish) -> None:
         if not self._may_publish:
             raise CodedError(
                 ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
@@ -140,7 +139,11 @@ class JsonSession:
             await asyncio.sleep(seconds)
         kind, data = data_bytes(op.data, op.encoding)
         publication = await self._broadcaster.append(op.channel, kind, data, key=op.key)
-        self._send(op="published", **about, epoch=publication.epoch, offset=publication.offset)
+        answer: dict[str, object] = {"op": "published", "channel": op.channel}
+        if op.id is not None:
+            answer["id"] = op.id
+        answer["epoch"], answer["offset"] = publication.epoch, publication.offset
+        self._client.send(orjson.dumps(answer))
 
     def _send(self, **fields: object) -> None:
         self._client.send(orjson.dumps(fields))

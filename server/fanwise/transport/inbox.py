@@ -61,7 +61,8 @@ class Inbox:
         if not self._paused and (len(self._messages) >= self._high_messages or self._bytes >= self._high_bytes):
             self._paused = True
             self._pause()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     @property
     def size_bytes(self) -> int:
@@ -98,5 +99,6 @@ class Inbox:
         return message
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None  # woken once, however many messages come in one read
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

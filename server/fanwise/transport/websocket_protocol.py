@@ -151,7 +151,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
                 idle += carries_nothing(piece)
                 if piece[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
                     self.conn.current_size = None
-                super().data_received(piece)
+                WebSocketsSansIOProtocol.data_received(self, piece)  # `super()` takes longer
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
             if self._deaf or self.transport.is_closing():
@@ -333,7 +333,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """A text, or its first fragment."""
         self._text_tail = b""
         if event.fin or self._is_text_so_far(event):
-            super().handle_text(event)
+            WebSocketsSansIOProtocol.handle_text(self, event)
 
     def handle_cont(self, event: Frame) -> None:
         """The next fragment of a message. Empty ones are legal and no reason to keep them."""
