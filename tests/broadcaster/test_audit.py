@@ -164,6 +164,27 @@ async def test_short_memory_takes_who_is_furthest_behind() -> None:
     assert other.client.reason is None
 
 
+async def test_history_makes_room_for_answers_before_a_client_goes() -> None:
+    """The memory of HTTP answers counts; a client with a buffer stays as long as history can go."""
+    registry, setting, _ = make_registry()
+    for _ in range(20):
+        publish(setting.hub, setting.channels["a"])
+    setting.channels["a"].mark_swept(setting.channels["a"].log.head)
+    audits = Audits(registry, setting, memory_bytes=1 << 30)
+    await audits.run()
+    audits.audit.memory_bytes = retained_bytes = setting.hub.retention.charged_bytes
+    await audits.run()
+    assert setting.hub.retention.charged_bytes == retained_bytes
+    audits.audit.answer_bytes = 1
+    await audits.run()
+    assert setting.hub.retention.charged_bytes < retained_bytes
+    assert setting.client.reason is None
+    audits.audit.answer_bytes = retained_bytes
+    setting.sink.pause(buffered_bytes=1)
+    await audits.run()
+    assert setting.client.reason is CloseReason.MEMORY
+
+
 async def test_what_was_received_and_is_not_read_counts_too() -> None:
     """While its sink says that it is worth counting: then its client may go, whether it is behind or not."""
     registry, setting, _ = make_registry()

@@ -69,9 +69,11 @@ async def test_long_answers_have_a_share_of_the_memory() -> None:
             answer = await live.request("GET", path)
             assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "full", "5")
         assert broadcaster.tally.rejected[ErrorCode.FULL] == 3
+        assert broadcaster._audit.answer_bytes == 8_388_608 // 4
         for sock in unread:
             sock.close()
         await until(lambda: not live.server.server_state.tasks)
+        assert broadcaster._audit.answer_bytes == 0
         assert (await live.request("GET", "/channels")).status == 200
 
 

@@ -34,6 +34,9 @@ class Audit:
         ended: Called after each audit.
         turn_seconds: How long judging holds the event loop in one turn: 10,000 clients that are behind take 27 ms.
         clock: Seconds. The clock of event loops, except for loops whose clock stands still during a turn.
+
+    Attributes:
+        answer_bytes: Memory of HTTP answers that are being sent. History makes room for them.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Audit:
     ) -> None:
         self.stall_seconds = stall_seconds
         self.memory_bytes = memory_bytes
+        self.answer_bytes = 0
         self._hub = hub
         self._registry = registry
         self._event_log = event_log
@@ -72,7 +76,7 @@ class Audit:
         retention.expire(now)
         freed_bytes = retention.charged_bytes
         if self.memory_bytes is not None:
-            retention.fit(self.memory_bytes)
+            retention.fit(self.memory_bytes - self.answer_bytes)
         freed_bytes -= retention.charged_bytes
         await self._judge_all(now)
         if self.memory_bytes is not None:
@@ -119,7 +123,7 @@ class Audit:
         held = {client: client.sink.buffered_bytes for client in self._registry.behind if client.sink.buffered_bytes}
         for client in self._registry.receiving:
             held[client] = client.sink.buffered_bytes + client.received_bytes
-        excess = self._hub.retention.charged_bytes + sum(held.values()) - memory_bytes
+        excess = self._hub.retention.charged_bytes + sum(held.values()) + self.answer_bytes - memory_bytes
         doomed = []
         for client in sorted(held, key=_weight, reverse=True) if excess > 0 else ():
             if excess > 0:

@@ -343,6 +343,10 @@ class Node:
         """The counters since the start."""
         return self._hub.tally
 
+    def count_answer_bytes(self, size_bytes: int) -> None:
+        """Counts memory of HTTP answers against `memory_bytes`; a negative number was let go."""
+        self._audit.answer_bytes += size_bytes
+
     def close_client(self, client_id: str) -> bool:
         """Closes the client with that id as the operator wants it; False if there is none."""
         client = self._registry.find(client_id)

@@ -23,7 +23,7 @@ _UNLIMITED: Final = 4096
 
 
 class LongAnswers:
-    """Owns the invariant that long answers that are being sent take at most a quarter of `memory_bytes`.
+    """Owns the invariant that long answers in the making take at most a quarter of `memory_bytes`, and count there.
 
     Args:
         broadcaster: The node that has `memory_bytes`, and counts refusals.
@@ -40,6 +40,7 @@ class LongAnswers:
         self.sending = 0
         self.making = asyncio.Lock()
         self.reject: Callable[[ErrorCode], None] = broadcaster.tally.reject
+        self._broadcaster = broadcaster
 
     def json(self, parts: AsyncGenerator[bytes, None]) -> Response:
         """Returns a JSON answer whose body is made of `parts` while it is sent.
@@ -47,6 +48,11 @@ class LongAnswers:
         The iterator holds the loop for 2 ms at a time, and keeps little between two parts.
         """
         return _LongAnswer(self, parts)
+
+    def count(self, answers: int) -> None:
+        """Counts answers that are being sent; negative ones have ended."""
+        self.sending += answers
+        self._broadcaster.count_answer_bytes(answers * _ANSWER_BYTES)
 
 
 class _LongAnswer(Response):
@@ -63,11 +69,11 @@ class _LongAnswer(Response):
             code = note_refusal(HTTPConnection(scope), error, self._answers.reject)
             await error_response(code, str(error))(scope, receive, send)
             return
-        self._answers.sending += 1
+        self._answers.count(1)
         try:
             await self._send_parts(send)
         finally:
-            self._answers.sending -= 1
+            self._answers.count(-1)
 
     async def _send_parts(self, send: Send) -> None:
         begun, piece = False, bytearray()
