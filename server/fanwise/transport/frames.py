@@ -10,7 +10,7 @@ from __future__ import annotations
 from codecs import utf_8_decode
 from typing import Final
 
-from websockets.frames import Opcode, apply_mask  # type: ignore[attr-defined]  # in C where it can be
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C where it can be
 
 from .fair_share import FRAMES_A_TURN
 
@@ -18,13 +18,16 @@ OTHER: Final = 0
 TEXT: Final = 0x81  # final, no extension bits, opcode 1
 BINARY: Final = 0x82
 
+_WHOLE: Final = frozenset((TEXT, BINARY))
 _MASKED: Final = 0x80
 _FINAL: Final = 0x80
 _OPCODE: Final = 0x0F
-_TWO_BYTES: Final = 126  # the length is in the next two bytes; with 127 in the next eight
+_LAST_DATA_OPCODE: Final = 2  # binary; a number, as CPython 3.11 makes a call of each attribute of an enum
+_TWO_BYTES: Final = 126  # the length is in the next two bytes
+_EIGHT_BYTES: Final = 127
 _SHORTEST_HEADER: Final = 2
 # Heads with a reserved opcode: the rest of such a frame is not waited for.
-_NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > Opcode.BINARY)
+_NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > _LAST_DATA_OPCODE)
 _EMPTY_FRAME_BYTES: Final = 6
 _SURROGATE: Final = b"\xed\xa0"  # Python's decoder waits for its third byte
 _BEHIND_SURROGATES: Final = b"\xee"
@@ -74,10 +77,10 @@ class FrameCutter:
             if end > size:
                 break
             head = stream[start]
-            if (head in (TEXT, BINARY)) and not raw and not self._fragments:
+            if head in _WHOLE and not raw and not self._fragments:
                 frames.append((head, apply_mask(stream[at:end], stream[at - 4 : at])))
             else:
-                if head & _OPCODE <= Opcode.BINARY:  # a data frame; control frames may come between fragments
+                if head & _OPCODE <= _LAST_DATA_OPCODE:  # a data frame; control frames may come between fragments
                     self._fragments = not head & _FINAL
                 frames.append((OTHER, bytes(stream[start:end])))
             start = end
@@ -96,9 +99,14 @@ class FrameCutter:
         if length < 0:
             return -1, 0
         at = start + 6
-        if length >= _TWO_BYTES:
-            at = start + (8 if length == _TWO_BYTES else 14)
+        if length == _TWO_BYTES:
+            at += 2
             if size < at - 4:  # without the mask, which says nothing of the length
+                return at, size + 1
+            length = stream[start + 2] << 8 | stream[start + 3]  # `int.from_bytes` takes twice as long
+        elif length == _EIGHT_BYTES:
+            at += 8
+            if size < at - 4:
                 return at, size + 1
             length = int.from_bytes(stream[start + 2 : at - 4])
         return (-1, 0) if length > self._max_bytes else (at, at + length)
