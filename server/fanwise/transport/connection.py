@@ -74,7 +74,7 @@ class SocketConnection:
             owner.sink_closed(CloseReason.LOST)
 
     def listen(self) -> Inbox:
-        """Takes over the messages that the peer sends, with those that are not read yet."""
+        """Takes over the peer's messages, with the unread ones that are here."""
         if self._protocol is not None:
             return self._protocol.listen()
         inbox = Inbox(pause=_nothing, resume=_nothing)

@@ -24,7 +24,7 @@ FORWARDED_FOR: Final = b"x-forwarded-for"
 
 
 class PlaceLimits(NamedTuple):
-    """What is allowed.
+    """The bounds.
 
     Attributes:
         address_connections: Open connections of one address. The addresses of an IPv6 /64 count as one.
@@ -122,7 +122,7 @@ class Places:
     """Owns the invariant that an address has no more connections, and opens no more per second, than allowed.
 
     Args:
-        limits: What is allowed.
+        limits: The bounds.
         count: Called with the code of each refusal.
         proxies: The trusted proxies.
         exempt: Whether an address is left out of the limits.

@@ -37,7 +37,7 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
     def client(self, values: Sequence[bytes]) -> str | None:
-        """Returns the address that the trusted proxies speak for: the rightmost that is not theirs.
+        """Returns the address behind the trusted proxies: the rightmost that is not theirs.
 
         Reads 2,048 bytes at most, from the end. A text that is no address ends the search.
 

@@ -73,7 +73,7 @@ def _explain(error: OSError) -> str:
 def probe(write_to_all: WriteToAll) -> str:
     """Returns what a writer does wrong with idle, full, short and broken sockets; an empty text if nothing.
 
-    A writer that leaves a request pending on a full socket fails: it has no answer for that socket.
+    A writer fails if it leaves a request pending on a full socket: it has no answer for that socket.
     """
     with contextlib.ExitStack() as stack:
         idle, full, broken, short = (_pair(stack) for _ in range(4))
