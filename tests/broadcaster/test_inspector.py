@@ -8,6 +8,7 @@ import pytest
 from fanwise.broadcaster.inspector import Busiest
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.turns import first_in_turns, in_turns
+from fanwise.core.publication import Position
 
 from ..core.test_hub import make_hub, publish
 from ..support.live import until
@@ -107,3 +108,43 @@ async def test_channels_are_listed_by_name_in_turns() -> None:
         names, total = await broadcaster.inspect.channel_names(prefix="a/", limit=700)
         everything = sorted(channel.name for channel in broadcaster.inspect.channels() if channel.name.startswith("a/"))
         assert (names, total) == (everything[:700], len(everything))
+
+
+async def test_names_of_channels_are_found_by_their_beginning() -> None:
+    """Sorted, as many as are asked for, and with the number of all."""
+    async with Node() as broadcaster:
+        for name in ("news/b", "news/a", "talk", "news/c"):
+            await broadcaster.publish(name, "x")
+        assert await broadcaster.inspect.channel_names(prefix="news/", limit=2) == (["news/a", "news/b"], 3)
+        assert await broadcaster.inspect.channel_names(limit=0) == ([], 4)
+        assert [channel.name for channel in broadcaster.inspect.channels()] == ["news/b", "news/a", "talk", "news/c"]
+        assert broadcaster.inspect.channel("none") is None
+
+
+async def test_history_begins_behind_a_position() -> None:
+    """Without one it begins with the log; one that the log does not reach comes with its gap."""
+    async with Node(queue_messages=2, history_messages=3) as broadcaster:
+        assert broadcaster.inspect.history("a") is None
+        for number in range(5):
+            await broadcaster.publish("a", str(number))
+        await broadcaster._publisher.audited()
+        whole = broadcaster.inspect.history("a")
+        assert whole is not None
+        assert ([one.offset for one in whole.publications], whole.head, whole.gap) == ([3, 4, 5], 5, None)
+        rest = broadcaster.inspect.history("a", since=Position(whole.epoch, 4), limit=9)
+        assert rest is not None
+        assert [one.offset for one in rest.publications] == [5]
+        lost = broadcaster.inspect.history("a", since=Position(whole.epoch, 1), limit=1)
+        assert lost is not None
+        assert lost.gap is not None
+        assert (lost.gap.first, lost.gap.last) == (2, 2)
+        assert [one.offset for one in lost.publications] == [3]
+
+
+async def test_the_outline_and_the_limits_are_those_of_the_node() -> None:
+    """By the names of the settings."""
+    async with Node(queue_messages=7, history_messages=9, max_clients=3) as broadcaster:
+        await broadcaster.publish("a", "x")
+        outline, limits = broadcaster.inspect.outline(), broadcaster.inspect.limits()
+        assert (outline.clients, outline.behind, outline.channels) == (0, 0, 1)
+        assert {limits[name] for name in ("queue_messages", "history_messages", "max_clients")} == {7, 9, 3}

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 from fanwise.broadcaster.client import Client, State
 from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
-from fanwise.errors import FullError, NotRunningError
+from fanwise.errors import DrainingError, FullError, NotRunningError
 from fanwise.transport.inbox import Inbox
 
 from ..support.fakes import AwaitedSink, FakeSink
@@ -236,3 +236,35 @@ async def test_what_is_in_hand_is_dropped_with_its_client() -> None:
         assert broadcaster.tally.dropped["closed_stalled"] == 3
         await until(lambda: client.outbox.in_flight == 0)
         assert broadcaster.tally.deliveries == 1
+
+
+async def test_who_is_closed_by_an_operator_is_named_by_its_id() -> None:
+    """A node is true, also without clients; an unknown id closes nobody."""
+    async with Node() as broadcaster, joined(broadcaster) as (client, _):
+        assert broadcaster
+        assert len(broadcaster) == 1
+        assert not broadcaster.close_client("unknown")
+        assert broadcaster.close_client(client.id)
+        assert client.reason is CloseReason.OPERATOR
+        await until(lambda: not len(broadcaster))
+        assert broadcaster
+
+
+async def test_a_draining_node_closes_its_clients_and_takes_no_others() -> None:
+    """It is not ready any more."""
+    async with Node() as broadcaster, joined(broadcaster) as (client, _):
+        await until(lambda: broadcaster.ready)
+        await broadcaster.drain(seconds=0.01)
+        assert client.reason is CloseReason.SHUTDOWN
+        assert not broadcaster.ready
+        with pytest.raises(DrainingError):
+            broadcaster.check_room()
+
+
+async def test_what_is_not_running_says_so() -> None:
+    """Its writer is known while it runs."""
+    broadcaster = Node()
+    with pytest.raises(NotRunningError):
+        assert broadcaster.writer
+    async with broadcaster:
+        assert broadcaster.writer.name == "write"

@@ -13,7 +13,7 @@ from fanwise.broadcaster.audit import PRODUCER
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.sweep import OsWriter
 from fanwise.core.publication import Kind
-from fanwise.errors import ChannelNameError, MessageTooBigError
+from fanwise.errors import ChannelNameError, MessageTooBigError, PayloadError
 
 from ..support.fakes import FakeSink
 from ..support.live import until
@@ -173,3 +173,15 @@ async def test_a_producer_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch
         await until(lambda: all(sink.texts for sink in sinks))
         assert {text for sink in sinks for text in sink.texts} == {PRODUCER}
         assert {gone.text for gone in node.inspect.closed()} == {PRODUCER}
+
+
+async def test_payloads_of_all_kinds_are_serialised() -> None:
+    """Text, bytes in any form, and JSON of all else; what JSON has no word for is refused."""
+    async with Node() as node:
+        kinds = [
+            (await node.publish("a", payload)).kind
+            for payload in ("x", b"x", bytearray(b"x"), memoryview(b"x"), {"x": 1})
+        ]
+        assert kinds == [Kind.TEXT, Kind.BINARY, Kind.BINARY, Kind.BINARY, Kind.JSON]
+        with pytest.raises(PayloadError):
+            await node.publish("a", object())
