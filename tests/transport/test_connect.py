@@ -4,12 +4,14 @@ import logging
 
 import pytest
 from fastapi import FastAPI, WebSocket
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from websockets.exceptions import ConnectionClosed
 
-from fanwise import AlreadyConnectedError, Broadcaster, ChannelNameError, FullError
+from fanwise import AlreadyConnectedError, Broadcaster, ChannelNameError, DrainingError, FullError
 from fanwise.routes.problems import refuse
 from fanwise.transport.connect import hint_at_the_fast_path
 
-from ..support.live import running
+from ..support.live import running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -85,3 +87,39 @@ async def test_the_hint_comes_once(caplog: pytest.LogCaptureFixture) -> None:
                 async with await live.connect():
                     pass
     assert ["--ws fanwise.protocol:FanwiseProtocol" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_server_that_begins_to_stop_during_a_handshake_closes_the_connection(fast: bool) -> None:
+    """With 1012: there was room when the handshake began, and its answer is on its way."""
+    broadcaster = Broadcaster()
+    app = FastAPI(lifespan=broadcaster.lifespan)
+    errors: list[Exception] = []
+
+    @app.websocket("/ws")
+    async def endpoint(websocket: WebSocket) -> None:
+        try:
+            async with broadcaster.connect(websocket, channel="lobby"):
+                pass
+        except DrainingError as error:
+            errors.append(error)
+
+    class DrainBehind:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def drain_behind(message: Message) -> None:
+                await send(message)
+                if message["type"] == "websocket.accept":
+                    await broadcaster.drain(seconds=0)
+
+            await self.app(scope, receive, drain_behind)
+
+    app.add_middleware(DrainBehind)
+    async with running(app, fast=fast) as live, await live.connect() as peer:
+        with pytest.raises(ConnectionClosed) as caught:
+            await peer.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+        await until(lambda: len(errors) == 1)
