@@ -19,6 +19,7 @@
     inbox               a client's messages that its endpoint has not read
     proxies             the proxies whose `X-Forwarded-For` is believed
     frames              cuts what a peer sends into WebSocket frames
+    small_frames        pings, pongs and fragments, which floods are made of, without the library
     sockets             socket options
     sweep_writer        chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
     uring               the ring: one system call for a cohort (io_uring)

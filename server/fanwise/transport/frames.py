@@ -17,6 +17,7 @@ from .fair_share import FRAMES_A_TURN
 OTHER: Final = 0
 TEXT: Final = 0x81  # final, no extension bits, opcode 1
 BINARY: Final = 0x82
+EMPTY_FRAME_BYTES: Final = 6
 
 _WHOLE: Final = frozenset((TEXT, BINARY))
 _MASKED: Final = 0x80
@@ -28,7 +29,6 @@ _EIGHT_BYTES: Final = 127
 _SHORTEST_HEADER: Final = 2
 # Heads with a reserved opcode: the rest of such a frame is not waited for.
 _NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > _LAST_DATA_OPCODE)
-_EMPTY_FRAME_BYTES: Final = 6
 _SURROGATE: Final = b"\xed\xa0"  # Python's decoder waits for its third byte
 _BEHIND_SURROGATES: Final = b"\xee"
 
@@ -129,4 +129,4 @@ def carries_nothing(frame: bytes) -> bool:
 
     Libraries end messages of unknown length with an empty frame: honest clients send many of those.
     """
-    return frame[0] & 0x08 != 0 or (not frame[0] & _FINAL and len(frame) == _EMPTY_FRAME_BYTES)
+    return frame[0] & 0x08 != 0 or (not frame[0] & _FINAL and len(frame) == EMPTY_FRAME_BYTES)

@@ -36,6 +36,7 @@ from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .pacing import MessageDeadline, Pacer
 from .refusals import RefusedError, refuse, uncounted
+from .small_frames import SmallFrames
 from .sockets import SocketOptions, lost_reason
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was l
 LAST_TURNS, TURN_SECONDS = 10, 0.005
 _CLOSE_FRAME = 0x88
 _FRAGMENT_BYTES = 48  # of an object, beside its data
-_PONG_BACKLOG_BYTES = 131_072  # twice what a client that is behind may have waiting
 
 
 class FanwiseProtocol(WebSocketsSansIOProtocol):
@@ -72,8 +72,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._text_tail = b""  # of the text whose fragments come in: the beginning of a character
         self.budget = Budget(self.limits)
         self._pacer: Pacer  # from `connection_made` on
+        self._small_frames: SmallFrames
         self._deadline: MessageDeadline
-        self._postponed_pong = b""  # to the latest ping that has none
         self._pong_overdue = False
         self._unsent_bytes = 0  # when a pong was looked for last
         self._abort_at = math.inf  # unknown to uvloop's handle once its time has come
@@ -95,9 +95,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.socket_options.apply(leased.get_extra_info("socket"))
         self.sink = SocketConnection(self, leased.lease)
         self._pacer = Pacer(self.loop, leased, self.budget, self._take)
-        self._deadline = MessageDeadline(
-            self.loop, leased, seconds=self.limits.message_seconds, late=self._message_is_late
-        )
+        self._small_frames = SmallFrames(self, leased, self.budget, max_bytes=self.config.ws_max_size)
+        seconds = self.limits.message_seconds
+        self._deadline = MessageDeadline(self.loop, leased, seconds=seconds, late=self._message_is_late)
         super().connection_made(leased)
 
     def _lease_ended(self) -> None:
@@ -149,9 +149,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
-                if piece[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
-                    self.conn.current_size = None
-                WebSocketsSansIOProtocol.data_received(self, piece)  # `super()` takes longer
+                self._take_other(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
             if self._deaf or self.transport.is_closing():
@@ -169,11 +167,16 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.release_reading()
 
+    def _take_other(self, frame: bytes) -> None:
+        if not self._small_frames.take(frame):
+            if frame[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
+                self.conn.current_size = None
+                self._small_frames.send_pongs()
+            WebSocketsSansIOProtocol.data_received(self, frame)  # `super()` takes longer
+
     def _pace(self, idle: int) -> None:
-        """Answers the latest ping that has no pong, paces the peer, and ends the connection of a flood."""
-        if self._postponed_pong:
-            self.transport.write(self._postponed_pong)
-            self._postponed_pong = b""
+        """Sends the pongs, paces the peer, and ends the connection of a flood."""
+        self._small_frames.send_pongs()
         if not self._pacer.pace(control_frames=idle, more=self._cutter.more):
             self._drop(CloseReason.RATE, CloseReason.RATE.text)
 
@@ -184,6 +187,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def _drop(self, reason: CloseReason, text: str) -> None:
         """Closes the connection of a peer that sends too much. Later bytes are dropped unparsed."""
         self._deaf = True
+        self._small_frames.send_pongs()
         self._pacer.drain()  # so that the close frame can arrive before a reset does
         self.start_close(reason, text, within_seconds=FLOOD_CLOSE_SECONDS)
 
@@ -307,13 +311,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             extensions[EXTENSION], extensions[BUDGET] = self.sink, self.budget
 
     def handle_ping(self) -> None:
-        """Answers at a bounded rate (RFC 6455 section 5.5.3: the latest of several pings is enough)."""
-        if self.transport.get_write_buffer_size() > _PONG_BACKLOG_BYTES:
-            self.conn.data_to_send()
-        elif self.budget.pong():
-            super().handle_ping()
-        else:
-            self._postponed_pong = b"".join(self.conn.data_to_send())
+        """Drops the answer: what comes here came after our close frame."""
+        self.conn.data_to_send()
 
     def send_keepalive_ping(self) -> None:
         """Asks for a sign of life."""
@@ -362,6 +361,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Fails the connection (RFC 6455 section 7.1.7). Messages before the broken rule are still answered."""
         self._deaf = True
+        self._small_frames.send_pongs()
         self.stop_keepalive()
         self.transport.release_reading()
         self._fail(turns=LAST_TURNS)
