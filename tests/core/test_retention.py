@@ -59,6 +59,15 @@ def test_a_channel_stays_for_its_history_seconds() -> None:
     assert {channel.name for channel in hub} == {"busy"}
 
 
+def test_a_publication_makes_its_channel_the_last_to_go() -> None:
+    """Room is made where nothing came for longest, whichever channel was there first."""
+    hub = make_hub(max_channels=2)
+    for name in ("a", "b", "a"):
+        publish(hub, hub.channel(name, time=0.0))
+    hub.channel("c", time=0.0)
+    assert {channel.name for channel in hub} == {"a", "c"}
+
+
 def test_publishing_keeps_an_idle_channel() -> None:
     """The newest publication counts, not the opening."""
     hub = make_hub(history_seconds=60.0)

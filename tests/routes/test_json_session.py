@@ -134,6 +134,7 @@ async def test_bad_messages_are_answered_and_the_connection_lives(fast: bool) ->
             answer = await other.ask(**op)
             assert (answer["op"], answer["code"]) == ("error", code)
             assert answer.get("id") == op.get("id")
+            assert answer.get("channel") == (None if code == "bad_channel" else op["channel"])
             ANSWER.validate_python(answer)
         await other.websocket.send("{")
         assert (await other.hear())["code"] == "bad_json"
