@@ -18,6 +18,7 @@ from .limits import Budget
 _PING: Final = 0x89
 _PONG: Final = 0x8A
 _CONTINUATION: Final = 0x00  # not the last of its message
+SMALL_HEADS: Final = frozenset((_PING, _PONG, _CONTINUATION))  # of all frames that `SmallFrames.take` may take in
 _MASKED: Final = 0x80
 _SMALL_BYTES: Final = 125  # the largest payload whose length is in the frame's second byte
 _BACKLOG_BYTES: Final = 131_072  # twice what a client that is behind may have waiting

@@ -36,7 +36,7 @@ from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .pacing import MessageDeadline, Pacer
 from .refusals import RefusedError, refuse, uncounted
-from .small_frames import SmallFrames
+from .small_frames import SMALL_HEADS, SmallFrames
 from .sockets import SocketOptions, lost_reason
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
-                self._take_other(piece)
+                if piece[0] not in SMALL_HEADS or not self._small_frames.take(piece):
+                    self._parse(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
             if self._deaf or self.transport.is_closing():
@@ -167,12 +168,11 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.release_reading()
 
-    def _take_other(self, frame: bytes) -> None:
-        if not self._small_frames.take(frame):
-            if frame[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
-                self.conn.current_size = None
-                self._small_frames.send_pongs()
-            WebSocketsSansIOProtocol.data_received(self, frame)  # `super()` takes longer
+    def _parse(self, frame: bytes) -> None:
+        if frame[0] == _CLOSE_FRAME:  # also in the middle of a message (RFC 6455 section 5.4)
+            self.conn.current_size = None
+            self._small_frames.send_pongs()
+        WebSocketsSansIOProtocol.data_received(self, frame)  # `super()` takes longer
 
     def _pace(self, idle: int) -> None:
         """Sends the pongs, paces the peer, and ends the connection of a flood."""
