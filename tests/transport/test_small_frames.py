@@ -69,7 +69,7 @@ async def receive(peer: socket.socket, size: int) -> bytes:
 
 @pytest.mark.parametrize("name", FLOODS)
 async def test_the_library_parses_none_of_a_flood(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Of 3,000 frames it parses the first fragment and the last, whatever the reads are cut to."""
+    """However many frames come, and whatever the reads are cut to."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(rates=False))
     asgi, broadcaster = application()
     async with running(asgi) as live:
@@ -87,7 +87,7 @@ async def test_the_library_parses_none_of_a_flood(monkeypatch: pytest.MonkeyPatc
         sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(peer, stream))
         await until_published(peer, expected)
         await sending
-        assert parsed.calls == 2 * fragments
+        assert parsed.calls == 0
         peer.close()
 
 

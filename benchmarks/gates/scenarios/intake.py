@@ -41,7 +41,7 @@ def in_pieces() -> Iterator[Step]:
 
 @contextmanager
 def fragmented() -> Iterator[Step]:
-    """16 messages of two fragments: through the library's parser."""
+    """16 messages of two small fragments: taken in without the library's parser."""
     with wire() as connection:
 
         def step() -> int:

@@ -17,8 +17,14 @@ from .limits import Budget
 
 _PING: Final = 0x89
 _PONG: Final = 0x8A
-_CONTINUATION: Final = 0x00  # not the last of its message
-SMALL_HEADS: Final = frozenset((_PING, _PONG, _CONTINUATION))  # of all frames that `SmallFrames.take` may take in
+_FIRST_OF_TEXT: Final = 0x01
+_FIRST_OF_BINARY: Final = 0x02
+_CONTINUATION: Final = 0x00
+_LAST: Final = 0x80
+# Of all frames that `SmallFrames.take` may take in.
+SMALL_HEADS: Final = frozenset((_PING, _PONG, _FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST))
+# As globals: CPython 3.11 makes a call of each attribute of an enum.
+_CONT, _TEXT, _BINARY = Opcode.CONT, Opcode.TEXT, Opcode.BINARY
 _MASKED: Final = 0x80
 _SMALL_BYTES: Final = 125  # the largest payload whose length is in the frame's second byte
 _BACKLOG_BYTES: Final = 131_072  # twice what a client that is behind may have waiting
@@ -30,6 +36,12 @@ class Receiver(Protocol):
     close_sent: bool
     conn: ServerProtocol
     pending_ping_payload: bytes | None
+
+    def handle_text(self, event: Frame) -> None:
+        """The first fragment of a text."""
+
+    def handle_bytes(self, event: Frame) -> None:
+        """The first fragment of a binary message."""
 
     def handle_cont(self, event: Frame) -> None:
         """The next fragment of a message."""
@@ -61,7 +73,7 @@ class SmallFrames:
         """Takes in a ping, a fragment, or a pong that nothing waits for; returns False for what is the library's.
 
         Args:
-            frame: One whole frame, or the beginning of one that breaks a rule.
+            frame: One whole frame, or the beginning of one that breaks a rule; its first byte is in `SMALL_HEADS`.
         """
         size = len(frame) - EMPTY_FRAME_BYTES
         if size > _SMALL_BYTES or frame[1] != _MASKED + size or self._receiver.close_sent:
@@ -72,7 +84,7 @@ class SmallFrames:
             return True
         if head == _PONG:
             return self._receiver.pending_ping_payload is None
-        return head == _CONTINUATION and self._add_fragment(frame, size)
+        return self._add_fragment(frame, head, size)
 
     def send_pongs(self) -> None:
         """Sends what answers the pings since the last call."""
@@ -90,14 +102,19 @@ class SmallFrames:
         else:
             self._pongs.append(_pong_to(ping))
 
-    def _add_fragment(self, frame: bytes, size: int) -> bool:
-        library = self._receiver.conn
-        before = library.current_size
-        if before is None or before + size > self._max_bytes:
+    def _add_fragment(self, frame: bytes, head: int, size: int) -> bool:
+        receiver = self._receiver
+        before = receiver.conn.current_size
+        first = head in (_FIRST_OF_TEXT, _FIRST_OF_BINARY)
+        if first is not (before is None) or (before or 0) + size > self._max_bytes:
             return False
-        library.current_size = before + size
-        if size:
-            self._receiver.handle_cont(Frame(Opcode.CONT, _payload_of(frame), fin=False))
+        receiver.conn.current_size = None if head == _LAST else (before or 0) + size
+        if first:
+            text = head == _FIRST_OF_TEXT
+            first_of = receiver.handle_text if text else receiver.handle_bytes
+            first_of(Frame(_TEXT if text else _BINARY, _payload_of(frame), fin=False))
+        elif size or head:  # empty ones change nothing
+            receiver.handle_cont(Frame(_CONT, _payload_of(frame), fin=head == _LAST))
         return True
 
 
