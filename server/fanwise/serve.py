@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import logging
 import resource
 import socket
 import sys
@@ -16,6 +17,7 @@ from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
 
 from .app import create_app
 from .broadcaster.node import Node
@@ -251,14 +253,24 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
 
 
 def serve(settings: Settings) -> int:
-    """Runs the server until a signal stops it; returns the exit status: 0, or 1 if the server has not started."""
+    """Runs the server until a signal stops it; returns the exit status: 0, or 1 if the server has not started.
+
+    Raises:
+        SettingsError: The settings ask for io_uring, and there is none.
+    """
     fd_limit = raise_fd_limit()
+    sweep_way(settings.sweep)
     app = create_app(settings)
     config = build_config(settings, app)  # from here on everything goes to the log
     take_over()
     listener = config.bind_socket()
     socket_options(settings).apply(listener)  # accepted sockets inherit them
     port = listener.getsockname()[1]
+    try:
+        listener.listen(config.backlog)
+    except OSError as error:  # another socket is bound to the port too, and listens already
+        logging.getLogger("uvicorn.error").error("%s: port %s", error, port)  # noqa: TRY400 - no traceback
+        return STARTUP_FAILURE
     if settings.log_format == "text":
         sys.stderr.write("\n".join(banner(settings, port=port, fd_limit=fd_limit)) + "\n")
     known = facts(settings, port=port, fd_limit=fd_limit)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,13 +18,21 @@ from types import MappingProxyType
 from .forks import Popen
 
 ROOT = Path(__file__).parents[2]
+_PORTS = itertools.count(random.randrange(2_000))  # two runs beside each other begin at different ports
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a port below those that the kernel gives away (ip(7)): none of the tests' clients takes it meanwhile.
+
+    Workers of pytest-xdist that run beside each other have ports of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = 12_000 + 2_000 * (worker % 10) + next(_PORTS) % 2_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def clean_environ(**extra: str) -> dict[str, str]:

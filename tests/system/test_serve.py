@@ -14,7 +14,7 @@ from fanwise.errors import SettingsError
 from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, raise_fd_limit, tune_gc
 from fanwise.settings import load_settings
 
-from ..support.processes import ServerProcess
+from ..support.processes import ServerProcess, run
 
 SERVERS = {
     "fanwise serve, uvloop": ["-m", "fanwise", "serve", "--port", "{port}", "--loop", "uvloop"],
@@ -117,6 +117,37 @@ def test_a_taken_port_is_an_error(server_process: Callable[..., ServerProcess]) 
     server = server_process("-m", "fanwise", "serve", "--port", "{port}")
     with pytest.raises(RuntimeError, match=r"(?si)ended with 3.*address already in use"):
         server_process("-m", "fanwise", "serve", "--port", str(server.port))
+
+
+TWO_BOUND = """
+import socket, uvicorn
+from fanwise.cli.main import main
+first, second = (socket.socket() for _ in range(2))
+for one in (first, second):
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+first.bind(("127.0.0.1", 0))
+second.bind(first.getsockname())
+first.listen()
+uvicorn.Config.bind_socket = lambda _: second
+main(["serve"])
+"""
+
+
+def test_a_port_that_is_taken_after_it_was_bound_is_an_error() -> None:
+    """Two sockets may be bound to one port, and one of them may listen."""
+    done = run("-c", TWO_BOUND)
+    assert done.returncode == 3
+    assert "Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_io_uring_that_cannot_be_had_is_an_error() -> None:
+    """Named with the setting; without a traceback."""
+    forbid = "import fanwise.transport.sweep_writer as w; w.RingWriter.__init__ = lambda _: open('/nonexistent')"
+    done = run("-c", f"{forbid}; from fanwise.cli.main import main; main(['serve', '--sweep', 'uring'])")
+    assert done.returncode == 2
+    assert "FANWISE_SWEEP (--sweep) is 'uring': io_uring cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture

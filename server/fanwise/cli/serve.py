@@ -19,4 +19,5 @@ def serve(**flags: str | bool | None) -> None:
     with exit_on_bad_settings("serve"):
         settings = load_settings(**flags)
         check_exposure(settings)
-    sys.exit(run_server(settings))
+        status = run_server(settings)
+    sys.exit(status)
