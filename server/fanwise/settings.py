@@ -15,6 +15,7 @@ from .core.publication import check_channel_name
 from .errors import SettingsError
 from .routes.auth.hosts import read_network
 from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .transport.limits import Limits
 from .transport.places import PlaceLimits
 from .transport.proxies import TrustedProxies
 from .transport.sockets import UNSENT_BYTES
@@ -22,7 +23,7 @@ from .transport.sweep_writer import Mode
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
-LIMITS = PlaceLimits()
+PLACES, LIMITS = PlaceLimits(), Limits()
 _KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -67,13 +68,13 @@ class Settings(BaseSettings):
     max_message_bytes: Positive = Field(65_536, description="largest message, in bytes, as it is published")
     max_clients: Positive = Field(100_000, description="largest number of clients")
     address_connections: Positive = Field(
-        LIMITS.address_connections, description="connections of one address, or of one IPv6 /64"
+        PLACES.address_connections, description="connections of one address, or of one IPv6 /64"
     )
     address_connects_per_second: Positive = Field(
-        LIMITS.address_connects_per_second, description="new connections of one address; ten seconds of it at once"
+        PLACES.address_connects_per_second, description="new connections of one address; ten seconds of it at once"
     )
     connects_per_second: Positive = Field(
-        LIMITS.connects_per_second, description="new connections of all addresses; ten seconds of it at once"
+        PLACES.connects_per_second, description="new connections of all addresses; ten seconds of it at once"
     )
     max_channels: Positive = Field(100_000, description="largest number of open channels; idle ones make room")
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
@@ -92,29 +93,37 @@ class Settings(BaseSettings):
     sweep: Mode = Field("auto", description="how sweeps write: uring, write, or auto for io_uring where it works")
     close_seconds: Seconds = Field(5.0, description="longest time of the closing handshake")
     rate_limits: bool = Field(
-        default=True, description="pace what a connection sends; no is for benchmarks on loopback"
+        default=LIMITS.rates, description="pace what a connection sends; no is for benchmarks on loopback"
     )
-    messages_per_second: Positive = Field(100_000, description="WebSocket frames that one connection may send")
+    messages_per_second: Positive = Field(
+        LIMITS.messages_per_second, description="WebSocket frames that one connection may send"
+    )
     received_bytes_per_second: Annotated[int, Field(ge=65_536)] = Field(
-        268_435_456, description="bytes that one connection may send"
+        LIMITS.bytes_per_second, description="bytes that one connection may send"
     )
     control_frames_per_second: Annotated[int, Field(ge=10)] = Field(
-        100, description="pings, pongs and empty fragments that one connection may send"
+        LIMITS.control_frames_per_second, description="pings, pongs and empty fragments that one connection may send"
     )
-    publishes_per_second: Positive = Field(100_000, description="publications that one connection may make")
+    publishes_per_second: Positive = Field(
+        LIMITS.publishes_per_second, description="publications that one connection may make"
+    )
     subscriptions_per_second: Positive = Field(
-        1_000, description="subscribe and unsubscribe operations that one connection may send"
+        LIMITS.subscriptions_per_second, description="subscribe and unsubscribe operations that one connection may send"
     )
-    max_fragments: Annotated[int, Field(ge=2)] = Field(4_096, description="fragments of one WebSocket message")
+    max_fragments: Annotated[int, Field(ge=2)] = Field(
+        LIMITS.fragments, description="fragments of one WebSocket message"
+    )
     message_seconds: Seconds = Field(
-        30.0, description="longest time between the first and last byte of a WebSocket message"
+        LIMITS.message_seconds, description="longest time between the first and last byte of a WebSocket message"
     )
     max_head_bytes: Annotated[int, Field(ge=1_024, le=65_536)] = Field(
-        16_384, description="largest head of a request, in bytes"
+        LIMITS.head_bytes, description="largest head of a request, in bytes"
     )
-    max_headers: Annotated[int, Field(ge=20, le=1_000)] = Field(100, description="header fields of a request")
-    head_seconds: Seconds = Field(10.0, description="longest time of the head of a request")
-    body_seconds: Seconds = Field(10.0, description="longest time for each 1,024 bytes of a body")
+    max_headers: Annotated[int, Field(ge=20, le=1_000)] = Field(
+        LIMITS.headers, description="header fields of a request"
+    )
+    head_seconds: Seconds = Field(LIMITS.head_seconds, description="longest time of the head of a request")
+    body_seconds: Seconds = Field(LIMITS.body_seconds, description="longest time for each 1,024 bytes of a body")
     ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
     ssl_keyfile: str | None = Field(None, description="private key (PEM)")
     loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", description="event loop; auto takes uvloop if it can")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
@@ -142,9 +143,10 @@ class Connection:
         self.send(op="message", channel=channel, offset=offset, data=offset)
 
     def wait_closed(self) -> None:
-        """Returns when the other side has left."""
-        for _ in self.raw:
-            pass
+        """Returns when the other side has left, whether it has said so or not."""
+        with suppress(ConnectionClosed):
+            for _ in self.raw:
+                pass
 
     def reset(self) -> None:
         reset(self.raw.socket)

@@ -2,7 +2,8 @@
 
 A sweep makes one slice of bytes and writes the slice to each file descriptor: no object of a client is touched, no
 attribute is set, no task is woken. A sweep gives the loop back every few milliseconds, between two cohorts. In the next
-turn the sweep goes on with the clients that are ready then: no file descriptor is kept over a turn.
+turn the sweep goes on with the clients that are ready then: no file descriptor is kept over a turn. Where the kernel
+has io_uring, `transport/uring` makes the system calls.
 """
 
 from __future__ import annotations

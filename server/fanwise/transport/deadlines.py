@@ -1,4 +1,7 @@
-"""Deadlines of an HTTP connection: how long its peer may keep it waiting for a head, a body, or room for an answer."""
+"""Deadlines of an HTTP connection: how long its peer may keep it waiting for a head, a body, or room for an answer.
+
+They only time. The protocol class ends the connection (`http_protocol`, `_late`: 408, or a close).
+"""
 
 from __future__ import annotations
 

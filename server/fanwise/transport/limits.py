@@ -1,5 +1,7 @@
 """What a peer may send: one value with all bounds, and the budget of one connection.
 
+The defaults here are those of the settings, which `serve` hands over.
+
 Sizes end a request or a connection. Rates slow a connection down: its reading is paused, TCP passes that on to the
 sender, and nothing is lost. Only frames that carry nothing (pings, pongs, empty fragments) can end a connection by
 their number: no application paces them, and waiting gains the peer nothing.

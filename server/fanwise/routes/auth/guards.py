@@ -1,4 +1,4 @@
-"""Guards of routes and handshakes: what a request has to bring along."""
+"""Guards of routes and handshakes: `Access` checks a request's key, host and origin; routes depend on it."""
 
 from __future__ import annotations
 
