@@ -65,21 +65,22 @@ async def test_a_message_that_is_not_ended_ends_the_connection(monkeypatch: pyte
         assert await closed(peer) == (1008, "rate: a message takes more than 0.2 s")
 
 
-async def test_messages_that_end_in_time_never_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_that_end_in_time_never_end_the_connection() -> None:
     """However long the peer keeps sending them in parts: the clock starts anew with each."""
-    monkeypatch.setattr(FanwiseProtocol, "limits", Limits(message_seconds=0.5))
     asgi, _ = application()
-    loop = asyncio.get_running_loop()
     async with running(asgi) as live, await live.connect() as peer:
-        end, count = loop.time() + 1.6, 0
+        await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
         send(peer, TEXT[:3])
-        while loop.time() < end:  # every read ends inside of a frame
+        begun = set()
+        while len(begun) < 5:  # every read ends inside of a frame
             send(peer, TEXT[3:] + FIRST_FRAGMENT + LAST_FRAGMENT + TEXT[:3])
             assert [await peer.recv(), await peer.recv()] == ["a", "a"]
-            count += 1
+            begun.add(protocol._deadline.begun_at)
+            assert protocol._deadline.begun_at == max(begun) > 0
         send(peer, TEXT[3:])
         assert await peer.recv() == "a"
-        assert count > 10
+        assert protocol._deadline.begun_at == 0
 
 
 async def test_a_peer_that_is_paused_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
