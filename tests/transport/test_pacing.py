@@ -72,7 +72,7 @@ async def test_messages_that_end_in_time_never_end_the_connection() -> None:
         await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
         (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
         send(peer, TEXT[:3])
-        begun = set()
+        begun = set[float]()
         while len(begun) < 5:  # every read ends inside of a frame
             send(peer, TEXT[3:] + FIRST_FRAGMENT + LAST_FRAGMENT + TEXT[:3])
             assert [await peer.recv(), await peer.recv()] == ["a", "a"]
