@@ -94,6 +94,7 @@ class _Nursery:
     """The process that forks, started by the first who needs it. It ends with the process that has started it."""
 
     _here: _Nursery | None = None
+    _one_at_a_time = threading.Lock()  # tests start processes in threads, too
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -106,9 +107,10 @@ class _Nursery:
 
     @classmethod
     def of_this_process(cls) -> _Nursery:
-        if cls._here is None or cls._here.pid != os.getpid():
-            cls._here = cls()
-        return cls._here
+        with cls._one_at_a_time:
+            if cls._here is None or cls._here.pid != os.getpid():
+                cls._here = cls()
+            return cls._here
 
     def close(self) -> None:
         """Returns when no more can be forked."""
@@ -117,8 +119,9 @@ class _Nursery:
 
     def fork(self, request: Request, streams: list[int]) -> int:
         """Returns the process id of the child."""
-        socket.send_fds(self._socket, [pickle.dumps(request)], streams)
-        return int(self._socket.recv(32))
+        with self._one_at_a_time:
+            socket.send_fds(self._socket, [pickle.dumps(request)], streams)
+            return int(self._socket.recv(32))
 
 
 def main(descriptor: int) -> None:

@@ -1,6 +1,6 @@
 """What hostile peers send: one plan per row of the table in docs/operations/security.md.
 
-    python -S -m tests.system.hostile.attackers NAME PORT [--seconds S] [--connections N] [--again]
+    python -m tests.system.hostile.attackers NAME PORT [--seconds S] [--connections N] [--again]
 
 prints `sending` when the connections are open, and a line of JSON at its end.
 """

@@ -14,7 +14,6 @@ from .scene import SERVE, Attacker
 DRAIN_SECONDS = 1.0
 STOP_SECONDS = DRAIN_SECONDS + 2.0
 _GIVE_UP_SECONDS = 60.0
-_CONNECTIONS = 4
 
 
 def start(loop: str, *, whole: bool = False) -> ServerProcess:
@@ -24,11 +23,13 @@ def start(loop: str, *, whole: bool = False) -> ServerProcess:
     return server
 
 
-def stop_under(server: ServerProcess, *attacks: str, limit_seconds: float = STOP_SECONDS) -> Iterator[Figure]:
-    """Sends SIGTERM to `server` while `attacks` go on, whose closed connections are replaced."""
+def stop_under(
+    server: ServerProcess, *attacks: str, connections: int = 4, limit_seconds: float = STOP_SECONDS
+) -> Iterator[Figure]:
+    """Sends SIGTERM to `server` while `attacks` go on, each over so many connections; closed ones are replaced."""
     attackers: list[Attacker] = []
     try:
-        options: Any = {"connections": _CONNECTIONS, "seconds": _GIVE_UP_SECONDS, "again": True}
+        options: Any = {"connections": connections, "seconds": _GIVE_UP_SECONDS, "again": True}
         attackers += [Attacker(name, server.port, **options) for name in attacks]
         began = time.monotonic()
         try:

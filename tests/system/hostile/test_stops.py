@@ -29,7 +29,7 @@ def stopped() -> Iterator[dict[str, Future[list[Figure]]]]:
     """Both servers are attacked and stopped at once: {loop: what was seen}."""
 
     def stop(server: ServerProcess) -> list[Figure]:
-        return list(stop_under(server, *FLOODS, limit_seconds=LIMIT_SECONDS))
+        return list(stop_under(server, *FLOODS, connections=2, limit_seconds=LIMIT_SECONDS))
 
     with ThreadPoolExecutor(len(LOOPS)) as pool:
         yield {loop: pool.submit(stop, server) for loop, server in [(loop, start(loop)) for loop in LOOPS]}
