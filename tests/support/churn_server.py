@@ -157,7 +157,7 @@ def main() -> None:
         timeout_graceful_shutdown=2,
     )
     places = Places(PlaceLimits(), count=broadcaster.tally.reject)
-    server = FanwiseServer(config, broadcaster, places=places, drain_seconds=1.0, facts={"version": "", "url": ""})
+    server = FanwiseServer(config, broadcaster, places=places, drain_seconds=0.5, facts={"version": "", "url": ""})
     server.run(sockets=[config.bind_socket()])
 
 
