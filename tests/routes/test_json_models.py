@@ -180,10 +180,13 @@ def test_the_usual_publish_needs_no_model(monkeypatch: pytest.MonkeyPatch, given
     assert parse_op('{"op":"publish","channel":"a","data":[1]}') == UsualPublish("a", [1], None)
 
 
+OPS: TypeAdapter[object] = TypeAdapter(Op)
+
+
 def _accepted(text: str) -> dict[str, object] | None:
     """The fields of what the models make of a message; None where they refuse it."""
     try:
-        model = TypeAdapter[object](Op).validate_python(orjson.loads(text))
+        model = OPS.validate_python(orjson.loads(text))
     except ValueError:
         return None
     return dict(model)  # type: ignore[call-overload, no-any-return]
