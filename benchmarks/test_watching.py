@@ -15,22 +15,22 @@ from fanwise.routes.stats import StatsCollector
 
 from .harness import Stage, TakesAll, stage
 
-CLIENTS, CHANNELS = 10_000, 1_000
-
 
 @pytest.fixture(scope="module")
-def crowded() -> Iterator[Stage]:
-    """Half of the clients are behind."""
+def crowded(pytestconfig: pytest.Config) -> Iterator[Stage]:
+    """Half of the clients are behind. A tenth is there where nothing is measured."""
+    tenth = 10 if pytestconfig.getoption("benchmark_disable") else 1
+    clients_here, channels = 10_000 // tenth, 1_000 // tenth
     with stage() as place:
-        sinks = [TakesAll() for _ in range(CLIENTS)]
-        clients = [place.enter(sink, channel=f"channel-{number % CHANNELS}") for number, sink in enumerate(sinks)]
+        sinks = [TakesAll() for _ in range(clients_here)]
+        clients = [place.enter(sink, channel=f"channel-{number % channels}") for number, sink in enumerate(sinks)]
         for sink, client in zip(sinks[::2], clients[::2], strict=True):
             sink.writable = False
             client.sink_paused()
-        for number in range(CHANNELS):
+        for number in range(channels):
             place.broadcaster.publish_nowait(f"channel-{number}", "x" * 100)
         place.loop.turn()
-        assert place.broadcaster.inspect.outline().behind == CLIENTS // 2
+        assert place.broadcaster.inspect.outline().behind == clients_here // 2
         yield place
 
 
@@ -38,7 +38,7 @@ def test_summary(benchmark: BenchmarkFixture, crowded: Stage) -> None:
     """Guards that a second of the live page is O(1): it is made whether anybody looks or not."""
     benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
     collector = StatsCollector(crowded.broadcaster)
-    assert orjson.loads(benchmark(lambda: orjson.dumps(collector.summary())))["now"]["clients"] == CLIENTS
+    assert orjson.loads(benchmark(lambda: orjson.dumps(collector.summary())))["now"]["clients"] >= 1_000
 
 
 def test_lists(benchmark: BenchmarkFixture, crowded: Stage) -> None:
