@@ -17,8 +17,8 @@ from fanwise.client.client import FanwiseClient, Gap, Position
 
 from ..support.processes import ServerProcess
 
-SECONDS = float(os.environ.get("ENDURANCE_SECONDS", "3"))
-CLIENTS = int(os.environ.get("ENDURANCE_CLIENTS", "40"))
+SECONDS = float(os.environ.get("ENDURANCE_SECONDS", "2"))
+CLIENTS = int(os.environ.get("ENDURANCE_CLIENTS", "25"))
 CHANNELS = [f"channel/{number}" for number in range(20)]
 CHANNELS_EACH = 3
 MESSAGES_PER_SECOND = 500

@@ -96,14 +96,18 @@ def flooding(peer: socket.socket, data: bytes) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("kind", SILENT)
-def test_it_ends_beside_a_connection(server: ServerProcess, kind: str) -> None:
-    """Of each kind, three of them, and a log that no kernel takes at once."""
+@pytest.mark.parametrize(
+    ("server", "kinds"),
+    [*(pytest.param("uvloop", [kind], id=kind) for kind in SILENT), pytest.param("asyncio", list(SILENT), id="all")],
+    indirect=["server"],
+)
+def test_it_ends_beside_a_connection(server: ServerProcess, kinds: list[str]) -> None:
+    """Of each kind, three of them, and a log that no kernel takes at once; on asyncio all kinds at once."""
     body = b"x" * 60_000
     for _ in range(60):
         server.exchange(PUBLISH + b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     with ExitStack() as stack:
-        for _ in range(3):
+        for kind in 3 * kinds:
             connect(stack, server, SILENT[kind])
         server.get("/healthz")  # what came before was seen
         stop(server)
