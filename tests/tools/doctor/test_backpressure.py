@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fanwise.tools.doctor import backpressure
 from fanwise.tools.doctor.backpressure import Measured, is_stuck, judge, measure, starved
 from fanwise.tools.doctor.findings import Level
 from fanwise.tools.doctor.probe import Probe
@@ -68,12 +69,15 @@ def test_plain_asgi_does_not_tell_its_buffer(server_process: Callable[..., Serve
 
 
 @pytest.mark.slow
-def test_a_server_that_never_notices(server_process: Callable[..., ServerProcess]) -> None:
-    """The planted fault: 64 MB go into its buffer, and the client still counts as ready."""
+def test_a_server_that_never_notices(
+    server_process: Callable[..., ServerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted fault: 16 MB go into its buffer (a user waits for 64), and the client still counts as ready."""
+    monkeypatch.setattr(backpressure, "MOST_BYTES", 16_000_000)
     args = ("-m", "uvicorn", "fanwise.app:app", "--port", "{port}", "--ws", "tests.support.blind:BlindProtocol")
     found = tried(server_process(*args), message_bytes=60_000)
     assert not found.noticed
-    assert found.hidden_bytes > 60_000_000
+    assert found.hidden_bytes > 15_000_000
     assert found.received == found.published
     assert judge(found).level is Level.FAIL
     assert "the server had not noticed" in judge(found).found
