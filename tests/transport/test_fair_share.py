@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.transport.fair_share import FRAMES_A_TURN, LEAST_FRAMES, FairShare, fair_share
+from fanwise.transport.fair_share import FRAMES_A_TURN, LEAST_FRAMES, REQUEST_FRAMES, FairShare, fair_share
 
 pytestmark = pytest.mark.anyio
 
@@ -58,3 +58,22 @@ async def test_an_error_of_one_is_not_the_others() -> None:
     share.wait(called.set)
     await called.wait()
     assert [type(error) for error in errors] == [ZeroDivisionError]
+
+
+async def test_two_requests_begin_in_a_turn() -> None:
+    """Those that come first at once, and the others in the order in which they have come."""
+    share, begun = fair_share(asyncio.get_running_loop()), list[int]()
+    for number in range(7):
+        if share.take(REQUEST_FRAMES):
+            begun.append(number)
+        else:
+            share.wait(lambda number=number: begun.append(number), frames=REQUEST_FRAMES)  # type: ignore[misc]
+    seen = [len(begun)]
+    while len(begun) < 7:
+        await checkpoint()
+        seen.append(len(begun))
+    assert begun == list(range(7))
+    assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) == 2
+    for _ in range(3):
+        await checkpoint()
+    assert share.take(REQUEST_FRAMES), "there is room again"

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 # Half a millisecond where the WebSocket library parses them, and more than a publisher has in flight: what a publisher
 # sends in one go is swept in one go.
 FRAMES_A_TURN: Final = 128
+REQUEST_FRAMES: Final = 64  # an HTTP request, or a handshake, takes the time of so many
 LEAST_FRAMES: Final = 8  # of one connection; fewer cost more in calls than in parsing
 
 
@@ -19,23 +20,32 @@ class FairShare:
 
     A connection parses `frames` of what it has read at once, and waits here with the rest, its reading paused. A round
     over N connections takes max(1, N / 16) turns of at most 128 frames: the smallest frames of 100 connections that
-    flood delay another one by less than 5 ms.
+    flood delay another one by less than 5 ms. Two HTTP requests begin in a turn, on however many connections.
 
     Attributes:
         frames: How many a connection may parse before it waits for its next turn.
     """
 
-    __slots__ = ("_loop", "_scheduled", "_waiting", "frames")
+    __slots__ = ("_left", "_loop", "_scheduled", "_waiting", "frames")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting: deque[tuple[Callable[[], object], int]] = deque()
+        self._left = FRAMES_A_TURN  # of this turn's, for those that do not wait
         self._scheduled = False
         self.frames = FRAMES_A_TURN
 
-    def wait(self, go_on: Callable[[], object]) -> None:
-        """Calls `go_on` once, when it is the caller's turn."""
-        self._waiting.append(go_on)
+    def take(self, frames: int) -> bool:
+        """Returns whether `frames` may be parsed in this turn; False: the caller has to wait for its turn."""
+        if self._waiting or self._left <= 0:
+            return False
+        self._left -= frames
+        self._schedule()
+        return True
+
+    def wait(self, go_on: Callable[[], object], *, frames: int = 0) -> None:
+        """Calls `go_on` once, when it is the caller's turn; it takes `frames`, by default its share."""
+        self._waiting.append((go_on, frames))
         self.frames = min(self.frames, self._fair())
         self._schedule()
 
@@ -50,9 +60,12 @@ class FairShare:
     def _turn(self) -> None:
         self._scheduled = False
         self.frames = self._fair()  # holds for all that are called now, although they do not wait any more
+        self._left = FRAMES_A_TURN
         if self._waiting:
-            for _ in range(min(len(self._waiting), FRAMES_A_TURN // self.frames)):
-                self._loop.call_soon(self._waiting.popleft())  # not called here: an error of one is not the others'
+            while self._waiting and self._left > 0:
+                go_on, frames = self._waiting.popleft()
+                self._left -= frames or self.frames
+                self._loop.call_soon(go_on)  # not called here: an error of one is not the others'
             self._schedule()
 
 

@@ -26,7 +26,7 @@ from ..core.reasons import CloseReason
 from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
 from .event_stream import EventStream
-from .fair_share import fair_share
+from .fair_share import REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .places import Place
@@ -142,8 +142,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self.budget.bytes < 0 and (seconds := self.budget.pause_seconds()):
             self.transport.hold_reading()
             self.loop.call_later(seconds, fair_share(self.loop).wait, self._parse)
+        elif (self._received or self._cutter.fresh) and not fair_share(self.loop).take(REQUEST_FRAMES):
+            self._wait_for_a_turn()
         else:
             self._parse()
+
+    def _wait_for_a_turn(self) -> None:
+        """Has the next request begin in a later turn: many connections may have one."""
+        self.transport.hold_reading()
+        fair_share(self.loop).wait(self._parse, frames=REQUEST_FRAMES)
 
     def on_message_begin(self) -> None:
         """The parser has found a request."""
@@ -220,7 +227,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._waiting and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            fair_share(self.loop).wait(self._parse)  # thousands may be pipelined, on many connections
+            self._wait_for_a_turn()
         elif not self._received and not self.transport.is_closing():
             self._continuing = False
             self._deadlines.expect_rest()
