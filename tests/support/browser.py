@@ -55,7 +55,7 @@ PREPARE = """async () => {
         // What becomes of a promise, as data; null if nothing does.
         outcome: (promise) => Promise.race([
             promise.then((value) => ({value}), ({name, code, message, channel}) => ({name, code, message, channel})),
-            new Promise((resolve) => setTimeout(resolve, 10_000, null)),
+            new Promise((resolve) => setTimeout(resolve, 60_000, null)),
         ]),
     });
 }"""
@@ -66,6 +66,7 @@ class Tab:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        page.set_default_timeout(60_000)
         self.console: list[str] = []  # errors and warnings, uncaught exceptions included
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.console.append(str(error)))
@@ -93,7 +94,8 @@ class Tab:
         return self.page.evaluate(script, argument)
 
     def wait(self, condition: str, argument: Any = None) -> None:
-        self.page.wait_for_function(condition, arg=argument, timeout=20_000)
+        """Returns when the condition holds, looking every 10 ms: a look at each frame has each of them painted."""
+        self.page.wait_for_function(condition, arg=argument, polling=10)
 
     def wait_for(self, kind: str, number: int) -> list[Any]:
         """What was told of a kind, when there is so much of it."""

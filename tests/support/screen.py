@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ WATCH_THE_POLICY = """
 # The page's own policy forbids what playwright's `wait_for_function` does.
 UNTIL = """async (argument) => {
     const condition = %s;
-    for (const end = performance.now() + 20_000; performance.now() < end;) {
+    for (const end = performance.now() + 60_000; performance.now() < end;) {
         const found = await condition(argument);
         if (found) return found;
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await new Promise((resolve) => setTimeout(resolve, 10));
     }
     throw new Error("waited in vain");
 }"""
@@ -64,6 +65,7 @@ class Screen:
 
     def __init__(self, context: BrowserContext) -> None:
         self.page = context.new_page()
+        self.page.set_default_timeout(60_000)
         self.console: list[str] = []  # errors and warnings, uncaught exceptions included
         self.requests: list[str] = []
         self.page.add_init_script(WATCH_THE_POLICY)
@@ -131,7 +133,8 @@ class Screen:
 
     def paints(self, selector: str, colour: tuple[int, int, int], *, isnt: bool = False) -> None:
         """Returns when the colour is on the canvas, or is not any more."""
-        for _ in range(200):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             if (colour in self.colours(selector)) is not isnt:
                 return
             self.do("() => new Promise(requestAnimationFrame)")

@@ -244,7 +244,7 @@ class Staged:
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Returns when the condition holds in the server's loop."""
-        asyncio.run_coroutine_threadsafe(until(condition), self._loop).result(20)
+        asyncio.run_coroutine_threadsafe(until(condition), self._loop).result(60)
 
     def __enter__(self) -> Self:
         app = FastAPI(lifespan=self._lifespan)
@@ -258,7 +258,7 @@ class Staged:
         self._server = PromptServer(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()))
         self._thread.start()
-        assert self._started.wait(20)
+        assert self._started.wait(60)
         self.wait(lambda: self._server.started)
         return self
 
