@@ -142,7 +142,7 @@ ROWS: Final = (
     _refused("upgrades with a long URL", "431", "414"),
     _refused("64 MiB of one header", "431"),
     _refused("64 MiB of small headers", "431"),
-    _refused("60 connections with 2 MiB of headers", "431", "closed", rss_mb=5.0),
+    _refused("60 connections with 2 MiB of headers", "431", "closed", rss_mb=5.0)._replace(closed_seconds=2.0),
     _refused("15 MiB of trailers", "431"),
     _refused("X-Forwarded-For of 1 MiB", "431"),
     Row("a key in a trailer", frozenset({"401"}), environ={"FANWISE_API_KEY": KEY}, long=True),
