@@ -225,7 +225,7 @@ def test_nothing_is_stated_before_it_is_known(screen: Screen) -> None:
 
 
 def module(screen: Screen, name: str, script: str, argument: Any = None) -> Any:
-    """What a script finds out with a module of the page, `it`."""
+    """What a script finds out with a module of the page, `it`, which any document of the same server can load."""
     return screen.do(
         f"async (argument) => {{ const it = await import('/static/page/{name}.js'); return ({script})(argument); }}",
         argument,
@@ -234,7 +234,7 @@ def module(screen: Screen, name: str, script: str, argument: Any = None) -> Any:
 
 def test_rates_between_documents(screen: Screen, staged: Staged) -> None:
     """Per second of the server's own time; nothing is said of documents of two processes, or in the wrong order."""
-    screen.open(staged.url)
+    screen.page.goto(f"{staged.url}demo")
     one = staged.figures.tick(totals={"deliveries": 100})
     two = staged.figures.tick(seconds=2.0, totals={"deliveries": 50}, dropped={"gap_slow": 4})
     change = module(screen, "numbers", "([one, two]) => it.change(one, two)", [one, two])
@@ -258,7 +258,7 @@ PERCENTILES: list[tuple[list[int], float, object]] = [
 
 def test_percentiles(screen: Screen, staged: Staged) -> None:
     """Out of buckets, spread evenly over each: bounds 1, 2 and 4. Above the last bound only that is known."""
-    screen.open(staged.url)
+    screen.page.goto(f"{staged.url}demo")
     asked = [[{"bounds": [1, 2, 4], "counts": counts, "sum": 0}, share] for counts, share, _ in PERCENTILES]
     found = module(
         screen,
@@ -271,7 +271,7 @@ def test_percentiles(screen: Screen, staged: Staged) -> None:
 
 def test_figures_as_people_read_them(screen: Screen, staged: Staged) -> None:
     """In the largest unit that leaves at least 1."""
-    screen.open(staged.url)
+    screen.page.goto(f"{staged.url}demo")
     said: dict[str, list[list[Any]]] = {
         "duration": [[0, "0 s"], [0.00034, "340 µs"], [0.0123, "12.3 ms"], [0.9999, "1.0 s"], [125, "2 min 5 s"]],
         "bytes": [[0, "0 B"], [999, "999 B"], [1000, "1.0 kB"], [4_194_304, "4.2 MB"]],
