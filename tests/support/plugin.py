@@ -18,6 +18,7 @@ from .reaper import Reaper
 # What loads a core by itself, or runs several processes flat out, does so one at a time: {folder or file: group}.
 # The groups begin in this order and before all else, so that none is left alone at the end.
 GROUPS = {
+    "tests/browser/test_live_page.py": "page",
     "tests/browser/": "browser",
     "tests/test_style.py": "style",
     "tests/system/hostile/": "hostile",
@@ -40,7 +41,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default")
 class Scheduling(LoadGroupScheduling):
     """Fails a test whose worker has ended, once, and runs the rest.
 
-    `LoadGroupScheduling` starts such a test again and again, and raises when several workers end at once.
+    `LoadGroupScheduling` starts such a test again and again, and raises when several workers end at once. A group's
+    tests run in one worker.
     """
 
     def remove_node(self, node: WorkerController) -> str | None:
@@ -54,6 +56,10 @@ class Scheduling(LoadGroupScheduling):
         for other in self.assigned_work:
             self._reschedule(other)
         return hung
+
+    def _split_scope(self, nodeid: str) -> str:
+        """By path: a mark would have to change a test's name, which pytest 9.2 does not let pytest-xdist do."""
+        return group_of(nodeid) or nodeid
 
     def _reschedule(self, node: WorkerController) -> None:
         if node in self.registered_collections:  # a new worker is given work when it has collected
@@ -82,15 +88,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[REAPER].close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the names
+def group_of(nodeid: str) -> str | None:
+    """The group of a test; None for most."""
+    return next((group for path, group in GROUPS.items() if nodeid.startswith(path)), None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {}  # {test: its group's place among all}
-    for item in items:
-        for place, (path, group) in enumerate(GROUPS.items()):
-            if item.nodeid.startswith(path) and item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group(group))
-                places[item] = place
-    items.sort(key=lambda item: places.get(item, len(GROUPS)))
+    places = [*GROUPS.values(), None]
+    items.sort(key=lambda item: places.index(group_of(item.nodeid)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
