@@ -145,8 +145,6 @@ class Budget:
         """Adds to all buckets what the time since the last refill is worth, up to their bursts."""
         limits, now = self._limits, self._clock()
         seconds, self._at = now - self._at, now
-        if not limits.rates:
-            seconds = math.inf
         self.messages = _filled(self.messages, limits.messages_per_second, BURST_SECONDS, seconds, limits)
         self.bytes = _filled(self.bytes, limits.bytes_per_second, BURST_SECONDS, seconds, limits)
         self._publishes = _filled(self._publishes, limits.publishes_per_second, BURST_SECONDS, seconds, limits)

@@ -6,15 +6,13 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from ..broadcaster.sweep import BROKEN, OsWriter, SweepWriter
+from ..broadcaster.sweep import BROKEN, OsWriter, SweepWriter, WriteToAll
 from .uring import Ring
 
 Mode: TypeAlias = Literal["auto", "write", "uring"]
-WriteToAll: TypeAlias = Callable[[Collection[int], bytes], list[tuple[int, int]]]
 
 _PROBE_BYTES: Final = 1_000
 _LARGE_BYTES: Final = 4_194_304  # more than a socket pair holds

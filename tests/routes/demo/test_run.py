@@ -109,17 +109,18 @@ async def test_everything_is_given_back(mode: str) -> None:
 
 
 async def test_a_show_that_ends_leaves_no_lost_clients() -> None:
-    """A client that reads closes its connection; the stalled one is lost to the server, and a slow one may be."""
+    """A client that reads closes its connection; only the stalled one is lost to the server.
+
+    Slow clients are left out: bytes that they have not read make their kernel send a reset behind the close frame.
+    """
     async with staged() as here:
-        show = begin(here, plan("fanwise", clients=12, slow=2, stalled=1))
+        show = begin(here, plan("fanwise", clients=12, slow=0, stalled=1))
         await until(lambda: all(client["received"] > 0 for client in of_kind(show.status(), "healthy")))
         await until(lambda: len(here.broadcaster) == 12)
         await show.close()
         await until(lambda: len(here.broadcaster) == 0)
         closed = here.broadcaster.tally.closed
-        assert closed[CloseReason.NORMAL] + closed[CloseReason.LOST] == 12
-        assert closed[CloseReason.NORMAL] >= 9  # the healthy ones
-        assert closed[CloseReason.LOST] >= 1
+        assert (closed[CloseReason.NORMAL], closed[CloseReason.LOST]) == (11, 1)
 
 
 async def test_a_plan_can_change_while_it_runs() -> None:
