@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from fanwise import Broadcaster
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
 from fanwise.transport.websocket_protocol import FanwiseProtocol
@@ -232,6 +233,21 @@ async def running(
     finally:
         server.should_exit = True
         await task
+
+
+def echo(*, name: Callable[[WebSocket], str] = lambda _: "lobby", **settings: Any) -> tuple[FastAPI, Broadcaster]:
+    """An application that publishes each message to the channel of its client: `name` of the connection."""
+    broadcaster = Broadcaster(**settings)
+    asgi = FastAPI(lifespan=broadcaster.lifespan)
+
+    async def endpoint(websocket: WebSocket) -> None:
+        channel = name(websocket)
+        async with broadcaster.connect(websocket, channel=channel) as client:
+            async for message in client:
+                await broadcaster.publish(channel, message)
+
+    asgi.add_api_websocket_route("/ws", endpoint)
+    return asgi, broadcaster
 
 
 async def until(condition: Callable[[], bool]) -> None:

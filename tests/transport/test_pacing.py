@@ -6,15 +6,14 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from fastapi import FastAPI, WebSocket
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from fanwise import Broadcaster, CloseReason
+from fanwise import CloseReason
 from fanwise.transport.limits import Limits
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from ..support.live import running, until
+from ..support.live import echo, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,19 +22,6 @@ FRAGMENT = b"\x00\x81\x00\x00\x00\x00a"
 LAST_FRAGMENT = b"\x80\x80\x00\x00\x00\x00"
 TEXT = b"\x81\x81\x00\x00\x00\x00a"
 PING = b"\x89\x80\x00\x00\x00\x00"
-
-
-def application() -> tuple[FastAPI, Broadcaster]:
-    broadcaster = Broadcaster(queue_messages=100_000)
-    asgi = FastAPI(lifespan=broadcaster.lifespan)
-
-    async def endpoint(websocket: WebSocket) -> None:
-        async with broadcaster.connect(websocket, channel="lobby") as client:
-            async for message in client:
-                await broadcaster.publish("lobby", message)
-
-    asgi.add_api_websocket_route("/ws", endpoint)
-    return asgi, broadcaster
 
 
 async def closed(peer: ClientConnection) -> tuple[int, str]:
@@ -59,7 +45,7 @@ def send(peer: ClientConnection, data: bytes) -> None:
 async def test_a_message_that_is_not_ended_ends_the_connection(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
     """After `message_seconds`, whatever else the peer sends, with 1008."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(message_seconds=0.2))
-    asgi, _ = application()
+    asgi, _ = echo(queue_messages=100_000)
     async with running(asgi) as live, await live.connect() as peer:
         send(peer, begun)
         assert await closed(peer) == (1008, "rate: a message takes more than 0.2 s")
@@ -67,7 +53,7 @@ async def test_a_message_that_is_not_ended_ends_the_connection(monkeypatch: pyte
 
 async def test_messages_that_end_in_time_never_end_the_connection() -> None:
     """However long the peer keeps sending them in parts: the clock starts anew with each."""
-    asgi, _ = application()
+    asgi, _ = echo(queue_messages=100_000)
     async with running(asgi) as live, await live.connect() as peer:
         await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
         (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
@@ -86,7 +72,7 @@ async def test_messages_that_end_in_time_never_end_the_connection() -> None:
 async def test_a_peer_that_is_paused_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of its message waits in the kernel, because we do not read."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(message_seconds=0.05))
-    asgi, _ = application()
+    asgi, _ = echo(queue_messages=100_000)
     loop = asyncio.get_running_loop()
     async with running(asgi) as live, await live.connect() as peer:
         await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
@@ -105,7 +91,7 @@ async def test_a_peer_that_is_paused_is_not_late(monkeypatch: pytest.MonkeyPatch
 async def test_a_message_of_too_many_fragments_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 1009, and one with as many as are allowed arrives."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(fragments=10))
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo(queue_messages=100_000)
     async with running(asgi) as live, await live.connect() as peer:
         send(peer, FIRST_FRAGMENT + FRAGMENT * 8 + LAST_FRAGMENT)
         assert await peer.recv() == "a" * 9
@@ -117,7 +103,7 @@ async def test_a_message_of_too_many_fragments_ends_the_connection(monkeypatch: 
 async def test_a_publisher_above_its_rate_is_slowed_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its messages arrive whole, in order and at the rate: it is held back, never closed."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(messages_per_second=500))
-    asgi, _ = application()
+    asgi, _ = echo(queue_messages=100_000)
     loop = asyncio.get_running_loop()
     async with running(asgi) as live, await live.connect() as peer:
         texts = [f"{number:04}" for number in range(1500)]
@@ -130,7 +116,7 @@ async def test_a_publisher_above_its_rate_is_slowed_and_loses_nothing(monkeypatc
 async def test_bytes_above_their_rate_are_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few messages they are."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(bytes_per_second=500_000))
-    asgi, _ = application()
+    asgi, _ = echo(queue_messages=100_000)
     loop = asyncio.get_running_loop()
     async with running(asgi) as live, await live.connect() as peer:
         began = loop.time()
@@ -142,7 +128,7 @@ async def test_bytes_above_their_rate_are_slowed(monkeypatch: pytest.MonkeyPatch
 
 async def test_pings_beyond_their_rate_get_one_pong_for_all() -> None:
     """The latest, and none is lost: the connection lives on (RFC 6455 section 5.5.3)."""
-    asgi, _ = application()
+    asgi, _ = echo(queue_messages=100_000)
     async with running(asgi) as live:
         peer = await live.raw()
         loop = asyncio.get_running_loop()
@@ -158,7 +144,7 @@ async def test_pings_beyond_their_rate_get_one_pong_for_all() -> None:
 async def test_a_switch_takes_all_rates_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """For benchmarks on loopback: thousands of pings in a second are answered."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(rates=False))
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo(queue_messages=100_000)
     async with running(asgi) as live:
         peer = await live.raw()
         loop, got = asyncio.get_running_loop(), 0
@@ -172,7 +158,7 @@ async def test_a_switch_takes_all_rates_away(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_what_a_peer_does_not_finish_is_counted_until_it_does() -> None:
     """Large frames and fragments are: the audit knows of them, and forgets them with the message's end."""
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo(queue_messages=100_000)
     async with running(asgi) as live, await live.connect() as peer:
         await until(lambda: len(broadcaster) == 1)
         (client,) = broadcaster._registry

@@ -7,15 +7,13 @@ import socket
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from fanwise import Broadcaster
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.limits import PONGS_AT_ONCE, Limits
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from ..support.live import running, until
+from ..support.live import echo, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -29,19 +27,6 @@ FLOODS = {
     "empty fragments": b"\x00\x80" + MASK,
     "fragments of 1 byte": b"\x00\x81" + MASK + b"x",
 }
-
-
-def application() -> tuple[FastAPI, Broadcaster]:
-    broadcaster = Broadcaster()
-    asgi = FastAPI(lifespan=broadcaster.lifespan)
-
-    async def endpoint(websocket: WebSocket) -> None:
-        async with broadcaster.connect(websocket, channel="lobby") as client:
-            async for message in client:
-                await broadcaster.publish("lobby", message)
-
-    asgi.add_api_websocket_route("/ws", endpoint)
-    return asgi, broadcaster
 
 
 class Counted:
@@ -71,7 +56,7 @@ async def receive(peer: socket.socket, size: int) -> bytes:
 async def test_the_library_parses_none_of_a_flood(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """However many frames come, and whatever the reads are cut to."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(rates=False))
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo()
     async with running(asgi) as live:
         peer = await live.raw()
         await until(lambda: len(broadcaster) == 1)
@@ -105,7 +90,7 @@ async def until_published(peer: socket.socket, text: bytes) -> None:
 
 async def test_the_pings_of_a_read_have_their_pongs_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has its own, in order, while they are within the rate."""
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo()
     async with running(asgi) as live:
         peer = await live.raw()
         await until(lambda: len(broadcaster) == 1)
@@ -121,7 +106,7 @@ async def test_the_pings_of_a_read_have_their_pongs_in_one_write(monkeypatch: py
 
 async def test_the_latest_ping_beyond_the_rate_is_answered() -> None:
     """RFC 6455 section 5.5.3; the others are not."""
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo()
     async with running(asgi) as live:
         peer = await live.raw()
         await until(lambda: len(broadcaster) == 1)
@@ -140,7 +125,7 @@ async def test_the_latest_ping_beyond_the_rate_is_answered() -> None:
 
 async def test_small_fragments_end_at_the_largest_message() -> None:
     """With 1009, as larger ones do."""
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo()
     async with running(asgi) as live:
         live.server.config.ws_max_size = 1_000
         peer = await live.raw()
@@ -154,7 +139,7 @@ async def test_small_fragments_end_at_the_largest_message() -> None:
 
 async def test_a_pong_comes_before_the_answer_to_a_close() -> None:
     """Nothing follows a close frame (RFC 6455 section 5.5.1)."""
-    asgi, broadcaster = application()
+    asgi, broadcaster = echo()
     async with running(asgi) as live:
         peer = await live.raw()
         await until(lambda: len(broadcaster) == 1)

@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, WebSocket
 from kosoku import FailureError, run_fuzzingclient
 from kosoku.cases import CASES
 
-from fanwise import Broadcaster
 from fanwise.transport.limits import Limits
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from ...support.live import running
+from ...support.live import echo, running
 
 pytestmark = [
     pytest.mark.anyio,
@@ -37,21 +35,6 @@ CHAPTERS = {
     "compression with parameters": ["13.*"],
 }
 CASES_OF_AUTOBAHN = 517
-
-
-def echo() -> FastAPI:
-    broadcaster = Broadcaster(max_message_bytes=32 * MEBIBYTE, queue_messages=10_000, queue_bytes=256 * MEBIBYTE)
-    app = FastAPI(lifespan=broadcaster.lifespan)
-    names = iter(range(CASES_OF_AUTOBAHN + 1))
-
-    async def endpoint(websocket: WebSocket) -> None:
-        channel = f"case-{next(names)}"
-        async with broadcaster.connect(websocket, channel=channel) as client:
-            async for message in client:
-                await broadcaster.publish(channel, message)
-
-    app.add_api_websocket_route("/ws", endpoint)
-    return app
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +64,14 @@ def test_all_cases_are_run() -> None:
 async def test_every_case_is_passed(chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """None has failed, and what is acceptable but not strict is known."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(fragments=100_000, message_seconds=600, rates=False))
-    async with running(echo()) as live:
+    names = iter(range(CASES_OF_AUTOBAHN + 1))
+    asgi, _ = echo(
+        name=lambda _: f"case-{next(names)}",
+        max_message_bytes=32 * MEBIBYTE,
+        queue_messages=10_000,
+        queue_bytes=256 * MEBIBYTE,
+    )
+    async with running(asgi) as live:
         live.server.config.ws_per_message_deflate = True
         live.server.config.ws_ping_interval = None
         try:

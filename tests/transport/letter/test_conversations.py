@@ -12,11 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
-from fastapi import FastAPI, WebSocket
 
-from fanwise import Broadcaster
-
-from ...support.live import Live, handshake, running
+from ...support.live import Live, echo, handshake, running
 from .wire import (
     BINARY,
     CLOSE,
@@ -254,20 +251,6 @@ def limits() -> Iterator[Row]:
 SECTIONS = (framing, pings, reserved_bits, opcodes, fragmentation, utf_8, closing, limits)
 
 
-def echo() -> FastAPI:
-    broadcaster = Broadcaster(max_message_bytes=MAX_BYTES)
-    app = FastAPI(lifespan=broadcaster.lifespan)
-
-    async def endpoint(websocket: WebSocket) -> None:
-        channel = f"echo-{id(websocket)}"
-        async with broadcaster.connect(websocket, channel=channel) as client:
-            async for message in client:
-                await broadcaster.publish(channel, message)
-
-    app.add_api_websocket_route("/ws", endpoint)
-    return app
-
-
 async def hold(live: Live, row: Row) -> list[tuple[int, bytes]]:
     """Holds one conversation; returns all frames that the server has sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
@@ -295,7 +278,8 @@ async def test_each_conversation_goes_as_the_letter_says(
     assert len({row.name for row in rows}) == len(rows)
     wrong = {}
     places = asyncio.Semaphore(AT_A_TIME)
-    async with running(echo()) as live:
+    asgi, _ = echo(name=lambda websocket: f"echo-{id(websocket)}", max_message_bytes=MAX_BYTES)
+    async with running(asgi) as live:
         live.server.config.ws_max_size = MAX_BYTES
 
         async def check(row: Row) -> None:
