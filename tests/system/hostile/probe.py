@@ -1,15 +1,16 @@
-"""Honest clients that measure a server while others attack it; a process of its own, which shares nothing with them.
+"""Two honest clients that measure a server while others attack it, and one that asks `/healthz`.
 
-    python -m tests.system.hostile.probe PORT PID [--clients N] [--messages-per-second R] [--key KEY]
+    python -m tests.system.hostile.probe PORT PID [--key KEY]
 
-Each line of its standard input ends a period, and is answered with a line of JSON: the fields of `Measured`.
+A process of its own, which shares nothing with the attackers nor with the other honest clients (`crowd`): it is hardly
+ever busy, and what delays its messages is the server. Each line of its standard input ends a period, and is answered
+with a line of JSON: the fields of `Measured`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -34,11 +35,8 @@ class Measured(NamedTuple):
     """What honest clients have noticed in a period, and what the server took for it."""
 
     seconds: float
-    echoes: int
-    p50_ms: float
-    p99_ms: float
-    p99_cpu_ms: float  # of the server, between the sending and the receiving of a message: hardly longer if it is busy
-    max_ms: float
+    echo_ms: list[float]  # ascending; of each message, from when it was due until it was received
+    echo_cpu_ms: list[float]  # ascending; CPU time of the server meanwhile: hardly more if the machine is busy
     healthz_ms: float  # the slowest
     healthz_failed: int
     lost: int  # messages that honest clients were not sent
@@ -48,6 +46,14 @@ class Measured(NamedTuple):
     rss_end_bytes: int
     cpu_seconds: float
     descriptors: int
+
+    @property
+    def p99_ms(self) -> float:
+        return at(self.echo_ms, 0.99)
+
+    @property
+    def p99_cpu_ms(self) -> float:
+        return at(self.echo_cpu_ms, 0.99)
 
 
 class Process:
@@ -128,8 +134,8 @@ class Pair:
         async for message in client:
             if str(message) in self._waiting:
                 due, run_milliseconds = self._waiting.pop(str(message))
-                self.milliseconds.append((time.monotonic() - due) * 1000)
-                self.cpu_milliseconds.append(self._process.run_milliseconds - run_milliseconds)
+                self.milliseconds.append(round((time.monotonic() - due) * 1000, 2))
+                self.cpu_milliseconds.append(round(self._process.run_milliseconds - run_milliseconds, 2))
 
     async def settle(self) -> int:
         """Returns how many of the messages sent until now were lost."""
@@ -141,53 +147,6 @@ class Pair:
         for message in lost:
             del self._waiting[message]
         return len(lost)
-
-
-class Crowd:
-    """Clients that only listen; a number is published to them at a fixed pace."""
-
-    def __init__(self, connect: Callable[[], connect_to], clients: int, per_second: float) -> None:
-        self._connect = connect
-        self._size = clients
-        self._per_second = per_second
-        self._next = [0] * clients  # the number that each expects
-        self._number = 0
-        self.lost = self.closed = 0
-
-    async def run(self, ready: asyncio.Event) -> None:
-        if not self._size:
-            ready.set()
-            return
-        listening = asyncio.Semaphore(0)
-        listeners = [asyncio.create_task(self._listen(index, listening)) for index in range(self._size)]
-        for _ in listeners:
-            await listening.acquire()
-        ready.set()
-        async with self._connect() as publisher:
-            reading = asyncio.create_task(drop(publisher))
-            while self._per_second:
-                await publisher.send(str(self._number))
-                self._number += 1
-                await asyncio.sleep(1 / self._per_second)
-            await reading
-
-    async def _listen(self, index: int, listening: asyncio.Semaphore) -> None:
-        while True:
-            with contextlib.suppress(ConnectionClosed, OSError):
-                async with self._connect() as client:
-                    self._next[index] = self._number
-                    listening.release()
-                    async for message in client:
-                        number = int(str(message).removeprefix(_MESSAGE))
-                        self.lost += max(0, number - self._next[index])
-                        self._next[index] = number + 1
-            self.closed += 1
-
-    async def settle(self) -> None:
-        """Returns when all have what was published until now, or do not get it."""
-        number, end = self._number, time.monotonic() + _GIVE_UP_SECONDS
-        while min(self._next, default=number) < number and time.monotonic() < end:  # noqa: ASYNC110 - of many
-            await asyncio.sleep(_ECHO_SECONDS)
 
 
 class Healthz:
@@ -220,27 +179,23 @@ class Healthz:
 
 
 class Probe:
-    """All honest clients, and the periods."""
+    """The pair, the one that asks, and the periods."""
 
-    def __init__(self, port: int, pid: int, *, clients: int, per_second: float, key: str) -> None:
+    def __init__(self, port: int, pid: int, *, key: str) -> None:
         self._process = Process(pid)
         self._pair = Pair(partial(connect, port, "pair", key), self._process)
-        self._crowd = Crowd(partial(connect, port, "crowd", key), clients, per_second)
         self._healthz = Healthz(port)
         self._tasks: list[asyncio.Task[None]] = []
         self._begin()
 
-    async def start(self) -> None:
-        ready = asyncio.Event()
-        self._tasks.append(asyncio.create_task(self._crowd.run(ready)))
-        await ready.wait()
-        self._tasks += [asyncio.create_task(self._pair.run()), asyncio.create_task(self._healthz.run())]
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._pair.run()), asyncio.create_task(self._healthz.run())]
 
     def _begin(self) -> None:
         self._started = time.monotonic()
         self._pair.milliseconds.clear()
         self._pair.cpu_milliseconds.clear()
-        self._pair.closed = self._crowd.closed = self._crowd.lost = self._healthz.failed = 0
+        self._pair.closed = self._healthz.failed = 0
         self._healthz.slowest_ms = 0.0
         self._process.begin()
         self._rss_bytes = self._process.status("VmRSS")
@@ -249,22 +204,17 @@ class Probe:
     async def measure(self) -> Measured:
         """What was noticed since the last call; begins another period."""
         lost = await self._pair.settle()
-        await self._crowd.settle()
         for task in self._tasks:
             if task.done():
                 task.result()
-        echoes = sorted(self._pair.milliseconds)
         measured = Measured(
             seconds=time.monotonic() - self._started,
-            echoes=len(echoes),
-            p50_ms=at(echoes, 0.5),
-            p99_ms=at(echoes, 0.99),
-            p99_cpu_ms=at(sorted(self._pair.cpu_milliseconds), 0.99),
-            max_ms=at(echoes, 1.0),
+            echo_ms=sorted(self._pair.milliseconds),
+            echo_cpu_ms=sorted(self._pair.cpu_milliseconds),
             healthz_ms=self._healthz.slowest_ms,
             healthz_failed=self._healthz.failed,
-            lost=lost + self._crowd.lost,
-            closed=self._pair.closed + self._crowd.closed,
+            lost=lost,
+            closed=self._pair.closed,
             rss_bytes=self._rss_bytes,
             rss_peak_bytes=self._process.status("VmHWM"),
             rss_end_bytes=self._process.status("VmRSS"),
@@ -294,19 +244,13 @@ async def lines() -> asyncio.StreamReader:
 
 
 async def run(options: Any) -> None:
-    probe = Probe(
-        options.port,
-        options.pid,
-        clients=options.clients,
-        per_second=options.messages_per_second,
-        key=options.key,
-    )
-    await probe.start()
+    probe = Probe(options.port, options.pid, key=options.key)
+    probe.start()
     tell("ready")
     reader = await lines()
     async with asyncio.timeout(_MAX_SECONDS):
         while await reader.readline():
-            tell(json.dumps((await probe.measure())._asdict()))
+            tell(json.dumps(await probe.measure()))
 
 
 def tell(line: str) -> None:
@@ -318,7 +262,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("pid", type=int)
-    parser.add_argument("--clients", type=int, default=0)
-    parser.add_argument("--messages-per-second", type=float, default=0.0)
     parser.add_argument("--key", default="")
     asyncio.run(run(parser.parse_args()))
