@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.asyncio.client import connect
 
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.limits import PONGS_AT_ONCE, Limits
@@ -135,6 +136,18 @@ async def test_small_fragments_end_at_the_largest_message() -> None:
         head = await receive(peer, 4)
         assert (head[0], int.from_bytes(head[2:])) == (0x88, 1009)
         peer.close()
+
+
+async def test_fragments_of_a_compressed_message_are_decompressed() -> None:
+    """Only the first frame of a message shows that it is compressed (RFC 7692 section 6.1)."""
+    asgi, broadcaster = echo()
+    async with running(asgi) as live:
+        live.server.config.ws_per_message_deflate = True
+        async with connect(f"ws://127.0.0.1:{live.port}/ws", proxy=None) as websocket:
+            await until(lambda: len(broadcaster) == 1)
+            for fragments in (["zwölf", "hundert", "x" * 50], [b"\xff", b"\x00\xfe"]):
+                await websocket.send(fragments)
+                assert await websocket.recv() == fragments[0][:0].join(fragments)  # type: ignore[arg-type]
 
 
 async def test_a_pong_comes_before_the_answer_to_a_close() -> None:

@@ -106,8 +106,8 @@ class SmallFrames:
         receiver = self._receiver
         before = receiver.conn.current_size
         first = head in (_FIRST_OF_TEXT, _FIRST_OF_BINARY)
-        if first is not (before is None) or (before or 0) + size > self._max_bytes:
-            return False
+        if first is not (before is None) or (before or 0) + size > self._max_bytes or receiver.conn.extensions:
+            return False  # an extension may have encoded the message: only its first frame tells (RFC 7692 section 6.1)
         receiver.conn.current_size = None if head == _LAST else (before or 0) + size
         if first:
             text = head == _FIRST_OF_TEXT
