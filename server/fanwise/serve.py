@@ -187,6 +187,16 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     )
 
 
+def check_settings(settings: Settings) -> None:
+    """Checks what `serve` needs beyond valid values.
+
+    Raises:
+        SettingsError: Strangers could publish, or the settings ask for io_uring, and there is none.
+    """
+    check_exposure(settings)
+    sweep_way(settings.sweep)
+
+
 def check_exposure(settings: Settings) -> None:
     """Checks that strangers cannot publish, unless `open` asks for that.
 

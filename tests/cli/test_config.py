@@ -44,7 +44,9 @@ def test_every_setting_is_printed_with_its_source(folder: Path) -> None:
 
 def test_json_has_values_and_sources(folder: Path) -> None:
     """The values have the types of the settings."""
-    done = fanwise("config", "--json", cwd=folder, FANWISE_ALLOWED_ORIGINS="https://a.example,https://b.example")
+    done = fanwise(
+        "config", "--json", "--open", cwd=folder, FANWISE_ALLOWED_ORIGINS="https://a.example,https://b.example"
+    )
     found = json.loads(done.stdout)
     assert list(found) == list(Settings.model_fields)
     assert found["port"] == {"value": 1, "source": ".env"}
@@ -71,6 +73,16 @@ def test_a_setting_that_cannot_be_used() -> None:
     done = fanwise("config", FANWISE_PORT="http")
     assert (done.returncode, done.stdout) == (2, "")
     assert "fanwise config: FANWISE_PORT (--port) is 'http'" in done.stderr
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_settings_that_the_server_refuses(how: list[str]) -> None:
+    """Status and error of `fanwise serve`, and nothing that looks like settings in force."""
+    done = fanwise("config", *how, FANWISE_HOST="0.0.0.0")
+    served = fanwise("serve", FANWISE_HOST="0.0.0.0")
+    assert (done.returncode, done.stdout) == (served.returncode, "") == (2, "")
+    assert "which others can reach, and everybody could publish" in done.stderr
+    assert done.stderr.replace("fanwise config: ", "fanwise serve: ") == served.stderr
 
 
 @pytest.mark.parametrize(

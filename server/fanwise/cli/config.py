@@ -20,12 +20,15 @@ _SHOWN_CHARACTERS = 4096
 def config(*, as_json: bool, **flags: str | bool | None) -> None:
     """Print the settings that `fanwise serve` would run with, and where each comes from.
 
-    A source is flag, environment, .env or default. Secrets are masked. The status is 2 when a setting cannot be used.
+    A source is flag, environment, .env or default. Secrets are masked. Settings that `fanwise serve`
+    refuses end the command with the same error, and status 2.
     """
-    from ..settings import load_settings, sources  # noqa: PLC0415 - other commands start faster without it
+    from ..serve import check_settings  # noqa: PLC0415 - other commands start faster without it
+    from ..settings import load_settings, sources  # noqa: PLC0415 - imported late
 
     with exit_on_bad_settings("config"):
         settings = load_settings(**flags)
+        check_settings(settings)
     values, found = settings.model_dump(mode="json"), sources(**flags)  # pydantic masks secrets
     if as_json:
         click.echo(json.dumps({name: {"value": values[name], "source": found[name]} for name in values}, indent=2))
