@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from fanwise import CloseReason
 from fanwise.transport.limits import Limits
+from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 from ..support.live import echo, running, until
@@ -31,6 +32,12 @@ async def closed(peer: ClientConnection) -> tuple[int, str]:
             pass
     assert peer.close_code is not None
     return peer.close_code, str(peer.close_reason)
+
+
+def begun_at(connection: WebSocketConnection) -> float:
+    """When its unfinished message has begun; 0 if there is none."""
+    deadline = connection.incoming._deadline
+    return 0.0 if deadline is None else deadline.begun_at
 
 
 def send(peer: ClientConnection, data: bytes) -> None:
@@ -55,18 +62,18 @@ async def test_messages_that_end_in_time_never_end_the_connection() -> None:
     """However long the peer keeps sending them in parts: the clock starts anew with each."""
     asgi, _ = echo(queue_messages=100_000)
     async with running(asgi) as live, await live.connect() as peer:
-        await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
+        await until(lambda: any(isinstance(one, WebSocketConnection) for one in live.server.server_state.connections))
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
         send(peer, TEXT[:3])
         begun = set[float]()
         while len(begun) < 5:  # every read ends inside of a frame
             send(peer, TEXT[3:] + FIRST_FRAGMENT + LAST_FRAGMENT + TEXT[:3])
             assert [await peer.recv(), await peer.recv()] == ["a", "a"]
-            begun.add(protocol._deadline.begun_at)
-            assert protocol._deadline.begun_at == max(begun) > 0
+            begun.add(begun_at(protocol))
+            assert begun_at(protocol) == max(begun) > 0
         send(peer, TEXT[3:])
         assert await peer.recv() == "a"
-        assert protocol._deadline.begun_at == 0
+        assert begun_at(protocol) == 0
 
 
 async def test_a_peer_that_is_paused_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,10 +82,10 @@ async def test_a_peer_that_is_paused_is_not_late(monkeypatch: pytest.MonkeyPatch
     asgi, _ = echo(queue_messages=100_000)
     loop = asyncio.get_running_loop()
     async with running(asgi) as live, await live.connect() as peer:
-        await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
+        await until(lambda: any(isinstance(one, WebSocketConnection) for one in live.server.server_state.connections))
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
         send(peer, FIRST_FRAGMENT)
-        await until(lambda: bool(protocol.frames))
+        await until(lambda: bool(protocol.incoming._fragments))
         protocol.transport.pause_reading()
         waited = loop.create_future()
         loop.call_later(0.3, waited.set_result, None)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from typing import cast
 
 import pytest
 from fastapi import FastAPI, WebSocket
@@ -12,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from fanwise import Broadcaster, CloseReason
 from fanwise.broadcaster.client import Client, State
 from fanwise.transport.limits import Limits
+from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 from ..support.live import Live, handshake, running, until
@@ -52,8 +54,8 @@ class App:
             await asyncio.sleep(0)
         return sock
 
-    def protocols(self, live: Live) -> list[FanwiseProtocol]:
-        return [one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol)]
+    def protocols(self, live: Live) -> list[WebSocketConnection]:
+        return [one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection)]
 
 
 async def read_exactly(sock: socket.socket, size: int) -> bytes:
@@ -88,7 +90,7 @@ async def test_a_client_whose_socket_is_full_leaves_the_group_and_comes_back() -
             await app.broadcaster.publish("lobby", BIG)
             assert len(await healthy.recv()) == len(BIG)
             count += 1
-        protocol = next(one for one in app.protocols(live) if one.sink._owner is app.clients[1])
+        protocol = next(one for one in app.protocols(live) if one._owner is app.clients[1])
         assert protocol.transport.get_write_buffer_size() > 0
         assert protocol.transport.get_write_buffer_size() <= 65_536 + len(frame)
         for _ in range(20):
@@ -183,7 +185,7 @@ async def test_a_closed_client_is_told_why() -> None:
 
 async def test_a_closing_client_that_does_not_read_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The closing handshake is waited for `close_timeout` seconds; then the descriptor is free."""
-    monkeypatch.setattr("fanwise.transport.websocket_protocol.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.websocket_connection.CLOSE_SECONDS", 0.05)
     app = App()
     async with running(app.asgi) as live:
         stuck = await app.stuck(live)
@@ -194,7 +196,7 @@ async def test_a_closing_client_that_does_not_read_is_aborted(monkeypatch: pytes
 
 async def test_a_peer_that_closes_and_reads_nothing_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own close frame does not keep the connection, whose buffer is never flushed, forever."""
-    monkeypatch.setattr("fanwise.transport.websocket_protocol.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.websocket_connection.CLOSE_SECONDS", 0.05)
     app = App()
     async with running(app.asgi) as live:
         stuck = await app.stuck(live)
@@ -264,10 +266,9 @@ async def test_a_sender_that_is_faster_than_its_endpoint_is_held_back() -> None:
 
         task = asyncio.create_task(send())
         await connected.wait()
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
         await until(lambda: not protocol.transport.is_reading())
-        assert protocol._inbox is not None
-        assert protocol._inbox._bytes < 20 * len(BIG)
+        assert protocol.receiver.size_bytes < 20 * len(BIG)
         go_on.set()
         await task
         await until(lambda: len(got) == 200)
@@ -297,12 +298,10 @@ async def test_pings_are_answered_and_unanswered_ones_end_the_connection() -> No
         silent = await live.raw()
         await app.ready(1)
         (protocol,) = app.protocols(live)
-        protocol.send_keepalive_ping()
-        assert (await read_exactly(silent, 6))[0] == 0x89
+        protocol.ping(b"1234")
+        assert (await read_exactly(silent, 6)) == b"\x89\x041234"
         assert app.clients[0].state is State.READY
-        protocol.keepalive_timeout()  # a late loop runs its timers before it reads: there is a time of grace
-        assert app.broadcaster.statistics().closed == {}
-        protocol.keepalive_timeout()
+        protocol.no_pong()
         assert app.broadcaster.statistics().closed == {"no_pong": 1}
         assert await read_exactly(silent, 11) == b"\x88\x09" + (4012).to_bytes(2) + b"no pong"
         await until(lambda: not app.protocols(live))
@@ -317,10 +316,9 @@ async def test_a_client_that_we_do_not_read_is_not_blamed_for_its_pong() -> None
         await app.ready(1)
         (protocol,) = app.protocols(live)
         protocol.transport.pause_reading()
-        protocol.keepalive_timeout()
-        assert protocol.pong_timer is not None
-        assert len(app.broadcaster) == 1
+        assert protocol.waits_for_peer()
         protocol.transport.resume_reading()
+        assert not protocol.waits_for_peer()
         peer.close()
 
 
@@ -348,12 +346,12 @@ async def test_empty_fragments_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
     async with running(app.asgi) as live, await live.connect() as other:
         peer = await live.raw()
         await app.ready(2)
-        (protocol,) = (one for one in app.protocols(live) if one.sink._owner is app.clients[1])
+        (protocol,) = (one for one in app.protocols(live) if one._owner is app.clients[1])
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(peer, b"\x01\x81\x00\x00\x00\x00a" + b"\x00\x80\x00\x00\x00\x00" * 1000)
         await loop.sock_sendall(peer, b"\x00\x81\x00\x00\x00\x00b" + b"\x89\x80\x00\x00\x00\x00")
         assert await read_exactly(peer, 2) == b"\x8a\x00"
-        assert len(protocol.frames) == 2
+        assert protocol.incoming._fragments == [b"a", b"b"]
         await loop.sock_sendall(peer, b"\x80\x80\x00\x00\x00\x00")
         assert await other.recv() == "ab"
         peer.close()
@@ -398,16 +396,16 @@ async def test_messages_that_came_before_the_iteration_hold_their_sender_back() 
         sending = asyncio.create_task(
             asyncio.get_running_loop().sock_sendall(peer, (b"\x81\xfd\x00\x00\x00\x00" + b"x" * 125) * 40_000)
         )
-        await until(lambda: any(isinstance(one, FanwiseProtocol) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, FanwiseProtocol))
-        await until(lambda: protocol.queue.qsize() > 256)
+        await until(lambda: any(isinstance(one, WebSocketConnection) for one in live.server.server_state.connections))
+        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
+        asgi_side = cast("FanwiseProtocol", protocol.receiver)
+        await until(lambda: asgi_side.queue.qsize() > 256)
         iterate.set()
         await until(lambda: len(got) == 1)
-        assert protocol._inbox is not None
         assert not protocol.transport.is_reading()
         go_on.set()
         await sending
-        await until(lambda: protocol._inbox is not None and not protocol._inbox._messages)
+        await until(lambda: protocol.receiver.size_bytes == 0)
         peer.close()
 
 

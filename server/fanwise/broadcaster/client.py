@@ -92,7 +92,7 @@ class Client:
         *,
         address: str,
         outbox: Outbox,
-        listen: Callable[[], Source],
+        listen: Callable[[], Source] | None = None,
         close_seconds: float,
         owner: ClientOwner,
     ) -> None:
@@ -108,7 +108,7 @@ class Client:
         self.sink = outbox.sink
         self.lease = outbox.lease
         self.task: asyncio.Task[None] | None = None
-        self._source = LateSource(listen)
+        self._source = None if listen is None else LateSource(listen)  # None: messages are worked on elsewhere
         self._close_seconds = close_seconds
         self.close_text = ""
         self._owner = owner
@@ -124,10 +124,11 @@ class Client:
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """The client's messages, text as str and binary as bytes, until it has left or was closed."""
-        return Decoded(aiter(self._source))
+        return Decoded(self.received())
 
     def received(self) -> AsyncIterator[Received]:
         """The client's messages as bytes with their kind: what a route publishes need not be decoded."""
+        assert self._source is not None  # a client whose messages are worked on elsewhere is not iterated over
         return aiter(self._source)
 
     def send(self, payload: bytes) -> None:
@@ -294,7 +295,8 @@ class Client:
             return
         self.reason = self.reason or reason
         self._enter(state)
-        self._source.end()
+        if self._source is not None:
+            self._source.end()
         self.outbox.end()
         if state is _CLOSING and self.outbox.direct is not None:
             self.task = self._owner.start_task(self, self._finish())

@@ -223,6 +223,12 @@ class Node:
         """
         return self._publisher.append(channel, kind, data, key=key)
 
+    def append_in_turn(
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+    ) -> tuple[Publication, Coroutine[Any, Any, None] | None]:
+        """Publishes like `append`, at once; returns also what the producer has to await before the next one."""
+        return self._publisher.append_in_turn(channel, kind, data, key=key)
+
     def publish_threadsafe(
         self, channel: str, payload: Payload, *, key: str | None = None
     ) -> concurrent.futures.Future[Publication]:
@@ -267,6 +273,28 @@ class Node:
         `sink` takes what the client is sent; `listen` is called when its first message is asked for. Raises what
         `check_room` and `subscribe` raise.
         """
+        client = self.add_client(sink, listen, channel=channel, since=since, address=address, dialect=dialect)
+        try:
+            yield client
+        except Exception:
+            client.close(CloseReason.INTERNAL)
+            raise
+        finally:
+            client.close()
+            if client.task is not None:
+                await asyncio.wait({client.task}, timeout=self.close_seconds)
+
+    def add_client(
+        self,
+        sink: Sink,
+        listen: Callable[[], Source] | None = None,
+        *,
+        channel: str | None = None,
+        since: Position | None = None,
+        address: str = "",
+        dialect: Dialect = PLAIN,
+    ) -> Client:
+        """A client that stays until its sink has ended. Takes and raises what `client` does."""
         self.check_room()
         assert self._host is not None  # it comes with the loop
         client = Client(
@@ -282,15 +310,12 @@ class Node:
         self._registry.add(client)
         sink.attach(client)
         client.start()
-        try:
-            yield client
-        except Exception:
-            client.close(CloseReason.INTERNAL)
-            raise
-        finally:
-            client.close()
-            if client.task is not None:
-                await asyncio.wait({client.task}, timeout=self.close_seconds)
+        return client
+
+    def client_failed(self, client: Client, error: Exception) -> None:
+        """Hears that working on a message of `client` has raised `error`: closes the client."""
+        self._event_log.writer_failed(client.id, error)
+        client.close(CloseReason.INTERNAL)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 import orjson
@@ -119,19 +119,33 @@ class Publisher:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
         """
-        publication = self.append_nowait(channel, kind, data, key=key)
-        place = self._hub.channel(channel, time=publication.time)
+        publication, waits = self.append_in_turn(channel, kind, data, key=key)
+        if waits is not None:
+            await waits
+        return publication
+
+    def append_in_turn(
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+    ) -> tuple[Publication, Coroutine[Any, Any, None] | None]:
+        """Appends like `append`; returns what the producer has to await before the next, if anything."""
+        place, publication = self._append(channel, kind, data, key)
+        log = place.log
+        if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes) or (
+            (log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages)
+            and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes)
+        ):
+            return publication, self._pace(place)
+        return publication, None
+
+    async def _pace(self, place: Channel) -> None:
+        """Waits for what a producer has to wait for."""
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
             if place.bursting():
                 await self.audited()
-        log = place.log  # compared here first: a call for each publication would cost a hundredth of it
-        if (
-            log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages
-        ) and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes):
+        if place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes):
             await self._hold(place)
-        return publication
 
     async def _hold(self, channel: Channel) -> None:
         """Waits until three of four clients follow, at most a second: the audit closes stuck clients.
@@ -145,6 +159,9 @@ class Publisher:
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
+        return self._append(channel, kind, data, key)[1]
+
+    def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> tuple[Channel, Publication]:
         sweeper, hub = self._sweeper, self._hub
         if sweeper is None:
             raise NotRunningError
@@ -159,7 +176,7 @@ class Publisher:
         publication = hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
             sweeper.schedule(place)
-        return publication
+        return place, publication
 
 
 def serialise(payload: Payload) -> tuple[Kind, bytes]:

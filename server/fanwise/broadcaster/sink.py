@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..core.lease import Lease
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 
-EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a `Connection`
+EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a connection
 
 
 class Message(NamedTuple):
@@ -143,9 +143,20 @@ class Decoded:
         return data.decode() if kind is Kind.TEXT else data
 
 
+Work: TypeAlias = Callable[[Kind, bytes], Coroutine[Any, Any, None] | None]
+"""Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on."""
+
+
 @runtime_checkable
-class Connection(DirectSink, Protocol):
-    """A WebSocket whose socket may be written to, as our protocol class offers it in `scope["extensions"]`."""
+class Offer(Protocol):
+    """A WebSocket, as our protocol class offers it in `scope["extensions"]`."""
+
+    @property
+    def connection(self) -> DirectSink | None:
+        """The connection, whose socket may be written to; None before the handshake was answered."""
 
     def listen(self) -> Source:
         """Takes over what the peer sends, from now on and from what the application has not read yet."""
+
+    def detach(self, work: Work, *, failed: Callable[[Exception], None]) -> None:
+        """Has messages worked on from now on, also when the endpoint has returned; `failed` is called for an error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections.abc import Coroutine
 from typing import Any, TypeAlias
 
 import orjson
@@ -15,7 +16,7 @@ from ..broadcaster.publisher import serialise
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
-from ..transport.limits import Budget, budget_of
+from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
 from .json_models import OpError, Publish, Subscribe, Unsubscribe, UsualPublish, check_size, parse_op
 
@@ -47,7 +48,6 @@ class JsonSession:
         client: The client that is answered.
         max_subscriptions: Channels that the client may be on at a time.
         may_publish: Whether the client has brought the key that publishing asks for.
-        budget: The rates of the client's connection; None: unlimited.
     """
 
     def __init__(
@@ -57,13 +57,12 @@ class JsonSession:
         *,
         max_subscriptions: int,
         may_publish: bool,
-        budget: Budget | None = None,
     ) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._max_subscriptions = max_subscriptions
         self._may_publish = may_publish
-        self._budget = budget or budget_of({})
+        self._budget = budget_of_sink(client.sink)
         self._max_bytes = broadcaster.max_message_bytes
 
     def welcome(self) -> None:
@@ -76,31 +75,62 @@ class JsonSession:
             max_subscriptions=self._max_subscriptions,
         )
 
-    async def answer(self, kind: Kind, data: bytes) -> None:
-        """Does an operation and sends its answer, or an error; waits while the client does not read its answers.
+    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        """Does an operation and sends its answer, or an error; returns what to await before the next one, if anything.
 
-        An operation beyond the rates of the connection waits until the connection is within them.
+        An operation beyond the rates of the connection waits until the connection is within them, and a client that
+        does not read its answers until it has.
         """
         op: Operation | None = None
         try:
             if len(data) > self._max_bytes:
                 check_size(data, max_bytes=self._max_bytes)
             op = parse_op(data, kind)
-            if op.op == "publish":
-                await self._publish(op)
-            else:
-                if seconds := self._budget.subscribe():
-                    await asyncio.sleep(seconds)
-                if op.op == "subscribe":
-                    await self._subscribe(op)
-                else:
-                    self._unsubscribe(op)
+            waits = self._do(op)
         except GoneError:
-            return  # messages of a closed client may still be here; none is answered
+            return None  # messages of a closed client may still be here; none is answered
         except FanwiseError as error:
             self._refuse(error, op)
-        if self._client.outbox.clogged:
-            await self._client.outbox.settled()
+            waits = None
+        if waits is not None:
+            return self._finish(op, waits)
+        return self._client.outbox.settled() if self._client.outbox.clogged else None
+
+    async def _finish(self, op: Operation | None, waits: Coroutine[Any, Any, None]) -> None:
+        try:
+            await waits
+        except GoneError:
+            return
+        except FanwiseError as error:
+            self._refuse(error, op)
+        await self._client.outbox.settled()
+
+    def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
+        if op.op == "publish":
+            seconds = self._budget.publish() if self._may_publish else 0.0
+            return self._publish_after(seconds, op) if seconds else self._publish(op)
+        seconds = self._budget.subscribe()
+        if op.op == "subscribe":
+            return self._subscribe_after(seconds, op)
+        if seconds:
+            return self._unsubscribe_after(seconds, op)
+        self._unsubscribe(op)
+        return None
+
+    async def _publish_after(self, seconds: float, op: Publish | UsualPublish) -> None:
+        await asyncio.sleep(seconds)
+        waits = self._publish(op)
+        if waits is not None:
+            await waits
+
+    async def _subscribe_after(self, seconds: float, op: Subscribe) -> None:
+        if seconds:
+            await asyncio.sleep(seconds)
+        await self._subscribe(op)
+
+    async def _unsubscribe_after(self, seconds: float, op: Unsubscribe) -> None:
+        await asyncio.sleep(seconds)
+        self._unsubscribe(op)
 
     def _refuse(self, error: FanwiseError, op: Operation | None) -> None:
         """Counts an error and answers with it, if the mistake is the peer's; raises it otherwise."""
@@ -130,20 +160,19 @@ class JsonSession:
         self._broadcaster.unsubscribe(self._client, op.channel)
         self._send(op="unsubscribed", channel=op.channel)
 
-    async def _publish(self, op: Publish | UsualPublish) -> None:
+    def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         if not self._may_publish:
             raise CodedError(
                 ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
             )
-        if seconds := self._budget.publish():
-            await asyncio.sleep(seconds)
         kind, data = data_bytes(op.data, op.encoding)
-        publication = await self._broadcaster.append(op.channel, kind, data, key=op.key)
+        publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key)
         answer: dict[str, object] = {"op": "published", "channel": op.channel}
         if op.id is not None:
             answer["id"] = op.id
         answer["epoch"], answer["offset"] = publication.epoch, publication.offset
         self._client.send(orjson.dumps(answer))
+        return waits
 
     def _send(self, **fields: object) -> None:
         self._client.send(orjson.dumps(fields))

@@ -117,7 +117,9 @@ class Live:
             patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
             try:
                 async for kind, data in watcher.received():
-                    await session.answer(kind, data)
+                    waits = session.work(kind, data)
+                    if waits is not None:
+                        await waits
             finally:
                 patience.cancel()
                 self._places.pop(watcher, None)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from starlette.websockets import WebSocket
 
+from ..broadcaster.client import Client
 from ..broadcaster.node import Node
+from ..broadcaster.sink import Work
 from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import JSON
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
-from ..transport.connect import connect
-from ..transport.limits import budget_of
+from ..transport.connect import attach
 from .auth.guards import KEY_REFUSED, Access
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession
@@ -69,29 +73,64 @@ class WebSocketEndpoint:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
     async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        """Publishes each message of a client to the channel that the client is on."""
         channel = websocket.query_params.get("channel", self._default_channel)
-        async with connect(self._broadcaster, websocket, channel=channel) as client:
-            async for kind, data in client.received():
-                if not may_publish:
-                    client.close(CloseReason.UNAUTHORISED)
-                    return
-                try:
-                    await self._broadcaster.append(
-                        channel, kind, self._before + data + self._after if kind is _TEXT else data
-                    )
-                except MessageTooBigError:
-                    client.close(CloseReason.TOO_BIG)
 
-    async def _json(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        async with connect(self._broadcaster, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as client:
-            session = JsonSession(
+        def serve(client: Client) -> Work:
+            return PlainSession(
                 self._broadcaster,
                 client,
-                max_subscriptions=self._max_subscriptions,
+                channel=channel,
+                before=self._before,
+                after=self._after,
                 may_publish=may_publish,
-                budget=budget_of(websocket.scope),
+            ).work
+
+        await attach(self._broadcaster, websocket, serve, channel=channel)
+
+    async def _json(self, websocket: WebSocket, *, may_publish: bool) -> None:
+        def serve(client: Client) -> Work:
+            session = JsonSession(
+                self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
             )
             session.welcome()
-            async for kind, data in client.received():
-                await session.answer(kind, data)
+            return session.work
+
+        await attach(self._broadcaster, websocket, serve, subprotocol=SUBPROTOCOL, dialect=JSON)
+
+
+class PlainSession:
+    """Publishes each message of a client to the channel that the client is on.
+
+    Args:
+        broadcaster: The node that has the channel.
+        client: The client.
+        channel: Its channel.
+        before: What stands before each text.
+        after: What stands behind it.
+        may_publish: Whether the client has brought the key that publishing asks for.
+    """
+
+    __slots__ = ("_after", "_before", "_broadcaster", "_channel", "_client", "_may_publish")
+
+    def __init__(
+        self, broadcaster: Node, client: Client, *, channel: str, before: bytes, after: bytes, may_publish: bool
+    ) -> None:
+        self._broadcaster = broadcaster
+        self._client = client
+        self._channel = channel
+        self._before = before
+        self._after = after
+        self._may_publish = may_publish
+
+    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
+        if not self._may_publish:
+            self._client.close(CloseReason.UNAUTHORISED)
+            return None
+        if kind is _TEXT:
+            data = self._before + data + self._after
+        try:
+            return self._broadcaster.append_in_turn(self._channel, kind, data)[1]
+        except MessageTooBigError:
+            self._client.close(CloseReason.TOO_BIG)
+            return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 
 from starlette.websockets import WebSocket, WebSocketState
 
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
-from ..broadcaster.sink import EXTENSION, Connection, Sink, Source
+from ..broadcaster.sink import EXTENSION, Offer, Sink, Source, Work
 from ..core.dialect import PLAIN, Dialect
 from ..core.publication import Position, check_channel_name
 from ..core.reasons import CloseReason
@@ -44,6 +44,54 @@ async def connect(
         AlreadyConnectedError: The WebSocket is a client already.
         NotRunningError: The broadcaster was not started.
     """
+    await _accept(broadcaster, websocket, channel, subprotocol)
+    sink, listen = _open(websocket)
+    async with (
+        _told_of_refusals(websocket),
+        broadcaster.client(
+            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect
+        ) as client,
+    ):
+        yield client
+
+
+async def attach(
+    broadcaster: Node,
+    websocket: WebSocket,
+    serve: Callable[[Client], Work],
+    *,
+    channel: str | None = None,
+    since: Position | None = None,
+    subprotocol: str | None = None,
+    dialect: Dialect = PLAIN,
+) -> None:
+    """Accepts `websocket` like `connect`, and makes it a client that stays when this returns.
+
+    `serve` is called with the client, and returns what works on its messages. Over our protocol class the client has no
+    task then. Otherwise this returns when the client has ended.
+    """
+    await _accept(broadcaster, websocket, channel, subprotocol)
+    offer = _offer(websocket)
+    address = peer_name(websocket)
+    async with _told_of_refusals(websocket):
+        if offer is not None and offer.connection is not None:
+            client = broadcaster.add_client(
+                offer.connection, channel=channel, since=since, address=address, dialect=dialect
+            )
+            offer.detach(serve(client), failed=partial(broadcaster.client_failed, client))
+            return
+        sink, listen = _open(websocket)
+        async with broadcaster.client(
+            sink, listen, channel=channel, since=since, address=address, dialect=dialect
+        ) as client:
+            work = serve(client)
+            async for kind, data in client.received():
+                waits = work(kind, data)
+                if waits is not None:
+                    await waits
+
+
+async def _accept(broadcaster: Node, websocket: WebSocket, channel: str | None, subprotocol: str | None) -> None:
     if channel is not None:
         check_channel_name(channel)
     broadcaster.check_room()
@@ -52,22 +100,28 @@ async def connect(
     websocket.scope[_CLIENT_KEY] = True
     if websocket.application_state is WebSocketState.CONNECTING:
         await websocket.accept(subprotocol)
-    sink, listen = _open(websocket)
+
+
+@asynccontextmanager
+async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
+    """Closes a WebSocket for which there was no place any more when its handshake was answered."""
     try:
-        async with broadcaster.client(
-            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect
-        ) as client:
-            yield client
-    except (ChannelLimitError, FullError, DrainingError) as error:  # it came to that during the handshake
+        yield
+    except (ChannelLimitError, FullError, DrainingError) as error:
         reason = CloseReason.SHUTDOWN if isinstance(error, DrainingError) else CloseReason.FULL
         await websocket.close(reason.code, reason.text)
         raise
 
 
+def _offer(websocket: WebSocket) -> Offer | None:
+    offer = websocket.scope.get("extensions", {}).get(EXTENSION)
+    return offer if isinstance(offer, Offer) else None
+
+
 def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
-    connection = websocket.scope.get("extensions", {}).get(EXTENSION)
-    if isinstance(connection, Connection):
-        return connection, connection.listen
+    offer = _offer(websocket)
+    if offer is not None and offer.connection is not None:
+        return offer.connection, offer.listen
     hint_at_the_fast_path()
     fallback = AsgiConnection(websocket)
     return fallback, lambda: fallback

@@ -27,6 +27,7 @@ class Inbox:
         "_high_messages",
         "_in_a_row",
         "_messages",
+        "_on_end",
         "_pause",
         "_paused",
         "_resume",
@@ -38,11 +39,13 @@ class Inbox:
         *,
         pause: Callable[[], None],
         resume: Callable[[], None],
+        on_end: Callable[[int, str], None] | None = None,
         high_messages: int = 256,
         high_bytes: int = 65536,
     ) -> None:
         self._pause = pause
         self._resume = resume
+        self._on_end = on_end
         self._high_messages = high_messages
         self._high_bytes = high_bytes
         self._messages: deque[Received] = deque()
@@ -69,9 +72,12 @@ class Inbox:
         """Bytes of the messages that are not read yet."""
         return self._bytes
 
-    def end(self) -> None:
-        """Ends the iteration after the messages that are here. Idempotent."""
+    def end(self, code: int = 1005, reason: str = "") -> None:
+        """Ends the iteration after the messages that are here; `on_end` hears the code and reason. Idempotent."""
         self._ended = True
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(code, reason)
         self._wake()
 
     def __aiter__(self) -> Inbox:

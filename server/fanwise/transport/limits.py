@@ -169,3 +169,9 @@ def budget_of(scope: Mapping[str, Any]) -> Budget:
     """Returns the budget of the connection of an ASGI scope; an unlimited one under other protocol classes."""
     found = (scope.get("extensions") or {}).get(BUDGET)
     return found if isinstance(found, Budget) else _UNLIMITED
+
+
+def budget_of_sink(sink: object) -> Budget:
+    """Returns the budget of the connection that is a client's sink; an unlimited one under other protocol classes."""
+    found = getattr(sink, "budget", None)
+    return found if isinstance(found, Budget) else _UNLIMITED

@@ -1,0 +1,97 @@
+"""The intake: a client's messages are worked on where they come in, without a task, unless the work has to wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..broadcaster.sink import Received, Work
+from ..core.publication import Kind
+
+
+class Intake:
+    """Owns the invariant that messages are worked on one after another, in their order.
+
+    Reading is paused while one has to wait; what the same read has brought waits behind it.
+
+    Args:
+        work: Works on a message.
+        pause: Pauses the peer.
+        resume: Has the peer go on.
+        failed: Called with what `work` raises; then nothing is worked on any more.
+        tasks: Keeps the task of work that waits.
+    """
+
+    __slots__ = ("_bytes", "_ended", "_failed", "_messages", "_pause", "_resume", "_task", "_tasks", "_work")
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        failed: Callable[[Exception], None],
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
+        self._work: Work | None = work
+        self._pause = pause
+        self._resume = resume
+        self._failed = failed
+        self._tasks = tasks
+        self._task: asyncio.Task[None] | None = None  # of work that waits
+        self._messages: deque[Received] | None = None  # behind it
+        self._bytes = 0  # of those
+        self._ended = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the messages that wait."""
+        return self._bytes
+
+    def put(self, kind: Kind, data: bytes) -> None:
+        """Works on a message, or keeps it behind the one that waits."""
+        if self._task is not None:
+            self._messages = self._messages or deque()
+            self._messages.append((kind, data))
+            self._bytes += len(data)
+        elif self._work is not None:
+            try:
+                waits = self._work(kind, data)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection only
+                self._fail(error)
+                return
+            if waits is not None:
+                self._pause()
+                self._task = asyncio.get_running_loop().create_task(self._go_on(waits))
+                self._tasks.add(self._task)
+                self._task.add_done_callback(self._tasks.discard)
+
+    def end(self, code: int = 0, reason: str = "") -> None:  # noqa: ARG002 - the client knows why
+        """Lets go of the application; messages that are here are still worked on."""
+        self._ended = True
+        if self._task is None:
+            self._work = None
+
+    async def _go_on(self, waits: Coroutine[Any, Any, None]) -> None:
+        try:
+            await waits
+            while self._messages and self._work is not None:
+                kind, data = self._messages.popleft()
+                self._bytes -= len(data)
+                more = self._work(kind, data)
+                if more is not None:
+                    await more
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
+        finally:
+            self._task = self._messages = None
+            self._bytes = 0
+            if self._ended:
+                self._work = None
+            self._resume()
+
+    def _fail(self, error: Exception) -> None:
+        self._work = None
+        self._failed(error)

@@ -1,0 +1,117 @@
+"""Keep-alive for all connections of a server: one timer pings those that are due, and looks for their pongs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from typing import Final, Protocol
+
+PONG_GRACE_SECONDS: Final = 1.0  # for pongs that are here already, when the loop was late
+_MOST_STEP_SECONDS: Final = 0.25
+_STEPS: Final = 8  # at least, in an interval: connections that came together are not all pinged together
+_PAYLOAD_BYTES: Final = 4
+
+
+class Pinged(Protocol):
+    """A connection, as it is asked for signs of life.
+
+    Attributes:
+        place: Where in the round the connection is pinged; None: it is not, any more.
+        asked: The payload of the ping that it has not answered; empty while there is none.
+        asked_at: When that was sent, on the monotonic clock.
+    """
+
+    place: int | None
+    asked: bytes
+    asked_at: float
+
+    def ping(self, payload: bytes) -> None:
+        """Sends a ping."""
+
+    def waits_for_peer(self) -> bool:
+        """Whether a pong could not come: something is unsent, or nothing is read."""
+
+    def no_pong(self) -> None:
+        """Hears that no pong has come in time."""
+
+
+class KeepAlive:
+    """Owns the invariant: an open connection is pinged once in an interval, and has answered in time or hears of it.
+
+    The payload of a ping is random: a stale or guessed pong is not an answer (RFC 6455 section 5.5.3).
+
+    Args:
+        loop: Whose timer it is. It runs while there are connections.
+        interval_seconds: Between two pings of a connection; None or 0: none is pinged.
+        timeout_seconds: From a ping to its pong; None: pongs may take for ever.
+    """
+
+    __slots__ = ("_asked", "_at", "_count", "_graced", "_loop", "_ring", "_step_seconds", "_timeout_seconds", "_timer")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, interval_seconds: float | None, timeout_seconds: float | None
+    ) -> None:
+        interval = interval_seconds or 0.0
+        self._loop = loop
+        self._step_seconds = min(_MOST_STEP_SECONDS, max(interval, 0.001) / _STEPS)
+        self._timeout_seconds = timeout_seconds
+        self._ring: list[dict[Pinged, None]] = [{} for _ in range(round(interval / self._step_seconds))]
+        self._at = 0
+        self._count = 0
+        self._asked: deque[tuple[float, bytes, list[Pinged]]] = deque()  # (when to look, payload, connections)
+        self._graced: deque[tuple[float, bytes, list[Pinged]]] = deque()  # overdue, at their second look
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, one: Pinged) -> None:
+        """Pings a connection from now on, first in an interval."""
+        if not self._ring:
+            return
+        one.place = (self._at - 1) % len(self._ring)
+        self._ring[one.place][one] = None
+        self._count += 1
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._step_seconds, self._step)
+
+    def remove(self, one: Pinged) -> None:
+        """Lets a connection go. Idempotent."""
+        if one.place is not None:
+            del self._ring[one.place][one]
+            one.place = None
+            one.asked = b""
+            self._count -= 1
+
+    def _step(self) -> None:
+        now = time.monotonic()  # uvloop's own clock stands still during a turn
+        self._look(self._graced, now, final=True)
+        self._look(self._asked, now, final=self._timeout_seconds is None)
+        self._ping_all(list(self._ring[self._at]), now)
+        self._at = (self._at + 1) % len(self._ring)
+        more = self._count or self._asked or self._graced
+        self._timer = self._loop.call_later(self._step_seconds, self._step) if more else None
+
+    def _ping_all(self, due: list[Pinged], now: float) -> None:
+        due = [one for one in due if not one.asked]
+        if not due:
+            return
+        payload = os.urandom(_PAYLOAD_BYTES)
+        for one in due:
+            one.asked, one.asked_at = payload, now
+            one.ping(payload)
+        if self._timeout_seconds is not None:
+            self._asked.append((now + self._timeout_seconds, payload, due))
+
+    def _look(self, asked: deque[tuple[float, bytes, list[Pinged]]], now: float, *, final: bool) -> None:
+        """Looks at those whose time is up: a pong that cannot come has more of it, another one a moment of grace."""
+        while asked and asked[0][0] <= now:
+            _, payload, connections = asked.popleft()
+            late = [one for one in connections if one.asked == payload]
+            held = [one for one in late if one.waits_for_peer()]
+            if held:
+                self._asked.append((now + (self._timeout_seconds or 0.0), payload, held))
+            over = [one for one in late if one not in held] if held else late
+            if over and not final:
+                self._graced.append((now + PONG_GRACE_SECONDS, payload, over))
+            for one in over if final else ():
+                one.no_pong()
