@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from fanwise import Broadcaster, CloseReason
 from fanwise.broadcaster.client import Client, State
-from fanwise.broadcaster.sink import Connection, DirectSink
+from fanwise.broadcaster.sink import DirectSink
 
 from ..support.live import Live, running, until
 
@@ -61,7 +61,7 @@ async def test_only_our_protocol_class_can_be_written_to_directly(fast: bool) ->
     async with running(app.asgi, fast=fast) as live, await live.connect():
         await app.ready(1)
         assert isinstance(app.clients[0].sink, DirectSink) is fast
-        assert isinstance(app.clients[0].sink, Connection) is fast
+        assert isinstance(app.clients[0].sink, DirectSink) is fast
 
 
 async def test_text_and_binary_arrive_in_order(fast: bool) -> None:

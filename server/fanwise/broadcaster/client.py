@@ -86,6 +86,27 @@ class Client:
         lease: The right to write to its socket beside its sink; None where the sink takes no bytes.
     """
 
+    __slots__ = (
+        "_close_seconds",
+        "_owner",
+        "_source",
+        "_wake",
+        "address",
+        "close_text",
+        "connected_at",
+        "id",
+        "lease",
+        "outbox",
+        "reason",
+        "recoveries",
+        "rtt_seconds",
+        "sink",
+        "state",
+        "subscriptions",
+        "task",
+        "write",
+    )
+
     def __init__(
         self,
         client_id: str,

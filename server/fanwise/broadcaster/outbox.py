@@ -39,16 +39,28 @@ class Outbox:
         direct: The sink, if it takes bytes synchronously.
     """
 
+    __slots__ = (
+        "_answer_bytes",
+        "_answers",
+        "_in_flight",
+        "_sending",
+        "_settled",
+        "dialect",
+        "direct",
+        "lease",
+        "sink",
+    )
+
     def __init__(self, sink: Sink, dialect: Dialect) -> None:
         self.sink = sink
         self.dialect = dialect
         self.direct = sink if isinstance(sink, DirectSink) else None
         self.lease = self.direct.lease if self.direct else None
-        self._answers: list[bytes] = []
+        self._answers: list[bytes] | None = None if self.direct else []
         self._answer_bytes = 0
         self._sending: anyio.CancelScope | None = None
         self._in_flight = _NOTHING
-        self._settled = asyncio.Event()
+        self._settled: asyncio.Event | None = None  # while somebody waits for it
 
     @property
     def encoding(self) -> Encoding:
@@ -83,13 +95,14 @@ class Outbox:
         if self.direct is not None:
             self.direct.write(self.dialect.frame(payload))
         else:
+            assert self._answers is not None
             self._answers.append(payload)
             self._answer_bytes += len(payload)
 
     async def flush(self) -> None:
         """Sends the answers that wait."""
-        answers = [Message(payload, binary=False) for payload in self._answers]
-        self._answers.clear()
+        answers = [Message(payload, binary=False) for payload in self._answers or ()]
+        self._answers = []
         self._answer_bytes = 0
         await self._send(answers)
         self.settle()
@@ -97,13 +110,13 @@ class Outbox:
     async def settled(self) -> None:
         """Waits while the client leaves its answers unread: a client that does not read may not go on asking."""
         if self.clogged:
-            self._settled.clear()
+            self._settled = self._settled or asyncio.Event()
             await self._settled.wait()
 
     def settle(self) -> None:
         """Hears that the sink has taken something."""
-        if not self.clogged:
-            self._settled.set()
+        if self._settled is not None and not self.clogged:
+            self._wake()
 
     def write(self, channel: Channel, batch: Batch) -> None:
         """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
@@ -130,9 +143,14 @@ class Outbox:
 
     def end(self) -> None:
         """Gives up whatever waits for the peer."""
-        self._settled.set()
+        self._wake()
         if self._sending is not None:
             self._sending.cancel()
+
+    def _wake(self) -> None:
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled.set()
 
     @property
     def clogged(self) -> bool:
