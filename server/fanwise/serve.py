@@ -328,6 +328,7 @@ def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
         address_connections=settings.address_connections,
         address_connects_per_second=settings.address_connects_per_second,
         connects_per_second=settings.connects_per_second,
+        address_publishes_per_second=settings.address_publishes_per_second,
         short_paths=SHORT_PATHS,
     )
     return Places(limits, count=count, proxies=TrustedProxies(settings.trusted_proxies))

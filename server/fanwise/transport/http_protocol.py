@@ -29,7 +29,7 @@ from .event_stream import EventStream
 from .fair_share import REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
-from .places import Place
+from .places import PLACE, Place
 from .refusals import RefusedError, refuse, uncounted
 from .request_cutter import RequestCutter
 from .sockets import SocketOptions, lost_reason
@@ -182,6 +182,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             cast("dict[str, Any]", self.scope)["extensions"] = {
                 EXTENSION: self._open_stream,
                 BUDGET: self.budget,
+                PLACE: self.place,
             }
             if self.place is not None and self.place.short:
                 self.cycle.keep_alive = False
