@@ -11,7 +11,7 @@ import trustme
 from websockets.sync.client import connect
 
 from fanwise.errors import SettingsError
-from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, raise_fd_limit, tune_gc
+from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, raise_fd_limit, trim_heap, tune_gc
 from fanwise.settings import load_settings
 
 from ..support.processes import ServerProcess, run
@@ -164,6 +164,40 @@ def test_the_collector_is_kept_away() -> None:
     tune_gc()
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold() == GC_THRESHOLDS
+
+
+def test_free_memory_is_given_back() -> None:
+    """Also what lies below blocks in use, which glibc itself keeps."""
+    blocks = [bytearray(100_000) for _ in range(1_000)]
+    kept = blocks[::100]
+    blocks.clear()
+    before = resident_bytes()
+    trim_heap()
+    assert before - resident_bytes() > 50_000_000
+    del kept
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """What a process has in memory (proc(5))."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+FRAGMENTED = """
+import fanwise.serve
+from fanwise.cli.main import main
+fanwise.serve.TRIM_TICKS = 1
+blocks = [bytearray(100_000) for _ in range(2_000)]
+kept = blocks[::100]
+blocks.clear()
+main(["serve", "--port", "{port}"])
+"""
+
+
+def test_a_server_gives_free_memory_back(server_process: Callable[..., ServerProcess]) -> None:
+    """By itself, and while it serves: of 200 MB below blocks in use, hardly any is left."""
+    server = server_process("-c", FRAGMENTED)
+    while resident_bytes(server.pid) > 150_000_000:
+        assert server.get("/healthz").startswith(b"HTTP/1.1 200")
 
 
 def test_as_many_descriptors_as_the_system_gives() -> None:

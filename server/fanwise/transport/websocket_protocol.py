@@ -95,7 +95,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.socket_options.apply(leased.get_extra_info("socket"))
         self.sink = SocketConnection(self, leased.lease)
         self._pacer = Pacer(self.loop, leased, self.budget, self._take)
-        self._small_frames = SmallFrames(self, leased, self.budget, max_bytes=self.config.ws_max_size)
+        self._small_frames = SmallFrames(leased, self.budget, max_bytes=self.config.ws_max_size)
         seconds = self.limits.message_seconds
         self._deadline = MessageDeadline(self.loop, leased, seconds=seconds, late=self._message_is_late)
         super().connection_made(leased)
@@ -149,7 +149,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
-                if piece[0] not in SMALL_HEADS or not self._small_frames.take(piece):
+                if piece[0] not in SMALL_HEADS or not self._small_frames.take(piece, self):
                     self._parse(piece)
             elif self._inbox is not None:
                 self._deliver(self._inbox, kind, piece)
