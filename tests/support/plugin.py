@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import importlib
 import os
+import sys
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -77,6 +82,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 def pytest_configure(config: pytest.Config) -> None:
     signals.restore()
+    # Bytecode is kept, whatever PYTHONDONTWRITEBYTECODE says: hundreds of processes import the same files, and to
+    # rewrite the assertions of all tests takes each worker 5 s of CPU.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workerinput"):  # a worker is watched by the process that started it
         config.stash[REAPER] = Reaper()
 
@@ -86,6 +95,30 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined] # multiprocessing's, if it has started one
     if REAPER in config.stash:
         config.stash[REAPER].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Imports the worker's share of the tests first, so that each file of a fresh clone is rewritten by one worker."""
+    worker: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    root = session.config.rootpath
+    files = sorted(path for folder in session.config.getini("testpaths") for path in (root / folder).rglob("test_*.py"))
+    for path in files[int(worker["workerid"].removeprefix("gw")) % worker["workercount"] :: worker["workercount"]]:
+        with contextlib.suppress(Exception):  # collecting it reports the error
+            importlib.import_module(module_of(path.relative_to(root)))
+
+
+def pytest_collection_finish() -> None:
+    """Excepts the tests themselves from the collections of garbage to come, which would look at each again."""
+    gc.collect()
+    gc.freeze()
+
+
+def module_of(path: Path) -> str:
+    """The name of a file's module: `tests.core.test_log` of `tests/core/test_log.py`."""
+    return ".".join(path.with_suffix("").parts)
 
 
 def group_of(nodeid: str) -> str | None:
