@@ -37,6 +37,7 @@ from typing import Any, NamedTuple, NoReturn
 _ROOT = Path(__file__).parents[2]
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2): who is orphaned below this process becomes its child
 _REQUEST_BYTES = 1 << 17
+_END_SECONDS = 10  # a fork of this process that a test has left behind may hold the socket open
 _IMPORTED = (
     "fanwise.app",
     "fanwise.cli.main",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import os
@@ -37,6 +38,9 @@ GROUPS = {
 BOTH_LOOPS = ("tests/transport/",)
 LOOPS = {name: ("asyncio", {"use_uvloop": name == "uvloop"}) for name in ("uvloop", "asyncio")}
 REAPER = pytest.StashKey[Reaper]()
+# The longest time from a worker's last test to its end. No test's own limit applies any more, and a thread, a pipe or a
+# child that a test has left behind would hold up the whole run.
+END_SECONDS = 60
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1_000)
@@ -88,6 +92,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workerinput"):  # a worker is watched by the process that started it
         config.stash[REAPER] = Reaper()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Ends a worker that does not end by itself, and prints where each of its threads stands."""
+    if hasattr(session.config, "workerinput"):
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True, file=sys.__stderr__)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
