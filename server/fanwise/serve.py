@@ -23,7 +23,7 @@ from uvicorn.config import STARTUP_FAILURE
 from .app import create_app
 from .broadcaster.node import Node
 from .core.codes import ErrorCode
-from .errors import SettingsError
+from .errors import DrainingError, FullError, SettingsError
 from .logs.events import Event, log
 from .logs.formatting import log_config, take_over
 from .logs.limiter import log_left_out
@@ -34,6 +34,7 @@ from .transport.addresses import is_loopback
 from .transport.limits import Limits
 from .transport.places import PlaceLimits, Places
 from .transport.proxies import TrustedProxies
+from .transport.refusals import RefusedError
 from .transport.sockets import SocketOptions
 from .transport.sweep_writer import Mode, open_writer
 from .version import SERVER_VERSION
@@ -45,6 +46,7 @@ TRIM_TICKS = 100  # of 0.1 s, between two times that free memory is given back
 # After the drain uvicorn closes connections, and cancels requests after GRACE_SECONDS.
 GRACE_SECONDS = 1
 ABORT_SECONDS = 0.6
+CLIENT_PATH = b"/ws"  # whose connections take places of `max_clients`
 # What is answered when clients have all descriptors: probes, publishers and operators.
 SHORT_PATHS = ("/healthz", "/readyz", "/metrics", "/stats", "/publish", "/clients", "/channels")
 # A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
@@ -182,13 +184,14 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         "limits": limits(settings),
         "refused": staticmethod(app.state.broadcaster.tally.reject),
     }
+    room = {"no_room": staticmethod(client_room(app.state.broadcaster))}
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop=settings.loop,
         ws=type("Protocol", (FanwiseProtocol,), given),
-        http=type("HttpProtocol", (FanwiseHttpProtocol,), given),
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), given | room),
         ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,
@@ -202,6 +205,22 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ssl_keyfile=settings.ssl_keyfile,
         workers=1,
     )
+
+
+def client_room(broadcaster: Node) -> Callable[[bytes], RefusedError | None]:
+    """Returns what refuses a handshake of a client that has no place, before any application is asked."""
+
+    def no_room(url: bytes) -> RefusedError | None:
+        try:
+            if url.partition(b"?")[0] == CLIENT_PATH:
+                broadcaster.check_room()
+        except FullError as error:
+            return RefusedError(ErrorCode.FULL, str(error))
+        except DrainingError as error:
+            return RefusedError(ErrorCode.DRAINING, str(error))
+        return None
+
+    return no_room
 
 
 def check_settings(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
@@ -159,3 +160,27 @@ def test_a_new_connection_keeps_the_debt_of_its_address(
         waiting.setblocking(False)
         with pytest.raises(BlockingIOError):
             waiting.recv(1)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_without_a_place_is_refused_before_the_application_is_asked(
+    server_process: Callable[..., ServerProcess], loop: str
+) -> None:
+    """503 with Retry-After in the JSON of the protocol class, counted once; a watcher of /live takes no such place."""
+    server = server_process(*("-m", "fanwise", "serve", "--port", "{port}", "--loop", loop), FANWISE_MAX_CLIENTS="1")
+    with ExitStack() as stack:
+        first, answer = shake_hands(stack, server)
+        assert answer.startswith(b"HTTP/1.1 101")
+        wait_until(lambda: len(json.loads(server.get("/clients").partition(b"\r\n\r\n")[2])["clients"]) == 1)
+        refused = shake_hands(stack, server)[1]
+        head, _, body = refused.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 5" in head
+        assert json.loads(body)["error"]["code"] == "full"
+        assert b'"full":1' in server.get("/stats").replace(b" ", b"")
+        server.wait_for_log("no_room")
+        watcher = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+        watcher.sendall(handshake("/live")[:-2] + b"Sec-WebSocket-Protocol: fanwise.v1\r\n\r\n")
+        assert watcher.recv(4096).startswith(b"HTTP/1.1 101")
+        first.close()
+        wait_until(lambda: b"HTTP/1.1 101" in shake_hands(stack, server)[1])

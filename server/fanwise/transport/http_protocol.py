@@ -30,7 +30,7 @@ from .fair_share import REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .places import PLACE, Place
-from .refusals import RefusedError, refuse, uncounted
+from .refusals import RefusedError, always_room, refuse, uncounted
 from .request_cutter import RequestCutter
 from .sockets import SocketOptions, lost_reason
 
@@ -48,6 +48,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     limits = Limits()
     place: Place | None = None  # of the connection, if an `Acceptor` has accepted it
     refused: Callable[[ErrorCode], None] = staticmethod(uncounted)
+    no_room: Callable[[bytes], RefusedError | None] = staticmethod(always_room)  # for an upgrade of that URL
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -235,7 +236,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over, unless a response is in the making or something came behind the handshake."""
-        problem = self._upgrade_problem()
+        problem = self._upgrade_problem() or self.no_room(self.url)
         if problem is not None:
             self._answer(problem)
             return
