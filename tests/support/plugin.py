@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Ends a worker that does not end by itself, and prints where each of its threads stands."""
     if hasattr(session.config, "workerinput"):
-        faulthandler.dump_traceback_later(END_SECONDS, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True, file=sys.__stderr__ or 2)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
