@@ -104,6 +104,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     forks.close()
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined] # multiprocessing's, if it has started one
+    faulthandler.cancel_dump_traceback_later()  # pytest-xdist lets it wait for the others, then ends it
     if REAPER in config.stash:
         config.stash[REAPER].close()
 
