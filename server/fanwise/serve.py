@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, cast
 
 import uvicorn
+from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
@@ -39,9 +40,10 @@ from .transport.sockets import SocketOptions
 from .transport.sweep_writer import Mode, open_writer
 from .version import SERVER_VERSION
 
-# A full collection walks every object of every connection: hundreds of milliseconds with 10,000 clients. Only ended
-# connections refer to themselves, so rare collections are enough (`benchmarks/test_gc.py`).
-GC_THRESHOLDS = (50_000, 50, 1000)
+# A full collection walks every object of every connection: hundreds of milliseconds with 10,000 clients. Ended
+# connections rarely refer to themselves, so rare ones are enough (`benchmarks/test_gc.py`). Collections of the youngest
+# 4,000 objects take up to 4 ms, of the 32,000 next ones up to 16 ms.
+GC_THRESHOLDS = (4_000, 8, 75_000)
 TRIM_TICKS = 100  # of 0.1 s, between two times that free memory is given back
 # After the drain uvicorn closes connections, and cancels requests after GRACE_SECONDS.
 GRACE_SECONDS = 1
@@ -86,6 +88,7 @@ class FanwiseServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts the application, tunes the collector of this process, and accepts connections."""
         await super().startup(sockets=[])  # uvicorn is to accept none: it would take all that wait in one turn
+        await checkpoint()  # imports anyio's half for asyncio; the first request would hold the loop for 30 ms with it
         tune_gc()
         if self.started:
             self.servers += [cast("asyncio.Server", self._accept_from(listener)) for listener in sockets or []]

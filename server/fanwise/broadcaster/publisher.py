@@ -119,8 +119,17 @@ class Publisher:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
         """
-        publication = self.append_nowait(channel, kind, data, key=key)
-        place = self._hub.channel(channel, time=publication.time)
+        hub, now = self._hub, time.monotonic()
+        place = self._place(channel, len(data), now)
+        while place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+            assert self._sweeper is not None
+            if not self._sweeper.is_due(place):
+                self._sweeper.flush(place)
+                break
+            await self._sweeper.swept(place)  # many publish at once: each would flush in the same turn
+            now = time.monotonic()
+            place = self._place(channel, len(data), now)
+        publication = self._append(place, kind, data, now, key)
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
@@ -145,20 +154,26 @@ class Publisher:
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
-        sweeper, hub = self._sweeper, self._hub
-        if sweeper is None:
+        # An event loop's own clock may stand still during a turn, and ages are counted from here.
+        hub, now = self._hub, time.monotonic()
+        place = self._place(channel, len(data), now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+            assert self._sweeper is not None
+            self._sweeper.flush(place)
+        return self._append(place, kind, data, now, key)
+
+    def _place(self, channel: str, size: int, now: float) -> Channel:
+        if self._sweeper is None:
             raise NotRunningError
-        size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        # An event loop's own clock may stand still during a turn, and ages are counted from here.
-        now = time.monotonic()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
-            sweeper.flush(place)
-        publication = hub.publish(place, data, kind=kind, time=now, key=key)
+        return self._hub.channel(channel, time=now)
+
+    def _append(self, place: Channel, kind: Kind, data: bytes, now: float, key: str | None) -> Publication:
+        publication = self._hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
-            sweeper.schedule(place)
+            assert self._sweeper is not None
+            self._sweeper.schedule(place)
         return publication
 
 

@@ -26,7 +26,7 @@ from ..core.reasons import CloseReason
 from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
 from .event_stream import EventStream
-from .fair_share import REQUEST_FRAMES, fair_share
+from .fair_share import LARGE_BYTES, REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .places import PLACE, Place
@@ -145,6 +145,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self.loop.call_later(seconds, fair_share(self.loop).wait, self._parse)
         elif (self._received or self._cutter.fresh) and not fair_share(self.loop).take(REQUEST_FRAMES):
             self._wait_for_a_turn()
+        elif len(data) > LARGE_BYTES and not fair_share(self.loop).take_read(len(data)):
+            self.transport.hold_reading()
+            fair_share(self.loop).wait(self._parse)
         else:
             self._parse()
 
@@ -354,7 +357,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _let_go(self) -> None:
         """Forgets what leads back here, so that it is freed at once and not by the collector."""
-        self.parser = None  # type: ignore[assignment]
+        self.parser = self._refusal = None  # type: ignore[assignment]
         if self.cycle is not None:
             cast("dict[str, Any]", self.cycle.scope)["extensions"] = {EXTENSION: _ended}
 

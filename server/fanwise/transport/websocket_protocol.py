@@ -30,7 +30,8 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import HELD_BYTES, SocketConnection
-from .frames import BINARY, OTHER, TEXT, FrameCutter, carries_nothing, utf_8_tail
+from .fair_share import LARGE_BYTES, LEAST_FRAMES
+from .frames import BINARY, OTHER, TEXT, Fragments, FrameCutter, carries_nothing, utf_8_tail
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
 CLOSE_SECONDS = 5.0  # how long a closing connection is waited for; a peer on a bad line answers in a few round trips
-# As globals: CPython 3.11 makes a call of each attribute of an enum.
-_TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
+_TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY  # CPython 3.11 makes a call of each attribute of an enum
 FLOOD_CLOSE_SECONDS = 0.5  # for which a peer that sent more is still read from, so that the close frame reaches it
 PONG_GRACE_SECONDS = 1.0  # for pongs that are here already, when the loop was late
 # Turns of the loop for the answers to what came before a broken rule, and the time between two. Then the close frame.
@@ -69,6 +69,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self._cutter = FrameCutter(max_bytes=self.config.ws_max_size)
         self._abort_timer: asyncio.TimerHandle | None = None
         self._deaf = False  # whether what comes in is dropped: the connection ends
+        self._fragments = Fragments(at_most=self.limits.fragments)
         self._text_tail = b""  # of the text whose fragments come in: the beginning of a character
         self.budget = Budget(self.limits)
         self._pacer: Pacer  # from `connection_made` on
@@ -87,8 +88,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the lease of the socket, and makes the transport report every buffered byte."""
-        # uvloop's transports do not inherit from asyncio's.
-        own = cast("asyncio.Transport", transport)
+        own = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio's
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
         leased.report_every_byte()
         if not isinstance(transport, LeasedTransport):  # the HTTP side has done it before it handed the connection over
@@ -138,12 +138,14 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         else:
             self._take(data)
 
-    def _take(self, data: bytes = b"") -> None:
+    def _take(self, data: bytes = b"") -> None:  # noqa: C901
         """Takes in what has come, some frames a turn, and paces the peer."""
         if self._deaf:
             self._pacer.drain()
             return
-        frames = self._cutter.feed(data, raw=self._inbox is None or self.close_sent, at_most=self._pacer.share.frames)
+        share, size = self._pacer.share, len(data)
+        at_most = share.frames if size <= LARGE_BYTES or share.take_read(size) else 0
+        frames = self._cutter.feed(data, raw=self._inbox is None or self.close_sent, at_most=at_most)
         others = idle = 0
         for kind, piece in frames:
             if kind == OTHER:
@@ -155,12 +157,14 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
                 self._deliver(self._inbox, kind, piece)
             if self._deaf or self.transport.is_closing():
                 return  # what comes after the end does not count
-        budget = self.budget
-        budget.messages -= len(frames)
-        budget.bytes -= len(data)
+        budget, count = self.budget, len(frames)
+        budget.messages -= count
+        budget.bytes -= size
+        if count > LEAST_FRAMES and size:  # without a read, it was this connection's turn
+            share.spend(count)
         if self._cutter.rest or self.frames or self._deadline.begun_at:
             unfinished = bool(self._cutter.rest or self.frames) and not self.close_sent
-            self._deadline.watch(unfinished=unfinished, finished=others < len(frames))
+            self._deadline.watch(unfinished=unfinished, finished=others < count)
             if self.frames or self.sink.held or len(self._cutter.rest) > HELD_BYTES:
                 self.sink.receiving()
         if self._cutter.more or idle or budget.messages < 0 or budget.bytes < 0:
@@ -293,12 +297,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         inbox = self._inbox = Inbox(pause=self.transport.pause_reading, resume=self.transport.resume_reading)
         while not self.queue.empty():
-            event = self.queue.get_nowait()
-            if event["type"] == "websocket.receive":
-                text, data = event.get("text"), event.get("bytes")
-                inbox.put(*((Kind.BINARY, data or b"") if text is None else (Kind.TEXT, text.encode())))
-            elif event["type"] == "websocket.disconnect":
-                inbox.end()
+            inbox.put_event(self.queue.get_nowait())
         return inbox
 
     # Incoming.
@@ -338,12 +337,13 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """The next fragment of a message. Empty ones are legal and no reason to keep them."""
         if self.close_sent:
             self.frames.clear()
-        elif len(self.frames) >= self.limits.fragments:
+        elif len(self.frames) >= self._fragments.join_at and not self._fragments.join(self.frames):
             self.frames.clear()
             self._drop(CloseReason.TOO_BIG, f"message too big: it has more than {self.limits.fragments} fragments")
         elif (event.data or event.fin) and (self.curr_msg_data_type != "text" or self._is_text_so_far(event)):
             self.frames.append(event.data)  # type: ignore[arg-type]  # bytes: the library has cut them from a stream
             if event.fin:
+                self._fragments.end()
                 self.send_receive_event_to_app()
 
     def _is_text_so_far(self, event: Frame) -> bool:
@@ -385,8 +385,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """A whole message is here: straight to the inbox, where there is one."""
         if self._inbox is None or self.close_sent:
             return super().send_receive_event_to_app()
-        frames, self.frames = self.frames, []
-        self._deadline.begun_at = 0.0
+        frames, self.frames, self._deadline.begun_at = self.frames, [], 0.0
         kind = TEXT if self.curr_msg_data_type == "text" else BINARY
         return self._deliver(self._inbox, kind, b"".join(frames))
 
