@@ -115,22 +115,37 @@ _LONG_WORK: WeakKeyDictionary[asyncio.AbstractEventLoop, _LongWork] = WeakKeyDic
 
 
 class Turn:
-    """A turn of the running event loop, which a long piece of work gives back every `turn_seconds`.
+    """A turn of the event loop, which a long piece of work gives back every `turn_seconds`."""
 
-    All long pieces of work have turns one after the other; one that begins while others wait has none yet.
+    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
+        self._turn_seconds = turn_seconds
+        self._ends_at = time.monotonic() + turn_seconds
+
+    async def give_way(self) -> None:
+        """Lets others have their turn if this one is over. Costs one look at the clock otherwise."""
+        if time.monotonic() >= self._ends_at:
+            await self._next()
+            self._ends_at = time.monotonic() + self._turn_seconds
+
+    async def _next(self) -> None:
+        await asyncio.sleep(0)
+
+
+class SharedTurn(Turn):
+    """A turn of the running event loop for work that strangers ask for: one such piece of work goes on in a turn.
+
+    Work that begins while others wait has no turn yet.
     """
 
     def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
         loop = asyncio.get_running_loop()
         self._long_work = _LONG_WORK.get(loop) or _LONG_WORK.setdefault(loop, _LongWork())
-        self._turn_seconds = turn_seconds
-        self._ends_at = time.monotonic() + (0 if self._long_work.waiting else turn_seconds)
+        super().__init__(turn_seconds)
+        if self._long_work.waiting:
+            self._ends_at = 0.0
 
-    async def give_way(self) -> None:
-        """Waits for the next turn if this one is over. Costs one look at the clock otherwise."""
-        if time.monotonic() >= self._ends_at:
-            await self._long_work.turn()
-            self._ends_at = time.monotonic() + self._turn_seconds
+    async def _next(self) -> None:
+        await self._long_work.turn()
 
 
 async def in_turns(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
-from ..broadcaster.turns import Turn
+from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.encoding import json_bytes
 from ..core.publication import Kind
@@ -141,7 +141,7 @@ class PublishEndpoint:
         await pace(request, len(entries))
 
         async def act() -> bytes:
-            results, turn = [], Turn()
+            results, turn = [], SharedTurn()
             ends_at = time.monotonic() + HELD_SECONDS
             for entry in entries:
                 await turn.give_way()
