@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 FRAMES_A_TURN: Final = 128
 REQUEST_FRAMES: Final = 64  # an HTTP request, or a handshake, takes the time of so many
 LEAST_FRAMES: Final = 8  # of one connection; fewer cost more in calls than in parsing
+MANY_FRAMES: Final = 64  # of one read; fewer do not count
 FRAME_BYTES: Final = 4_096  # of a large read that take the time of one frame: unmasked, checked and published
 LARGE_BYTES: Final = 8_192  # a read with more is large
 

@@ -30,7 +30,7 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .connection import HELD_BYTES, SocketConnection
-from .fair_share import LARGE_BYTES, LEAST_FRAMES
+from .fair_share import LARGE_BYTES, MANY_FRAMES
 from .frames import BINARY, OTHER, TEXT, Fragments, FrameCutter, carries_nothing, utf_8_tail
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
@@ -160,7 +160,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         budget, count = self.budget, len(frames)
         budget.messages -= count
         budget.bytes -= size
-        if count > LEAST_FRAMES and size:  # without a read, it was this connection's turn
+        if count > MANY_FRAMES and size:  # without a read, it was this connection's turn
             share.spend(count)
         if self._cutter.rest or self.frames or self._deadline.begun_at:
             unfinished = bool(self._cutter.rest or self.frames) and not self.close_sent
