@@ -65,8 +65,8 @@ async def connect(
 
 
 def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
-    connection = websocket.scope.get("extensions", {}).get(EXTENSION)
-    if isinstance(connection, Connection):
+    connection: Connection | None = websocket.scope.get("extensions", {}).get(EXTENSION)
+    if connection is not None:
         return connection, connection.listen
     hint_at_the_fast_path()
     fallback = AsgiConnection(websocket)

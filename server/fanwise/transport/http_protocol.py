@@ -73,10 +73,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         # uvloop's transports do not inherit from asyncio's.
         own = cast("asyncio.Transport", transport)
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
-        self.socket_options.apply(leased.get_extra_info("socket"))
         super().connection_made(leased)
         if self.place is not None:
             self.place.end = leased.abort
+        else:  # an `Acceptor`'s connections inherit the options of its listener
+            self.socket_options.apply(leased.get_extra_info("socket"))
         self._deadlines = Deadlines(self.loop, leased, late=self._late, limits=self.limits)
         self._deadlines.expect_head()
 
@@ -90,8 +91,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         if self._stream is not None:
             self._stream.sink.ended(lost_reason(exc) or CloseReason.LOST)
-        self.transport.lease.end()
         self._deadlines.stop()
+        self.transport.lease.end()
         self._waiting = b""
         super().connection_lost(exc)
         self._let_go()
@@ -246,8 +247,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._waiting = b""
         self.flow.resume_reading()  # the next protocol knows nothing of who has paused it
         self.transport.release_reading()
-        super().handle_websocket_upgrade()
         self._deadlines.stop()
+        super().handle_websocket_upgrade()
         self._let_go()
 
     def _upgrade_problem(self) -> RefusedError | None:
