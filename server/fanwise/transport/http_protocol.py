@@ -147,15 +147,14 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         elif (self._received or self._cutter.fresh) and not fair_share(self.loop).take(REQUEST_FRAMES):
             self._wait_for_a_turn()
         elif len(data) > LARGE_BYTES and not fair_share(self.loop).take_read(len(data)):
-            self.transport.hold_reading()
-            fair_share(self.loop).wait(self._parse)
+            self._wait_for_a_turn(frames=0)
         else:
             self._parse()
 
-    def _wait_for_a_turn(self) -> None:
-        """Has the next request begin in a later turn: many connections may have one."""
+    def _wait_for_a_turn(self, *, frames: int = REQUEST_FRAMES) -> None:
+        """Parses on in a later turn: many connections may have a request, or much of one."""
         self.transport.hold_reading()
-        fair_share(self.loop).wait(self._parse, frames=REQUEST_FRAMES)
+        fair_share(self.loop).wait(self._parse, frames=frames)
 
     def on_message_begin(self) -> None:
         """The parser has found a request."""
