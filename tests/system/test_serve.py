@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import resource
 import ssl
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from websockets.asyncio.client import connect as connect_to
 from websockets.sync.client import connect
 
 from fanwise.errors import SettingsError
@@ -103,11 +105,14 @@ def test_tls(server_process: Callable[..., ServerProcess], certificate: tuple[Pa
         str(file),
     )
     url = server.url("/ws").replace("ws:", "wss:")
-    with connect(url, ssl=context) as a, connect(url, ssl=context) as b:
-        messages = [f"{number} {'x' * 50_000}" for number in range(50)]
-        for message in messages:
-            a.send(message)
-            assert [a.recv(), b.recv()] == [f"Message: {message}"] * 2
+
+    async def talk() -> None:  # `websockets.sync` reads and writes in two threads, which OpenSSL's connections forbid
+        async with connect_to(url, ssl=context, proxy=None) as a, connect_to(url, ssl=context, proxy=None) as b:
+            for message in [f"{number} {'x' * 50_000}" for number in range(50)]:
+                await a.send(message)
+                assert [await a.recv(), await b.recv()] == [f"Message: {message}"] * 2
+
+    asyncio.run(talk())
     assert "fast path  no: TLS" in server.log
     assert "Traceback" not in server.log
 
