@@ -139,7 +139,7 @@ def pytest_collection_finish() -> None:
     """Excepts the tests from the collections of garbage to come, and makes those rarer: an eighth of the CPU."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(50_000, 50, 100)
 
 
 def module_of(path: Path) -> str:

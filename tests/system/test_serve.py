@@ -32,7 +32,7 @@ SERVERS = {
 @pytest.mark.parametrize("args", SERVERS.values(), ids=SERVERS)
 def test_the_story_of_a_b_and_c(server_process: Callable[..., ServerProcess], args: list[str]) -> None:
     """The plain dialect, as a user runs it: a process of its own, real sockets, both loops."""
-    server = server_process(*args, whole=True)
+    server = server_process(*args, whole="uvloop" in args)  # one by each command: the others are forks
     url = server.url("/ws?token=secret")
     with connect(url) as b:
         with connect(url) as a:
