@@ -25,15 +25,11 @@ def test_how_many_workers_were_asked_for(argv: list[str], environ: dict[str, str
     assert worker_count(argv, environ) == count
 
 
-@pytest.mark.parametrize(
-    ("flags", "environ", "warned"),
-    [([], {}, False), (["--workers", "2"], {}, True), ([], {"WEB_CONCURRENCY": "2"}, True)],
-    ids=["one", "flag", "environment"],
-)
+@pytest.mark.parametrize(("flags", "warned"), [([], False), (["--workers", "2"], True)], ids=["one", "two"])
 def test_a_worker_among_others_says_so(
-    server_process: Callable[..., ServerProcess], flags: list[str], environ: dict[str, str], warned: bool
+    server_process: Callable[..., ServerProcess], flags: list[str], warned: bool
 ) -> None:
     """As an error in the log, in each of them, when it starts."""
-    server = server_process("-m", "uvicorn", "fanwise.app:app", "--port", "{port}", *flags, **environ)
+    server = server_process("-m", "uvicorn", "fanwise.app:app", "--port", "{port}", *flags)
     server.wait_for_log("Application startup complete")
     assert ("each reaches only its own clients" in server.log) == warned

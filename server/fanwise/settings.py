@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     connects_per_second: Positive = Field(
         PLACES.connects_per_second, description="new connections of all addresses; ten seconds of it at once"
     )
+    address_publishes_per_second: Positive = Field(
+        PLACES.address_publishes_per_second,
+        description="publications of one address over HTTP; ten seconds of it at once",
+    )
     max_channels: Positive = Field(100_000, description="largest number of open channels; idle ones make room")
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
     api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")

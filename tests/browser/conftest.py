@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from ..support.screen import WIDE, Screen
+from ..support.staged import Staged
+
 # Chromium heeds the last such list only, so that what Playwright turns off for quiet stands here too.
 UNUSED = [
     "DestroyProfileOnBrowserClose",
@@ -48,3 +51,23 @@ def browser() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=QUIET)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def only_screen(browser: Any) -> Iterator[Screen]:
+    """A tab with nothing in it, the same one for all: a new one costs as much as three tests."""
+    with browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC") as context:
+        yield Screen(context)
+
+
+@pytest.fixture
+def screen(only_screen: Screen) -> Iterator[Screen]:
+    """The tab, which is left empty. Modules whose tests share one loaded page have a `screen` of their own."""
+    yield only_screen
+    only_screen.forget(WIDE)
+
+
+@pytest.fixture
+def staged() -> Iterator[Staged]:
+    with Staged() as staged:
+        yield staged

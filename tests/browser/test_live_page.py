@@ -3,87 +3,33 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
-from fanwise.core.reasons import CloseReason
-
 from ..support.processes import ROOT, ServerProcess, clean_environ
-from ..support.screen import CONTRASTS, Screen
+from ..support.screen import CONTRASTS, EXPECTED, NOTHING, Screen
 from ..support.staged import NOON, Staged, channel, client, demo, gone
 
 HOSTILE = "<img src=x onerror='window.hacked = true'><script>window.hacked = true</script>\u202e&amp;"
-ANY_NAME = re.compile(r"\S")
-NOTHING = "\N{EN DASH}"
-WIDE: Any = {"width": 1280, "height": 900}
 HIDE = """(hidden) => {
     Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
-# A server that is away, refuses a key or offers no demo is an error to the browser, which says so itself.
-EXPECTED = ("Failed to load resource", "WebSocket connection to")
-
-
-@pytest.fixture(scope="module")
-def only_screen(browser: Any) -> Iterator[Screen]:
-    with browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC") as context:
-        yield Screen(context)
-
-
-@pytest.fixture
-def screen(only_screen: Screen) -> Iterator[Screen]:
-    """A tab with nothing in it, the same one for all: a new one costs as much as three tests."""
-    yield only_screen
-    only_screen.forget(WIDE)
-
-
-@pytest.fixture
-def staged() -> Iterator[Staged]:
-    with Staged() as staged:
-        yield staged
-
-
-def busy(staged: Staged) -> None:
-    """Something in every part of the page."""
-    staged.figures.clients = [client(1, lag=12, lag_bytes=1500, behind_seconds=2.5, state="behind"), client(2)]
-    staged.figures.channels = [channel("lobby"), channel("news/world")]
-    staged.figures.closed_clients = [gone(3), gone(4, CloseReason.OPERATOR)]
-    staged.tick()
-    staged.tick(clients=2, behind=1, channels=2)
-    staged.tick(
-        totals={"connections": 4, "publications": 50, "deliveries": 2000, "delivered_bytes": 300_000},
-        dropped={"closed_slow": 30, "gap_slow": 12},
-        ages={0.0015: 1980, 0.4: 20},
-        lags={0: 4, 12: 4},
-        clients=2,
-    )
 
 
 # ----------------------------------------------------------------------------------------------------- what it shows
 
 
-def test_it_renders_and_loads_nothing_else(screen: Screen, staged: Staged) -> None:
-    """No console error, no violation of its policy; every request goes to this server, and none comes to nothing."""
-    busy(staged)
-    screen.open(staged.url)
-    screen.shows("#connection", "live")
-    screen.rows("clients", 2)
-    assert {url.split("/")[2] for url in screen.requests if not url.startswith("data:")} == {f"127.0.0.1:{staged.port}"}
-    assert (screen.text("#version"), screen.text("#uptime")) == ("0.1.0", "up 8 s,")
-    screen.assert_clean()
-
-
 def test_it_works_under_a_prefix(screen: Screen) -> None:
     """All of it: what it loads, the streams, and what it asks for."""
     with Staged(prefix="/deep/down") as staged:
-        busy(staged)
+        staged.busy()
         screen.open(staged.url)
         screen.rows("clients", 2)
         screen.page.click("#chat-button")
@@ -96,52 +42,24 @@ def test_it_works_under_a_prefix(screen: Screen) -> None:
         screen.assert_clean()
 
 
-def test_tiles(screen: Screen, staged: Staged) -> None:
-    """Each has its value and its unit; rates are of the last second."""
-    busy(staged)
-    screen.open(staged.url)
-    screen.shows("#tile-deliveries", "2,000")
-    assert {name: screen.text(f"#tile-{name} dd") for name in ("clients", "publications", "deliveries", "drops")} == {
-        "clients": "2 1 behind",
-        "publications": "50.0 /s50 in all",
-        "deliveries": "2,000 /s300 kB/s",
-        "drops": "42.0 /s42 in 5 min",
-    }
-    assert {name: screen.text(f"#tile-{name} dd") for name in ("p99", "lag", "memory", "retained")} == {
-        "p99": "2.0 msp50 1.5 ms",
-        "lag": "400 µsworst of 5 s",
-        "memory": "52.4 MBCPU 0 %",
-        "retained": "0 B2 channels",
-    }
-
-
-def test_charts_in_words(screen: Screen, staged: Staged) -> None:
-    """Beside each chart stand its newest values; the causes of drops have names, until nothing is dropped any more."""
-    busy(staged)
-    screen.open(staged.url)
-    screen.shows("#chart-deliveries .legend", "2,000 /s")
-    assert screen.text("#chart-latency .legend") == "p99 2.0 msp50 1.5 ms"
-    assert screen.text("#chart-lag .legend") == "up to date 50 %furthest behind 9 to 16 messages"
-    assert screen.text("#chart-drops .legend") == "closed: slow 30.0 /sgap: slow 12.0 /s"
-    assert not screen.is_seen("#drops-none")
-    for _ in range(300):
-        staged.tick()
-    screen.shows("#chart-deliveries .legend", "deliveries 0 /s")
-    screen.until("() => document.querySelector('#chart-drops .legend').textContent === ''")
-    assert screen.is_seen("#drops-none")
-
-
 def test_what_was_before_it_was_opened(screen: Screen, staged: Staged) -> None:
-    """The stream's log is in the charts at once."""
+    """The stream's log is in the charts at once; causes of drops have names until nothing is dropped any more."""
     for _ in range(20):
         staged.tick(dropped={"gap_history": 5})
     screen.open(staged.url)
     screen.shows("#tile-drops", "95 in 5 min")
+    screen.shows("#chart-drops .legend", "gap: history 5.0 /s")
+    assert not screen.is_seen("#drops-none")
+    for _ in range(300):
+        staged.tick()
+    screen.until("() => document.querySelector('#chart-drops .legend').textContent === ''")
+    screen.shows("#chart-deliveries .legend", "deliveries 0 /s")
+    assert screen.is_seen("#drops-none")
 
 
 def test_the_charts_are_painted(screen: Screen, staged: Staged) -> None:
-    """Lines in their colours; the heat strip from weak to strong, and the queue's limit in it."""
-    busy(staged)
+    """Lines in their colours; the heat strip from weak to strong, and the queue's limit in it; then in a new theme."""
+    staged.busy()
     staged.tick(totals={"deliveries": 10}, lags={0: 396, 100: 4}, ages={0.001: 10}, clients=100)
     screen.open(staged.url)
     screen.shows("#chart-deliveries .legend", "10.0 /s")
@@ -150,11 +68,13 @@ def test_the_charts_are_painted(screen: Screen, staged: Staged) -> None:
     strip = screen.colours("#chart-lag canvas")
     assert {(207, 224, 251), (180, 35, 24)} <= strip  # one client; the limit
     assert any(r < 40 and 100 > b > 80 for r, _, b in strip)  # 99 of them
+    screen.page.emulate_media(color_scheme="dark")
+    screen.paints("#chart-deliveries canvas", (122, 167, 255))
 
 
 def test_both_themes(screen: Screen, staged: Staged) -> None:
     """Every text has the contrast that WCAG AA asks for, and canvases take the colours of the theme."""
-    busy(staged)
+    staged.busy()
     staged.demo["status"] = demo("tutorial", stalled=1, publishing_seconds=4, healthy=3)
     schemes: list[tuple[Any, tuple[int, int, int]]] = [("light", (37, 99, 235)), ("dark", (122, 167, 255))]
     for scheme, line in schemes:
@@ -170,20 +90,11 @@ def test_both_themes(screen: Screen, staged: Staged) -> None:
         assert screen.do(CONTRASTS) == []
 
 
-def test_a_change_of_the_theme_is_painted(screen: Screen, staged: Staged) -> None:
-    """While it is open, in the canvases too."""
-    busy(staged)
-    screen.open(staged.url)
-    screen.shows("#tile-deliveries", "2,000")
-    screen.page.emulate_media(color_scheme="dark")
-    screen.paints("#chart-deliveries canvas", (122, 167, 255))
-
-
 @pytest.mark.parametrize("state", ["idle", "busy"])
 def test_a_narrow_screen(screen: Screen, staged: Staged, state: str) -> None:
     """Nothing makes the page wider than it is; tables scroll in regions of their own, which the keyboard reaches."""
     if state == "busy":
-        busy(staged)
+        staged.busy()
         staged.figures.clients[0]["address"] = "x" * 300
         staged.figures.closed_clients[0]["address"] = "x" * 300
         staged.figures.channels[0]["name"] = "x" * 255
@@ -224,180 +135,7 @@ def test_nothing_is_stated_before_it_is_known(screen: Screen) -> None:
 # ---------------------------------------------------------------------------------------------- rates and percentiles
 
 
-def module(screen: Screen, name: str, script: str, argument: Any = None) -> Any:
-    """What a script finds out with a module of the page, `it`, which any document of the same server can load."""
-    return screen.do(
-        f"async (argument) => {{ const it = await import('/static/page/{name}.js'); return ({script})(argument); }}",
-        argument,
-    )
-
-
-def test_rates_between_documents(screen: Screen, staged: Staged) -> None:
-    """Per second of the server's own time; nothing is said of documents of two processes, or in the wrong order."""
-    screen.page.goto(f"{staged.url}demo")
-    one = staged.figures.tick(totals={"deliveries": 100})
-    two = staged.figures.tick(seconds=2.0, totals={"deliveries": 50}, dropped={"gap_slow": 4})
-    change = module(screen, "numbers", "([one, two]) => it.change(one, two)", [one, two])
-    assert (change["seconds"], change["deliveries"], change["drops"], change["dropsBy"]) == (2, 25, 2, {"gap_slow": 2})
-    anew = {**two, "at": two["at"] + 30, "uptime_seconds": 20.0}
-    fewer = {**two, "at": two["at"] + 1, "uptime_seconds": two["uptime_seconds"] + 1, "totals": one["totals"]}
-    for before, after in ((two, one), (two, two), (one, anew), (two, fewer), (None, one)):
-        assert module(screen, "numbers", "([one, two]) => it.change(one, two)", [before, after]) is None
-
-
-PERCENTILES: list[tuple[list[int], float, object]] = [
-    ([0, 0, 0, 0], 0.5, None),
-    ([4, 0, 0, 0], 0.5, 0.5),  # halfway through the first bucket, which begins at 0
-    ([0, 100, 0, 0], 0.99, 1.99),
-    ([50, 50, 0, 0], 0.5, 1.0),
-    ([98, 0, 2, 0], 0.99, 3.0),
-    ([0, 0, 0, 1], 0.5, "more"),
-    ([1, 0, 0, 0], 0.01, 1.0),
-]
-
-
-def test_percentiles(screen: Screen, staged: Staged) -> None:
-    """Out of buckets, spread evenly over each: bounds 1, 2 and 4. Above the last bound only that is known."""
-    screen.page.goto(f"{staged.url}demo")
-    asked = [[{"bounds": [1, 2, 4], "counts": counts, "sum": 0}, share] for counts, share, _ in PERCENTILES]
-    found = module(
-        screen,
-        "numbers",
-        "(asked) => asked.map((one) => it.quantile(...one)).map((value) => value === Infinity ? 'more' : value)",
-        asked,
-    )
-    assert found == [pytest.approx(value) if isinstance(value, float) else value for *_, value in PERCENTILES]
-
-
-def test_figures_as_people_read_them(screen: Screen, staged: Staged) -> None:
-    """In the largest unit that leaves at least 1."""
-    screen.page.goto(f"{staged.url}demo")
-    said: dict[str, list[list[Any]]] = {
-        "duration": [[0, "0 s"], [0.00034, "340 µs"], [0.0123, "12.3 ms"], [0.9999, "1.0 s"], [125, "2 min 5 s"]],
-        "bytes": [[0, "0 B"], [999, "999 B"], [1000, "1.0 kB"], [4_194_304, "4.2 MB"]],
-        "count": [[0, "0"], [12_345, "12,345"], [1_500_000, "1.5 M"], [None, NOTHING]],
-        "rate": [[0, "0 /s"], [0.25, "0.25 /s"], [2_000_000, "2.0 M/s"], [None, NOTHING]],
-    }
-    for name, cases in said.items():
-        texts = module(screen, "format", f"(values) => values.map(([value]) => it.text(it.{name}(value)))", cases)
-        assert texts == [text for _, text in cases]
-    assert module(screen, "format", "() => it.text(it.measured(Infinity, [1, 60]))") == "> 60.0 s"
-    assert module(screen, "format", "() => it.duration(8000).join(' ')") == "2 h 13 min"
-
-
 # ------------------------------------------------------------------------------------------------------------- tables
-
-
-def test_rows_stay_where_somebody_is(screen: Screen, staged: Staged) -> None:
-    """A row with the focus keeps it whatever comes, also when its client has gone, until the focus leaves."""
-    staged.figures.clients = [client(number) for number in (1, 2, 3)]
-    screen.open(staged.url)
-    screen.rows("clients", 3)
-    button = screen.page.locator("#clients-table button").nth(1)
-    button.focus()
-    focused = "() => document.activeElement.getAttribute('aria-label')"
-    assert screen.do(focused) == f"Disconnect client {2:016x}"
-
-    staged.figures.clients = [client(number) for number in (2, 3, 4, 1)]
-    staged.show()
-    screen.rows("clients", 4)
-    assert screen.column("clients", 1) == [f"{number:016x}" for number in (2, 3, 4, 1)]
-    assert screen.do(focused) == f"Disconnect client {2:016x}"
-
-    staged.figures.clients = [client(number) for number in (4, 3)]
-    staged.show()
-    screen.rows("clients", 3)
-    assert screen.do(focused) == f"Disconnect client {2:016x}"
-    assert screen.text("#clients-table tr.gone th") == f"{2:016x}"
-    screen.do("() => document.activeElement.blur()")
-    screen.rows("clients", 2)
-    assert screen.column("clients", 1) == [f"{number:016x}" for number in (4, 3)]
-
-
-def test_rows_stay_under_the_pointer(screen: Screen, staged: Staged) -> None:
-    """While it is over them nothing moves: figures change in place, who comes is last, who goes is marked."""
-    staged.figures.clients = [client(number) for number in (1, 2, 3)]
-    screen.open(staged.url)
-    screen.rows("clients", 3)
-    screen.page.hover("#clients-table tbody tr:nth-child(2) button")
-    staged.figures.clients = [client(number, lag=7) for number in (4, 3, 2)]
-    staged.show()
-    screen.rows("clients", 4)
-    assert screen.column("clients", 1) == [f"{number:016x}" for number in (1, 2, 3, 4)]
-    assert screen.column("clients", 2) == ["0", "7", "7", "7"]
-    assert screen.text("#clients-table tr.gone th") == f"{1:016x}"
-    screen.page.mouse.move(0, 0)
-    screen.rows("clients", 3)
-    assert screen.column("clients", 1) == [f"{number:016x}" for number in (4, 3, 2)]
-
-
-def test_what_is_cut_is_shown_when_pointed_at(screen: Screen, staged: Staged) -> None:
-    """And no longer when it fits."""
-    staged.figures.clients = [client(1, channels=["x" * 60])]
-    screen.open(staged.url)
-    screen.until(f"() => [...document.querySelectorAll('#clients-table td')].some((one) => one.title === '{'x' * 60}')")
-    staged.figures.clients = [client(1, channels=["x"])]
-    staged.show()
-    screen.until("() => document.querySelector('#clients-table td[title^=x]') === null")
-
-
-def test_a_client_in_its_row(screen: Screen, staged: Staged) -> None:
-    """Who it is, how far behind, since when, and how it is served."""
-    behind = client(9, lag=1200, lag_bytes=2000, buffered_bytes=500, behind_seconds=3.5, rtt_seconds=None)
-    staged.figures.clients = [{**behind, "channels": ["a", "b"], "subscriptions": 12, "path": "asgi"}]
-    screen.open(staged.url)
-    screen.rows("clients", 1)
-    assert [screen.column("clients", number)[0] for number in range(1, 10)] == [
-        f"{9:016x}",
-        "1,200",
-        "2.5 kB",
-        "3.5 s",
-        "11:59:56",
-        NOTHING,
-        "10.0.0.9:40009",
-        "a, b, and 10 more",
-        "fanwise.v1, plain ASGI",
-    ]
-
-
-def test_disconnecting(screen: Screen, staged: Staged) -> None:
-    """The button asks the server, and what comes of it is said where a screen reader hears it."""
-    staged.figures.clients = [client(1, id="a b/c?d"), client(2), client(3)]
-    staged.statuses = {f"clients/{2:016x}": 404, f"clients/{3:016x}": 403}
-    screen.open(staged.url)
-    screen.rows("clients", 3)
-    assert screen.page.locator("#clients-outcome").get_attribute("role") == "status"
-    screen.page.locator("#clients-table button").nth(0).press("Enter")
-    screen.shows("#clients-outcome", "Client a b/c?d was closed.")
-    assert screen.page.locator("#clients-table button").nth(0).get_attribute("aria-disabled") == "true"
-    screen.page.locator("#clients-table button").nth(0).press("Enter")  # once is enough
-    screen.page.locator("#clients-table button").nth(1).press("Space")
-    screen.shows("#clients-outcome", "has gone already")
-    screen.page.locator("#clients-table button").nth(2).click()
-    screen.shows("#clients-outcome", "was not closed: refused <b>with</b> 403")
-    assert screen.page.locator("#clients-table button").nth(2).get_attribute("aria-disabled") is None
-    ids = ["clients/a b/c?d", f"clients/{2:016x}", f"clients/{3:016x}"]
-    assert staged.asked == [("DELETE", path, None) for path in ids]
-    screen.assert_clean(*EXPECTED)
-
-
-def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
-    """200 of them, the latest first, with what the server said of each."""
-    staged.figures.closed_clients = [gone(number, CloseReason.NO_PONG, lag=1025) for number in range(200)]
-    screen.open(staged.url)
-    screen.rows("closed", 200)
-    assert [screen.column("closed", number)[1] for number in range(1, 7)] == [
-        "11:59:59",
-        f"{1:016x}",
-        "10.0.1.1:30001",
-        "no pong",
-        "4012",
-        "1,025",
-    ]
-    staged.figures.closed_clients = [gone(1000), *staged.figures.closed_clients[:199]]
-    staged.show()
-    screen.until("() => document.querySelector('#closed-table tbody td').textContent.endsWith('3e8')")
-    assert len(screen.column("closed", 1)) == 200
 
 
 def test_hostile_names_stay_text(screen: Screen, staged: Staged) -> None:
@@ -428,7 +166,7 @@ def test_hostile_names_stay_text(screen: Screen, staged: Staged) -> None:
 def test_a_restarted_server(screen: Screen) -> None:
     """The page comes back by itself, and counters that begin at 0 again are no negative rates."""
     with Staged() as before:
-        busy(before)
+        before.busy()
         screen.open(before.url)
         screen.shows("#tile-deliveries", "2,000")
     screen.shows("#connection", "lost since")
@@ -482,7 +220,7 @@ def test_a_server_that_is_away_at_first(browser: Any, staged: Staged) -> None:
 
 def test_a_page_in_the_background(screen: Screen, staged: Staged) -> None:
     """Nobody makes lists for it, and whatever comes it holds 300 points; seen again, it shows what is new."""
-    busy(staged)
+    staged.busy()
     screen.open(staged.url)
     screen.rows("clients", 2)
     staged.wait(lambda: staged.listeners("lists") == staged.listeners("demo") == 1)
@@ -548,50 +286,6 @@ def test_a_key_that_no_request_can_carry(screen: Screen) -> None:
 # ------------------------------------------------------------------------------------------------------------- the demo
 
 
-def test_the_demo_is_started_and_changed(screen: Screen, staged: Staged) -> None:
-    """Start asks with what stands in the form; a change of the mode, or of a number, asks again; Stop ends it."""
-    screen.open(staged.url)
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    staged.demo["status"] = demo(healthy=20, stalled=3)
-    screen.page.fill("[name=clients]", "23")
-    screen.page.fill("[name=stalled]", "3")
-    screen.page.fill("[name=slow]", "0")
-    screen.page.click("#demo-button")
-    screen.shows("#demo-button", "Stop")
-    asked = {"mode": "fanwise", "clients": 23, "slow": 0, "stalled": 3, "rate": 20, "size": 4096}
-    assert staged.asked == [("PUT", "demo", asked)]
-    staged.demo["status"] = demo("tutorial", healthy=20, stalled=3)
-    screen.page.check("[value=tutorial]")
-    screen.shows("#demo-story", "the kernel still takes what 3 stalled did not read")
-    assert staged.asked[1:] == [("PUT", "demo", {**asked, "mode": "tutorial"})]
-    screen.page.click("#demo-button")
-    staged.wait(lambda: staged.asked[-1] == ("DELETE", "demo", None))
-    staged.play(demo("tutorial", running=False))
-    screen.shows("#demo-story", "The demo is not running.")
-    screen.shows("#demo-button", "Start")
-    screen.assert_clean()
-
-
-def test_enter_applies_and_never_stops(screen: Screen, staged: Staged) -> None:
-    """In a number field: it starts, then changes what runs, once; Stop works whatever stands in the form."""
-    screen.open(staged.url)
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    staged.demo["status"] = demo()
-    screen.page.press("[name=rate]", "Enter")
-    screen.shows("#demo-button", "Stop")
-    for number, rate in enumerate(("30", "40"), start=2):
-        screen.page.fill("[name=rate]", rate)
-        screen.page.press("[name=rate]", "Enter")
-        staged.wait(lambda number=number: len(staged.asked) >= number)  # type: ignore[misc]
-    screen.page.fill("[name=clients]", "0")
-    screen.page.press("[name=clients]", "Enter")
-    screen.page.click("#demo-button")
-    staged.wait(lambda: staged.asked[-1][0] == "DELETE")
-    asked = {"mode": "fanwise", "clients": 50, "slow": 2, "stalled": 1, "rate": 20, "size": 4096}
-    puts = [("PUT", "demo", {**asked, "rate": rate}) for rate in (20, 30, 40)]
-    assert staged.asked == [*puts, ("DELETE", "demo", None)]
-
-
 def test_the_form_keeps_to_what_the_server_allows(screen: Screen, staged: Staged) -> None:
     """Where it allows fewer clients than the form begins with, Start starts all the same."""
     staged.demo["max_clients"] = 2
@@ -603,40 +297,6 @@ def test_the_form_keeps_to_what_the_server_allows(screen: Screen, staged: Staged
     screen.shows("#demo-button", "Stop")
     ((_, _, asked),) = staged.asked
     assert {name: asked[name] for name in ("clients", "slow", "stalled")} == {"clients": 2, "slow": 1, "stalled": 1}
-
-
-def test_the_form_follows_what_others_change(screen: Screen, staged: Staged) -> None:
-    """All of it, but for what somebody is typing."""
-    staged.demo["status"] = demo()
-    screen.open(staged.url)
-    screen.shows("#demo-button", "Stop")
-    value = "(value) => document.querySelector('[name=rate]').value === value"
-    screen.until(value, "20")
-    screen.page.focus("#demo-button")
-    staged.play(demo("tutorial", healthy=9, rate=40))
-    screen.until(value, "40")
-    assert (screen.page.input_value("[name=clients]"), screen.page.is_checked("[value=tutorial]")) == ("9", True)
-    screen.page.focus("[name=rate]")
-    screen.page.keyboard.type("1")
-    typed = screen.page.input_value("[name=rate]")
-    staged.play(demo(healthy=3, rate=60))
-    screen.shows("#demo-story", "3 of 3")
-    assert screen.page.input_value("[name=rate]") == typed != "60"
-
-
-def test_what_the_demo_cannot_do(screen: Screen, staged: Staged) -> None:
-    """Numbers that make no sense are not asked for; what the server refuses is said."""
-    screen.open(staged.url)
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    screen.page.fill("[name=clients]", "1000")
-    screen.page.click("#demo-button")
-    assert screen.do("() => document.querySelector('[name=clients]:invalid') !== null")
-    assert staged.asked == []
-    staged.statuses["demo"] = 400
-    screen.page.fill("[name=clients]", "10")
-    screen.page.click("#demo-button")
-    screen.shows("#demo-problem", "refused <b>with</b> 400")
-    screen.assert_clean(*EXPECTED)
 
 
 def test_a_server_without_a_demo(screen: Screen, staged: Staged) -> None:
@@ -684,69 +344,6 @@ def test_a_demo_that_is_gone(screen: Screen) -> None:
         screen.shows("#demo-button", "Start")
         assert not screen.is_seen("#demo-show")
         assert screen.text("#demo-problem") == ""
-
-
-def stopped(seconds: float) -> dict[str, Any]:
-    """The tutorial loop, when it waits."""
-    document = demo("tutorial", healthy=4, slow=1, stalled=1, publishing_seconds=seconds)
-    document["healthy"] |= {"received_per_second": 0, "p50_seconds": seconds, "p99_seconds": seconds}
-    document["healthy"]["silent_seconds"] = seconds
-    for one in document["clients"]:
-        one["silent_seconds"] = seconds
-    return document
-
-
-def test_what_the_demo_shows(screen: Screen, staged: Staged) -> None:
-    """In one sentence, in a cell for each client, in words for each kind; and who listens hears when it turns."""
-    screen.open(staged.url)
-    document = demo(healthy=48, slow=2, stalled=2, drops=2)
-    for one in document["clients"][-2:]:
-        one.update(connected=False, code=4008, missing=140, silent_seconds=7)
-    staged.play(document)
-    screen.shows("#demo-story", "48 of 48 healthy clients are served, p99 3.0 ms; 2 stalled clients were dropped.")
-    assert screen.text("#demo-news") == screen.text("#demo-story")
-    kinds = screen.page.locator("#crowd-words li").all_text_contents()
-    assert kinds[0] == "48 healthy clients, nothing missing"
-    assert kinds[2].startswith("2 stalled clients, 2 dropped (code 4008), the longest without a message: 7.0 s")
-    screen.until("() => document.querySelector('#crowd').width > 300")
-    green, amber, red = (6, 118, 71), (180, 83, 9), (180, 35, 24)
-    screen.paints("#crowd", amber)
-    screen.paints("#crowd", green)
-    assert red not in screen.colours("#crowd")
-
-    staged.play(stopped(7.2))
-    sentence = "Nobody has received anything for 7.2 s: the publisher waits for one client that does not read."
-    screen.shows("#demo-story", sentence)
-    assert screen.text("#demo-news") == sentence
-    screen.paints("#crowd", red)
-    screen.paints("#crowd", green, isnt=True)
-    staged.play(stopped(7.5))
-    screen.shows("#demo-story", "for 7.5 s")
-    assert screen.text("#demo-news") == sentence, "said once, not four times a second"
-
-
-def test_who_is_not_served_is_counted(screen: Screen, staged: Staged) -> None:
-    """Of all healthy clients: those that were dropped, and those that were not let in, which nobody has dropped."""
-    screen.open(staged.url)
-    document = demo(healthy=20, slow=1)
-    for one, code in zip(document["clients"][-5:], (1006, None, None, None, None), strict=True):
-        one.update(connected=False, code=code)
-    document["healthy"]["clients"] = 16
-    staged.play(document)
-    told = "16 of 20 healthy clients are served, p99 3.0 ms; 1 slow client is not connected yet, "
-    told += "1 healthy client was dropped, 3 healthy clients are not connected yet."
-    screen.shows("#demo-story", told)
-    assert screen.page.get_attribute("#demo-story", "class") == "story warn"
-    kinds = screen.page.locator("#crowd-words li").all_text_contents()
-    assert kinds[:2] == [
-        "20 healthy clients, 1 dropped (code 1006), 3 not connected yet, nothing missing",
-        "1 slow client, 1 not connected yet, nothing missing",
-    ]
-    for one in document["clients"]:
-        one.update(connected=False, code=None)
-    document["healthy"]["clients"] = 0
-    staged.play(document)
-    screen.shows("#demo-story", "Nobody is connected yet.")
 
 
 LINES = """() => {
@@ -824,68 +421,6 @@ def test_a_chat_that_is_interrupted(screen: Screen) -> None:
 
 
 # ------------------------------------------------------------------------------------- keyboard, and who does not see
-
-
-def test_everything_is_reached_by_keyboard(screen: Screen, staged: Staged) -> None:
-    """In the order in which it stands, beginning with the link that skips; where one is, is seen."""
-    busy(staged)
-    screen.open(staged.url)
-    screen.rows("clients", 2)
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    wanted = screen.do(
-        """() => [...document.querySelectorAll("a[href], button, input, [tabindex='0']")]
-            .filter((one) => one.checkVisibility() && !(one.type === "radio" && !one.checked))
-            .map((one) => one.id || one.textContent.trim() || one.name || one.ariaLabel || one.className)"""
-    )
-    reached = []
-    for _ in wanted:
-        screen.page.keyboard.press("Tab")
-        name, outline, top = screen.do(
-            """() => {
-                const one = document.activeElement;
-                const name = one.id || one.textContent.trim() || one.name || one.ariaLabel || one.className;
-                return [name, getComputedStyle(one).outlineStyle, one.getBoundingClientRect().top];
-            }"""
-        )
-        reached.append(name)
-        assert outline == "solid", name
-        assert top >= 0, name
-    assert reached == wanted
-    assert reached[0] == "Skip to the figures"
-    screen.page.keyboard.press("Tab")
-    screen.do("() => document.querySelector('.skip').focus()")
-    screen.page.keyboard.press("Enter")
-    assert screen.do("() => document.activeElement.id") == "main"
-
-
-def test_what_a_screen_reader_finds(screen: Screen, staged: Staged) -> None:
-    """Landmarks, one first heading, names for everything that can be used or looked at, heads for columns and rows."""
-    busy(staged)
-    screen.open(staged.url)
-    screen.rows("clients", 2)
-    page: Any = screen.page
-    for role in ("banner", "navigation", "main", "contentinfo"):
-        assert page.get_by_role(role).count() == 1, role
-    assert page.get_by_role("heading", level=1).count() == 1
-    for role in ("button", "link", "textbox", "spinbutton", "radio", "region", "table", "img", "log"):
-        everything = page.get_by_role(role)
-        assert everything.count() > 0, role
-        named = page.get_by_role(role, name=ANY_NAME)
-        assert named.count() == everything.count(), role
-    assert page.locator("thead th:not([scope=col])").count() == 0
-    assert page.locator("tbody tr > :first-child:not(th[scope=row])").count() == 0
-    live = page.locator("[aria-live], [role=status], [role=alert], [role=log]")
-    ticking = live.locator(".value, .moment, td")
-    assert ticking.count() == 0, "what changes each second is not read out"
-
-
-def test_reduced_motion(screen: Screen, staged: Staged) -> None:
-    """Nothing glides for those who asked for that."""
-    screen.open(staged.url)
-    motions: list[tuple[Any, str]] = [("reduce", "auto"), ("no-preference", "smooth")]
-    for motion, behaviour in motions:
-        screen.page.emulate_media(reduced_motion=motion)
-        assert screen.do("() => getComputedStyle(document.documentElement).scrollBehavior") == behaviour
 
 
 def test_the_first_minute(screen: Screen, staged: Staged) -> None:

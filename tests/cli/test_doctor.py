@@ -6,8 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,13 @@ import psutil
 import pytest
 import trustme
 
+from ..support.forks import Popen
 from ..support.processes import ROOT, ServerProcess, clean_environ, run
 from ..tools.test_remote import answering
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
 UVICORN = ("-m", "uvicorn", "fanwise.app:app", "--port", "{port}")
-DOCTOR = (sys.executable, "-m", "fanwise", "doctor")
+DOCTOR = ("-m", "tests.support.forking", "fanwise", "doctor")  # its server is a fork, as it is one itself
 FEW = ("--max-clients", "1000")  # so that the default of 100,000 does not depend on the machine's limits
 LOCAL = (
     "exposure", "workers", "file descriptors", "backlog", "event loop", "sweeps", "garbage collector",
@@ -45,8 +47,14 @@ class Told(NamedTuple):
         return {name: finding["level"] for name, finding in self.found.items() if finding["level"] != "ok"}
 
 
-def doctor(*args: str, cwd: Path = ROOT, before: Callable[[], object] | None = None, **environ: str) -> Told:
-    done = run(*DOCTOR[1:], "--json", *args, cwd=cwd, before=before, environ=environ)
+def doctor(
+    *args: str,
+    cwd: Path = ROOT,
+    command: Sequence[str] = DOCTOR,
+    before: Callable[[], object] | None = None,
+    **environ: str,
+) -> Told:
+    done = run(*command, "--json", *args, cwd=cwd, before=before, environ=environ)
     assert "Traceback" not in done.stderr
     told: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"findings": [], "left_out": []}
     found = {finding["name"]: finding for finding in told["findings"]}
@@ -55,8 +63,11 @@ def doctor(*args: str, cwd: Path = ROOT, before: Callable[[], object] | None = N
 
 
 def test_a_healthy_server() -> None:
-    """Every check has its line; what is about the server is ok, whatever the machine is like."""
-    told = doctor(*FEW)
+    """Every check has its line; what is about the server is ok, whatever the machine is like.
+
+    Its server is started as a user's is.
+    """
+    told = doctor(*FEW, command=("-m", "fanwise", "doctor"))
     assert tuple(told.found) == LOCAL
     assert told.left_out == ""
     about_the_machine = {"file descriptors", "backlog", "memory", "kernel memory"}
@@ -67,7 +78,7 @@ def test_a_healthy_server() -> None:
 
 def test_low_nofile() -> None:
     """The planted fault: 256 descriptors, as a desktop's shell gives. It still looks at everything else."""
-    told = doctor(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
+    told = doctor(before=partial(resource.setrlimit, resource.RLIMIT_NOFILE, (256, 256)))
     assert told.status == 2
     assert told.level("file descriptors") == "fail"
     assert "256 have room for 192 clients, max_clients is 100,000" in told.found["file descriptors"]["found"]
@@ -215,7 +226,7 @@ def test_a_web_server_of_another_kind() -> None:
 def test_lines_for_people(server_process: Callable[..., ServerProcess]) -> None:
     """A pipe gets no colours."""
     url = f"http://127.0.0.1:{server_process(*SERVE).port}"
-    done = run(*DOCTOR[1:], "--url", url)
+    done = run(*DOCTOR, "--url", url)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout
     assert lines[0].startswith(f"{url}: Fanwise 0.1.0")
@@ -224,21 +235,27 @@ def test_lines_for_people(server_process: Callable[..., ServerProcess]) -> None:
     assert "\x1b" not in done.stdout
 
 
+def listens(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return any(one.status == psutil.CONN_LISTEN for one in process.net_connections())
+    return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_leaves_no_server_behind(number: signal.Signals) -> None:
     """When it is told to stop meanwhile, its server stops with it."""
-    with subprocess.Popen(
-        [*DOCTOR, *FEW],
+    with Popen(
+        [sys.executable, *DOCTOR, *FEW],
         cwd=ROOT,
         env=clean_environ(),
         stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # noqa: PLW1509 - no threads here
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
     ) as process:
-        children: list[psutil.Process] = []
-        while not any(one.status == "LISTEN" for child in children for one in child.net_connections()):
+        servers: list[psutil.Process] = []
+        while not servers:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.05)
-            children = psutil.Process(process.pid).children()
+            servers = [child for child in psutil.Process(process.pid).children() if listens(child)]
         process.send_signal(number)
         assert process.wait() == 130
-    assert not any(child.is_running() for child in children)
+    assert [server for server in servers if server.is_running()] == []

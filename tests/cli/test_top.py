@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
 
+from ..support.forks import Popen
 from ..support.processes import ROOT, ServerProcess, clean_environ, run
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
@@ -43,11 +45,14 @@ def test_on_a_terminal_it_draws_until_it_is_told_to_stop(
     terminal, inside = pty.openpty()
     environ = clean_environ(TERM="xterm", COLUMNS="100", LINES="30")
     url = f"http://127.0.0.1:{server.port}"
-    with subprocess.Popen(
+    with Popen(
         [*TOP, "--interval-seconds", "0.1", "--url", url],
         cwd=ROOT,
         env=environ,
-        preexec_fn=lambda: os.login_tty(inside),  # noqa: PLW1509 - no threads here
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        preexec_fn=partial(os.login_tty, 0),
     ) as process:
         os.close(inside)
         shown = b""

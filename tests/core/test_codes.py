@@ -81,6 +81,7 @@ def test_who_may_come_back_is_told_when() -> None:
     assert {code for code in ErrorCode if "Retry-After" in code.headers} == {
         ErrorCode.DRAINING,
         ErrorCode.FULL,
+        ErrorCode.PUBLISHES_TOO_FAST,
         ErrorCode.TOO_MANY_CHANNELS,
         *WITHOUT_PLACE,
     }

@@ -58,7 +58,14 @@ def test_whatever_comes_is_answered_or_closed(target: str, world: World) -> None
 def explore(target: str, check: Callable[[bytes], None]) -> None:
     examples = int(os.environ.get("FUZZ_EXAMPLES", EXAMPLES[target]))
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    # Other inputs in each run, in CI too, where hypothesis would make those of the last one.
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=False,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(INPUTS[target])
     def each(data: bytes) -> None:
         check(data)

@@ -246,18 +246,9 @@ def test_python_has_no_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> N
     assert all("traceback" in line for line in found[1:])
 
 
-STARTS_WITH_A_WARNING = """
-import warnings
-import fanwise.serve
-from fanwise.cli.main import main
-fanwise.serve.tune_gc = lambda: warnings.warn("careful", stacklevel=1)
-main()
-"""
-
-
 def test_a_server_has_no_lines_but_events(server_process: Callable[..., ServerProcess]) -> None:
     """What Python would print is an event there too."""
-    server = server_process("-c", STARTS_WITH_A_WARNING, "serve", "--port", "{port}", FANWISE_LOG_FORMAT="json")
+    server = server_process("-m", "tests.support.warns", "serve", "--port", "{port}", FANWISE_LOG_FORMAT="json")
     server.wait_for_log("takes clients")
     assert [line["logger"] for line in lines(server.log) if "careful" in line["message"]] == ["py.warnings"]
 
@@ -402,25 +393,9 @@ def test_every_line_is_written_or_counted(server_process: Callable[..., ServerPr
     assert len(heard) + sum(line.get("suppressed", 0) for line in heard) + rest == 100  # two for each connection
 
 
-IN_AN_APPLICATION = """
-import threading
-import uvicorn
-from fanwise.app import app
-from fanwise.logs import log_config, take_over
-
-async def application(scope, receive, send):
-    if scope["type"] == "lifespan":
-        threading.Thread(target=[].pop).start()
-    await app(scope, receive, send)
-
-take_over()
-uvicorn.run(application, port={port}, log_config=log_config("info", "json"))
-"""
-
-
 def test_an_application_that_is_not_ours_has_the_same(server_process: Callable[..., ServerProcess]) -> None:
     """With nothing but what the documents say: every line is written or counted, and Python has none of its own."""
-    server = server_process("-c", IN_AN_APPLICATION)
+    server = server_process("-m", "tests.support.other_application", "{port}")
     for _ in range(50):
         server.get("/sse/no%20good")
     server.stop()

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from fanwise.broadcaster.node import Node
+from fanwise.core.codes import ErrorCode
+from fanwise.routes import publish as module
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.batch import MAX_ENTRIES
+from fanwise.transport.limits import Limits
 
+from ..broadcaster.test_node import joined
 from .test_json_session import serving
 
 pytestmark = pytest.mark.anyio
@@ -170,3 +175,54 @@ async def test_a_full_server_says_when_to_come_back() -> None:
         answer = await live.request("POST", "/publish/b", b"x")
         assert (answer.status, answer.code) == (503, "too_many_channels")
         assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_publisher_beyond_its_rate_waits_so_long_and_is_then_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did not wait for is a debt: the next request of the connection gets 429, and publishes nothing."""
+    monkeypatch.setattr(module, "HELD_SECONDS", 0.1)
+    broadcaster = Node()
+    async with serving(broadcaster, limits=Limits(publishes_per_second=1)) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        batch = json.dumps([{"channel": "a", "data": 1}] * 500).encode()
+        for body in (batch, b"[]"):
+            head = f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+            writer.write(head.encode() + b"\r\n" + body)
+        first, second = await read_answer(reader), await read_answer(reader)
+        writer.close()
+        assert first[0].startswith(b"HTTP/1.1 200 ")
+        assert len(json.loads(first[1])["results"]) == broadcaster.statistics().publications == 500
+        assert second[0].startswith(b"HTTP/1.1 429 ")
+        assert b"retry-after: 5" in second[0].lower()
+        error = json.loads(second[1])["error"]
+        assert error["code"] == "publishes_too_fast"
+        assert "come back in 49" in error["message"]
+        assert broadcaster.tally.rejected[ErrorCode.PUBLISHES_TOO_FAST] == 1
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Head and body of an answer with a length."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    size = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    return head, await reader.readexactly(int(size.partition(b":")[2]))
+
+
+async def test_a_batch_waits_so_long_for_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first entries are published; each that is left says that it was not, and when to come."""
+    monkeypatch.setattr(module, "HELD_SECONDS", 0.5)
+    node = Node(stall_seconds=600.0)
+    async with serving(node) as live, AsyncExitStack() as stack:
+        for _ in range(3):
+            _, sink = await stack.enter_async_context(joined(node))
+            sink.pause()
+        batch = json.dumps([{"channel": "lobby", "data": "x" * 60_000}] * 17).encode()
+        answer = await live.request("POST", "/publish", batch)
+        results = answer.json["results"]
+        published = [result["offset"] for result in results if "offset" in result]
+        held = [result["error"] for result in results if "error" in result]
+        assert answer.status == 200
+        assert published == list(range(1, len(published) + 1)) != []
+        assert node.statistics().publications == len(published)
+        assert len(held) == 17 - len(published) > 0
+        assert {error["code"] for error in held} == {"readers_behind"}
+        assert "send it again later" in held[0]["message"]
+        assert node.tally.rejected[ErrorCode.READERS_BEHIND] == len(held)

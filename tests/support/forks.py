@@ -7,8 +7,12 @@ process of its own, which has imported them once, to fork a child: with the argu
 standard streams of the request. The child then runs its module as `python -m` does. It is a child of the process that
 asked for it, and can be waited for and signalled like any other.
 
-What cannot be had so is started as ever: another program, `python -c`, a `preexec_fn`, a PYTHONPATH of its own, and
-any system but Linux.
+What cannot be had so is started as ever: another program, `python -c`, a `preexec_fn` that cannot be pickled, a
+PYTHONPATH of its own, and any system but Linux.
+
+    python -m tests.support.forking MODULE ARGUMENTS
+
+is a program whose own servers are forks as well.
 """
 
 from __future__ import annotations
@@ -26,12 +30,14 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 _ROOT = Path(__file__).parents[2]
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2): who is orphaned below this process becomes its child
 _REQUEST_BYTES = 1 << 17
+_END_SECONDS = 10  # a fork of this process that a test has left behind may hold the socket open
 _IMPORTED = (
     "fanwise.app",
     "fanwise.cli.main",
@@ -57,6 +63,7 @@ class Request(NamedTuple):
     args: list[str]  # the module, and what it is given
     cwd: str
     environ: dict[str, str]
+    before: Callable[[], object] | None = None  # called in the child
 
 
 class Popen(subprocess.Popen[Any]):
@@ -65,8 +72,9 @@ class Popen(subprocess.Popen[Any]):
     def _execute_child(self, args: Any, *rest: Any) -> None:
         _executable, preexec_fn, _close_fds, _pass_fds, cwd, env, *_ = rest
         environ = dict(os.environ if env is None else env)
-        if _is_module(args) and preexec_fn is None and environ.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
-            self._fork(Request(list(args[2:]), os.fspath(cwd or Path.cwd()), environ), *rest[9:15])
+        same_path = environ.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+        if _is_module(args) and _can_be_sent(preexec_fn) and same_path:
+            self._fork(Request(list(args[2:]), os.fspath(cwd or Path.cwd()), environ, preexec_fn), *rest[9:15])
         else:
             super()._execute_child(args, *rest)  # type: ignore[misc]
 
@@ -86,6 +94,20 @@ def close() -> None:
         nursery.close()
 
 
+def fork_here() -> None:
+    """Has this process fork what its `Popen` starts by a copy of it as it is now, and not by an interpreter more."""
+    _Nursery._here = _Nursery(of_this=True)
+
+
+def _can_be_sent(function: Any) -> bool:
+    """Whether a function can be called in another process: a `partial` of a module's function, but no lambda."""
+    try:
+        pickle.dumps(function)
+    except (AttributeError, pickle.PicklingError):
+        return False
+    return True
+
+
 def _is_module(args: Any) -> bool:
     return sys.platform == "linux" and isinstance(args, list) and args[:2] == [sys.executable, "-m"]
 
@@ -96,14 +118,18 @@ class _Nursery:
     _here: _Nursery | None = None
     _one_at_a_time = threading.Lock()  # tests start processes in threads, too
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_this: bool = False) -> None:
         self.pid = os.getpid()
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+        self._process: subprocess.Popen[bytes] | None = None
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())], cwd=_ROOT, pass_fds=[theirs.fileno()]
-            )
+            if not of_this:
+                argv = [sys.executable, "-m", __name__, str(theirs.fileno())]
+                self._process = subprocess.Popen(argv, cwd=_ROOT, pass_fds=[theirs.fileno()])
+            elif os.fork() == 0:
+                self._socket.close()
+                _serve(theirs)
 
     @classmethod
     def of_this_process(cls) -> _Nursery:
@@ -113,9 +139,10 @@ class _Nursery:
             return cls._here
 
     def close(self) -> None:
-        """Returns when no more can be forked."""
+        """Returns when no more can be forked; a nursery that is a fork itself ends a moment later."""
         self._socket.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def fork(self, request: Request, streams: list[int]) -> int:
         """Returns the process id of the child."""
@@ -124,13 +151,18 @@ class _Nursery:
             return int(self._socket.recv(32))
 
 
-def main(descriptor: int) -> None:
-    """Forks a child for each request, and returns in the child; ends when nobody can ask any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def main(descriptor: int) -> NoReturn:
+    """Forks a child for each request; ends when nobody can ask any more."""
     for module in _IMPORTED:
         importlib.import_module(module)
     gc.freeze()  # a collection in a child would copy all of its pages
-    with socket.socket(fileno=descriptor) as requests:
+    _serve(socket.socket(fileno=descriptor))
+
+
+def _serve(requests: socket.socket) -> NoReturn:
+    """Forks a child for each request, and becomes what was asked for in the child; never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with requests:
         while True:
             data, streams, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 3)
             if not data:
@@ -161,12 +193,14 @@ def _fork_orphan(requests: socket.socket) -> bool:
     return False
 
 
-def _become(request: Request, streams: list[int]) -> None:
+def _become(request: Request, streams: list[int]) -> NoReturn:
     """Makes this process what `python -m` would have started."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if request.before is not None:
+        request.before()
     os.chdir(request.cwd)
     os.environ.clear()
     os.environ.update(request.environ)
@@ -186,7 +220,7 @@ def _become(request: Request, streams: list[int]) -> None:
     _exit(0)
 
 
-def _exit(status: int) -> None:
+def _exit(status: int) -> NoReturn:
     """Ends this process in order, but for taking its objects apart one by one: that would copy their pages, too."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import faulthandler
+import gc
+import importlib
 import os
+import sys
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,7 +22,8 @@ from xdist.workermanage import WorkerController
 from . import forks, signals
 from .reaper import Reaper
 
-# What loads a core by itself, or runs several processes flat out, does so one at a time: {folder or file: group}.
+# What loads a core by itself, runs several processes flat out, or takes long, does so one at a time:
+# {folder or file: group}.
 # The groups begin in this order and before all else, so that none is left alone at the end.
 GROUPS = {
     "tests/browser/test_live_page.py": "page",
@@ -27,11 +35,15 @@ GROUPS = {
     "tests/tools/bench/run/": "bench",
     "tests/tools/bench/test_session.py": "bench",
     "benchmarks/gates/": "gates",
+    "tests/tools/top/test_watch.py": "top",  # it waits for 10 s
 }
 # What hands bytes to the event loop's own transports runs on both; the rest on the loop of production.
 BOTH_LOOPS = ("tests/transport/",)
 LOOPS = {name: ("asyncio", {"use_uvloop": name == "uvloop"}) for name in ("uvloop", "asyncio")}
 REAPER = pytest.StashKey[Reaper]()
+# The longest time from a worker's last test to its end. No test's own limit applies any more, and a thread, a pipe or a
+# child that a test has left behind would hold up the whole run.
+END_SECONDS = 60
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1_000)
@@ -77,15 +89,62 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 def pytest_configure(config: pytest.Config) -> None:
     signals.restore()
-    if not hasattr(config, "workerinput"):  # a worker is watched by the process that started it
+    # Bytecode is kept, whatever PYTHONDONTWRITEBYTECODE says: hundreds of processes import the same files, and to
+    # rewrite the assertions of all tests takes each worker 5 s of CPU.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if hasattr(config, "workerinput"):
+        atexit.register(end_at_once)  # the first of all that is registered here, and so the last that is called
+    else:  # a worker is watched by the process that started it
         config.stash[REAPER] = Reaper()
+
+
+def end_at_once() -> None:
+    """Ends a worker that has reported everything: to free its objects one by one takes it seconds."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Ends a worker that does not end by itself, and prints where each of its threads stands."""
+    if hasattr(session.config, "workerinput"):
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True, file=sys.__stderr__ or 2)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     forks.close()
     resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined] # multiprocessing's, if it has started one
+    faulthandler.cancel_dump_traceback_later()  # pytest-xdist lets it wait for the others, then ends it
     if REAPER in config.stash:
         config.stash[REAPER].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Imports the worker's share of the tests first, so that each file of a fresh clone is rewritten by one worker."""
+    worker: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if worker is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    root = session.config.rootpath
+    files = sorted(path for folder in session.config.getini("testpaths") for path in (root / folder).rglob("test_*.py"))
+    for path in files[int(worker["workerid"].removeprefix("gw")) % worker["workercount"] :: worker["workercount"]]:
+        with contextlib.suppress(Exception):  # collecting it reports the error
+            importlib.import_module(module_of(path.relative_to(root)))
+
+
+def pytest_collection_finish() -> None:
+    """Excepts the tests from the collections of garbage to come, and makes those rarer: an eighth of the CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+
+
+def module_of(path: Path) -> str:
+    """The name of a file's module: `tests.core.test_log` of `tests/core/test_log.py`."""
+    return ".".join(path.with_suffix("").parts)
 
 
 def group_of(nodeid: str) -> str | None:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, ViewportSize
 
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+# A server that is away, refuses a key or offers no demo is an error to the browser, which says so itself.
+EXPECTED = ("Failed to load resource", "WebSocket connection to")
+NOTHING = "\N{EN DASH}"  # where there is no figure
 WATCH_THE_POLICY = """
     window.violations = [];
     document.addEventListener("securitypolicyviolation", ({violatedDirective, blockedURI}) =>

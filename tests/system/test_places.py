@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
@@ -131,3 +132,55 @@ def test_behind_a_proxy_the_forwarded_address_has_places(
         assert b"too_many_connections" in server.get("/stats")
     assert "Invalid HTTP request" not in server.log
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_new_connection_keeps_the_debt_of_its_address(
+    server_process: Callable[..., ServerProcess], loop: str
+) -> None:
+    """Publications over HTTP count at the address, whatever connection they come on: then 429, and Retry-After."""
+    server = server_process(
+        *("-m", "fanwise", "serve", "--port", "{port}", "--loop", loop),
+        FANWISE_TRUSTED_PROXIES="127.0.0.1",
+        FANWISE_ADDRESS_PUBLISHES_PER_SECOND="1",
+    )
+
+    def batch(address: str, entries: int) -> bytes:
+        body = b"[%s]" % b",".join([b'{"channel":"a","data":1}'] * entries)
+        head = f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Forwarded-For: {address}\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    with socket.create_connection(("127.0.0.1", server.port)) as waiting:
+        waiting.sendall(batch("2001:db8::1", 1_000))  # ten at once, and 990 seconds' worth of debt
+        wait_until(lambda: server.exchange(batch("2001:db8::2", 0)).startswith(b"HTTP/1.1 429 "))
+        refused = server.exchange(batch("2001:db8::3", 1))
+        assert b"\r\nretry-after: 5\r\n" in refused
+        assert b"publishes_too_fast" in refused
+        assert server.exchange(batch("2001:db8:0:1::1", 1)).startswith(b"HTTP/1.1 200 ")
+        waiting.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            waiting.recv(1)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_client_without_a_place_is_refused_before_the_application_is_asked(
+    server_process: Callable[..., ServerProcess], loop: str
+) -> None:
+    """503 with Retry-After in the JSON of the protocol class, counted once; a watcher of /live takes no such place."""
+    server = server_process(*("-m", "fanwise", "serve", "--port", "{port}", "--loop", loop), FANWISE_MAX_CLIENTS="1")
+    with ExitStack() as stack:
+        first, answer = shake_hands(stack, server)
+        assert answer.startswith(b"HTTP/1.1 101")
+        wait_until(lambda: len(json.loads(server.get("/clients").partition(b"\r\n\r\n")[2])["clients"]) == 1)
+        refused = shake_hands(stack, server)[1]
+        head, _, body = refused.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 5" in head
+        assert json.loads(body)["error"]["code"] == "full"
+        assert b'"full":1' in server.get("/stats").replace(b" ", b"")
+        server.wait_for_log("no_room")
+        watcher = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+        watcher.sendall(handshake("/live")[:-2] + b"Sec-WebSocket-Protocol: fanwise.v1\r\n\r\n")
+        assert watcher.recv(4096).startswith(b"HTTP/1.1 101")
+        first.close()
+        wait_until(lambda: b"HTTP/1.1 101" in shake_hands(stack, server)[1])

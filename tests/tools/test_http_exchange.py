@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import h11
@@ -18,31 +18,52 @@ DROPS = 500
 
 
 @contextmanager
-def dripping(said: bytes, drops: bytes) -> Iterator[str]:
-    """A server that says something at once, and then `drops` byte by byte, until nobody listens: its URL."""
-    done = threading.Event()
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that takes one connection, reads once, and has the rest done by `answer`: its URL."""
 
-    def answer(listener: socket.socket) -> None:
+    def serve(listener: socket.socket) -> None:
         peer, _ = listener.accept()
-        with peer:
+        with peer, suppress(OSError):  # nobody listens any more
             peer.recv(65_536)
-            peer.sendall(said)
-            try:
-                for drop in drops:
-                    peer.sendall(bytes([drop]))
-                    if done.wait(0.01):
-                        break
-            except OSError:  # nobody listens any more
-                pass
+            answer(peer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer, args=(listener,))
+        thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            done.set()
             thread.join()
+
+
+@contextmanager
+def dripping(said: bytes, drops: bytes) -> Iterator[str]:
+    """A server that says something at once, and then `drops` byte by byte, until nobody listens: its URL."""
+    done = threading.Event()
+
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(said)
+        for drop in drops:
+            peer.sendall(bytes([drop]))
+            if done.wait(0.01):
+                break
+
+    with answering(answer) as url:
+        try:
+            yield url
+        finally:
+            done.set()
+
+
+def saying(said: bytes) -> AbstractContextManager[str]:
+    """A server that gives one answer to one connection, and closes it: its URL."""
+
+    def answer(peer: socket.socket) -> None:
+        peer.sendall(said)
+        peer.shutdown(socket.SHUT_WR)
+        peer.recv(1)  # until the other side has read what it wants
+
+    return answering(answer)
 
 
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Length: {DROPS}\r\n\r\n".encode()
@@ -72,27 +93,6 @@ def test_nor_is_a_handshake_that_drips(kind: str) -> None:
         probe = Probe(Remote(url, patience_seconds=PATIENCE_SECONDS))
         with pytest.raises(UnreachableError, match="it took longer than"):
             opened(probe)
-
-
-@contextmanager
-def saying(said: bytes) -> Iterator[str]:
-    """A server that gives one answer to one connection, and closes it: its URL."""
-
-    def answer(listener: socket.socket) -> None:
-        peer, _ = listener.accept()
-        with peer, suppress(OSError):  # nobody listens any more
-            peer.recv(65_536)
-            peer.sendall(said)
-            peer.shutdown(socket.SHUT_WR)
-            peer.recv(1)  # until the other side has read what it wants
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer, args=(listener,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            thread.join()
 
 
 def asked(url: str, *, most_bytes: int = 1000, seconds: float = 60.0) -> tuple[int, bytes]:

@@ -30,6 +30,7 @@ class Echo(asyncio.Protocol):
 
     def __init__(self, open_: set[Echo]) -> None:
         self._open = open_
+        self.made_in = asyncio.current_task()
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -104,6 +105,15 @@ async def test_a_connection_has_its_place_until_its_descriptor_is_closed() -> No
         next(iter(it.open)).transport.close()
         assert await reader.read() == b""
         assert it.taken == 0
+        writer.close()
+
+
+async def test_a_plain_connection_is_opened_without_a_task() -> None:
+    """A task per connection takes three turns, where opening a transport takes one."""
+    async with door() as it:
+        _, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        await until(lambda: bool(it.open))
+        assert [echo.made_in for echo in it.open] == [None]
         writer.close()
 
 

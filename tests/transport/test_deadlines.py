@@ -160,3 +160,12 @@ async def test_the_rest_of_an_answered_body_has_one_deadline(monkeypatch: pytest
         here.deadlines.expect_rest()
         here.deadlines.body_came(10 * BODY_BYTES)
         await until(lambda: here.late == 1)
+
+
+async def test_a_stopped_clock_stays_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease that ends behind it, because the transport is another protocol's now, sets no clock for its end."""
+    async with place(monkeypatch) as here:
+        here.deadlines.stop()
+        here.deadlines.expect_end()
+        await passed(3)
+        assert not here.transport.is_closing()

@@ -74,6 +74,35 @@ async def test_an_address_opens_so_many_a_second() -> None:
         hall.enter("192.0.2.7")
 
 
+async def test_publications_count_at_the_address() -> None:
+    """A new connection has a new budget, and the debt of its address; loopback and other addresses have none."""
+    hall = Hall(address_publishes_per_second=2, address_connections=9)
+    first = hall.enter("2001:db8::1")
+    assert first.publish(int(2 * BURST_SECONDS)) == 0
+    assert first.publish(4) == 2
+    first.leave()
+    assert first.publish(1_000) == 0, "the connection is gone, and so is its address"
+    assert hall.enter("2001:db8::2").publish(2) == 3
+    assert hall.enter("2001:db8:0:1::2").publish(1) == hall.enter("127.0.0.1").publish(1_000) == 0
+    hall.now += 2
+    assert hall.enter("2001:db8::3").publish(0) == 1
+
+
+async def test_the_debt_of_an_idle_address_is_remembered() -> None:
+    """Until it is paid, and the burst is there again; then the address is forgotten."""
+    hall = Hall(address_publishes_per_second=10)
+    place = hall.enter("192.0.2.1")
+    place.publish(200)
+    place.leave()
+    for seconds, debt in ((1, 9.0), (10, 0.0), (8, 0.0)):
+        hall.now += seconds
+        hall.enter(f"198.51.100.{seconds}").leave()  # a new address makes an old one go
+        assert hall.publish("192.0.2.1", 0) == debt
+    hall.now += 2
+    hall.enter("198.51.100.2").leave()
+    assert "192.0.2.1" not in hall._addresses
+
+
 async def test_all_together_open_so_many_a_second() -> None:
     """503: it is not the fault of the one who comes. Refused ones of one address take nothing from others."""
     hall = Hall(connects_per_second=2, address_connections=1)

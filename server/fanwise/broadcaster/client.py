@@ -27,7 +27,7 @@ from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
 from ..errors import AlreadySubscribedError, GoneError
 from .outbox import Outbox
-from .sink import Decoded, LateSource, Received, ReceivingSink, Source
+from .sink import Decoded, LateSource, Received, Source
 from .subscriptions import Subscription, Subscriptions
 
 # Payload bytes that a turn takes from a queue, so the most that waits in the sink; less where only the end shows.
@@ -234,7 +234,8 @@ class Client:
     @property
     def received_bytes(self) -> int:
         """Bytes that the connection has received and that are not read yet; 0 if unknown."""
-        return self.sink.received_bytes if isinstance(self.sink, ReceivingSink) else 0
+        received: int = getattr(self.sink, "received_bytes", 0)  # of a `ReceivingSink`
+        return received
 
     @property
     def lag(self) -> int:

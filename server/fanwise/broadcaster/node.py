@@ -225,8 +225,8 @@ class Node:
 
     def append_in_turn(
         self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
-    ) -> tuple[Publication, Coroutine[Any, Any, None] | None]:
-        """Publishes like `append`, at once; returns also what the producer has to await before the next one."""
+    ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
+        """Publishes like `append`, as far as that can be done at once: `Publisher.append_in_turn`."""
         return self._publisher.append_in_turn(channel, kind, data, key=key)
 
     def publish_threadsafe(

@@ -13,7 +13,7 @@ from ..core.channel import Channel
 from ..core.dialect import Dialect
 from ..core.publication import Encoding, Kind, Publication
 from ..core.queue import Batch, Gap
-from .sink import DirectSink, Message, Sink
+from .sink import Message, Sink, is_direct
 
 # What a client may leave unread of what it asked for, before nothing more is read from it.
 UNREAD_BYTES = 65_536
@@ -54,7 +54,7 @@ class Outbox:
     def __init__(self, sink: Sink, dialect: Dialect) -> None:
         self.sink = sink
         self.dialect = dialect
-        self.direct = sink if isinstance(sink, DirectSink) else None
+        self.direct = sink if is_direct(sink) else None
         self.lease = self.direct.lease if self.direct else None
         self._answers: list[bytes] | None = None if self.direct else []
         self._answer_bytes = 0

@@ -119,17 +119,30 @@ class Publisher:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
         """
-        publication, waits = self.append_in_turn(channel, kind, data, key=key)
-        if waits is not None:
-            await waits
-        return publication
+        while True:
+            publication, waits = self.append_in_turn(channel, kind, data, key=key)
+            if waits is not None:
+                await waits
+            if publication is not None:
+                return publication
 
     def append_in_turn(
         self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
-    ) -> tuple[Publication, Coroutine[Any, Any, None] | None]:
-        """Appends like `append`; returns what the producer has to await before the next, if anything."""
-        place, publication = self._append(channel, kind, data, key)
-        log = place.log
+    ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
+        """Appends like `append`, as far as that can be done at once.
+
+        Returns the publication, and what the producer has to await before its next one, if anything. None in place of
+        the publication: nothing was appended, and is to be tried again after the wait.
+        """
+        hub, now = self._hub, time.monotonic()
+        place = self._place(channel, len(data), now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+            assert self._sweeper is not None
+            if self._sweeper.is_due(place):  # many publish at once: each would flush in the same turn
+                return None, self._sweeper.swept(place)
+            self._sweeper.flush(place)
+        publication = self._append(place, kind, data, now, key)
+        log = place.log  # compared here first: a call for each publication would cost a hundredth of it
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes) or (
             (log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages)
             and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes)
@@ -138,7 +151,7 @@ class Publisher:
         return publication, None
 
     async def _pace(self, place: Channel) -> None:
-        """Waits for what a producer has to wait for."""
+        """Waits for the next sweep, after a burst for the next audit, and while most clients are behind."""
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
@@ -159,24 +172,27 @@ class Publisher:
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
-        return self._append(channel, kind, data, key)[1]
+        # An event loop's own clock may stand still during a turn, and ages are counted from here.
+        hub, now = self._hub, time.monotonic()
+        place = self._place(channel, len(data), now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+            assert self._sweeper is not None
+            self._sweeper.flush(place)
+        return self._append(place, kind, data, now, key)
 
-    def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> tuple[Channel, Publication]:
-        sweeper, hub = self._sweeper, self._hub
-        if sweeper is None:
+    def _place(self, channel: str, size: int, now: float) -> Channel:
+        if self._sweeper is None:
             raise NotRunningError
-        size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        # An event loop's own clock may stand still during a turn, and ages are counted from here.
-        now = time.monotonic()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
-            sweeper.flush(place)
-        publication = hub.publish(place, data, kind=kind, time=now, key=key)
+        return self._hub.channel(channel, time=now)
+
+    def _append(self, place: Channel, kind: Kind, data: bytes, now: float, key: str | None) -> Publication:
+        publication = self._hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
-            sweeper.schedule(place)
-        return place, publication
+            assert self._sweeper is not None
+            self._sweeper.schedule(place)
+        return publication
 
 
 def serialise(payload: Payload) -> tuple[Kind, bytes]:

@@ -124,6 +124,10 @@ class Sweeper:
                 self._scheduled = True
                 self._loop.call_soon(self._run)
 
+    def is_due(self, channel: Channel) -> bool:
+        """Whether a sweep of the channel is scheduled, or goes on in the next turn."""
+        return channel in self._due
+
     def flush(self, channel: Channel) -> None:
         """Sweeps the channel to its head here and now, however long that takes. O(its clients)."""
         while channel.unswept:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 Done = TypeVar("Done")
 Item = TypeVar("Item")
@@ -86,6 +87,33 @@ class TurnScheduler:
             self._schedule()
 
 
+class _LongWork:
+    """Owns the invariant that one long piece of work goes on in a turn of the loop, however many there are."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    async def turn(self) -> None:
+        """Returns in the caller's turn."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self.waiting:
+            loop.call_soon(self._next, loop)
+        self.waiting.append(future)
+        await future
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self.waiting and self.waiting[0].done():  # the work was cancelled
+            self.waiting.popleft()
+        if self.waiting:
+            self.waiting.popleft().set_result(None)
+        if self.waiting:
+            loop.call_soon(self._next, loop)
+
+
+_LONG_WORK: WeakKeyDictionary[asyncio.AbstractEventLoop, _LongWork] = WeakKeyDictionary()
+
+
 class Turn:
     """A turn of the event loop, which a long piece of work gives back every `turn_seconds`."""
 
@@ -96,8 +124,28 @@ class Turn:
     async def give_way(self) -> None:
         """Lets others have their turn if this one is over. Costs one look at the clock otherwise."""
         if time.monotonic() >= self._ends_at:
-            await asyncio.sleep(0)
+            await self._next()
             self._ends_at = time.monotonic() + self._turn_seconds
+
+    async def _next(self) -> None:
+        await asyncio.sleep(0)
+
+
+class SharedTurn(Turn):
+    """A turn of the running event loop for work that strangers ask for: one such piece of work goes on in a turn.
+
+    Work that begins while others wait has no turn yet.
+    """
+
+    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
+        loop = asyncio.get_running_loop()
+        self._long_work = _LONG_WORK.get(loop) or _LONG_WORK.setdefault(loop, _LongWork())
+        super().__init__(turn_seconds)
+        if self._long_work.waiting:
+            self._ends_at = 0.0
+
+    async def _next(self) -> None:
+        await self._long_work.turn()
 
 
 async def in_turns(

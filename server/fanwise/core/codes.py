@@ -98,6 +98,18 @@ class ErrorCode(StrEnum):
     NO_DEMO = ("no_demo", 403, "The demo is not available, or not from here.")
     NO_METRICS = ("no_metrics", 503, "The server lacks the extra `metrics`.")
     NOT_SUBSCRIBED = ("not_subscribed", None, "The connection is not on this channel.", True)
+    PUBLISHES_TOO_FAST = (
+        "publishes_too_fast",
+        429,
+        "The connection or its address publishes too much per second: come back after `Retry-After` seconds.",
+        False,
+        COME_BACK,
+    )
+    READERS_BEHIND = (
+        "readers_behind",
+        None,
+        "An entry of a batch was not published: the entries before it had to wait for readers. Send it again later.",
+    )
     TOO_BIG = ("too_big", 413, "The payload, or the body, is too big; nothing was published.", True, _CLOSE)
     TOO_MANY_CHANNELS = (
         "too_many_channels",

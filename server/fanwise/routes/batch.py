@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..broadcaster.turns import Turn
+from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from .json_models import check_size
 
@@ -51,7 +51,7 @@ async def read_entries(body: bytes, *, max_bytes: int) -> list[Any]:
 
 async def _parse_in_turns(body: bytes, *, max_bytes: int) -> list[Any]:
     entries: list[Any] = []
-    turn = Turn()
+    turn = SharedTurn()
     for piece in _cut(body.strip(_SPACE)):
         await turn.give_way()
         if piece is not None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ..broadcaster.inspector import Inspector
 from ..broadcaster.node import Node
 from ..broadcaster.statistics import ChannelStatistics
-from ..broadcaster.turns import Turn
+from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
@@ -109,7 +109,7 @@ def _add_channels(router: APIRouter, inspect: Inspector, access: Access, answers
 async def _list_channels(inspect: Inspector, names: list[str], total: int) -> AsyncGenerator[bytes, None]:
     """Yields the JSON of a `Channels`. A channel that was closed meanwhile is left out."""
     yield b'{"channels":['
-    turn, comma = Turn(), b""
+    turn, comma = SharedTurn(), b""
     for name in names:
         channel = inspect.channel(name)
         if channel is not None:
@@ -151,7 +151,7 @@ async def _read_history(
     The messages end early if the log has let go of the next one meanwhile: the peer asks for more, and gets the gap.
     """
     yield orjson.dumps({"channel": here.name, "epoch": here.epoch, "head": here.head})[:-1] + b',"messages":['
-    turn, gap, sent = Turn(), None, 0
+    turn, gap, sent = SharedTurn(), None, 0
     while sent < limit:
         found = inspect.history(here.name, since=since, limit=min(_READ_AT_ONCE, limit - sent))
         if found is None or found.epoch != here.epoch or (sent and found.gap):

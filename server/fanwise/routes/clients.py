@@ -14,7 +14,7 @@ from ..broadcaster.client import Client
 from ..broadcaster.inspector import Inspector
 from ..broadcaster.node import Node
 from ..broadcaster.registry import ClosedClient
-from ..broadcaster.turns import Turn
+from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import name_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
@@ -72,7 +72,7 @@ def closed_info(gone: ClosedClient) -> dict[str, Any]:
 async def _list_clients(inspect: Inspector, found: list[Client], total: int) -> AsyncGenerator[bytes, None]:
     """Yields the JSON of a `Clients`. A client that has gone meanwhile is left out."""
     yield b'{"clients":['
-    turn, comma = Turn(), b""
+    turn, comma = SharedTurn(), b""
     for client in found:
         if client.reason is None:
             yield comma + orjson.dumps(inspect.client(client)._asdict())

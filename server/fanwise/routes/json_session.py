@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeAlias
 
 import orjson
@@ -108,7 +108,7 @@ class JsonSession:
     def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
         if op.op == "publish":
             seconds = self._budget.publish() if self._may_publish else 0.0
-            return self._publish_after(seconds, op) if seconds else self._publish(op)
+            return self._publish_after(asyncio.sleep(seconds), op) if seconds else self._publish(op)
         seconds = self._budget.subscribe()
         if op.op == "subscribe":
             return self._subscribe_after(seconds, op)
@@ -117,11 +117,12 @@ class JsonSession:
         self._unsubscribe(op)
         return None
 
-    async def _publish_after(self, seconds: float, op: Publish | UsualPublish) -> None:
-        await asyncio.sleep(seconds)
-        waits = self._publish(op)
+    async def _publish_after(self, waits: Awaitable[None] | None, op: Publish | UsualPublish) -> None:
         if waits is not None:
             await waits
+        more = self._publish(op)
+        if more is not None:
+            await more
 
     async def _subscribe_after(self, seconds: float, op: Subscribe) -> None:
         if seconds:
@@ -167,6 +168,8 @@ class JsonSession:
             )
         kind, data = data_bytes(op.data, op.encoding)
         publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key)
+        if publication is None:
+            return self._publish_after(waits, op)
         answer: dict[str, object] = {"op": "published", "channel": op.channel}
         if op.id is not None:
             answer["id"] = op.id

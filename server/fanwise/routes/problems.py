@@ -90,12 +90,15 @@ class FanwiseRoute(APIRoute):
             try:
                 _check_path(request)
                 return await handler(request)
-            except FanwiseError as error:
-                refusal = error
+            except FanwiseError as error:  # kept under no other name: its traceback holds this frame, and both the body
+                return answer(request, error)
             except RequestValidationError as error:
-                refusal = CodedError(ErrorCode.BAD_REQUEST, list_problems(error.errors(), places_above=1))
-            code = note_refusal(request, refusal, type(self).reject)
-            return error_response(code, str(refusal))
+                details = error.with_traceback(None).errors()  # FastAPI's frame keeps the error, and holds the request
+                problems = list_problems(details, places_above=1)
+                return answer(request, CodedError(ErrorCode.BAD_REQUEST, problems))
+
+        def answer(request: Request, refusal: FanwiseError) -> Response:
+            return error_response(note_refusal(request, refusal, type(self).reject), str(refusal))
 
         return handle
 

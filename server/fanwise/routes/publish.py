@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final
 
@@ -11,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
-from ..broadcaster.turns import Turn
+from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.encoding import json_bytes
 from ..core.publication import Kind
 from ..errors import FanwiseError
 from ..transport.limits import budget_of
+from ..transport.places import place_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
@@ -27,6 +30,7 @@ from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
 _BATCH_MESSAGES: Final = 16  # largest batch, in messages of the largest size
+HELD_SECONDS: Final = 10.0  # for which a request waits for its rates, and then a batch for the readers of its channels
 
 
 class Published(BaseModel):
@@ -94,6 +98,10 @@ _BATCH_BODY: dict[str, Any] = {
         },
     }
 }
+_HELD: Final = (
+    f"not published: readers do not keep up, and the entries before this one have taken {HELD_SECONDS:g} s; "
+    "send it again later, with an Idempotency-Key of its own"
+)
 _REFUSED: Final = (
     *REFUSED_WITH_KEY,
     ErrorCode.BAD_CHANNEL,
@@ -102,6 +110,7 @@ _REFUSED: Final = (
     ErrorCode.BAD_TEXT,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
     ErrorCode.INCOMPLETE_BODY,
+    ErrorCode.PUBLISHES_TOO_FAST,
     ErrorCode.TOO_BIG,
     ErrorCode.TOO_MANY_CHANNELS,
 )
@@ -118,8 +127,7 @@ class PublishEndpoint:
         """Publishes the body of a request; returns the body of its answer."""
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         kind, data = body_data(body, request.headers.get("content-type", ""))
-        if seconds := budget_of(request.scope).publish():
-            await asyncio.sleep(seconds)
+        await pace(request, 1)
 
         async def act() -> bytes:
             return json_bytes(await self._append(channel, kind, data, key))
@@ -130,14 +138,15 @@ class PublishEndpoint:
         """Publishes each entry of a batch; returns the body of the answer."""
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
-        if seconds := budget_of(request.scope).publish(len(entries)):
-            await asyncio.sleep(seconds)
+        await pace(request, len(entries))
 
         async def act() -> bytes:
-            results, turn = [], Turn()
+            results, turn = [], SharedTurn()
+            ends_at = time.monotonic() + HELD_SECONDS
             for entry in entries:
                 await turn.give_way()
-                results.append(await self._entry(entry))
+                late = time.monotonic() > ends_at
+                results.append(self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else await self._entry(entry))
             return json_bytes({"results": results})
 
         return await self._once(request, body, idempotency_key, act)
@@ -178,6 +187,24 @@ class PublishEndpoint:
     def _failed(self, code: ErrorCode, message: str) -> dict[str, object]:
         self._broadcaster.tally.reject(code)
         return {"error": {"code": code.value, "message": message}}
+
+
+async def pace(request: Request, count: int) -> None:
+    """Counts publications of a request, and waits until its connection and its address are within their rates.
+
+    Waits for `HELD_SECONDS` at most. What was not waited for is a debt of the next request.
+
+    Raises:
+        CodedError: The debt before this request takes longer than that; nothing was counted.
+    """
+    budget, place = budget_of(request.scope), place_of(request.scope)
+    debt = max(budget.publish(0), place.publish(0) if place is not None else 0.0)
+    if debt > HELD_SECONDS:
+        problem = f"the connection or its address publishes too much per second: come back in {math.ceil(debt)} seconds"
+        raise CodedError(ErrorCode.PUBLISHES_TOO_FAST, problem)
+    seconds = max(budget.publish(count), place.publish(count) if place is not None else 0.0)
+    if seconds:
+        await asyncio.sleep(min(seconds, HELD_SECONDS))
 
 
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:

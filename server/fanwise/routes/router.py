@@ -65,10 +65,9 @@ def build_router(
     plain = {"default_channel": default_channel, "template": template}
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
     router.add_websocket_route("/ws", endpoint.serve)
-    router.include_router(sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds))
-    router.include_router(asyncapi_routes(**plain))
-    for routes in (*_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
-        router.include_router(routes)
+    own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(**plain)]
+    for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
+        router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
     return router
 
 

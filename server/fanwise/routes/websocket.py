@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -130,7 +130,13 @@ class PlainSession:
         if kind is _TEXT:
             data = self._before + data + self._after
         try:
-            return self._broadcaster.append_in_turn(self._channel, kind, data)[1]
+            publication, waits = self._broadcaster.append_in_turn(self._channel, kind, data)
         except MessageTooBigError:
             self._client.close(CloseReason.TOO_BIG)
             return None
+        return waits if publication is not None else self._publish_after(waits, kind, data)
+
+    async def _publish_after(self, waits: Awaitable[None] | None, kind: Kind, data: bytes) -> None:
+        if waits is not None:
+            await waits
+        await self._broadcaster.append(self._channel, kind, data)

@@ -11,8 +11,9 @@ import contextlib
 import resource
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Protocol
 
 from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
@@ -97,7 +98,7 @@ class Acceptor:
     uvicorn closes it as it closes an `asyncio.Server`.
 
     Args:
-        listener: A bound socket.
+        listener: A bound socket. Its connections inherit its options.
         make_protocol: Makes a protocol for a connection.
         places: The places.
         descriptors: When descriptors are short.
@@ -122,7 +123,7 @@ class Acceptor:
         self._descriptors = descriptors
         self._tls = tls
         self._retry: asyncio.TimerHandle | None = None
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[None]] = set()  # TLS handshakes
         listener.setblocking(False)
         listener.listen(backlog)
         self._loop.add_reader(listener, self._accept)
@@ -162,7 +163,7 @@ class Acceptor:
                 return
 
     def _start(self, sock: AcceptedSocket, host: str, *, short: bool) -> None:
-        """Gives the connection a place, and opens its transport in a task.
+        """Gives the connection a place, and opens its transport: with TLS in a task.
 
         Raises:
             CodedError: There is no place.
@@ -171,6 +172,9 @@ class Acceptor:
         if short and not self._places.make_room(needed=needed) and needed:
             raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=host)
         sock.place = place = self._places.enter(host, short=short)
+        if self._tls is None:
+            _go_on(self._open(sock, place))
+            return
         task = self._loop.create_task(self._open(sock, place))
         place.end = task.cancel  # type: ignore[assignment]  # the result is not used
         self._opening.add(task)
@@ -208,3 +212,12 @@ class Acceptor:
         self._places.make_room(needed=True)
         self._loop.remove_reader(self._listener)
         self._retry = self._loop.call_later(RETRY_SECONDS, self._loop.add_reader, self._listener, self._accept)
+
+
+def _go_on(opening: Coroutine[Any, Any, None], _waited: asyncio.Future[Any] | None = None) -> None:
+    """Runs `opening` up to the future that it waits for next, and goes on behind that.
+
+    Opening a plain transport waits once, for the next turn: no task is needed.
+    """
+    with contextlib.suppress(StopIteration):
+        opening.send(None).add_done_callback(partial(_go_on, opening))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from starlette.requests import HTTPConnection
@@ -16,6 +17,16 @@ def read_address(text: str) -> IPv4Address | IPv6Address | None:
 
     An IPv4 address that is mapped into IPv6 (::ffff:192.0.2.7) is the IPv4 address.
     """
+    return _read_short(text) if len(text) <= _SHOWN_CHARACTERS else _read(text)
+
+
+@lru_cache(maxsize=1_024)
+def _read_short(text: str) -> IPv4Address | IPv6Address | None:
+    """Returns the address in a text that is worth remembering: a connection asks for its peer's and its host's anew."""
+    return _read(text)
+
+
+def _read(text: str) -> IPv4Address | IPv6Address | None:
     if text.startswith("["):
         text, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not is_port(rest)):

@@ -114,8 +114,8 @@ async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
 
 
 def _offer(websocket: WebSocket) -> Offer | None:
-    offer = websocket.scope.get("extensions", {}).get(EXTENSION)
-    return offer if isinstance(offer, Offer) else None
+    offer: Offer | None = websocket.scope.get("extensions", {}).get(EXTENSION)
+    return offer
 
 
 def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:

@@ -69,9 +69,10 @@ class SocketConnection:
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""
-        self._owner = owner
         if self._protocol is None:
             owner.sink_closed(CloseReason.LOST)
+        else:
+            self._owner = owner
 
     def listen(self) -> Inbox:
         """Takes over the peer's messages, with the unread ones that are here."""
@@ -134,11 +135,15 @@ class SocketConnection:
             self._owner.sink_ponged(rtt_seconds)
 
     def ended(self, reason: CloseReason) -> None:
-        """Nothing may be written any more. Idempotent."""
+        """Nothing may be written any more. Idempotent.
+
+        The connection forgets both sides: each holds the connection, and cycles wait for the garbage collector.
+        """
         if self._protocol is not None:
             self._protocol = None
-            if self._owner is not None:
-                self._owner.sink_closed(reason)
+            owner, self._owner = self._owner, None
+            if owner is not None:
+                owner.sink_closed(reason)
 
 
 def _nothing() -> None:

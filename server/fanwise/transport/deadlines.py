@@ -102,6 +102,8 @@ class Deadlines:
 
     def expect_end(self) -> None:
         """Gives a closed connection time to be flushed, anew while its peer takes some of it, and then aborts it."""
+        if self._late is _nothing:  # stopped
+            return
         self.expect_nothing()
         self.flushed()
         self._note_progress()
@@ -141,7 +143,8 @@ class Deadlines:
 
     def _note_progress(self) -> None:
         self._buffered_bytes = self._transport.get_write_buffer_size()
-        self._acknowledged_bytes = acknowledged_bytes(self._transport.get_extra_info("socket"))
+        if self._buffered_bytes:
+            self._acknowledged_bytes = acknowledged_bytes(self._transport.get_extra_info("socket"))
 
     def _progressed(self) -> bool:
         """Whether the peer has taken something: the buffer has shrunk, or its kernel has acknowledged more.

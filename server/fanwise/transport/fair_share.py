@@ -13,6 +13,9 @@ from weakref import WeakKeyDictionary
 FRAMES_A_TURN: Final = 128
 REQUEST_FRAMES: Final = 64  # an HTTP request, or a handshake, takes the time of so many
 LEAST_FRAMES: Final = 8  # of one connection; fewer cost more in calls than in parsing
+MANY_FRAMES: Final = 64  # of one read; fewer do not count
+FRAME_BYTES: Final = 4_096  # of a large read that take the time of one frame: unmasked, checked and published
+LARGE_BYTES: Final = 8_192  # a read with more is large
 
 
 class FairShare:
@@ -20,7 +23,11 @@ class FairShare:
 
     A connection parses `frames` of what it has read at once, and waits here with the rest, its reading paused. A round
     over N connections takes max(1, N / 16) turns of at most 128 frames: the smallest frames of 100 connections that
-    flood delay another one by less than 5 ms. Two HTTP requests begin in a turn, on however many connections.
+    flood delay another one by less than 5 ms. Two HTTP requests begin in a turn, on however many connections. Large
+    reads count by their bytes: half a megabyte a turn.
+
+    A turn begins anew only when it is used up: books of an idle loop cost nothing. Work beyond a turn is subtracted
+    from the next.
 
     Attributes:
         frames: How many a connection may parse before it waits for its next turn.
@@ -39,9 +46,22 @@ class FairShare:
         """Returns whether `frames` may be parsed in this turn; False: the caller has to wait for its turn."""
         if self._waiting or self._left <= 0:
             return False
-        self._left -= frames
-        self._schedule()
+        self.spend(frames)
         return True
+
+    def take_read(self, size: int) -> bool:
+        """Returns whether a large read of `size` bytes may be parsed in this turn."""
+        if self._left <= 0:
+            return False
+        self.spend(size // FRAME_BYTES)
+        return True
+
+    def spend(self, frames: int) -> None:
+        """Subtracts frames that were parsed, outside of the caller's turn, from what others may parse in this one."""
+        self._left -= frames
+        if self._left <= 0:
+            self.frames = LEAST_FRAMES
+            self._schedule()
 
     def wait(self, go_on: Callable[[], object], *, frames: int = 0) -> None:
         """Calls `go_on` once, when it is the caller's turn; it takes `frames`, by default its share."""
@@ -59,13 +79,14 @@ class FairShare:
 
     def _turn(self) -> None:
         self._scheduled = False
-        self.frames = self._fair()  # holds for all that are called now, although they do not wait any more
-        self._left = FRAMES_A_TURN
-        if self._waiting:
-            while self._waiting and self._left > 0:
-                go_on, frames = self._waiting.popleft()
-                self._left -= frames or self.frames
-                self._loop.call_soon(go_on)  # not called here: an error of one is not the others'
+        self._left = min(self._left, 0) + FRAMES_A_TURN
+        # Holds for all that are called now, although they do not wait any more.
+        self.frames = self._fair() if self._left > 0 else LEAST_FRAMES
+        while self._waiting and self._left > 0:
+            go_on, frames = self._waiting.popleft()
+            self._left -= frames or self.frames
+            self._loop.call_soon(go_on)  # not called here: an error of one is not the others'
+        if self._waiting or self._left < FRAMES_A_TURN:
             self._schedule()
 
 

@@ -29,6 +29,7 @@ _EIGHT_BYTES: Final = 127
 _SHORTEST_HEADER: Final = 2
 # Heads with a reserved opcode: the rest of such a frame is not waited for.
 _NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > _LAST_DATA_OPCODE)
+_APART: Final = 64  # fragments
 _SURROGATE: Final = b"\xed\xa0"  # Python's decoder waits for its third byte
 _BEHIND_SURROGATES: Final = b"\xee"
 
@@ -110,6 +111,35 @@ class FrameCutter:
                 return at, size + 1
             length = int.from_bytes(stream[start + 2 : at - 4])
         return (-1, 0) if length > self._max_bytes else (at, at + length)
+
+
+class Fragments:
+    """Owns the invariant that at most 64 fragments of a message are kept apart: an object for each takes 50 bytes.
+
+    Args:
+        at_most: Fragments of one message.
+
+    Attributes:
+        join_at: The number of objects at which the owner calls `join`.
+    """
+
+    __slots__ = ("_at_most", "_joined", "join_at")
+
+    def __init__(self, *, at_most: int) -> None:
+        self._at_most = at_most
+        self.end()
+
+    def join(self, fragments: list[bytes]) -> bool:
+        """Makes one object of `fragments`, in place; returns whether there may be more of them."""
+        self._joined += len(fragments) - 1
+        fragments[:] = [b"".join(fragments)]
+        self.join_at = min(_APART, self._at_most - self._joined)
+        return self.join_at > 1
+
+    def end(self) -> None:
+        """The message has ended."""
+        self._joined = 0  # fragments that are no longer apart
+        self.join_at = min(_APART, self._at_most)
 
 
 def utf_8_tail(text: bytes, *, final: bool) -> bytes | None:

@@ -26,11 +26,11 @@ from ..core.reasons import CloseReason
 from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
 from .event_stream import EventStream
-from .fair_share import REQUEST_FRAMES, fair_share
+from .fair_share import LARGE_BYTES, REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
-from .places import Place
-from .refusals import RefusedError, refuse, uncounted
+from .places import PLACE, Place
+from .refusals import RefusedError, always_room, refuse, uncounted
 from .request_cutter import RequestCutter
 from .sockets import SocketOptions, lost_reason
 
@@ -48,6 +48,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     limits = Limits()
     place: Place | None = None  # of the connection, if an `Acceptor` has accepted it
     refused: Callable[[ErrorCode], None] = staticmethod(uncounted)
+    no_room: Callable[[bytes], RefusedError | None] = staticmethod(always_room)  # for an upgrade of that URL
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,10 +73,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         # uvloop's transports do not inherit from asyncio's.
         own = cast("asyncio.Transport", transport)
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
-        self.socket_options.apply(leased.get_extra_info("socket"))
         super().connection_made(leased)
         if self.place is not None:
             self.place.end = leased.abort
+        else:  # an `Acceptor`'s connections inherit the options of its listener
+            self.socket_options.apply(leased.get_extra_info("socket"))
         self._deadlines = Deadlines(self.loop, leased, late=self._late, limits=self.limits)
         self._deadlines.expect_head()
 
@@ -89,8 +91,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         if self._stream is not None:
             self._stream.sink.ended(lost_reason(exc) or CloseReason.LOST)
-        self.transport.lease.end()
         self._deadlines.stop()
+        self.transport.lease.end()
         self._waiting = b""
         super().connection_lost(exc)
         self._let_go()
@@ -144,13 +146,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self.loop.call_later(seconds, fair_share(self.loop).wait, self._parse)
         elif (self._received or self._cutter.fresh) and not fair_share(self.loop).take(REQUEST_FRAMES):
             self._wait_for_a_turn()
+        elif len(data) > LARGE_BYTES and not fair_share(self.loop).take_read(len(data)):
+            self._wait_for_a_turn(frames=0)
         else:
             self._parse()
 
-    def _wait_for_a_turn(self) -> None:
-        """Has the next request begin in a later turn: many connections may have one."""
+    def _wait_for_a_turn(self, *, frames: int = REQUEST_FRAMES) -> None:
+        """Parses on in a later turn: many connections may have a request, or much of one."""
         self.transport.hold_reading()
-        fair_share(self.loop).wait(self._parse, frames=REQUEST_FRAMES)
+        fair_share(self.loop).wait(self._parse, frames=frames)
 
     def on_message_begin(self) -> None:
         """The parser has found a request."""
@@ -182,6 +186,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             cast("dict[str, Any]", self.scope)["extensions"] = {
                 EXTENSION: self._open_stream,
                 BUDGET: self.budget,
+                PLACE: self.place,
             }
             if self.place is not None and self.place.short:
                 self.cycle.keep_alive = False
@@ -234,15 +239,15 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over, unless a response is in the making or something came behind the handshake."""
-        problem = self._upgrade_problem()
+        problem = self._upgrade_problem() or self.no_room(self.url)
         if problem is not None:
             self._answer(problem)
             return
         self._waiting = b""
         self.flow.resume_reading()  # the next protocol knows nothing of who has paused it
         self.transport.release_reading()
-        super().handle_websocket_upgrade()
         self._deadlines.stop()
+        super().handle_websocket_upgrade()
         self._let_go()
 
     def _upgrade_problem(self) -> RefusedError | None:
@@ -352,7 +357,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _let_go(self) -> None:
         """Forgets what leads back here, so that it is freed at once and not by the collector."""
-        self.parser = None  # type: ignore[assignment]
+        self.parser = self._refusal = None  # type: ignore[assignment]
         if self.cycle is not None:
             cast("dict[str, Any]", self.cycle.scope)["extensions"] = {EXTENSION: _ended}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..broadcaster.sink import Received
 from ..core.publication import Kind
@@ -66,6 +67,14 @@ class Inbox:
             self._pause()
         if self._waiter is not None:
             self._wake()
+
+    def put_event(self, event: Mapping[str, Any]) -> None:
+        """Adds the message of an event `websocket.receive`; `websocket.disconnect` ends the inbox (ASGI)."""
+        if event["type"] == "websocket.receive":
+            text, data = event.get("text"), event.get("bytes")
+            self.put(*((Kind.BINARY, data or b"") if text is None else (Kind.TEXT, text.encode())))
+        elif event["type"] == "websocket.disconnect":
+            self.end()
 
     @property
     def size_bytes(self) -> int:

@@ -19,7 +19,8 @@ from websockets.server import ServerProtocol
 
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
-from .frames import BINARY, EMPTY_FRAME_BYTES, OTHER, FrameCutter, carries_nothing, utf_8_tail
+from .fair_share import LARGE_BYTES, MANY_FRAMES
+from .frames import BINARY, EMPTY_FRAME_BYTES, OTHER, Fragments, FrameCutter, carries_nothing, utf_8_tail
 from .leased_transport import LeasedTransport
 from .limits import Budget, Limits
 from .pacing import MessageDeadline, Pacer
@@ -94,6 +95,7 @@ class Incoming:
         "_fragment_bytes",
         "_fragments",
         "_is_text",
+        "_joining",
         "_latest_ping",
         "_limits",
         "_loop",
@@ -124,6 +126,7 @@ class Incoming:
         self._deadline: MessageDeadline | None = None  # from the first unfinished message on
         self._deaf = False  # whether what comes in is dropped: the connection ends
         self._fragments: list[bytes] | None = None  # of the message that has begun; None between two
+        self._joining = Fragments(at_most=limits.fragments)
         self._fragment_bytes = 0
         self._is_text = False
         self._text_tail = b""  # the beginning of a character, at the end of the fragments
@@ -146,8 +149,9 @@ class Incoming:
         if self._deaf:
             self._pacer.drain()
             return
-        connection = self._connection
-        frames = self._cutter.feed(data, raw=connection.close_sent, at_most=self._pacer.share.frames)
+        connection, share, size = self._connection, self._pacer.share, len(data)
+        at_most = share.frames if size <= LARGE_BYTES or share.take_read(size) else 0
+        frames = self._cutter.feed(data, raw=connection.close_sent, at_most=at_most)
         others = idle = 0
         for kind, piece in frames:
             if kind == OTHER:
@@ -158,11 +162,13 @@ class Incoming:
                 self._take_message(piece, text=kind != BINARY)
             if self._deaf or connection.transport.is_closing():
                 return  # what comes after the end does not count
-        budget = self.budget
-        budget.messages -= len(frames)
-        budget.bytes -= len(data)
+        budget, count = self.budget, len(frames)
+        budget.messages -= count
+        budget.bytes -= size
+        if count > MANY_FRAMES and size:  # without a read, it was this connection's turn
+            share.spend(count)
         if self._cutter.rest or self._fragments is not None or connection.held:
-            self._watch(finished=others < len(frames))
+            self._watch(finished=others < count)
         elif self._deadline is not None:
             self._deadline.begun_at = 0.0
         if self._cutter.more or idle or budget.messages < 0 or budget.bytes < 0:
@@ -270,7 +276,7 @@ class Incoming:
             return
         if self._is_text and not self._is_text_so_far(payload, final=final):
             self._fail(CloseReason.BAD_TEXT.code, CloseReason.BAD_TEXT.text)
-        elif payload and len(fragments) >= self._limits.fragments:
+        elif payload and len(fragments) >= self._joining.join_at and not self._joining.join(fragments):
             problem = f"message too big: it has more than {self._limits.fragments} fragments"
             self._drop(CloseReason.TOO_BIG, problem)
         else:
@@ -281,6 +287,7 @@ class Incoming:
                 self._finish(fragments)
 
     def _finish(self, fragments: list[bytes]) -> None:
+        self._joining.end()
         self._fragments = None
         self._fragment_bytes = 0
         if self._deadline is not None:

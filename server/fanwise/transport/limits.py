@@ -89,11 +89,15 @@ class Budget:
     def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._at = -math.inf
+        self._at = clock()
         self._pauses = 0  # for control frames, since their bucket was half full
-        self.messages = self.bytes = self._publishes = self._subscriptions = 0.0
-        self._control_frames = self._pongs = 0.0
-        self._refill()
+        full = BURST_SECONDS if limits.rates else math.inf
+        self.messages = limits.messages_per_second * full
+        self.bytes = limits.bytes_per_second * full
+        self._publishes = limits.publishes_per_second * full
+        self._subscriptions = limits.subscriptions_per_second * full
+        self._control_frames = limits.control_frames_per_second * (CONTROL_BURST_SECONDS if limits.rates else math.inf)
+        self._pongs = PONGS_AT_ONCE if limits.rates else math.inf
 
     def pause_seconds(self, *, control_frames: int = 0) -> float:
         """Counts control frames; returns for how long reading has to pause, or infinity if the peer is a flood.

@@ -1,5 +1,7 @@
 """Places: how many connections an address may have, and how many it and all together may open per second.
 
+Publications over HTTP count at the address too: a new connection has a new budget, and its address keeps its debt.
+
 Loopback addresses are exempt: load from the machine itself is its operator's. A connection of a trusted proxy counts at
 the forwarded address of its latest request, and at none before its first.
 """
@@ -8,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
@@ -21,6 +23,7 @@ IDLE_ADDRESSES: Final = 16_384  # addresses without connections that are remembe
 PATIENCE_SECONDS: Final = 2.0  # for which a connection without a request keeps its place when descriptors are short
 LOG_SECONDS: Final = 10.0  # one line of the log for the refusals of so long
 FORWARDED_FOR: Final = b"x-forwarded-for"
+PLACE: Final = "fanwise.place"  # the key in scope["extensions"] under which a connection's `Place` stands
 
 
 class PlaceLimits(NamedTuple):
@@ -30,12 +33,14 @@ class PlaceLimits(NamedTuple):
         address_connections: Open connections of one address. The addresses of an IPv6 /64 count as one.
         address_connects_per_second: New connections of one address.
         connects_per_second: New connections of all addresses.
+        address_publishes_per_second: Publications of one address over HTTP, on all its connections.
         short_paths: Paths, and what is below them, that are answered when descriptors are short.
     """
 
     address_connections: int = 10_000
     address_connects_per_second: int = 1_000
     connects_per_second: int = 5_000
+    address_publishes_per_second: int = 100_000
     short_paths: Sequence[str] = ()
 
 
@@ -54,19 +59,20 @@ class _Bucket:
         self._at = now
         return self._tokens
 
-    def take(self) -> None:
-        """Takes a token that is there."""
-        self._tokens -= 1
+    def take(self, count: int = 1) -> None:
+        """Takes tokens. Those that are not there are a debt."""
+        self._tokens -= count
 
 
 class _Address:
-    """The connections of one address, and its bucket."""
+    """The connections of one address, its bucket of new ones, and that of publications; None before the first."""
 
-    __slots__ = ("bucket", "connections")
+    __slots__ = ("bucket", "connections", "publishes")
 
     def __init__(self, bucket: _Bucket) -> None:
         self.bucket = bucket
         self.connections = 0
+        self.publishes: _Bucket | None = None
 
 
 class Place:
@@ -109,6 +115,10 @@ class Place:
             host = self._places.proxies.client([value for name, value in headers if name == FORWARDED_FOR])
             if host is not None:
                 self._address = self._places.move(self._address, host)
+
+    def publish(self, count: int) -> float:
+        """Counts publications at the address; returns for how many seconds the next one has to wait."""
+        return 0.0 if self._address is None else self._places.publish(self._address, count)
 
     def leave(self) -> None:
         """Frees the place. Idempotent."""
@@ -193,6 +203,15 @@ class Places:
             if not known.connections:
                 self._idle[address] = None
 
+    def publish(self, address: str, count: int) -> float:
+        """Counts publications of an address with connections; returns for how many seconds the next has to wait."""
+        rate, now = self._limits.address_publishes_per_second, self._clock()
+        known = self._addresses[address]
+        if known.publishes is None:
+            known.publishes = _Bucket(rate, now)
+        known.publishes.take(count)
+        return max(0.0, -known.publishes.tokens(rate, now) / rate)
+
     def make_room(self, *, needed: bool) -> bool:
         """Ends the connection that has waited longest without a request; returns False if there is none.
 
@@ -243,13 +262,22 @@ class Places:
 
     def _forget_one(self, now: float) -> None:
         """Forgets the addresses that are idle for longest: up to two, so that the table shrinks while others come."""
-        rate = self._limits.address_connects_per_second
+        rate, publishes = self._limits.address_connects_per_second, self._limits.address_publishes_per_second
         for _ in range(min(2, len(self._idle) - 1)):
             address = next(iter(self._idle))
-            full = self._addresses[address].bucket.tokens(rate, now) >= rate * BURST_SECONDS
+            known = self._addresses[address]
+            full = known.bucket.tokens(rate, now) >= rate * BURST_SECONDS
+            if full and known.publishes is not None:
+                full = known.publishes.tokens(publishes, now) >= publishes * BURST_SECONDS
             if not full and len(self._idle) <= IDLE_ADDRESSES:
                 return
             del self._idle[address], self._addresses[address]
+
+
+def place_of(scope: Mapping[str, Any]) -> Place | None:
+    """Returns the place of the connection of an ASGI scope; None where no `Places` are in use."""
+    found = (scope.get("extensions") or {}).get(PLACE)
+    return found if isinstance(found, Place) else None
 
 
 class _Refusals:

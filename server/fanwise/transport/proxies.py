@@ -33,6 +33,8 @@ class TrustedProxies:
 
     def __contains__(self, host: object) -> bool:
         """Returns whether `host` is the address of a trusted proxy."""
+        if not self._networks:
+            return False
         address = read_address(host) if isinstance(host, str) else None
         return address is not None and any(address in network for network in self._networks)
 

@@ -78,8 +78,16 @@ def refuse(
     count(refusal.code)
     host, port = client or ("", 0)
     path = url.partition(b"?")[0][:_PATH_BYTES].decode("ascii", "replace") or "a request"
-    log(Event.REFUSED, path=path, address=f"{host}:{port}", reason=refusal.problem)
+    if refusal.code is ErrorCode.FULL:  # for an operator to see to
+        log(Event.NO_ROOM, path=path, address=f"{host}:{port}", reason=refusal.code.value)
+    else:
+        log(Event.REFUSED, path=path, address=f"{host}:{port}", reason=refusal.problem)
 
 
 def uncounted(_code: ErrorCode) -> None:
     """Takes the place of a counter of refusals."""
+
+
+def always_room(_url: bytes) -> RefusedError | None:
+    """Takes the place of a check for room."""
+    return None

@@ -53,38 +53,37 @@ class SmallFrames:
     A ping beyond the rate is answered if no other follows in the read (RFC 6455 section 5.5.3).
 
     Args:
-        receiver: The connection's protocol.
         transport: The connection's. A peer that reads no pongs is sent no more.
         budget: The connection's.
         max_bytes: The largest message.
     """
 
-    __slots__ = ("_budget", "_latest", "_max_bytes", "_pongs", "_receiver", "_transport")
+    __slots__ = ("_budget", "_latest", "_max_bytes", "_pongs", "_transport")
 
-    def __init__(self, receiver: Receiver, transport: LeasedTransport, budget: Budget, *, max_bytes: int) -> None:
-        self._receiver = receiver
+    def __init__(self, transport: LeasedTransport, budget: Budget, *, max_bytes: int) -> None:
         self._transport = transport
         self._budget = budget
         self._max_bytes = max_bytes
         self._pongs: list[bytes] = []
         self._latest = b""  # the ping beyond the rate
 
-    def take(self, frame: bytes) -> bool:
+    def take(self, frame: bytes, receiver: Receiver) -> bool:
         """Takes in a ping, a fragment, or a pong that nothing waits for; returns False for what is the library's.
 
         Args:
             frame: One whole frame, or the beginning of one that breaks a rule; its first byte is in `SMALL_HEADS`.
+            receiver: The connection's protocol.
         """
         size = len(frame) - EMPTY_FRAME_BYTES
-        if size > _SMALL_BYTES or frame[1] != _MASKED + size or self._receiver.close_sent:
+        if size > _SMALL_BYTES or frame[1] != _MASKED + size or receiver.close_sent:
             return False
         head = frame[0]
         if head == _PING:
             self._add_ping(frame)
             return True
         if head == _PONG:
-            return self._receiver.pending_ping_payload is None
-        return self._add_fragment(frame, head, size)
+            return receiver.pending_ping_payload is None
+        return self._add_fragment(frame, receiver, head, size)
 
     def send_pongs(self) -> None:
         """Sends what answers the pings since the last call."""
@@ -102,8 +101,7 @@ class SmallFrames:
         else:
             self._pongs.append(_pong_to(ping))
 
-    def _add_fragment(self, frame: bytes, head: int, size: int) -> bool:
-        receiver = self._receiver
+    def _add_fragment(self, frame: bytes, receiver: Receiver, head: int, size: int) -> bool:
         before = receiver.conn.current_size
         first = head in (_FIRST_OF_TEXT, _FIRST_OF_BINARY)
         if first is not (before is None) or (before or 0) + size > self._max_bytes or receiver.conn.extensions:

@@ -219,9 +219,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""
-        self._owner = owner
         self.owned = True
-        if not self._open:
+        if self._open:
+            self._owner = owner
+        else:
             owner.sink_closed(CloseReason.LOST)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -370,8 +371,9 @@ class WebSocketConnection(asyncio.Protocol):
         """Nothing may be written any more, but a close frame. Idempotent."""
         if self._open:
             self._open = False
-            if self._owner is not None:
-                self._owner.sink_closed(reason)
+            owner, self._owner = self._owner, None  # each holds the other: cycles would wait for the garbage collector
+            if owner is not None:
+                owner.sink_closed(reason)
 
 
 def frame_of(payload: bytes, *, binary: bool) -> bytes:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from starlette.requests import HTTPConnection
 
 from fanwise.core.codes import CodedError, ErrorCode
-from fanwise.routes.auth.guards import Access
+from fanwise.routes.auth.guards import Access, key_guards
 
 
 def connection(**headers: str) -> HTTPConnection:
@@ -26,3 +28,11 @@ def test_a_refusal_has_a_code() -> None:
         "FANWISE_ALLOWED_ORIGINS says which may"
     )
     assert (no_key.value.code, no_origin.value.code) == (ErrorCode.UNAUTHORISED, ErrorCode.BAD_ORIGIN)
+
+
+def test_guards_take_no_thread() -> None:
+    """FastAPI runs a dependency that is no coroutine function in a thread: each request would wait for one."""
+    guards = [guard.dependency for guard in key_guards(Access())]
+    functions = [guard for guard in guards if inspect.isfunction(guard)]
+    assert len(functions) == 2
+    assert all(inspect.iscoroutinefunction(guard) for guard in functions)

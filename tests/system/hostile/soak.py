@@ -2,13 +2,15 @@
 
     python -m tests.system.hostile.soak [--minutes M] [--clients N] [--loop LOOP] [--seed N]
 
-Each minute is a line: others' p99, losses, RSS. At the end: the slope of RSS after a third of the time, and others' p99
-over all the time, with that of the worst minute.
+Each minute is a line: others' p99, losses, RSS. At the end: the slope of each minute's least RSS after a third of the
+time, and others' p99 over all the time, with that of the worst minute. What the server holds for an attack that goes on
+is no growth: the least RSS is what stays.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import statistics
 import sys
@@ -18,7 +20,7 @@ from threading import Event
 from typing import Any, Final
 
 from .attackers import ATTACKS
-from .probe import Measured, at
+from .probe import Measured, Process, at
 from .rows import ROWS, Figure
 from .scene import Attacker, Scene
 
@@ -88,20 +90,24 @@ def figures(minutes: list[Measured], rss: list[tuple[float, float]]) -> list[Fig
 def soak(scene: Scene, attackers: Attackers, seconds: float) -> list[Figure]:
     minutes: list[Measured] = []
     rss: list[tuple[float, float]] = []
-    start = time.monotonic()
+    process = Process(scene.server.pid)
+    start, least = time.monotonic(), math.inf
     scene.probe.measure()
     while (elapsed := time.monotonic() - start) < seconds:
         attackers.turn()
         Event().wait(1)
+        least = min(least, process.status("VmRSS") / 1e6)
         if elapsed >= min(60.0, seconds / 10) * (len(minutes) + 1):
             one = scene.probe.measure()
             minutes.append(one)
             if elapsed > seconds / 3:
-                rss.append((elapsed, one.rss_end_bytes / 1e6))
+                rss.append((elapsed, least))
             tell(
                 f"{elapsed:6.0f} s  p99 {one.p99_ms:.0f} ms ({one.p99_cpu_ms:.0f} ms of CPU), lost {one.lost}, "
-                f"closed {one.closed}, RSS {one.rss_end_bytes / 1e6:.1f} MB; new: {', '.join(attackers.started)}"
+                f"closed {one.closed}, RSS {least:.1f} to {one.rss_peak_bytes / 1e6:.1f} MB; "
+                f"new: {', '.join(attackers.started)}"
             )
+            least = math.inf
             attackers.started.clear()
     return figures(minutes, rss)
 

@@ -7,6 +7,7 @@ message. It sends no pings, because a case ends with the first frame that was no
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ CASES_OF_AUTOBAHN = 517
 
 @pytest.fixture(autouse=True)
 def _messages_are_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cases of compression hash what they receive, which the package hands to them as text in Latin-1."""
+    """The cases of compression hash the bytes that they receive. The package hands text to them: binary as Latin-1."""
     for name, case in CASES.items():
         if name.startswith(("12.", "13.")):
             monkeypatch.setattr(case, "onMessage", with_bytes(vars(case)["onMessage"]))
@@ -47,7 +48,7 @@ def _messages_are_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_bytes(take: Any) -> Any:
     def on_message(self: Any, message: str | bytes, binary: bool) -> None:
-        take(self, message.encode("latin-1") if isinstance(message, str) else message, binary)
+        take(self, message.encode("latin-1" if binary else "utf-8") if isinstance(message, str) else message, binary)
 
     return on_message
 
@@ -78,6 +79,11 @@ async def test_every_case_is_passed(chapter: str, monkeypatch: pytest.MonkeyPatc
             results = await run_fuzzingclient(f"ws://127.0.0.1:{live.port}/ws", CHAPTERS[chapter], concurrency=2)
         except FailureError as failure:
             results = failure.results
-    failed = [(one.case_id, one.behavior.value, one.result, one.result_close) for one in results if not one.passed]
+    failed = [
+        (one.case_id, one.behavior.value, one.result, one.result_close, one.remote_close_code, one.remote_close_reason)
+        for one in results
+        if not one.passed
+    ]
     assert failed == []
+    print(chapter, len(results), Counter(one.behavior.value for one in results))  # noqa: T201 - shown by `-s`
     assert {one.case_id for one in results if one.behavior.value == "NON-STRICT"} <= NOT_STRICT

@@ -67,7 +67,7 @@ class Access:
 def site_guard(access: Access) -> params.Depends:
     """Returns a dependency that refuses requests for other hosts, and pages of other hosts."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         access.check_site(request)
 
     return params.Depends(check)
@@ -76,7 +76,7 @@ def site_guard(access: Access) -> params.Depends:
 def key_guards(access: Access) -> list[params.Depends]:
     """Returns dependencies that refuse requests for other hosts, pages of other hosts, and requests without the key."""
 
-    def check(request: Request) -> None:
+    async def check(request: Request) -> None:
         access.check_key(request)
 
     schemes = [params.Security(scheme) for scheme in _KEY_SCHEMES]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic_ns
 from typing import Any
 
@@ -119,6 +119,27 @@ def test_flapping_clients_come_back() -> None:
         tally = made.tallies[Behaviour.FLAPPING]
         assert tally.lost == tally.duplicates == tally.reordered == 0
         assert not made.drops
+
+
+def test_clients_that_come_back_are_counted_once() -> None:
+    """However often they leave while others still connect: else fewer than none did not connect."""
+    with bad_server() as url, crowd(url, flapping=2, flap_seconds=(0.001, 0.01)) as (made, until):
+        made.start_ns = 0
+        until(lambda: made.flaps >= 10)
+        until(lambda: made.open_clients().get(Behaviour.FLAPPING) == 2)
+        assert (made.ready, made.failed) == (5, 0)
+
+
+def test_a_client_that_cannot_come_back_had_come_all_the_same() -> None:
+    """Before the measurement, too: a note says so, and the client is tried again."""
+    with ExitStack() as server:
+        url = server.enter_context(bad_server())
+        with crowd(url, flapping=2, flap_seconds=(0.001, 0.01)) as (made, until):
+            made.start_ns = 0
+            server.close()
+            until(lambda: sum(made.notes.values()) > 3)
+            assert (made.ready, made.failed) == (5, 0)
+            assert all(note.startswith("a flapping client could not come back: ") for note in made.notes)
 
 
 def test_what_others_publish_is_nothing_to_us() -> None:

@@ -59,6 +59,7 @@ class Crowd:
         self._waiting = deque(
             [*plan.share(worker), *((channel, Behaviour.PUBLISHER) for channel in plan.publishes(worker))]
         )
+        self._returning: deque[int] = deque()  # channels of flapping clients that have left; none of them counts again
         self._opening: set[Connection] = set()
         self._slow: dict[int, Receiver] = {}  # {fd: slow client}
         self._next_slow_ns = 0
@@ -86,6 +87,8 @@ class Crowd:
         """Opens waiting connections, reads for slow clients, and ends flapping ones."""
         while self._waiting and len(self._opening) < _OPENING_AT_ONCE:
             self._begin(*self._waiting.popleft())
+        while self._returning and len(self._opening) < _OPENING_AT_ONCE:
+            self._begin(self._returning.popleft(), Behaviour.FLAPPING, again=True)
         if self._slow and now_ns >= self._next_slow_ns:
             self._next_slow_ns = now_ns + _SLOW_TICK_NS
             limit_bytes = max(self._plan.slow_bytes_per_second // 10, 1)
@@ -117,15 +120,15 @@ class Crowd:
         self._opening.clear()
         self.engine.close()
 
-    def _begin(self, channel: int, kind: Behaviour) -> None:
+    def _begin(self, channel: int, kind: Behaviour, *, again: bool = False) -> None:
         connection = Connection(
             self.engine,
             handshake=self._handshakes[channel],
             address=self._address,
             kind=kind,
             channel=channel,
-            on_open=self._opened,
-            on_fail=self._failed,
+            on_open=partial(self._opened, again=again),
+            on_fail=self._failed_again if again else self._failed,
         )
         self._opening.add(connection)
 
@@ -139,7 +142,7 @@ class Crowd:
             )
         return self._lanes[channel, kind]
 
-    def _opened(self, connection: Connection, rest: bytes) -> None:
+    def _opened(self, connection: Connection, rest: bytes, *, again: bool) -> None:
         fd, kind = connection.fd, connection.kind
         receiver = Receiver(self._lane(connection.channel, kind), connection.socket.recv_into)
         self._open[fd] = (connection, receiver)
@@ -155,26 +158,30 @@ class Crowd:
         if kind is Behaviour.FLAPPING:
             stay_ns = int(self._random.uniform(*self._plan.flap_seconds) * 1e9)
             heappush(self._flapping, (monotonic_ns() + stay_ns, fd, connection))
-        self._subscribe(connection)
+        self._subscribe(connection, again=again)
         if rest:
             self._controls(fd, receiver.feed(rest, monotonic_ns()))
 
-    def _subscribe(self, connection: Connection) -> None:
+    def _subscribe(self, connection: Connection, *, again: bool) -> None:
+        """Counts a client when it comes for the first time."""
         opening = self.dialect.opening(self._plan.channel(connection.channel))
         if opening is None or connection.kind is Behaviour.PUBLISHER:
-            self.ready += 1
+            self.ready += not again
             return
         connection.send(TEXT, opening)
-        self.ready += connection.kind is not Behaviour.HEALTHY  # the run waits for the answers of healthy clients only
+        # The run waits for the answers of healthy clients only.
+        self.ready += connection.kind is not Behaviour.HEALTHY and not again
 
     def _failed(self, connection: Connection, reason: str) -> None:
         self._opening.discard(connection)
-        if connection.kind is Behaviour.FLAPPING and self.start_ns and not self.ending:
-            self.notes[f"a flapping client could not come back: {reason}"] += 1
-            self._waiting.append((connection.channel, connection.kind))
-            return
         self.failed += 1
         self.notes[reason] += 1
+
+    def _failed_again(self, connection: Connection, reason: str) -> None:
+        self._opening.discard(connection)
+        self.notes[f"a flapping client could not come back: {reason}"] += 1
+        if not self.ending:
+            self._returning.append(connection.channel)
 
     def _flap(self, fd: int, connection: Connection) -> None:
         """Ends a flapping client: every other one with a close frame."""
@@ -183,7 +190,7 @@ class Crowd:
             connection.send(CLOSE, _NORMAL)
         self._leave(fd).close(abort=not self.flaps % 2)
         if not self.ending:
-            self._waiting.append((connection.channel, Behaviour.FLAPPING))
+            self._returning.append(connection.channel)
 
     def _leave(self, fd: int) -> Connection:
         connection, receiver = self._open.pop(fd)
@@ -215,7 +222,7 @@ class Crowd:
             at_seconds = (monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0
             self.drops.append(Drop(at_seconds, connection.kind, cause))
         if connection.kind is Behaviour.FLAPPING and not self.ending:
-            self._waiting.append((connection.channel, Behaviour.FLAPPING))
+            self._returning.append(connection.channel)
 
     def _controls(self, fd: int, controls: list[Control]) -> None:
         for control in controls:

@@ -1,0 +1,158 @@
+"""The live page's tables. The page is loaded once: each test begins with empty tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fanwise.core.reasons import CloseReason
+
+from ..support.screen import EXPECTED, NOTHING, WIDE, Screen
+from ..support.staged import Staged, client, gone
+
+
+@pytest.fixture(scope="module")
+def only_staged() -> Iterator[Staged]:
+    with Staged() as staged:
+        yield staged
+
+
+@pytest.fixture(scope="module")
+def opened(only_screen: Screen, only_staged: Staged) -> Iterator[Screen]:
+    only_screen.open(only_staged.url)
+    yield only_screen
+    only_screen.forget(WIDE)
+
+
+@pytest.fixture
+def staged(only_staged: Staged) -> Staged:
+    """The server, of which nothing was asked yet."""
+    only_staged.asked.clear()
+    only_staged.statuses.clear()
+    return only_staged
+
+
+@pytest.fixture
+def screen(opened: Screen, staged: Staged) -> Screen:
+    """The page, with empty tables, and neither focus nor pointer in them."""
+    opened.page.mouse.move(0, 0)
+    opened.do("() => document.activeElement.blur()")
+    staged.figures.clients, staged.figures.closed_clients = [], []
+    staged.show()
+    for table in ("clients", "closed"):
+        opened.rows(table, 0)
+    opened.console.clear()
+    return opened
+
+
+def test_rows_stay_where_somebody_is(screen: Screen, staged: Staged) -> None:
+    """A row with the focus keeps it whatever comes, also when its client has gone, until the focus leaves."""
+    staged.figures.clients = [client(number) for number in (1, 2, 3)]
+    staged.show()
+    screen.rows("clients", 3)
+    button = screen.page.locator("#clients-table button").nth(1)
+    button.focus()
+    focused = "() => document.activeElement.getAttribute('aria-label')"
+    assert screen.do(focused) == f"Disconnect client {2:016x}"
+
+    staged.figures.clients = [client(number) for number in (2, 3, 4, 1)]
+    staged.show()
+    screen.rows("clients", 4)
+    assert screen.column("clients", 1) == [f"{number:016x}" for number in (2, 3, 4, 1)]
+    assert screen.do(focused) == f"Disconnect client {2:016x}"
+
+    staged.figures.clients = [client(number) for number in (4, 3)]
+    staged.show()
+    screen.rows("clients", 3)
+    assert screen.do(focused) == f"Disconnect client {2:016x}"
+    assert screen.text("#clients-table tr.gone th") == f"{2:016x}"
+    screen.do("() => document.activeElement.blur()")
+    screen.rows("clients", 2)
+    assert screen.column("clients", 1) == [f"{number:016x}" for number in (4, 3)]
+
+
+def test_rows_stay_under_the_pointer(screen: Screen, staged: Staged) -> None:
+    """While it is over them nothing moves: figures change in place, who comes is last, who goes is marked."""
+    staged.figures.clients = [client(number) for number in (1, 2, 3)]
+    staged.show()
+    screen.rows("clients", 3)
+    screen.page.hover("#clients-table tbody tr:nth-child(2) button")
+    staged.figures.clients = [client(number, lag=7) for number in (4, 3, 2)]
+    staged.show()
+    screen.rows("clients", 4)
+    assert screen.column("clients", 1) == [f"{number:016x}" for number in (1, 2, 3, 4)]
+    assert screen.column("clients", 2) == ["0", "7", "7", "7"]
+    assert screen.text("#clients-table tr.gone th") == f"{1:016x}"
+    screen.page.mouse.move(0, 0)
+    screen.rows("clients", 3)
+    assert screen.column("clients", 1) == [f"{number:016x}" for number in (4, 3, 2)]
+
+
+def test_what_is_cut_is_shown_when_pointed_at(screen: Screen, staged: Staged) -> None:
+    """And no longer when it fits."""
+    staged.figures.clients = [client(1, channels=["x" * 60])]
+    staged.show()
+    screen.until(f"() => [...document.querySelectorAll('#clients-table td')].some((one) => one.title === '{'x' * 60}')")
+    staged.figures.clients = [client(1, channels=["x"])]
+    staged.show()
+    screen.until("() => document.querySelector('#clients-table td[title^=x]') === null")
+
+
+def test_a_client_in_its_row(screen: Screen, staged: Staged) -> None:
+    """Who it is, how far behind, since when, and how it is served."""
+    behind = client(9, lag=1200, lag_bytes=2000, buffered_bytes=500, behind_seconds=3.5, rtt_seconds=None)
+    staged.figures.clients = [{**behind, "channels": ["a", "b"], "subscriptions": 12, "path": "asgi"}]
+    staged.show()
+    screen.rows("clients", 1)
+    assert [screen.column("clients", number)[0] for number in range(1, 10)] == [
+        f"{9:016x}",
+        "1,200",
+        "2.5 kB",
+        "3.5 s",
+        "11:59:56",
+        NOTHING,
+        "10.0.0.9:40009",
+        "a, b, and 10 more",
+        "fanwise.v1, plain ASGI",
+    ]
+
+
+def test_disconnecting(screen: Screen, staged: Staged) -> None:
+    """The button asks the server, and what comes of it is said where a screen reader hears it."""
+    staged.figures.clients = [client(1, id="a b/c?d"), client(2), client(3)]
+    staged.statuses = {f"clients/{2:016x}": 404, f"clients/{3:016x}": 403}
+    staged.show()
+    screen.rows("clients", 3)
+    assert screen.page.locator("#clients-outcome").get_attribute("role") == "status"
+    screen.page.locator("#clients-table button").nth(0).press("Enter")
+    screen.shows("#clients-outcome", "Client a b/c?d was closed.")
+    assert screen.page.locator("#clients-table button").nth(0).get_attribute("aria-disabled") == "true"
+    screen.page.locator("#clients-table button").nth(0).press("Enter")  # once is enough
+    screen.page.locator("#clients-table button").nth(1).press("Space")
+    screen.shows("#clients-outcome", "has gone already")
+    screen.page.locator("#clients-table button").nth(2).click()
+    screen.shows("#clients-outcome", "was not closed: refused <b>with</b> 403")
+    assert screen.page.locator("#clients-table button").nth(2).get_attribute("aria-disabled") is None
+    ids = ["clients/a b/c?d", f"clients/{2:016x}", f"clients/{3:016x}"]
+    assert staged.asked == [("DELETE", path, None) for path in ids]
+    screen.assert_clean(*EXPECTED)
+
+
+def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
+    """200 of them, the latest first, with what the server said of each."""
+    staged.figures.closed_clients = [gone(number, CloseReason.NO_PONG, lag=1025) for number in range(200)]
+    staged.show()
+    screen.rows("closed", 200)
+    assert [screen.column("closed", number)[1] for number in range(1, 7)] == [
+        "11:59:59",
+        f"{1:016x}",
+        "10.0.1.1:30001",
+        "no pong",
+        "4012",
+        "1,025",
+    ]
+    staged.figures.closed_clients = [gone(1000), *staged.figures.closed_clients[:199]]
+    staged.show()
+    screen.until("() => document.querySelector('#closed-table tbody td').textContent.endsWith('3e8')")
+    assert len(screen.column("closed", 1)) == 200

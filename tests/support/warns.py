@@ -1,0 +1,17 @@
+"""`fanwise serve` with a warning on the way: `python -m tests.support.warns serve ...`."""
+
+from __future__ import annotations
+
+import warnings
+
+from fanwise import serve
+from fanwise.cli.main import main
+
+
+def _warn() -> None:
+    warnings.warn("careful", stacklevel=1)
+
+
+if __name__ == "__main__":
+    vars(serve)["tune_gc"] = _warn
+    main()
