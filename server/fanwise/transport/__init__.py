@@ -1,28 +1,31 @@
 """Connections under uvicorn and ASGI: how bytes reach a socket, and what a peer may send.
 
-    websocket_protocol  uvicorn's WebSocket protocol class, the fast path
-    http_protocol       uvicorn's HTTP protocol class: event streams on the fast path
-    acceptor            accepts connections: a few per turn, and within the descriptors
-    places              the number of connections that an address may have and open
-    addresses           addresses of this machine, and addresses that count as one peer
-    refusals            answers, counts and logs what is refused before any application is asked
-    request_cutter      cuts what a peer sends where its requests end
-    limits              all bounds and rates of what a peer may send, and the budget of one connection
-    fair_share          connections with more to parse than one turn allows take turns
-    pacing              when reading pauses and goes on, and how long a message may take
-    deadlines           the timers of an HTTP connection's head, body and answer; `limits` has their seconds
-    connect             a Starlette WebSocket becomes a client
-    event_stream        a response becomes a client: Server-Sent Events
-    connection          the connection that both protocol classes offer to the application
-    leased_transport    a transport that ends the lease before it is taken away
-    asgi                the fallback over plain ASGI
-    inbox               a client's messages that its endpoint has not read
-    proxies             the proxies whose `X-Forwarded-For` is believed
-    frames              cuts what a peer sends into WebSocket frames
-    small_frames        pings, pongs and fragments, which floods are made of, without the library
-    sockets             socket options
-    sweep_writer        chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
-    uring               the ring: one system call for a cohort (io_uring)
+    websocket_protocol    uvicorn's WebSocket protocol class: the handshake, and the application's side
+    websocket_connection  a WebSocket from its handshake on: protocol and sink in one
+    incoming              what comes in on it: frames become messages, within the bounds of the connection
+    intake                a client's messages are worked on where they come in, without a task
+    keep_alive            pings for all connections, by one timer
+    http_protocol         uvicorn's HTTP protocol class: event streams on the fast path
+    acceptor              accepts connections: a few per turn, and within the descriptors
+    places                the number of connections that an address may have and open
+    addresses             addresses of this machine, and addresses that count as one peer
+    refusals              answers, counts and logs what is refused before any application is asked
+    request_cutter        cuts what a peer sends where its requests end
+    limits                all bounds and rates of what a peer may send, and the budget of one connection
+    fair_share            connections with more to parse than one turn allows take turns
+    pacing                when reading pauses and goes on, and how long a message may take
+    deadlines             the timers of an HTTP connection's head, body and answer; `limits` has their seconds
+    connect               a Starlette WebSocket becomes a client
+    event_stream          a response becomes a client: Server-Sent Events
+    connection            an event stream's connection, as its client holds it
+    leased_transport      a transport that ends the lease before it is taken away
+    asgi                  the fallback over plain ASGI
+    inbox                 a client's messages that its endpoint has not read
+    proxies               the proxies whose `X-Forwarded-For` is believed
+    frames                cuts what a peer sends into WebSocket frames
+    sockets               socket options
+    sweep_writer          chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
+    uring                 the ring: one system call for a cohort (io_uring)
 
 Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.
 """
