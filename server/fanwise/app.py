@@ -11,8 +11,10 @@ from .embedding import Broadcaster
 from .routes.auth.guards import Access
 from .routes.auth.hosts import LOOPBACK
 from .routes.router import build_router
+from .routes.websocket import WebSocketEndpoint
 from .settings import Settings, load_settings
 from .transport.addresses import is_loopback
+from .transport.door import Door
 from .transport.proxies import ProxyHeaders, TrustedProxies
 from .version import SERVER_VERSION
 
@@ -66,6 +68,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     )
     return app
+
+
+def door(app: FastAPI) -> Door | None:
+    """Returns the door to the WebSocket routes of `app` that are ours; None if middleware has to see handshakes.
+
+    CORSMiddleware looks at HTTP requests only.
+    """
+    if any(one.cls is not CORSMiddleware for one in app.user_middleware):
+        return None
+    endpoints = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in app.routes}
+    owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}
+    routes = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
+    return Door(app.state.broadcaster, routes)
 
 
 def access(settings: Settings) -> Access:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine
+from functools import partial
 from typing import Any
 
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
 from ..core.codes import CodedError, ErrorCode
-from ..core.dialect import JSON
+from ..core.dialect import JSON, PLAIN
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from ..transport.connect import attach
+from ..transport.door import Entry
 from .auth.guards import KEY_REFUSED, Access
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession
@@ -58,44 +61,45 @@ class WebSocketEndpoint:
         self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
 
+    def enter(self, handshake: HTTPConnection) -> Entry:
+        """Returns what to make of a handshake.
+
+        Raises:
+            CodedError: It names another host, comes from a page of one, or brings a wrong key.
+        """
+        self._access.check_site(handshake)
+        holds_key = self._access.key.is_held_by(handshake)
+        if holds_key is False:
+            raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
+        if SUBPROTOCOL in _offered(handshake):
+            return Entry(None, SUBPROTOCOL, JSON, partial(self._serve_json, bool(holds_key)))
+        channel = handshake.query_params.get("channel", self._default_channel)
+        return Entry(channel, None, PLAIN, partial(self._serve_plain, bool(holds_key), channel))
+
     async def serve(self, websocket: WebSocket) -> None:
-        """Serves one client, from its handshake to its end."""
-        holds_key = self._access.key.is_held_by(websocket)
+        """Makes a client of one WebSocket, or refuses it."""
         try:
-            self._access.check_site(websocket)
-            if holds_key is False:
-                raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)  # noqa: TRY301 - all refusals leave by one door
-            if SUBPROTOCOL in websocket.scope.get("subprotocols", ()):
-                await self._json(websocket, may_publish=bool(holds_key))
-            else:
-                await self._plain(websocket, may_publish=bool(holds_key))
+            channel, subprotocol, dialect, serve = self.enter(websocket)
+            await attach(self._broadcaster, websocket, serve, channel=channel, subprotocol=subprotocol, dialect=dialect)
         except (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
-    async def _plain(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        channel = websocket.query_params.get("channel", self._default_channel)
+    def _serve_plain(self, may_publish: bool, channel: str, client: Client) -> Work:
+        return PlainSession(
+            self._broadcaster, client, channel=channel, before=self._before, after=self._after, may_publish=may_publish
+        ).work
 
-        def serve(client: Client) -> Work:
-            return PlainSession(
-                self._broadcaster,
-                client,
-                channel=channel,
-                before=self._before,
-                after=self._after,
-                may_publish=may_publish,
-            ).work
+    def _serve_json(self, may_publish: bool, client: Client) -> Work:
+        session = JsonSession(
+            self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
+        )
+        session.welcome()
+        return session.work
 
-        await attach(self._broadcaster, websocket, serve, channel=channel)
 
-    async def _json(self, websocket: WebSocket, *, may_publish: bool) -> None:
-        def serve(client: Client) -> Work:
-            session = JsonSession(
-                self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
-            )
-            session.welcome()
-            return session.work
-
-        await attach(self._broadcaster, websocket, serve, subprotocol=SUBPROTOCOL, dialect=JSON)
+def _offered(handshake: HTTPConnection) -> list[str]:
+    """Returns the subprotocols that a peer offers (RFC 6455 section 11.3.4)."""
+    return [name.strip() for value in handshake.headers.getlist("sec-websocket-protocol") for name in value.split(",")]
 
 
 class PlainSession:

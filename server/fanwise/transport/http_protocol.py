@@ -25,6 +25,7 @@ from ..core.lease import Lease
 from ..core.reasons import CloseReason
 from .connection import SocketConnection
 from .deadlines import CLOSE_SECONDS, Deadlines
+from .door import Door
 from .event_stream import EventStream
 from .fair_share import LARGE_BYTES, REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
@@ -33,8 +34,9 @@ from .places import PLACE, Place
 from .refusals import RefusedError, always_room, refuse, uncounted
 from .request_cutter import RequestCutter
 from .sockets import SocketOptions, lost_reason
+from .surroundings import surroundings
+from .upgrades import upgrade_problem
 
-UPGRADE_LINE_BYTES = 8_000  # the WebSocket library's own limit is 8,192 with what is around them, and it closes nothing
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
@@ -46,6 +48,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     socket_options = SocketOptions()
     limits = Limits()
+    door: Door | None = None
     place: Place | None = None  # of the connection, if an `Acceptor` has accepted it
     refused: Callable[[ErrorCode], None] = staticmethod(uncounted)
     no_room: Callable[[bytes], RefusedError | None] = staticmethod(always_room)  # for an upgrade of that URL
@@ -247,28 +250,27 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()  # the next protocol knows nothing of who has paused it
         self.transport.release_reading()
         self._deadlines.stop()
-        super().handle_websocket_upgrade()
+        if not self._enter():
+            super().handle_websocket_upgrade()
         self._let_go()
+
+    def _enter(self) -> bool:
+        """Returns whether the door has answered the handshake; the connection is another protocol's then."""
+        if self.door is None:
+            return False
+        around = surroundings(self.config, self.server_state, self.loop, self.limits)
+        added = self.server_state.default_headers
+        if not self.door.open(cast("Scope", self.scope), self.url, self.transport, around, added):
+            return False
+        self.connections.discard(self)
+        return True
 
     def _upgrade_problem(self) -> RefusedError | None:
         """Returns the refusal of an upgrade that the WebSocket protocol class cannot answer; None if there is none."""
         if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
             problem = "an upgrade comes alone, and after the answer to what came before it"
             return RefusedError(ErrorCode.BAD_REQUEST, problem)
-        if self.scope["http_version"] != "1.1":  # RFC 6455 section 4.1
-            return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade to WebSocket takes HTTP/1.1")
-        if any(
-            name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in self.headers
-        ):
-            return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade to WebSocket has no body")
-        if [value for name, value in self.headers if name == b"sec-websocket-version"] not in ([], [b"13"]):
-            headers = b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"  # RFC 6455 section 4.4
-            return RefusedError(ErrorCode.WRONG_VERSION, "the version of WebSocket is 13", headers=headers)
-        longest = max([len(self.url), *(len(name) + len(value) for name, value in self.headers)])
-        if longest > UPGRADE_LINE_BYTES:
-            problem = f"a line of an upgrade has more than the {UPGRADE_LINE_BYTES} bytes allowed"
-            return RefusedError(ErrorCode.HEAD_TOO_LARGE, problem)
-        return None
+        return upgrade_problem(self.scope["http_version"], self.url, self.headers)
 
     def _feed(self, piece: bytes) -> None:
         """Gives `piece`, which reaches over no end of a head or request, to the parser."""

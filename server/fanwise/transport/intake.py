@@ -10,6 +10,8 @@ from typing import Any
 from ..broadcaster.sink import Received, Work
 from ..core.publication import Kind
 
+_WAITING: set[asyncio.Task[None]] = set()  # event loops hold tasks weakly
+
 
 class Intake:
     """Owns the invariant that messages are worked on one after another, in their order.
@@ -18,28 +20,22 @@ class Intake:
 
     Args:
         work: Works on a message.
-        pause: Pauses the peer.
-        resume: Has the peer go on.
+        transport: The connection's.
         failed: Called with what `work` raises; then nothing is worked on any more.
-        tasks: Keeps the task of work that waits.
     """
 
-    __slots__ = ("_bytes", "_ended", "_failed", "_messages", "_pause", "_resume", "_task", "_tasks", "_work")
+    __slots__ = ("_bytes", "_ended", "_failed", "_messages", "_task", "_transport", "_work")
 
     def __init__(
         self,
         work: Work,
+        transport: asyncio.Transport,
         *,
-        pause: Callable[[], None],
-        resume: Callable[[], None],
         failed: Callable[[Exception], None],
-        tasks: set[asyncio.Task[None]],
     ) -> None:
         self._work: Work | None = work
-        self._pause = pause
-        self._resume = resume
+        self._transport = transport
         self._failed = failed
-        self._tasks = tasks
         self._task: asyncio.Task[None] | None = None  # of work that waits
         self._messages: deque[Received] | None = None  # behind it
         self._bytes = 0  # of those
@@ -63,10 +59,10 @@ class Intake:
                 self._fail(error)
                 return
             if waits is not None:
-                self._pause()
+                self._transport.pause_reading()
                 self._task = asyncio.get_running_loop().create_task(self._go_on(waits))
-                self._tasks.add(self._task)
-                self._task.add_done_callback(self._tasks.discard)
+                _WAITING.add(self._task)
+                self._task.add_done_callback(_WAITING.discard)
 
     def end(self, code: int = 0, reason: str = "") -> None:  # noqa: ARG002 - the client knows why
         """Lets go of the application; messages that are here are still worked on."""
@@ -90,7 +86,7 @@ class Intake:
             self._bytes = 0
             if self._ended:
                 self._work = None
-            self._resume()
+            self._transport.resume_reading()
 
     def _fail(self, error: Exception) -> None:
         self._work = None

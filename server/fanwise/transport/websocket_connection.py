@@ -12,7 +12,6 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from websockets.extensions import Extension
@@ -22,10 +21,10 @@ from ..broadcaster.sink import Message, SinkOwner
 from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from .incoming import Incoming
-from .keep_alive import KeepAlive
 from .leased_transport import LeasedTransport
-from .limits import Budget, Limits
+from .limits import Budget
 from .sockets import lost_reason, unanswered_seconds
+from .surroundings import Surroundings
 
 CLOSE_SECONDS: Final = 5.0  # for a closing handshake; a peer on a bad line answers in a few round trips
 FLOOD_CLOSE_SECONDS: Final = (
@@ -50,34 +49,13 @@ class Receiver(Protocol):
         """Hears that no other message comes, and the code and reason of the close. Idempotent."""
 
 
-@dataclass(slots=True, frozen=True, kw_only=True)
-class Surroundings:
-    """What all WebSockets of a server share.
-
-    Attributes:
-        loop: The event loop.
-        limits: What a peer may send.
-        max_bytes: The largest message.
-        connections: The open connections, as uvicorn looks after them.
-        keep_alive: Pings.
-        graceful_seconds: How long uvicorn waits for connections when it stops; None: for ever.
-    """
-
-    loop: asyncio.AbstractEventLoop
-    limits: Limits
-    max_bytes: int
-    connections: set[Any]
-    keep_alive: KeepAlive
-    graceful_seconds: float | None
-
-
 class WebSocketConnection(asyncio.Protocol):
     """Owns the invariant that nothing is written after its close frame, and its owner hears of its end once.
 
     Args:
         around: What it shares with others.
         transport: Of which the handshake has been answered with 101.
-        receiver: Who takes its messages.
+        receiver: Who takes its messages; None: it is set before the next turn.
         owner: Who hears of its events until a client is attached; None: nobody.
         extensions: Those that the handshake has agreed on.
     """
@@ -111,14 +89,14 @@ class WebSocketConnection(asyncio.Protocol):
         self,
         around: Surroundings,
         transport: asyncio.Transport,
-        receiver: Receiver,
+        receiver: Receiver | None = None,
         owner: SinkOwner | None = None,
         *,
         extensions: Sequence[Extension] = (),
     ) -> None:
         self._around = around
         self._extensions = extensions
-        self.receiver = receiver
+        self.receiver: Receiver = receiver or _NOBODY
         self._owner = owner
         self.owned = False  # whether a client is attached, and audits judge it
         self._paused = False
@@ -374,6 +352,21 @@ class WebSocketConnection(asyncio.Protocol):
             owner, self._owner = self._owner, None  # each holds the other: cycles would wait for the garbage collector
             if owner is not None:
                 owner.sink_closed(reason)
+
+
+class _Nobody:
+    """Takes messages of a connection that has ended before it was a client."""
+
+    size_bytes = 0
+
+    def put(self, kind: Kind, data: bytes) -> None:
+        """Drops a message."""
+
+    def end(self, code: int = _ABNORMAL, reason: str = "") -> None:
+        """Nobody is told."""
+
+
+_NOBODY: Final = _Nobody()
 
 
 def frame_of(payload: bytes, *, binary: bool) -> bytes:

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -26,18 +25,17 @@ from ..core.reasons import CloseReason, failure
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .inbox import Inbox
 from .intake import Intake
-from .keep_alive import KeepAlive
 from .leased_transport import LeasedTransport
 from .limits import Limits
 from .refusals import RefusedError, refuse, uncounted
 from .sockets import SocketOptions
-from .websocket_connection import CLOSE_SECONDS, Receiver, Surroundings, WebSocketConnection, frame_of
+from .surroundings import surroundings
+from .websocket_connection import CLOSE_SECONDS, Receiver, WebSocketConnection, frame_of
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 
 _TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
-_AROUND: WeakKeyDictionary[ServerState, Surroundings] = WeakKeyDictionary()
 
 
 class FanwiseProtocol(WebSocketsSansIOProtocol):
@@ -94,27 +92,9 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """Hands the transport over: the handshake was answered."""
         leased = self.transport
         self.connections.discard(self)
-        self.connection = WebSocketConnection(
-            self._around(), leased, self, self, extensions=tuple(self.conn.extensions)
-        )
+        around = surroundings(self.config, self._server_state, self.loop, self.limits)
+        self.connection = WebSocketConnection(around, leased, self, self, extensions=tuple(self.conn.extensions))
         leased.set_protocol(self.connection)
-
-    def _around(self) -> Surroundings:
-        found = _AROUND.get(self._server_state)
-        if found is None:
-            config = self.config
-            keep_alive = KeepAlive(
-                self.loop, interval_seconds=config.ws_ping_interval, timeout_seconds=config.ws_ping_timeout
-            )
-            found = _AROUND[self._server_state] = Surroundings(
-                loop=self.loop,
-                limits=self.limits,
-                max_bytes=config.ws_max_size,
-                connections=self.connections,
-                keep_alive=keep_alive,
-                graceful_seconds=config.timeout_graceful_shutdown,
-            )
-        return found
 
     def _handshake_ended(self) -> None:
         """An answer that closes the connection has to be flushed, in time."""
@@ -150,16 +130,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """Has messages worked on from now on, also when the endpoint has returned; `failed` is called for an error."""
         assert self.connection is not None  # the application has accepted
         self._detached = True
-        transport = self.connection.transport
-        self._hand_over(
-            Intake(
-                work,
-                pause=transport.pause_reading,
-                resume=transport.resume_reading,
-                failed=failed,
-                tasks=self.tasks,
-            )
-        )
+        self._hand_over(Intake(work, self.connection.transport, failed=failed))
 
     def _hand_over(self, receiver: Receiver) -> None:
         """Replaces the queue of ASGI by `receiver`, with what is in it."""

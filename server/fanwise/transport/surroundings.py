@@ -1,0 +1,55 @@
+"""What all WebSockets of a server share, so that no connection has it of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from uvicorn.server import ServerState
+
+from .keep_alive import KeepAlive
+from .limits import Limits
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Surroundings:
+    """What all WebSockets of a server share.
+
+    Attributes:
+        loop: The event loop.
+        limits: What a peer may send.
+        max_bytes: The largest message.
+        connections: The open connections, as uvicorn looks after them.
+        keep_alive: Pings.
+        graceful_seconds: How long uvicorn waits for connections when it stops; None: for ever.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    max_bytes: int
+    connections: set[Any]
+    keep_alive: KeepAlive
+    graceful_seconds: float | None
+
+
+def surroundings(
+    config: Any, server_state: ServerState, loop: asyncio.AbstractEventLoop, limits: Limits
+) -> Surroundings:
+    """Returns what the WebSockets of a server share: one value for each `server_state`."""
+    found = _AROUND.get(server_state)
+    if found is None:
+        interval, timeout = config.ws_ping_interval, config.ws_ping_timeout
+        found = _AROUND[server_state] = Surroundings(
+            loop=loop,
+            limits=limits,
+            max_bytes=config.ws_max_size,
+            connections=server_state.connections,
+            keep_alive=KeepAlive(loop, interval_seconds=interval, timeout_seconds=timeout),
+            graceful_seconds=config.timeout_graceful_shutdown,
+        )
+    return found
+
+
+_AROUND: Final[WeakKeyDictionary[ServerState, Surroundings]] = WeakKeyDictionary()
