@@ -57,7 +57,7 @@ def test_catching_up(benchmark: BenchmarkFixture, way: str) -> None:
     publications = [Publication("lobby", "e", at, PAYLOAD, kind=Kind.TEXT, time=0.0) for at in range(64)]
     with wire() as connection, stage() as place:
         channel = place.broadcaster._hub.channel("lobby", time=0.0)
-        outbox = Outbox(connection.protocol.sink, PLAIN)
+        outbox = Outbox(connection.connection, PLAIN)
 
         def run() -> int:
             connection.transport.written.clear()

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from fanwise.broadcaster.sink import EXTENSION, Received
+from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 from .harness import StillLoop
@@ -41,6 +42,10 @@ class FakeTransport(asyncio.Transport):
         super().__init__({"socket": sock})
         self.written: list[bytes | bytearray | memoryview] = []
         self._closing = False
+        self.protocol: Any = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """It has no buffer."""
@@ -86,11 +91,13 @@ class Wire:
             log_config=None,
         )
         config.load()
-        self.protocol = FanwiseProtocol(config, ServerState(), {}, loop)
-        self.protocol.connection_made(self.transport)
-        self.protocol.data_received(HANDSHAKE)
+        handshake = FanwiseProtocol(config, ServerState(), {}, loop)
+        self._tasks = handshake.tasks
+        handshake.connection_made(self.transport)
+        handshake.data_received(HANDSHAKE)
         for _ in range(3):  # turns until the application has accepted and listens
             loop.turn()
+        self.connection: WebSocketConnection = self.transport.protocol
         self.transport.written.clear()
 
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
@@ -101,7 +108,7 @@ class Wire:
 
     def feed(self, data: bytes) -> None:
         """What one read from the socket gives."""
-        self.protocol.data_received(data)
+        self.connection.data_received(data)
 
     def read(self) -> list[Received]:
         """What the endpoint has read once it had its turn."""
@@ -110,8 +117,8 @@ class Wire:
         return messages
 
     def close(self) -> None:
-        self.protocol.connection_lost(None)
-        while self.protocol.tasks:
+        self.connection.connection_lost(None)
+        while self._tasks:
             self._loop.turn()
         self._sock.close()
 

@@ -75,7 +75,7 @@ def door(app: FastAPI) -> Door | None:
 
     CORSMiddleware looks at HTTP requests only.
     """
-    if any(one.cls is not CORSMiddleware for one in app.user_middleware):
+    if {one.cls for one in app.user_middleware} - {CORSMiddleware}:
         return None
     endpoints = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in app.routes}
     owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -22,10 +23,12 @@ from fanwise import Broadcaster, CloseReason
 from fanwise.broadcaster.client import Client
 from fanwise.core.lease import Lease
 from fanwise.serve import FanwiseServer
+from fanwise.transport import websocket_protocol
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.places import PlaceLimits, Places
 from fanwise.transport.sweep_writer import Mode
+from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 # {channel: what is published there, again and again}
@@ -93,18 +96,23 @@ def late(name: str) -> tuple[type[FanwiseProtocol], type[FanwiseHttpProtocol]]: 
         asyncio.get_running_loop().call_soon(transport.lease.end)
         transport.lease = Lease(None)
 
-    class Late(FanwiseProtocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
+    class LateConnection(WebSocketConnection):
+        __slots__ = ()
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
             if name == "closed":
                 self.transport.lease.__class__ = LateLease
 
         def connection_lost(self, exc: Exception | None) -> None:
             if name == "lost":
                 lose(self.transport)
-                sink, self.sink = self.sink, type(self.sink)(self, Lease(None))
-                self.loop.call_soon(sink.ended, CloseReason.LOST)
+                owner, self._owner = self._owner, None
+                if owner is not None:
+                    asyncio.get_running_loop().call_soon(owner.sink_closed, CloseReason.LOST)
             super().connection_lost(exc)
+
+    vars(websocket_protocol)["WebSocketConnection"] = LateConnection
 
     class LateHttp(FanwiseHttpProtocol):
         def connection_lost(self, exc: Exception | None) -> None:
@@ -131,7 +139,7 @@ def late(name: str) -> tuple[type[FanwiseProtocol], type[FanwiseHttpProtocol]]: 
             else:
                 super().handle_websocket_upgrade()
 
-    return Late, LateHttp
+    return FanwiseProtocol, LateHttp
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from websockets.typing import Subprotocol
 from fanwise import Broadcaster
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
+from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 
@@ -113,6 +114,12 @@ class Live:
     def __init__(self, server: uvicorn.Server, port: int) -> None:
         self.server = server
         self.port = port
+
+    @property
+    def websockets(self) -> list[WebSocketConnection]:
+        """The WebSockets whose handshake was answered."""
+        connections: set[Any] = self.server.server_state.connections
+        return [one for one in connections if isinstance(one, WebSocketConnection)]
 
     async def connect(self, path: str = "/ws", **options: Any) -> ClientConnection:
         """A client that answers pings, with the library's own small buffers."""

@@ -339,7 +339,9 @@ class Staged:
             session = JsonSession(self._live, watcher, max_subscriptions=9, may_publish=False)
             session.welcome()
             async for kind, data in watcher.received():
-                await session.answer(kind, data)
+                waits = session.work(kind, data)
+                if waits is not None:
+                    await waits
 
 
 def refusal(status: int) -> Response:

@@ -12,7 +12,6 @@ from websockets.asyncio.client import connect
 
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.limits import PONGS_AT_ONCE, Limits
-from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
 from ..support.live import echo, running, until
@@ -112,7 +111,7 @@ async def test_the_latest_ping_beyond_the_rate_is_answered() -> None:
     async with running(asgi) as live:
         peer = await live.raw()
         await until(lambda: len(broadcaster) == 1)
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
+        (protocol,) = live.websockets
         for _ in range(PONGS_AT_ONCE):
             protocol.budget.pong()
         pings = [b"\x89\x82" + b"\x01\x02\x03\x04" + bytes((0x30 ^ 1, number ^ 2)) for number in range(60)]

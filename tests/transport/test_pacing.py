@@ -62,8 +62,8 @@ async def test_messages_that_end_in_time_never_end_the_connection() -> None:
     """However long the peer keeps sending them in parts: the clock starts anew with each."""
     asgi, _ = echo(queue_messages=100_000)
     async with running(asgi) as live, await live.connect() as peer:
-        await until(lambda: any(isinstance(one, WebSocketConnection) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
+        await until(lambda: bool(live.websockets))
+        (protocol,) = live.websockets
         send(peer, TEXT[:3])
         begun = set[float]()
         while len(begun) < 5:  # every read ends inside of a frame
@@ -82,8 +82,8 @@ async def test_a_peer_that_is_paused_is_not_late(monkeypatch: pytest.MonkeyPatch
     asgi, _ = echo(queue_messages=100_000)
     loop = asyncio.get_running_loop()
     async with running(asgi) as live, await live.connect() as peer:
-        await until(lambda: any(isinstance(one, WebSocketConnection) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
+        await until(lambda: bool(live.websockets))
+        (protocol,) = live.websockets
         send(peer, FIRST_FRAGMENT)
         await until(lambda: bool(protocol.incoming._fragments))
         protocol.transport.pause_reading()

@@ -55,7 +55,7 @@ class App:
         return sock
 
     def protocols(self, live: Live) -> list[WebSocketConnection]:
-        return [one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection)]
+        return live.websockets
 
 
 async def read_exactly(sock: socket.socket, size: int) -> bytes:
@@ -266,7 +266,7 @@ async def test_a_sender_that_is_faster_than_its_endpoint_is_held_back() -> None:
 
         task = asyncio.create_task(send())
         await connected.wait()
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
+        (protocol,) = live.websockets
         await until(lambda: not protocol.transport.is_reading())
         assert protocol.receiver.size_bytes < 20 * len(BIG)
         go_on.set()
@@ -396,8 +396,8 @@ async def test_messages_that_came_before_the_iteration_hold_their_sender_back() 
         sending = asyncio.create_task(
             asyncio.get_running_loop().sock_sendall(peer, (b"\x81\xfd\x00\x00\x00\x00" + b"x" * 125) * 40_000)
         )
-        await until(lambda: any(isinstance(one, WebSocketConnection) for one in live.server.server_state.connections))
-        (protocol,) = (one for one in live.server.server_state.connections if isinstance(one, WebSocketConnection))
+        await until(lambda: bool(live.websockets))
+        (protocol,) = live.websockets
         asgi_side = cast("FanwiseProtocol", protocol.receiver)
         await until(lambda: asgi_side.queue.qsize() > 256)
         iterate.set()

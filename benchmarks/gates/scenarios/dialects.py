@@ -27,7 +27,9 @@ def conversation(messages: list[bytes], *, rounds: int) -> Iterator[Step]:
 
         async def answer_all() -> None:
             for message in messages:
-                await session.answer(Kind.TEXT, message)
+                waits = session.work(Kind.TEXT, message)
+                if waits is not None:
+                    await waits
 
         def step() -> int:
             before = sink.writes

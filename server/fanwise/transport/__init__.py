@@ -2,6 +2,9 @@
 
     websocket_protocol    uvicorn's WebSocket protocol class: the handshake, and the application's side
     websocket_connection  a WebSocket from its handshake on: protocol and sink in one
+    surroundings          what all WebSockets of a server share
+    door                  answers plain handshakes of our routes, before uvicorn and the application
+    upgrades              what is wrong with a handshake before any WebSocket library looks at it
     incoming              what comes in on it: frames become messages, within the bounds of the connection
     intake                a client's messages are worked on where they come in, without a task
     keep_alive            pings for all connections, by one timer

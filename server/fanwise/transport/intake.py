@@ -35,7 +35,7 @@ class Intake:
     ) -> None:
         self._work: Work | None = work
         self._transport = transport
-        self._failed = failed
+        self._failed: Callable[[Exception], None] | None = failed
         self._task: asyncio.Task[None] | None = None  # of work that waits
         self._messages: deque[Received] | None = None  # behind it
         self._bytes = 0  # of those
@@ -68,7 +68,7 @@ class Intake:
         """Lets go of the application; messages that are here are still worked on."""
         self._ended = True
         if self._task is None:
-            self._work = None
+            self._let_go()
 
     async def _go_on(self, waits: Coroutine[Any, Any, None]) -> None:
         try:
@@ -85,9 +85,15 @@ class Intake:
             self._task = self._messages = None
             self._bytes = 0
             if self._ended:
-                self._work = None
+                self._let_go()
             self._transport.resume_reading()
 
+    def _let_go(self) -> None:
+        """Forgets what leads back to the connection, so that it is freed at once and not by the collector."""
+        self._work = self._failed = None
+
     def _fail(self, error: Exception) -> None:
-        self._work = None
-        self._failed(error)
+        failed = self._failed
+        self._let_go()
+        if failed is not None:
+            failed(error)

@@ -48,7 +48,17 @@ class KeepAlive:
         timeout_seconds: From a ping to its pong; None: pongs may take for ever.
     """
 
-    __slots__ = ("_asked", "_at", "_count", "_graced", "_loop", "_ring", "_step_seconds", "_timeout_seconds", "_timer")
+    __slots__ = (
+        "_asked",
+        "_at",
+        "_count",
+        "_graced",
+        "_loop",
+        "_ring",
+        "_running",
+        "_step_seconds",
+        "_timeout_seconds",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, *, interval_seconds: float | None, timeout_seconds: float | None
@@ -62,7 +72,7 @@ class KeepAlive:
         self._count = 0
         self._asked: deque[tuple[float, bytes, list[Pinged]]] = deque()  # (when to look, payload, connections)
         self._graced: deque[tuple[float, bytes, list[Pinged]]] = deque()  # overdue, at their second look
-        self._timer: asyncio.TimerHandle | None = None
+        self._running = False  # whether the timer is set
 
     def add(self, one: Pinged) -> None:
         """Pings a connection from now on, first in an interval."""
@@ -71,8 +81,9 @@ class KeepAlive:
         one.place = (self._at - 1) % len(self._ring)
         self._ring[one.place][one] = None
         self._count += 1
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._step_seconds, self._step)
+        if not self._running:
+            self._running = True
+            self._loop.call_later(self._step_seconds, self._step)
 
     def remove(self, one: Pinged) -> None:
         """Lets a connection go. Idempotent."""
@@ -88,8 +99,9 @@ class KeepAlive:
         self._look(self._asked, now, final=self._timeout_seconds is None)
         self._ping_all(list(self._ring[self._at]), now)
         self._at = (self._at + 1) % len(self._ring)
-        more = self._count or self._asked or self._graced
-        self._timer = self._loop.call_later(self._step_seconds, self._step) if more else None
+        self._running = bool(self._count or self._asked or self._graced)
+        if self._running:
+            self._loop.call_later(self._step_seconds, self._step)
 
     def _ping_all(self, due: list[Pinged], now: float) -> None:
         due = [one for one in due if not one.asked]

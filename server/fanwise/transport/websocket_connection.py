@@ -127,8 +127,9 @@ class WebSocketConnection(asyncio.Protocol):
         self.transport.lease.end()
         self._around.connections.discard(self)
         self._around.keep_alive.remove(self)
-        if self._incoming is not None:
-            self._incoming.stop()
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.stop()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         self._owner = None

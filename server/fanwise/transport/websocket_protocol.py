@@ -194,6 +194,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """Runs the application; its connection ends with it, unless it was detached."""
         await super().run_asgi()
+        cast("dict[str, Any]", self.scope["extensions"]).pop(EXTENSION, None)  # it leads back here
         connection, self.connection = self.connection, None
         if connection is not None and not (self._detached or connection.close_sent):
             connection.transport.close()
