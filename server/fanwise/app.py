@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .embedding import Broadcaster
@@ -56,28 +56,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_middleware(app, settings)
     app.state.broadcaster = broadcaster
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
-    app.include_router(
-        build_router(
-            broadcaster,
-            heartbeat_seconds=settings.ping_seconds,
-            demo_everybody=settings.demo,
-            access=access(settings),
-            page=True,
-            lifespan=broadcaster.lifespan,
-            **taken,
-        )
+    router = build_router(
+        broadcaster,
+        heartbeat_seconds=settings.ping_seconds,
+        demo_everybody=settings.demo,
+        access=access(settings),
+        page=True,
+        lifespan=broadcaster.lifespan,
+        **taken,
     )
+    app.include_router(router)
+    app.state.door = _door(app, router)
     return app
 
 
-def door(app: FastAPI) -> Door | None:
-    """Returns the door to the WebSocket routes of `app` that are ours; None if middleware has to see handshakes.
+def _door(app: FastAPI, router: APIRouter) -> Door | None:
+    """Returns the door to those WebSocket routes of `router` that are ours; None if middleware has to see handshakes.
 
     CORSMiddleware looks at HTTP requests only.
     """
     if {one.cls for one in app.user_middleware} - {CORSMiddleware}:
         return None
-    endpoints = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in app.routes}
+    endpoints = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in router.routes}
     owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}
     routes = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
     return Door(app.state.broadcaster, routes)

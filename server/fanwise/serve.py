@@ -194,7 +194,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         port=settings.port,
         loop=settings.loop,
         ws=type("Protocol", (FanwiseProtocol,), given),
-        http=type("HttpProtocol", (FanwiseHttpProtocol,), given | room),
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), given | room | {"door": app.state.door}),
         ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,

@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from fanwise import Broadcaster
+from fanwise.transport.door import Door
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
 from fanwise.transport.websocket_connection import WebSocketConnection
@@ -217,7 +218,12 @@ class PromptServer(uvicorn.Server):
 
 @asynccontextmanager
 async def running(
-    app: FastAPI, *, fast: bool = True, ssl_certfile: str | None = None, limits: Limits | None = None
+    app: FastAPI,
+    *,
+    fast: bool = True,
+    ssl_certfile: str | None = None,
+    limits: Limits | None = None,
+    door: Door | None = None,
 ) -> AsyncIterator[Live]:
     """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class."""
     bounds = {} if limits is None else {"limits": limits}
@@ -225,7 +231,7 @@ async def running(
     config = uvicorn.Config(
         app,
         ws=type("Protocol", (FanwiseProtocol,), bounds) if fast else "websockets-sansio",
-        http=type("HttpProtocol", (FanwiseHttpProtocol,), bounds) if fast else "httptools",
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), {**bounds, "door": door}) if fast else "httptools",
         ws_per_message_deflate=False,
         proxy_headers=False,
         log_config=None,

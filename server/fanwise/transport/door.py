@@ -31,6 +31,12 @@ from .websocket_connection import WebSocketConnection
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _KEY_BYTES: Final = 16
+# {field that a plain handshake has once: its values, in lower case}
+_PLAIN: Final = {
+    b"upgrade": (b"websocket",),
+    b"connection": (b"upgrade", b"keep-alive, upgrade"),
+    b"sec-websocket-version": (b"13",),
+}
 _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 )
@@ -117,15 +123,14 @@ class Door:
 
 def _accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """Returns the value of Sec-WebSocket-Accept; None if the handshake is not plain (RFC 6455 section 4.2.1)."""
-    keys, upgrades, connections = [], [], []
+    values: dict[bytes, list[bytes]] = {name: [] for name in _PLAIN}
+    keys = []
     for name, value in headers:
         if name == b"sec-websocket-key":
             keys.append(value)
-        elif name == b"upgrade":
-            upgrades.append(value.lower())
-        elif name == b"connection":
-            connections.append(value.lower())
-    if len(keys) != 1 or upgrades != [b"websocket"] or connections not in ([b"upgrade"], [b"keep-alive, upgrade"]):
+        elif name in values:
+            values[name].append(value.lower())
+    if len(keys) != 1 or any(len(values[name]) != 1 or values[name][0] not in _PLAIN[name] for name in values):
         return None
     try:
         if len(base64.b64decode(keys[0], validate=True)) != _KEY_BYTES:

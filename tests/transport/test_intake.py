@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import pytest
+
+from fanwise.core.publication import Kind
+from fanwise.transport.intake import Intake
+
+from ..support.live import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Brake:
+    """A transport whose reading is paused and resumed."""
+
+    def __init__(self) -> None:
+        self.paused = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+class Work:
+    """Notes messages; those in `waits` are done when `go_on` is set."""
+
+    def __init__(self, *waits: bytes) -> None:
+        self.done: list[bytes] = []
+        self.go_on = asyncio.Event()
+        self.errors: list[Exception] = []
+        self.brake = Brake()
+        self._waits = waits
+
+    def __call__(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        if data == b"wrong":
+            raise ValueError(data)
+        if data in self._waits:
+            return self._later(data)
+        self.done.append(data)
+        return None
+
+    async def _later(self, data: bytes) -> None:
+        await self.go_on.wait()
+        if data == b"wrong later":
+            raise ValueError(data)
+        self.done.append(data)
+
+    def intake(self) -> Intake:
+        return Intake(self, cast("asyncio.Transport", self.brake), failed=self.errors.append)
+
+
+async def test_a_message_is_worked_on_where_it_comes_in() -> None:
+    """Without a turn of the loop."""
+    work = Work()
+    intake = work.intake()
+    intake.put(Kind.TEXT, b"a")
+    intake.put(Kind.BINARY, b"b")
+    assert (work.done, work.brake.paused, intake.size_bytes) == ([b"a", b"b"], False, 0)
+
+
+async def test_what_comes_behind_one_that_waits_is_worked_on_behind_it() -> None:
+    """In the same order; the peer is paused meanwhile."""
+    work = Work(b"slow", b"slower")
+    intake = work.intake()
+    for data in (b"a", b"slow", b"b", b"slower", b"c"):
+        intake.put(Kind.TEXT, data)
+    assert (work.done, work.brake.paused, intake.size_bytes) == ([b"a"], True, 8)
+    work.go_on.set()
+    await until(lambda: not work.brake.paused)
+    assert work.done == [b"a", b"slow", b"b", b"slower", b"c"]
+    assert intake.size_bytes == 0
+
+
+@pytest.mark.parametrize("wrong", [b"wrong", b"wrong later"])
+async def test_an_error_is_told_and_ends_the_work(wrong: bytes) -> None:
+    """Of this connection only: nothing is raised."""
+    work = Work(b"wrong later")
+    intake = work.intake()
+    work.go_on.set()
+    intake.put(Kind.TEXT, wrong)
+    await until(lambda: bool(work.errors))
+    intake.put(Kind.TEXT, b"behind it")
+    await until(lambda: not work.brake.paused)
+    assert [str(error) for error in work.errors] == [str(ValueError(wrong))]
+    assert work.done == []
+
+
+async def test_what_is_here_is_worked_on_after_the_end() -> None:
+    """And nothing that would come later."""
+    work = Work(b"slow")
+    intake = work.intake()
+    intake.put(Kind.TEXT, b"slow")
+    intake.put(Kind.TEXT, b"b")
+    intake.end()
+    work.go_on.set()
+    await until(lambda: work.done == [b"slow", b"b"])
+    await until(lambda: not work.brake.paused)
+    intake.put(Kind.TEXT, b"c")
+    assert work.done == [b"slow", b"b"]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from fanwise.core.codes import ErrorCode
+from fanwise.transport.upgrades import UPGRADE_LINE_BYTES, upgrade_problem
+
+PLAIN = [(b"host", b"a"), (b"sec-websocket-version", b"13")]
+
+
+@pytest.mark.parametrize("headers", [PLAIN, [], [*PLAIN, (b"content-length", b"0")]])
+def test_a_handshake_without_a_problem(headers: list[tuple[bytes, bytes]]) -> None:
+    """The WebSocket library looks for a version that is missing."""
+    assert upgrade_problem("1.1", b"/ws", headers) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "url", "more", "code", "problem"),
+    [
+        ("1.0", b"/ws", [], ErrorCode.BAD_REQUEST, "takes HTTP/1.1"),
+        ("1.1", b"/ws", [(b"content-length", b"5")], ErrorCode.BAD_REQUEST, "has no body"),
+        ("1.1", b"/ws", [(b"transfer-encoding", b"chunked")], ErrorCode.BAD_REQUEST, "has no body"),
+        ("1.1", b"/ws", [(b"sec-websocket-version", b"8")], ErrorCode.WRONG_VERSION, "is 13"),
+        ("1.1", b"/" * (UPGRADE_LINE_BYTES + 1), [], ErrorCode.HEAD_TOO_LARGE, "8000 bytes"),
+        ("1.1", b"/ws", [(b"a", b"x" * UPGRADE_LINE_BYTES)], ErrorCode.HEAD_TOO_LARGE, "8000 bytes"),
+    ],
+)
+def test_a_handshake_with_a_problem(
+    version: str, url: bytes, more: list[tuple[bytes, bytes]], code: ErrorCode, problem: str
+) -> None:
+    """Each is refused with a code of its own, and says what is allowed."""
+    refusal = upgrade_problem(version, url, [*PLAIN, *more])
+    assert refusal is not None
+    assert refusal.code is code
+    assert problem in str(refusal)
