@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fastapi import FastAPI, WebSocket
 
-from fanwise import Broadcaster
+from fanwise import Broadcaster, Client
 
 from .support.live import running, until
 
@@ -69,3 +69,33 @@ async def test_routes_publish(fast: bool) -> None:
         for path, text in (("/async", "from a coroutine"), ("/thread", "from a thread")):
             assert (await live.get(path)).startswith(b"HTTP/1.1 200")
             assert await peer.recv() == text
+
+
+async def test_an_endpoint_that_returns(fast: bool) -> None:
+    """Its client stays; functions and coroutines work on what it sends, text as str and binary as bytes."""
+    broadcaster = Broadcaster()
+    app = FastAPI(lifespan=broadcaster.lifespan)
+
+    def note(_client: Client, message: str | bytes) -> None:
+        broadcaster.publish_nowait("lobby", f"{message!r}")
+
+    async def publish(client: Client, message: str | bytes) -> None:
+        await broadcaster.publish("lobby", f"{message!r} of {client.id}")
+
+    @app.websocket("/sync")
+    async def sync(websocket: WebSocket) -> None:
+        await broadcaster.attach(websocket, note, channel="lobby")
+
+    @app.websocket("/async")
+    async def later(websocket: WebSocket) -> None:
+        await broadcaster.attach(websocket, publish, channel="lobby")
+
+    async with running(app, fast=fast) as live, await live.connect("/sync") as one, await live.connect("/async") as two:
+        await until(lambda: len(broadcaster) == 2)
+        await one.send("Hello")
+        assert [await one.recv(), await two.recv()] == ["'Hello'"] * 2
+        await one.send(b"Hello")
+        assert [await one.recv(), await two.recv()] == ["b'Hello'"] * 2
+        (client,) = (found for found in broadcaster.statistics().clients[-1:])
+        await two.send("Hi")
+        assert [await one.recv(), await two.recv()] == [f"'Hi' of {client.id}"] * 2
