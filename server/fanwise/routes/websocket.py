@@ -71,7 +71,7 @@ class WebSocketEndpoint:
         holds_key = self._access.key.is_held_by(handshake)
         if holds_key is False:
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
-        if SUBPROTOCOL in _offered(handshake):
+        if SUBPROTOCOL in handshake.scope.get("subprotocols", ()):
             return Entry(None, SUBPROTOCOL, JSON, partial(self._serve_json, bool(holds_key)))
         channel = handshake.query_params.get("channel", self._default_channel)
         return Entry(channel, None, PLAIN, partial(self._serve_plain, bool(holds_key), channel))
@@ -95,11 +95,6 @@ class WebSocketEndpoint:
         )
         session.welcome()
         return session.work
-
-
-def _offered(handshake: HTTPConnection) -> list[str]:
-    """Returns the subprotocols that a peer offers (RFC 6455 section 11.3.4)."""
-    return [name.strip() for value in handshake.headers.getlist("sec-websocket-protocol") for name in value.split(",")]
 
 
 class PlainSession:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -23,6 +24,7 @@ from ..core.dialect import Dialect
 from ..core.publication import check_channel_name
 from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError
+from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
 from .intake import Intake
 from .leased_transport import LeasedTransport
@@ -77,6 +79,7 @@ class Door:
     def __init__(self, broadcaster: Node, routes: Mapping[str, DoorRoute]) -> None:
         self._broadcaster = broadcaster
         self._routes = routes
+        self._log = logging.getLogger(CONNECTION_LOGGER)
 
     def open(
         self, scope: Scope, url: bytes, transport: LeasedTransport, around: Surroundings, headers: Iterable[Any]
@@ -103,6 +106,7 @@ class Door:
                 check_channel_name(entry.channel)
         except _REFUSALS:
             return False
+        self._log.info('%s - "WebSocket %s" [accepted]', peer_name(handshake), handshake.scope["path"])
         transport.write(_answer(accept, entry.subprotocol, headers))
         connection = WebSocketConnection(around, transport)
         transport.set_protocol(connection)
@@ -150,7 +154,13 @@ def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes) -> Scope:
         "path": unquote(raw_path.decode("ascii", "replace")),
         "query_string": query,
         "headers": scope["headers"],
+        "subprotocols": _subprotocols(scope["headers"]),
     }
+
+
+def _subprotocols(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    offers = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-protocol"]
+    return [name.strip() for offer in offers for name in offer.split(",")]
 
 
 def _answer(accept: bytes, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -256,9 +256,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _enter(self) -> bool:
         """Returns whether the door has answered the handshake; the connection is another protocol's then."""
-        scope, added = cast("Scope", self.scope), self.server_state.default_headers
+        if self.door is None:
+            return False
         around = surroundings(self.config, self.server_state, self.loop, self.limits)
-        if self.door is None or not self.door.open(scope, self.url, self.transport, around, added):
+        added = self.server_state.default_headers
+        if not self.door.open(cast("Scope", self.scope), self.url, self.transport, around, added):
             return False
         self.connections.discard(self)
         return True
