@@ -119,17 +119,14 @@ class Publisher:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
         """
-        hub, now = self._hub, time.monotonic()
-        place = self._place(channel, len(data), now)
-        while place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+        hub, size, now = self._hub, len(data), time.monotonic()
+        place = self._place(channel, size, now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            place, now = await self._room(channel, size), time.monotonic()
+        publication = hub.publish(place, data, kind=kind, time=now, key=key)
+        if place.queues:
             assert self._sweeper is not None
-            if not self._sweeper.is_due(place):
-                self._sweeper.flush(place)
-                break
-            await self._sweeper.swept(place)  # many publish at once: each would flush in the same turn
-            now = time.monotonic()
-            place = self._place(channel, len(data), now)
-        publication = self._append(place, kind, data, now, key)
+            self._sweeper.schedule(place)
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
@@ -141,6 +138,18 @@ class Publisher:
         ) and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes):
             await self._hold(place)
         return publication
+
+    async def _room(self, channel: str, size: int) -> Channel:
+        """Returns the channel when it has room: many who publish at once wait for its sweep, and one flushes it."""
+        hub, place = self._hub, self._place(channel, size, time.monotonic())
+        while place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            assert self._sweeper is not None
+            if not self._sweeper.is_due(place):
+                self._sweeper.flush(place)
+                break
+            await self._sweeper.swept(place)
+            place = self._place(channel, size, time.monotonic())
+        return place
 
     async def _hold(self, channel: Channel) -> None:
         """Waits until three of four clients follow, at most a second: the audit closes stuck clients.
@@ -154,27 +163,29 @@ class Publisher:
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
+        sweeper, hub = self._sweeper, self._hub
+        if sweeper is None:
+            raise NotRunningError
+        size = len(data)
+        if size > self.max_message_bytes:
+            raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         # An event loop's own clock may stand still during a turn, and ages are counted from here.
-        hub, now = self._hub, time.monotonic()
-        place = self._place(channel, len(data), now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
-            assert self._sweeper is not None
-            self._sweeper.flush(place)
-        return self._append(place, kind, data, now, key)
+        now = time.monotonic()
+        place = hub.channel(channel, time=now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            sweeper.flush(place)
+        publication = hub.publish(place, data, kind=kind, time=now, key=key)
+        if place.queues:
+            sweeper.schedule(place)
+        return publication
 
     def _place(self, channel: str, size: int, now: float) -> Channel:
+        """Returns the channel of a publication; raises what `append` does."""
         if self._sweeper is None:
             raise NotRunningError
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         return self._hub.channel(channel, time=now)
-
-    def _append(self, place: Channel, kind: Kind, data: bytes, now: float, key: str | None) -> Publication:
-        publication = self._hub.publish(place, data, kind=kind, time=now, key=key)
-        if place.queues:
-            assert self._sweeper is not None
-            self._sweeper.schedule(place)
-        return publication
 
 
 def serialise(payload: Payload) -> tuple[Kind, bytes]:
