@@ -122,7 +122,7 @@ class Publisher:
         hub, size, now = self._hub, len(data), time.monotonic()
         place = self._place(channel, size, now)
         if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
-            place, now = await self._room(channel, size), time.monotonic()
+            place, now = await self._room(place, size), time.monotonic()
         publication = hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
             assert self._sweeper is not None
@@ -139,16 +139,16 @@ class Publisher:
             await self._hold(place)
         return publication
 
-    async def _room(self, channel: str, size: int) -> Channel:
+    async def _room(self, place: Channel, size: int) -> Channel:
         """Returns the channel when it has room: many who publish at once wait for its sweep, and one flushes it."""
-        hub, place = self._hub, self._place(channel, size, time.monotonic())
+        hub = self._hub
         while place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
             assert self._sweeper is not None
             if not self._sweeper.is_due(place):
                 self._sweeper.flush(place)
                 break
             await self._sweeper.swept(place)
-            place = self._place(channel, size, time.monotonic())
+            place = self._place(place.name, size, time.monotonic())
         return place
 
     async def _hold(self, channel: Channel) -> None:
