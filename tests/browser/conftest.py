@@ -67,6 +67,13 @@ def screen(only_screen: Screen) -> Iterator[Screen]:
     only_screen.forget(WIDE)
 
 
+@pytest.fixture(scope="module")
+def only_staged() -> Iterator[Staged]:
+    """The same server for all tests of a module, whose page is loaded once."""
+    with Staged() as staged:
+        yield staged
+
+
 @pytest.fixture
 def staged() -> Iterator[Staged]:
     with Staged() as staged:

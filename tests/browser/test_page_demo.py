@@ -12,12 +12,6 @@ from ..support.staged import Staged, demo
 
 
 @pytest.fixture(scope="module")
-def only_staged() -> Iterator[Staged]:
-    with Staged() as staged:
-        yield staged
-
-
-@pytest.fixture(scope="module")
 def opened(only_screen: Screen, only_staged: Staged) -> Iterator[Screen]:
     only_screen.open(only_staged.url)
     only_screen.until("() => !document.querySelector('#demo-here').hidden")

@@ -13,12 +13,6 @@ from ..support.staged import Staged, client, gone
 
 
 @pytest.fixture(scope="module")
-def only_staged() -> Iterator[Staged]:
-    with Staged() as staged:
-        yield staged
-
-
-@pytest.fixture(scope="module")
 def opened(only_screen: Screen, only_staged: Staged) -> Iterator[Screen]:
     only_screen.open(only_staged.url)
     yield only_screen

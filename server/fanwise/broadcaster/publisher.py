@@ -134,14 +134,21 @@ class Publisher:
         Returns the publication, and what the producer has to await before its next one, if anything. None in place of
         the publication: nothing was appended, and is to be tried again after the wait.
         """
-        hub, now = self._hub, time.monotonic()
-        place = self._place(channel, len(data), now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
-            assert self._sweeper is not None
-            if self._sweeper.is_due(place):  # many publish at once: each would flush in the same turn
-                return None, self._sweeper.swept(place)
-            self._sweeper.flush(place)
-        publication = self._append(place, kind, data, now, key)
+        hub, sweeper = self._hub, self._sweeper
+        if sweeper is None:
+            raise NotRunningError
+        size = len(data)
+        if size > self.max_message_bytes:
+            raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
+        now = time.monotonic()
+        place = hub.channel(channel, time=now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            if sweeper.is_due(place):  # many publish at once: each would flush in the same turn
+                return None, sweeper.swept(place)
+            sweeper.flush(place)
+        publication = hub.publish(place, data, kind=kind, time=now, key=key)
+        if place.queues:
+            sweeper.schedule(place)
         log = place.log  # compared here first: a call for each publication would cost a hundredth of it
         if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes) or (
             (log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages)
@@ -172,26 +179,20 @@ class Publisher:
 
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
-        # An event loop's own clock may stand still during a turn, and ages are counted from here.
-        hub, now = self._hub, time.monotonic()
-        place = self._place(channel, len(data), now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
-            assert self._sweeper is not None
-            self._sweeper.flush(place)
-        return self._append(place, kind, data, now, key)
-
-    def _place(self, channel: str, size: int, now: float) -> Channel:
-        if self._sweeper is None:
+        sweeper, hub = self._sweeper, self._hub
+        if sweeper is None:
             raise NotRunningError
+        size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
-        return self._hub.channel(channel, time=now)
-
-    def _append(self, place: Channel, kind: Kind, data: bytes, now: float, key: str | None) -> Publication:
-        publication = self._hub.publish(place, data, kind=kind, time=now, key=key)
+        # An event loop's own clock may stand still during a turn, and ages are counted from here.
+        now = time.monotonic()
+        place = hub.channel(channel, time=now)
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+            sweeper.flush(place)
+        publication = hub.publish(place, data, kind=kind, time=now, key=key)
         if place.queues:
-            assert self._sweeper is not None
-            self._sweeper.schedule(place)
+            sweeper.schedule(place)
         return publication
 
 

@@ -90,7 +90,6 @@ def is_direct(sink: Sink) -> TypeGuard[DirectSink]:
     return hasattr(sink, "lease") and getattr(sink, "write", None) is not None
 
 
-@runtime_checkable
 class ReceivingSink(Sink, Protocol):
     """A sink that also knows what its connection has received."""
 
