@@ -196,10 +196,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _check_place(self) -> None:
         """Refuses a request that finds no place."""
-        if self.place is None:
-            return
         try:
-            self.place.check(self.url, self.headers)
+            if self.place is not None:
+                self.place.check(self.url, self.headers)
         except CodedError as error:
             self._refusal = RefusedError.of(error)
             raise self._refusal from error
@@ -242,8 +241,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over, unless a response is in the making or something came behind the handshake."""
-        problem = self._upgrade_problem() or self.no_room(self.url)
-        if problem is not None:
+        if problem := self._upgrade_problem() or self.no_room(self.url):
             self._answer(problem)
             return
         self._waiting = b""
@@ -259,11 +257,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self.door is None:
             return False
         around = surroundings(self.config, self.server_state, self.loop, self.limits)
-        added = self.server_state.default_headers
-        if not self.door.open(cast("Scope", self.scope), self.url, self.transport, around, added):
-            return False
-        self.connections.discard(self)
-        return True
+        headers = self.server_state.default_headers
+        entered = self.door.open(cast("Scope", self.scope), self.url, self.transport, around, headers)
+        if entered:
+            self.connections.discard(self)
+        return entered
 
     def _upgrade_problem(self) -> RefusedError | None:
         """Returns the refusal of an upgrade that the WebSocket protocol class cannot answer; None if there is none."""

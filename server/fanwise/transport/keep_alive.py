@@ -118,11 +118,13 @@ class KeepAlive:
         """Looks at those whose time is up: a pong that cannot come has more of it, another one a moment of grace."""
         while asked and asked[0][0] <= now:
             _, payload, connections = asked.popleft()
-            late = [one for one in connections if one.asked == payload]
-            held = [one for one in late if one.waits_for_peer()]
+            held: list[Pinged] = []
+            over: list[Pinged] = []
+            for one in connections:
+                if one.asked == payload:
+                    (held if one.waits_for_peer() else over).append(one)
             if held:
                 self._asked.append((now + (self._timeout_seconds or 0.0), payload, held))
-            over = [one for one in late if one not in held] if held else late
             if over and not final:
                 self._graced.append((now + PONG_GRACE_SECONDS, payload, over))
             for one in over if final else ():
