@@ -70,17 +70,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _door(app: FastAPI, router: APIRouter) -> Door | None:
-    """Returns the door to those WebSocket routes of `router` that are ours; None if middleware has to see handshakes.
-
-    CORSMiddleware looks at HTTP requests only.
-    """
-    if {one.cls for one in app.user_middleware} - {CORSMiddleware}:
-        return None
+def _door(app: FastAPI, router: APIRouter) -> Door:
     endpoints = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in router.routes}
     owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}
     routes = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
     return Door(app.state.broadcaster, routes)
+
+
+def door_of(app: FastAPI) -> Door | None:
+    """Returns the door to those WebSocket routes of `app` that are ours; None if middleware has to see handshakes.
+
+    Middleware that was added after `create_app` counts too. CORSMiddleware looks at HTTP requests only.
+    """
+    door: Door = app.state.door
+    return None if {one.cls for one in app.user_middleware} - {CORSMiddleware} else door
 
 
 def access(settings: Settings) -> Access:

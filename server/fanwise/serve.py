@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
-from .app import create_app
+from .app import create_app, door_of
 from .broadcaster.node import Node
 from .core.codes import ErrorCode
 from .errors import DrainingError, FullError, SettingsError
@@ -194,7 +194,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         port=settings.port,
         loop=settings.loop,
         ws=type("Protocol", (FanwiseProtocol,), given),
-        http=type("HttpProtocol", (FanwiseHttpProtocol,), given | room | {"door": app.state.door}),
+        http=type("HttpProtocol", (FanwiseHttpProtocol,), given | room | {"door": door_of(app)}),
         ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_seconds,

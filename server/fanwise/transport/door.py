@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -39,6 +40,7 @@ _PLAIN: Final = {
     b"connection": (b"upgrade", b"keep-alive, upgrade"),
     b"sec-websocket-version": (b"13",),
 }
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 )
@@ -96,9 +98,10 @@ class Door:
         raw_path, _, query = url.partition(b"?")
         route = self._routes.get(unquote(raw_path.decode("ascii", "replace")))
         accept = _accept(scope["headers"])
-        if route is None or accept is None or scope["method"] != "GET":
+        offers = _subprotocols(scope["headers"])
+        if route is None or accept is None or offers is None or scope["method"] != "GET":
             return False
-        handshake = HTTPConnection(_websocket_scope(scope, raw_path, query))
+        handshake = HTTPConnection(_websocket_scope(scope, raw_path, query, offers))
         try:
             entry = route.enter(handshake)
             self._broadcaster.check_room()
@@ -128,13 +131,19 @@ class Door:
 def _accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """Returns the value of Sec-WebSocket-Accept; None if the handshake is not plain (RFC 6455 section 4.2.1)."""
     values: dict[bytes, list[bytes]] = {name: [] for name in _PLAIN}
-    keys = []
+    keys, origins = [], 0
     for name, value in headers:
         if name == b"sec-websocket-key":
             keys.append(value)
+        elif name == b"origin":
+            origins += 1
         elif name in values:
             values[name].append(value.lower())
-    if len(keys) != 1 or any(len(values[name]) != 1 or values[name][0] not in _PLAIN[name] for name in values):
+    if (
+        len(keys) != 1
+        or origins > 1
+        or any(len(values[name]) != 1 or values[name][0] not in _PLAIN[name] for name in values)
+    ):
         return None
     try:
         if len(base64.b64decode(keys[0], validate=True)) != _KEY_BYTES:
@@ -144,7 +153,7 @@ def _accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     return base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
 
 
-def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes) -> Scope:
+def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes, subprotocols: list[str]) -> Scope:
     """Returns the scope of the handshake, as far as routes look at it (ASGI)."""
     return {
         "type": "websocket",
@@ -154,13 +163,20 @@ def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes) -> Scope:
         "path": unquote(raw_path.decode("ascii", "replace")),
         "query_string": query,
         "headers": scope["headers"],
-        "subprotocols": _subprotocols(scope["headers"]),
+        "subprotocols": subprotocols,
     }
 
 
-def _subprotocols(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    offers = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-protocol"]
-    return [name.strip() for offer in offers for name in offer.split(",")]
+def _subprotocols(headers: Iterable[tuple[bytes, bytes]]) -> list[str] | None:
+    """Returns the subprotocols that are offered; None if a field is no list of tokens (RFC 6455 section 4.1)."""
+    found: list[str] = []
+    for name, value in headers:
+        if name == b"sec-websocket-protocol":
+            names = [one for offer in value.decode("latin-1").split(",") if (one := offer.strip(" \t"))]
+            if not names or not all(map(_TOKEN.fullmatch, names)):
+                return None
+            found += names
+    return found
 
 
 def _answer(accept: bytes, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
