@@ -88,26 +88,49 @@ class TurnScheduler:
 
 
 class _LongWork:
-    """Owns the invariant that one long piece of work goes on in a turn of the loop, however many there are."""
+    """Owns the invariant that all long work takes one turn's time in a turn of the loop, however many pieces there are.
+
+    Work that waits goes on alone, in the order in which it began to wait.
+    """
 
     def __init__(self) -> None:
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._called = False  # whether the turn is somebody's who has not been called yet
+        self._ends_at: float | None = None  # of this turn of the loop; None: no long work was done in it
 
-    async def turn(self) -> None:
-        """Returns in the caller's turn."""
+    def begin(self, turn_seconds: float) -> float:
+        """Returns when work has to wait that begins now; 0: at once, since others wait."""
+        if self._waiting or self._called:
+            return 0.0
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + turn_seconds
+            asyncio.get_running_loop().call_soon(self._end)
+        return self._ends_at
+
+    async def turn(self, turn_seconds: float) -> float:
+        """Returns when the caller's turn ends, in that turn."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        if not self.waiting:
+        if not self._waiting:
             loop.call_soon(self._next, loop)
-        self.waiting.append(future)
-        await future
+        self._waiting.append(future)
+        try:
+            await future
+        finally:
+            if not future.cancelled():
+                self._called = False
+        return self.begin(turn_seconds) or time.monotonic() + turn_seconds
+
+    def _end(self) -> None:
+        self._ends_at = None
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self.waiting and self.waiting[0].done():  # the work was cancelled
-            self.waiting.popleft()
-        if self.waiting:
-            self.waiting.popleft().set_result(None)
-        if self.waiting:
+        while self._waiting and self._waiting[0].done():  # the work was cancelled
+            self._waiting.popleft()
+        if self._waiting:
+            self._called = True
+            self._waiting.popleft().set_result(None)
+        if self._waiting:
             loop.call_soon(self._next, loop)
 
 
@@ -123,29 +146,33 @@ class Turn:
 
     async def give_way(self) -> None:
         """Lets others have their turn if this one is over. Costs one look at the clock otherwise."""
-        if time.monotonic() >= self._ends_at:
+        if self.over:
             await self._next()
-            self._ends_at = time.monotonic() + self._turn_seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether the work has to wait before it goes on."""
+        return time.monotonic() >= self._ends_at
 
     async def _next(self) -> None:
         await asyncio.sleep(0)
+        self._ends_at = time.monotonic() + self._turn_seconds
 
 
 class SharedTurn(Turn):
-    """A turn of the running event loop for work that strangers ask for: one such piece of work goes on in a turn.
+    """A turn of the running event loop for work that strangers ask for, who share it: 2 ms in a turn for all of them.
 
-    Work that begins while others wait has no turn yet.
+    Work that begins when the others have used the turn up, or wait, has no turn yet.
     """
 
     def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
         loop = asyncio.get_running_loop()
         self._long_work = _LONG_WORK.get(loop) or _LONG_WORK.setdefault(loop, _LongWork())
-        super().__init__(turn_seconds)
-        if self._long_work.waiting:
-            self._ends_at = 0.0
+        self._turn_seconds = turn_seconds
+        self._ends_at = self._long_work.begin(turn_seconds)
 
     async def _next(self) -> None:
-        await self._long_work.turn()
+        self._ends_at = await self._long_work.turn(self._turn_seconds)
 
 
 async def in_turns(

@@ -11,6 +11,7 @@ import orjson
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from .json_models import check_size
+from .json_session import LARGE_BYTES
 
 MAX_ENTRIES: Final = 1000
 # An array with more of these is cut into its entries. One with less is parsed in 2 ms.
@@ -36,6 +37,8 @@ async def read_entries(body: bytes, *, max_bytes: int) -> list[Any]:
         OpError: An entry is too big to be parsed.
     """
     try:
+        if len(body) > LARGE_BYTES:  # to count its marks takes as long as to parse a small one
+            await SharedTurn().give_way()
         if all(body.count(mark) <= count for mark, count in _ONE_TURN.items()):
             entries = orjson.loads(body)
         else:

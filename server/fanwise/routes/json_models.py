@@ -270,7 +270,10 @@ def check_size(data: bytes, *, max_bytes: int) -> None:
 
 def dense_bytes(data: bytes) -> int:
     """Returns the bytes of a JSON text without whitespace, where each escape counts as one."""
-    dense = data.replace(rb"\\", b"_").translate(None, b" \t\r\n")
+    dense = data.translate(None, b" \t\r\n")
+    if b"\\" not in dense:  # a search takes a hundredth of the time of the two counts
+        return len(dense)
+    dense = dense.replace(rb"\\", b"_")
     return len(dense) - dense.count(b"\\") - 4 * dense.count(b"\\u")
 
 

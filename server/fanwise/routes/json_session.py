@@ -6,13 +6,14 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.publisher import serialise
+from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
@@ -20,6 +21,7 @@ from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
 from .json_models import OpError, Publish, Subscribe, Unsubscribe, UsualPublish, check_size, parse_op
 
+LARGE_BYTES: Final = 8_192  # of a message whose structure may take a millisecond to parse
 Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish
 
 
@@ -79,8 +81,19 @@ class JsonSession:
         """Does an operation and sends its answer, or an error; returns what to await before the next one, if anything.
 
         An operation beyond the rates of the connection waits until the connection is within them, and a client that
-        does not read its answers until it has.
+        does not read its answers until it has. Large messages of all clients share 2 ms of a turn of the event loop.
         """
+        if len(data) > LARGE_BYTES and (turn := SharedTurn()).over:
+            return self._work_in_turn(turn, kind, data)
+        return self._work(kind, data)
+
+    async def _work_in_turn(self, turn: SharedTurn, kind: Kind, data: bytes) -> None:
+        await turn.give_way()
+        waits = self._work(kind, data)
+        if waits is not None:
+            await waits
+
+    def _work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         op: Operation | None = None
         try:
             if len(data) > self._max_bytes:

@@ -25,7 +25,7 @@ from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
 from .idempotency import Idempotency, IdempotencyError
 from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
-from .json_session import data_bytes
+from .json_session import LARGE_BYTES, data_bytes
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
@@ -126,6 +126,8 @@ class PublishEndpoint:
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
+        if len(body) > LARGE_BYTES:
+            await SharedTurn().give_way()
         kind, data = body_data(body, request.headers.get("content-type", ""))
         await pace(request, 1)
 

@@ -24,7 +24,7 @@ class FairShare:
     A connection parses `frames` of what it has read at once, and waits here with the rest, its reading paused. A round
     over N connections takes max(1, N / 16) turns of at most 128 frames: the smallest frames of 100 connections that
     flood delay another one by less than 5 ms. Two HTTP requests begin in a turn, on however many connections. Large
-    reads count by their bytes: half a megabyte a turn.
+    reads, and large frames in a connection's turn, count by their bytes: half a megabyte a turn.
 
     A turn begins anew only when it is used up: books of an idle loop cost nothing. Work beyond a turn is subtracted
     from the next.
@@ -82,12 +82,21 @@ class FairShare:
         self._left = min(self._left, 0) + FRAMES_A_TURN
         # Holds for all that are called now, although they do not wait any more.
         self.frames = self._fair() if self._left > 0 else LEAST_FRAMES
-        while self._waiting and self._left > 0:
+        for _ in range(len(self._waiting)):
+            if self._left <= 0:
+                break
             go_on, frames = self._waiting.popleft()
             self._left -= frames or self.frames
-            self._loop.call_soon(go_on)  # not called here: an error of one is not the others'
+            self._call(go_on)
         if self._waiting or self._left < FRAMES_A_TURN:
             self._schedule()
+
+    def _call(self, go_on: Callable[[], object]) -> None:
+        """Calls a connection. An error of one is not the others': the loop's handler gets it."""
+        try:
+            go_on()
+        except Exception as error:  # noqa: BLE001 - as the loop does with an error of a callback
+            self._loop.call_exception_handler({"message": "a connection's turn has failed", "exception": error})
 
 
 _SHARES: WeakKeyDictionary[asyncio.AbstractEventLoop, FairShare] = WeakKeyDictionary()

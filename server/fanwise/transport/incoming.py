@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
-from .fair_share import LARGE_BYTES, MANY_FRAMES
+from .fair_share import FRAME_BYTES, LARGE_BYTES, MANY_FRAMES
 from .frames import BINARY, EMPTY_FRAME_BYTES, OTHER, Fragments, FrameCutter, carries_nothing, utf_8_tail
 from .leased_transport import LeasedTransport
 from .limits import Budget, Limits
@@ -122,7 +122,7 @@ class Incoming:
         self._extensions = extensions
         self._max_bytes = max_bytes
         self._cutter = FrameCutter(max_bytes=max_bytes)
-        self._pacer = Pacer(loop, connection.transport, self.budget, self.feed)
+        self._pacer = Pacer(loop, connection.transport, self.budget, self._take_turn)
         self._deadline: MessageDeadline | None = None  # from the first unfinished message on
         self._deaf = False  # whether what comes in is dropped: the connection ends
         self._fragments: list[bytes] | None = None  # of the message that has begun; None between two
@@ -175,6 +175,14 @@ class Incoming:
             self._pace(idle)
         else:
             connection.transport.release_reading()
+
+    def _take_turn(self) -> None:
+        """Takes in what has waited for this turn; large frames take more of the turn than small ones."""
+        waited = len(self._cutter.rest)
+        self.feed()
+        parsed = waited - len(self._cutter.rest)
+        if parsed > LARGE_BYTES:
+            self._pacer.share.spend(parsed // FRAME_BYTES)
 
     def _watch(self, *, finished: bool) -> None:
         """Gives an unfinished message its time, and has the memory counted that it takes."""
