@@ -13,9 +13,10 @@ from websockets.asyncio.client import connect as connect_to
 from websockets.sync.client import connect
 
 from fanwise.errors import SettingsError
-from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, raise_fd_limit, trim_heap, tune_gc
+from fanwise.serve import GC_THRESHOLDS, banner, check_exposure, raise_fd_limit, tune_gc
 from fanwise.settings import load_settings
 
+from ..broadcaster.test_heap import resident_bytes
 from ..support.processes import ServerProcess, run
 
 SERVERS = {
@@ -171,26 +172,10 @@ def test_the_collector_is_kept_away() -> None:
     assert gc.get_threshold() == GC_THRESHOLDS
 
 
-def test_free_memory_is_given_back() -> None:
-    """Also what lies below blocks in use, which glibc itself keeps."""
-    blocks = [bytearray(100_000) for _ in range(1_000)]
-    kept = blocks[::100]
-    blocks.clear()
-    before = resident_bytes()
-    trim_heap()
-    assert before - resident_bytes() > 50_000_000
-    del kept
-
-
-def resident_bytes(pid: int | str = "self") -> int:
-    """What a process has in memory (proc(5))."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-
-
 FRAGMENTED = """
-import fanwise.serve
+import fanwise.broadcaster.heap
 from fanwise.cli.main import main
-fanwise.serve.TRIM_TICKS = 1
+fanwise.broadcaster.heap.TRIM_SECONDS = 0.1
 blocks = [bytearray(100_000) for _ in range(2_000)]
 kept = blocks[::100]
 blocks.clear()

@@ -15,6 +15,7 @@
     client         one live connection: its state, its queues, and its turns while it is behind
     outbox         a client's bytes on their way to its sink
     looplag        how late the event loop is
+    heap           free memory goes back to the kernel
     sink           Protocols: where a client's bytes go, and where its messages come from
 
 Uvicorn and FastAPI are unknown here. Bytes leave through a `sink`, or in a sweep through leased descriptors.
