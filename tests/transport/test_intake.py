@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from fanwise.core.publication import Kind
+from fanwise.transport.inbox import MESSAGE_BYTES
 from fanwise.transport.intake import Intake
 
 from ..support.live import until
@@ -70,7 +71,7 @@ async def test_what_comes_behind_one_that_waits_is_worked_on_behind_it() -> None
     intake = work.intake()
     for data in (b"a", b"slow", b"b", b"slower", b"c"):
         intake.put(Kind.TEXT, data)
-    assert (work.done, work.brake.paused, intake.size_bytes) == ([b"a"], True, 8)
+    assert (work.done, work.brake.paused, intake.size_bytes) == ([b"a"], True, 8 + 3 * MESSAGE_BYTES)
     work.go_on.set()
     await until(lambda: not work.brake.paused)
     assert work.done == [b"a", b"slow", b"b", b"slower", b"c"]

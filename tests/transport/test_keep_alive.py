@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -70,6 +71,25 @@ async def test_who_does_not_answer_is_missed() -> None:
     assert len(held.pings) == 1
     alive.remove(silent)
     alive.remove(held)
+    await until(lambda: not alive._running)
+
+
+async def test_those_who_came_together_are_asked_and_missed_some_at_a_time() -> None:
+    """Another callback of the loop comes between: a thousand pings in one turn hold it for 10 ms."""
+    loop = asyncio.get_running_loop()
+    alive = KeepAlive(loop, interval_seconds=0.02, timeout_seconds=0.01)
+    peers = [Peer(answers=False) for _ in range(3 * keep_alive.AT_ONCE)]
+    for peer in peers:
+        alive.add(peer)
+    counts: list[Callable[[Peer], int]] = [lambda peer: len(peer.pings), lambda peer: peer.missed]
+    for count in counts:
+        seen: list[int] = []
+        while not seen or seen[-1] < len(peers):
+            seen.append(sum(map(count, peers)))
+            await asyncio.sleep(0)
+        assert sorted(set(seen)) == [0, *(keep_alive.AT_ONCE * times for times in (1, 2, 3))]
+    for peer in peers:
+        alive.remove(peer)
     await until(lambda: not alive._running)
 
 

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from fanwise.core.codes import ErrorCode
+from fanwise.transport.http_protocol import FanwiseHttpProtocol
+from fanwise.transport.places import PlaceLimits, Places
 from fanwise.transport.upgrades import UPGRADE_LINE_BYTES, upgrade_problem
+
+from ..support.live import echo, handshake, running
 
 PLAIN = [(b"host", b"a"), (b"sec-websocket-version", b"13")]
 
@@ -33,3 +39,16 @@ def test_a_handshake_with_a_problem(
     assert refusal is not None
     assert refusal.code is code
     assert problem in str(refusal)
+
+
+@pytest.mark.anyio
+async def test_the_reserve_of_descriptors_is_not_for_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even on paths that are answered when descriptors are short: nothing could end such a connection."""
+    refused: list[ErrorCode] = []
+    places = Places(PlaceLimits(short_paths=["/ws"]), count=refused.append)
+    monkeypatch.setattr(FanwiseHttpProtocol, "place", places.enter("127.0.0.1", short=True))
+    async with running(echo()[0]) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        writer.write(handshake("/ws"))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
+        writer.close()

@@ -79,6 +79,24 @@ async def test_an_error_ends_the_client_whose_message_it_was(caplog: pytest.LogC
     assert "this message is wrong" in caplog.text
 
 
+async def test_an_endpoint_that_goes_on_receiving_ends() -> None:
+    """Its messages are worked on elsewhere: without an end it would wait for ever, also when the peer has left."""
+    app = App()
+    received: list[str] = []
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        waiting = asyncio.create_task(websocket.receive())
+        await attach(app.broadcaster, websocket, app._serve, channel="lobby")
+        received.append((await waiting)["type"])
+
+    app.asgi.add_api_websocket_route("/receiving", endpoint)
+    async with running(app.asgi) as live, await live.connect("/receiving") as peer:
+        await until(lambda: received == ["websocket.disconnect"])
+        await peer.send("it is a client all the same")
+        assert await peer.recv() == "it is a client all the same"
+
+
 async def test_the_server_stops_with_clients_whose_endpoints_have_returned() -> None:
     """They are closed as others are."""
     app = App()

@@ -21,6 +21,7 @@ from ..support.live import Live, handshake, running, until
 pytestmark = pytest.mark.anyio
 
 BIG = "x" * 60_000
+PING, UNMASKED = b"\x89\x80\x00\x00\x00\x00", b"\x89\x00"
 
 
 class App:
@@ -372,6 +373,22 @@ async def test_what_comes_after_the_end_does_not_count(stream: bytes, caplog: py
         assert (await read_exactly(peer, 2))[0] == 0x88
         await until(lambda: not app.protocols(live))
         peer.close()
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_broken_rule_behind_a_flood_after_the_end_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """A peer that goes on pinging after the server's close is paused. Its next turn finds nothing to parse."""
+    app = App()
+    async with running(app.asgi) as live:
+        peer = await live.raw()
+        await app.ready(1)
+        protocol = app.protocols(live)[0]
+        protocol.start_close(CloseReason.OPERATOR, "", within_seconds=10)
+        await asyncio.get_running_loop().sock_sendall(peer, PING * 310 + UNMASKED)
+        await until(lambda: protocol.transport._held)
+        await until(lambda: not protocol.transport._held)
+        peer.close()
+        await until(lambda: not app.protocols(live))
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

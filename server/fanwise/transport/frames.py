@@ -58,7 +58,7 @@ class FrameCutter:
         """
         self.more = False
         if self._broken:
-            return [(OTHER, data)]
+            return [(OTHER, data)] if data else []
         stream: bytes | bytearray = data
         if self.rest:
             self.rest += data

@@ -266,9 +266,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def _upgrade_problem(self) -> RefusedError | None:
         """Returns the refusal of an upgrade that the WebSocket protocol class cannot answer; None if there is none."""
         if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
-            problem = "an upgrade comes alone, and after the answer to what came before it"
-            return RefusedError(ErrorCode.BAD_REQUEST, problem)
-        return upgrade_problem(self.scope["http_version"], self.url, self.headers)
+            return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade comes alone, and after the answer before it")
+        short = self.place is not None and self.place.short
+        return upgrade_problem(self.scope["http_version"], self.url, self.headers, short=short)
 
     def _feed(self, piece: bytes) -> None:
         """Gives `piece`, which reaches over no end of a head or request, to the parser."""

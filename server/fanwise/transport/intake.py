@@ -9,6 +9,7 @@ from typing import Any
 
 from ..broadcaster.sink import Received, Work
 from ..core.publication import Kind
+from .inbox import MESSAGE_BYTES
 
 _WAITING: set[asyncio.Task[None]] = set()  # event loops hold tasks weakly
 
@@ -43,8 +44,8 @@ class Intake:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the messages that wait."""
-        return self._bytes
+        """Bytes of the messages that wait, with what an object takes."""
+        return self._bytes + MESSAGE_BYTES * len(self._messages or ())
 
     def put(self, kind: Kind, data: bytes) -> None:
         """Works on a message, or keeps it behind the one that waits."""

@@ -6,12 +6,15 @@ import asyncio
 import os
 import time
 from collections import deque
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
+_T = TypeVar("_T")
 PONG_GRACE_SECONDS: Final = 1.0  # for pongs that are here already, when the loop was late
 _MOST_STEP_SECONDS: Final = 0.25
 _STEPS: Final = 8  # at least, in an interval: connections that came together are not all pinged together
 _PAYLOAD_BYTES: Final = 4
+AT_ONCE: Final = 128  # connections that are pinged, or closed, in one turn of the loop: about a millisecond
 
 
 class Pinged(Protocol):
@@ -40,7 +43,8 @@ class Pinged(Protocol):
 class KeepAlive:
     """Owns the invariant: an open connection is pinged once in an interval, and has answered in time or hears of it.
 
-    The payload of a ping is random: a stale or guessed pong is not an answer (RFC 6455 section 5.5.3).
+    The payload of a ping is random: a stale or guessed pong is not an answer (RFC 6455 section 5.5.3). Connections that
+    are due together are pinged `AT_ONCE` at a time, in turns of the loop.
 
     Args:
         loop: Whose timer it is. It runs while there are connections.
@@ -97,17 +101,22 @@ class KeepAlive:
         now = time.monotonic()  # uvloop's own clock stands still during a turn
         self._look(self._graced, now, final=True)
         self._look(self._asked, now, final=self._timeout_seconds is None)
-        self._ping_all(list(self._ring[self._at]), now)
+        self._in_turns(self._ping_some, list(self._ring[self._at]))
         self._at = (self._at + 1) % len(self._ring)
         self._running = bool(self._count or self._asked or self._graced)
         if self._running:
             self._loop.call_later(self._step_seconds, self._step)
 
-    def _ping_all(self, due: list[Pinged], now: float) -> None:
-        due = [one for one in due if not one.asked]
+    def _in_turns(self, do: Callable[[list[_T]], None], todo: list[_T]) -> None:
+        do(todo[:AT_ONCE])
+        if len(todo) > AT_ONCE:
+            self._loop.call_soon(self._in_turns, do, todo[AT_ONCE:])
+
+    def _ping_some(self, due: list[Pinged]) -> None:
+        due = [one for one in due if not one.asked and one.place is not None]
         if not due:
             return
-        payload = os.urandom(_PAYLOAD_BYTES)
+        payload, now = os.urandom(_PAYLOAD_BYTES), time.monotonic()
         for one in due:
             one.asked, one.asked_at = payload, now
             one.ping(payload)
@@ -116,6 +125,7 @@ class KeepAlive:
 
     def _look(self, asked: deque[tuple[float, bytes, list[Pinged]]], now: float, *, final: bool) -> None:
         """Looks at those whose time is up: a pong that cannot come has more of it, another one a moment of grace."""
+        missed: list[tuple[Pinged, bytes]] = []
         while asked and asked[0][0] <= now:
             _, payload, connections = asked.popleft()
             held: list[Pinged] = []
@@ -127,5 +137,12 @@ class KeepAlive:
                 self._asked.append((now + (self._timeout_seconds or 0.0), payload, held))
             if over and not final:
                 self._graced.append((now + PONG_GRACE_SECONDS, payload, over))
-            for one in over if final else ():
-                one.no_pong()
+            if final:
+                missed += [(one, payload) for one in over]
+        self._in_turns(_end_some, missed)
+
+
+def _end_some(missed: list[tuple[Pinged, bytes]]) -> None:
+    for one, payload in missed:
+        if one.asked == payload:
+            one.no_pong()

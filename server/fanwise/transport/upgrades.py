@@ -13,14 +13,19 @@ from .refusals import RefusedError
 UPGRADE_LINE_BYTES: Final = 8_000
 
 
-def upgrade_problem(http_version: str, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> RefusedError | None:
+def upgrade_problem(
+    http_version: str, url: bytes, headers: Sequence[tuple[bytes, bytes]], *, short: bool = False
+) -> RefusedError | None:
     """Returns the refusal of an upgrade to WebSocket; None if there is none.
 
     Args:
         http_version: Of the request.
         url: Its target.
         headers: Its fields, with names in lower case.
+        short: Whether the connection has a descriptor of the reserve, which is for requests: these end.
     """
+    if short:
+        return RefusedError(ErrorCode.FULL, "the descriptors of the server are in use: come back later")
     if http_version != "1.1":  # RFC 6455 section 4.1
         return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade to WebSocket takes HTTP/1.1")
     if any(name == b"transfer-encoding" or (name == b"content-length" and int(value)) for name, value in headers):

@@ -236,7 +236,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     @property
     def received_bytes(self) -> int:
-        """Bytes of unfinished frames and messages, with what an object takes, and of unread messages. O(1)."""
+        """Bytes of unfinished frames and messages, and of unread messages, with what an object takes. O(1)."""
         unfinished = 0 if self._incoming is None else self._incoming.unfinished_bytes
         return unfinished + self.receiver.size_bytes
 

@@ -131,6 +131,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         assert self.connection is not None  # the application has accepted
         self._detached = True
         self._hand_over(Intake(work, self.connection.transport, failed=failed))
+        self._over = False
+        self.end()  # an application that goes on receiving would wait for what no longer comes here
 
     def _hand_over(self, receiver: Receiver) -> None:
         """Replaces the queue of ASGI by `receiver`, with what is in it."""
