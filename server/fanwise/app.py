@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .embedding import Broadcaster
 from .routes.auth.guards import Access
 from .routes.auth.hosts import LOOPBACK
-from .routes.router import build_router
-from .routes.websocket import WebSocketEndpoint
+from .routes.router import build_door, build_router
 from .settings import Settings, load_settings
 from .transport.addresses import is_loopback
 from .transport.door import Door
@@ -66,21 +65,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         **taken,
     )
     app.include_router(router)
-    app.state.door = _door(app, router)
+    app.state.door = build_door(broadcaster, router, app.user_middleware)
     return app
 
 
-def _door(app: FastAPI, router: APIRouter) -> Door:
-    endpoints = {getattr(route, "path", ""): getattr(route, "endpoint", None) for route in router.routes}
-    owners = {path: getattr(endpoint, "__self__", None) for path, endpoint in endpoints.items()}
-    routes = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
-    return Door(app.state.broadcaster, routes)
-
-
 def door_of(app: FastAPI) -> Door | None:
-    """Returns the door to those WebSocket routes of `app` that are ours; None if middleware has to see handshakes.
+    """Returns the door to those routes of `app` that are ours; None if middleware has to see their requests.
 
-    Middleware that was added after `create_app` counts too. CORSMiddleware looks at HTTP requests only.
+    Middleware that was added after `create_app` counts too. CORSMiddleware waits for nothing: the door asks it.
     """
     door: Door = app.state.door
     return None if {one.cls for one in app.user_middleware} - {CORSMiddleware} else door

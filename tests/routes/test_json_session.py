@@ -19,7 +19,7 @@ from fanwise.broadcaster.outbox import UNREAD_BYTES
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.json_models import Answer
-from fanwise.routes.router import build_router
+from fanwise.routes.router import build_door, build_router
 from fanwise.transport.limits import Limits
 
 from ..support.live import Live, handshake, running, until
@@ -39,13 +39,15 @@ async def serving(
     heartbeat_seconds: float = 15.0,
     access: Access | None = None,
     limits: Limits | None = None,
+    door: bool = False,
 ) -> AsyncIterator[Live]:
     app = FastAPI()
     router = build_router(
         broadcaster, max_subscriptions=max_subscriptions, heartbeat_seconds=heartbeat_seconds, access=access
     )
     app.include_router(router)
-    async with running(app, fast=fast, limits=limits) as live:
+    entrance = build_door(broadcaster, router) if door else None
+    async with running(app, fast=fast, limits=limits, door=entrance, ping_seconds=heartbeat_seconds) as live:
         yield live
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from .test_json_session import serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
-FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])
+WAYS = pytest.mark.parametrize(
+    "way", [{"door": True}, {}, {"fast": False}], ids=["door", "protocol class", "plain ASGI"]
+)
 
 
 async def offsets(events: Events, count: int) -> list[str]:
@@ -25,11 +28,11 @@ async def offsets(events: Events, count: int) -> list[str]:
     return found
 
 
-@FAST
-async def test_a_channel_is_an_event_stream(fast: bool) -> None:
+@WAYS
+async def test_a_channel_is_an_event_stream(way: dict[str, Any]) -> None:
     """Where it begins, and then each payload with its position; newlines are data."""
     broadcaster = Node()
-    async with serving(broadcaster, fast=fast) as live, live.events("/sse/a/b") as events:
+    async with serving(broadcaster, **way) as live, live.events("/sse/a/b") as events:
         assert "200 OK" in events.head
         assert "content-type: text/event-stream" in events.head
         assert "cache-control: no-store" in events.head
@@ -49,12 +52,12 @@ async def test_a_channel_is_an_event_stream(fast: bool) -> None:
             assert (event.name, event.id, event.data) == (name, str(position), data)
 
 
-@FAST
-async def test_in_json_an_event_is_the_message_of_the_json_dialect(fast: bool) -> None:
+@WAYS
+async def test_in_json_an_event_is_the_message_of_the_json_dialect(way: dict[str, Any]) -> None:
     """Nothing is lost by it: key, kind and line ends are told."""
     broadcaster = Node()
     async with (
-        serving(broadcaster, fast=fast) as live,
+        serving(broadcaster, **way) as live,
         live.events("/sse/a?format=json") as events,
         await live.talk() as talk,
     ):
@@ -67,12 +70,12 @@ async def test_in_json_an_event_is_the_message_of_the_json_dialect(fast: bool) -
             assert json.loads(event.data) == await talk.hear()
 
 
-@FAST
+@WAYS
 @pytest.mark.parametrize("header", [True, False])
-async def test_who_comes_back_goes_on(fast: bool, header: bool) -> None:
+async def test_who_comes_back_goes_on(way: dict[str, Any], header: bool) -> None:
     """After Last-Event-ID, which browsers send, or `since`; the former wins."""
     broadcaster = Node()
-    async with serving(broadcaster, fast=fast) as live:
+    async with serving(broadcaster, **way) as live:
         for number in range(10):
             last = await broadcaster.publish("a", str(number))
         where = f"{last.epoch}:4"
@@ -85,11 +88,11 @@ async def test_who_comes_back_goes_on(fast: bool, header: bool) -> None:
             assert await offsets(events, 7) == [str(number) for number in range(5, 12)]
 
 
-@FAST
-async def test_what_is_missing_is_one_gap(fast: bool) -> None:
+@WAYS
+async def test_what_is_missing_is_one_gap(way: dict[str, Any]) -> None:
     """An event of its own, whose id is where the stream goes on."""
     broadcaster = Node()
-    async with serving(broadcaster, fast=fast) as live:
+    async with serving(broadcaster, **way) as live:
         last = await broadcaster.publish("a", "x")
         async with live.events("/sse/a?since=other:4") as events:
             told = [await events.next() for _ in range(3)]

@@ -224,6 +224,7 @@ async def running(
     ssl_certfile: str | None = None,
     limits: Limits | None = None,
     door: Door | None = None,
+    ping_seconds: float = 20.0,
 ) -> AsyncIterator[Live]:
     """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class."""
     bounds = {} if limits is None else {"limits": limits}
@@ -237,6 +238,7 @@ async def running(
         log_config=None,
         ssl_certfile=ssl_certfile,
         timeout_graceful_shutdown=1,
+        ws_ping_interval=ping_seconds,
     )
     server = PromptServer(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -273,7 +273,7 @@ async def test_a_connection_that_is_aborted_while_it_is_made(monkeypatch: pytest
 )
 async def test_an_endpoint_that_fails(monkeypatch: pytest.MonkeyPatch, request_: bytes, answer: bytes) -> None:
     """Its connection ends, whether the response had begun or not."""
-    monkeypatch.setattr("fanwise.transport.websocket_connection.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.socket_sink.CLOSE_SECONDS", 0.05)
     async with place() as here:
         assert answer in await here.answer(request_)
         await here.empty()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -17,13 +18,16 @@ from ..support.live import Live, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
-FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "plain ASGI"])
+WAYS = pytest.mark.parametrize(
+    "way", [{"door": True}, {}, {"fast": False}], ids=["door", "protocol class", "plain ASGI"]
+)
 
 
-async def test_an_open_stream_gets_comments() -> None:
+@WAYS
+async def test_an_open_stream_gets_comments(way: dict[str, Any]) -> None:
     """So that whoever is in between sees that it lives."""
     broadcaster = Node()
-    async with serving(broadcaster, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
+    async with serving(broadcaster, **way, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
         await events.next()
         task = asyncio.create_task(events.next())
         await until(lambda: events.comments > 3)
@@ -31,21 +35,24 @@ async def test_an_open_stream_gets_comments() -> None:
         assert await task is not None
 
 
-async def test_a_peer_that_acknowledges_nothing_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("door", "module"), [(True, "socket_sink"), (False, "connection")])
+async def test_a_peer_that_acknowledges_nothing_is_gone(
+    monkeypatch: pytest.MonkeyPatch, door: bool, module: str
+) -> None:
     """Not even the last comment: its kernel is not there any more, and nothing else would tell."""
     broadcaster = Node()
-    async with serving(broadcaster, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
+    async with serving(broadcaster, door=door, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
         await events.next()
-        monkeypatch.setattr("fanwise.transport.connection.unanswered_seconds", lambda _: 0.011)
+        monkeypatch.setattr(f"fanwise.transport.{module}.unanswered_seconds", lambda _: 0.011)
         await until(lambda: len(broadcaster) == 0)
         assert broadcaster.statistics().closed == {"stalled": 1}
 
 
-@FAST
-async def test_the_end_is_told(fast: bool) -> None:
+@WAYS
+async def test_the_end_is_told(way: dict[str, Any]) -> None:
     """The reason's code, as WebSocket clients get it, and when to come back."""
     broadcaster = Node()
-    async with serving(broadcaster, fast=fast) as live, live.events("/sse/a") as events:
+    async with serving(broadcaster, **way) as live, live.events("/sse/a") as events:
         await events.next()
         (client,) = broadcaster.statistics().clients
         broadcaster.close_client(client.id)
@@ -66,11 +73,11 @@ def test_a_draining_server_says_when_to_come_back() -> None:
     }
 
 
-@FAST
-async def test_draining_ends_streams(fast: bool) -> None:
+@WAYS
+async def test_draining_ends_streams(way: dict[str, Any]) -> None:
     """Like WebSockets: each with a hint, and nobody is left."""
     broadcaster = Node()
-    async with serving(broadcaster, fast=fast) as live, AsyncExitStack() as stack:
+    async with serving(broadcaster, **way) as live, AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(live.events("/sse/a")) for _ in range(5)]
         for events in streams:
             await events.next()
@@ -85,11 +92,11 @@ async def test_draining_ends_streams(fast: bool) -> None:
         assert len(broadcaster) == 0
 
 
-@FAST
-async def test_who_leaves_is_gone(fast: bool) -> None:
+@WAYS
+async def test_who_leaves_is_gone(way: dict[str, Any]) -> None:
     """The client, its queue and its task."""
     broadcaster = Node()
-    async with serving(broadcaster, fast=fast) as live:
+    async with serving(broadcaster, **way) as live:
         tasks = len(asyncio.all_tasks())
         async with live.events("/sse/a") as events:
             await events.next()
@@ -110,27 +117,27 @@ async def stuck_stream(live: Live) -> socket.socket:
     return sock
 
 
-@FAST
-async def test_a_stalled_stream_is_freed(fast: bool) -> None:
+@WAYS
+async def test_a_stalled_stream_is_freed(way: dict[str, Any]) -> None:
     """Like a WebSocket; over our protocol class its connection too, over plain ASGI when the server lets it go."""
     broadcaster = Node(queue_bytes=1 << 28, queue_messages=10_000, stall_seconds=0.5, close_seconds=0.2)
-    async with serving(broadcaster, fast=fast) as live:
+    async with serving(broadcaster, **way) as live:
         stuck = await stuck_stream(live)
         await until(lambda: len(broadcaster) == 1)
         for _ in range(100):
             await broadcaster.publish("a", "x" * 60_000)
         await until(lambda: len(broadcaster) == 0)
         assert broadcaster.statistics().closed == {"stalled": 1}
-        if fast:
+        if "fast" not in way:
             await until(lambda: not live.server.server_state.connections)
         stuck.close()
 
 
-@FAST
-async def test_a_stream_that_nobody_reads_does_not_keep_the_server(fast: bool) -> None:
+@WAYS
+async def test_a_stream_that_nobody_reads_does_not_keep_the_server(way: dict[str, Any]) -> None:
     """Nor does one that somebody reads: shutting down ends within uvicorn's patience."""
     broadcaster = Node(close_seconds=0.2)
-    async with serving(broadcaster, fast=fast) as live:
+    async with serving(broadcaster, **way) as live:
         stuck = await stuck_stream(live)
         await until(lambda: len(broadcaster) == 1)
         for _ in range(100):
@@ -138,6 +145,6 @@ async def test_a_stream_that_nobody_reads_does_not_keep_the_server(fast: bool) -
         async with live.events("/sse/a") as events:
             await events.next()
             live.server.should_exit = True
-            await until(lambda: not live.server.started or not live.server.server_state.connections or not fast)
+            await until(lambda: not live.server.started or not live.server.server_state.connections or "fast" in way)
     stuck.close()
     assert len(broadcaster) == 0

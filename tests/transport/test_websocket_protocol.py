@@ -186,7 +186,7 @@ async def test_a_closed_client_is_told_why() -> None:
 
 async def test_a_closing_client_that_does_not_read_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The closing handshake is waited for `close_timeout` seconds; then the descriptor is free."""
-    monkeypatch.setattr("fanwise.transport.websocket_connection.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.socket_sink.CLOSE_SECONDS", 0.05)
     app = App()
     async with running(app.asgi) as live:
         stuck = await app.stuck(live)
@@ -197,7 +197,7 @@ async def test_a_closing_client_that_does_not_read_is_aborted(monkeypatch: pytes
 
 async def test_a_peer_that_closes_and_reads_nothing_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own close frame does not keep the connection, whose buffer is never flushed, forever."""
-    monkeypatch.setattr("fanwise.transport.websocket_connection.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("fanwise.transport.socket_sink.CLOSE_SECONDS", 0.05)
     app = App()
     async with running(app.asgi) as live:
         stuck = await app.stuck(live)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter
+from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
 from ..core.codes import COME_BACK
+from ..transport.door import Door
+from ..transport.stream_door import StreamDoor
 from .assets import static_routes
 from .asyncapi import asyncapi_routes
 from .auth.guards import Access
@@ -23,7 +26,7 @@ from .live import DEMO, Live, live_routes
 from .metrics import metrics_routes
 from .page import page_routes
 from .publish import publishing_routes
-from .sse import sse_routes
+from .sse import CHANNEL, EventStreamEndpoint, sse_routes
 from .streams import LongAnswers
 from .websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, WebSocketEndpoint
 
@@ -69,6 +72,25 @@ def build_router(
     for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
         router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
     return router
+
+
+def build_door(broadcaster: Node, router: APIRouter, middleware: Sequence[Middleware] = ()) -> Door:
+    """Returns the door to the routes of `router`.
+
+    Args:
+        broadcaster: That of the routes.
+        router: What `build_router` has returned, included without a prefix.
+        middleware: The application's, which waits for nothing. The first is the outermost.
+    """
+    owners = {
+        getattr(route, "path", ""): getattr(getattr(route, "endpoint", None), "__self__", None)
+        for route in router.routes
+    }
+    websockets = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
+    streams = {
+        path.removesuffix(CHANNEL): owner for path, owner in owners.items() if isinstance(owner, EventStreamEndpoint)
+    }
+    return Door(broadcaster, websockets, StreamDoor(broadcaster, streams, middleware))
 
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
-from ..core.codes import ErrorCode
-from ..core.dialect import SSE, SSE_JSON
+from ..core.codes import CodedError, ErrorCode
+from ..core.dialect import SSE, SSE_JSON, Dialect
 from ..core.publication import Position, check_channel_name
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
+from ..transport.stream_door import StreamEntry
 from .auth.guards import REFUSED, Access, site_guard
 from .problems import errors, make_router
 from .publish import ChannelPath
 
+CHANNEL: Final = "{channel:path}"  # the end of the route's path
+_PLAIN: Final = "plain"
+_DIALECTS: Final = {_PLAIN: SSE, "json": SSE_JSON}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     HTTPStatus.OK: {
         "description": "Events: `subscribed`, the payloads, `gap`, and `close` at the end.",
@@ -33,11 +38,36 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -> APIRouter:
-    """`GET /sse/{channel}`."""
-    router = make_router(broadcaster.tally.reject)
+class EventStreamEndpoint:
+    """Serves `GET /sse/{channel}`.
+
+    Args:
+        broadcaster: The node that takes the clients.
+        access: Hosts and pages that may connect.
+        heartbeat_seconds: Time between two comments of a stream.
+    """
+
+    def __init__(self, broadcaster: Node, access: Access, *, heartbeat_seconds: float) -> None:
+        self._broadcaster = broadcaster
+        self._access = access
+        self._heartbeat_seconds = heartbeat_seconds
+
+    def enter(self, request: HTTPConnection, channel: str) -> StreamEntry:
+        """Returns what to make of a request whose parameters nobody has looked at.
+
+        Raises:
+            FanwiseError: The request is refused.
+        """
+        self._access.check_site(request)
+        format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
+        if format not in _DIALECTS:
+            raise CodedError(ErrorCode.BAD_REQUEST, f"format is one of {', '.join(_DIALECTS)}")
+        return self._entry(
+            channel, request.headers.get("last-event-id"), request.query_params.get("since"), _DIALECTS[format]
+        )
 
     async def stream(
+        self,
         channel: ChannelPath,
         since: Annotated[
             str | None, Query(description="Position after which the stream goes on.", examples=["9f2c01ab77e4:42"])
@@ -50,20 +80,22 @@ def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -
         ] = "plain",
     ) -> Response:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
-        check_channel_name(channel)
-        broadcaster.check_room()
-        given = last_event_id or since
-        return EventStreamResponse(
-            broadcaster,
-            channel=channel,
-            since=Position.parse(given) if given else None,
-            dialect=SSE_JSON if format == "json" else SSE,
-            heartbeat_seconds=heartbeat_seconds,
-        )
+        entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
+        return EventStreamResponse(self._broadcaster, **entry._asdict(), heartbeat_seconds=self._heartbeat_seconds)
 
+    def _entry(self, channel: str, last_event_id: str | None, since: str | None, dialect: Dialect) -> StreamEntry:
+        check_channel_name(channel)
+        self._broadcaster.check_room()
+        given = last_event_id or since
+        return StreamEntry(channel, Position.parse(given) if given else None, dialect)
+
+
+def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -> APIRouter:
+    """`GET /sse/{channel}`."""
+    router = make_router(broadcaster.tally.reject)
     router.add_api_route(
-        "/sse/{channel:path}",
-        stream,
+        f"/sse/{CHANNEL}",
+        EventStreamEndpoint(broadcaster, access, heartbeat_seconds=heartbeat_seconds).stream,
         dependencies=[site_guard(access)],
         response_class=Response,
         responses=_RESPONSES,

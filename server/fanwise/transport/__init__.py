@@ -2,13 +2,16 @@
 
     websocket_protocol    uvicorn's WebSocket protocol class: the handshake, and the application's side
     websocket_connection  a WebSocket from its handshake on: protocol and sink in one
-    surroundings          what all WebSockets of a server share
+    socket_sink           what WebSockets and event streams have in common: a protocol that is its client's sink
+    event_stream_connection  an event stream from its head on, without a task
+    surroundings          what all connections of a server share
     door                  answers plain handshakes of our routes, before uvicorn and the application
+    stream_door           answers plain requests for our event streams, before the application
     upgrades              what is wrong with a handshake before any WebSocket library looks at it
     incoming              what comes in on it: frames become messages, within the bounds of the connection
     intake                a client's messages are worked on where they come in, without a task
     keep_alive            pings for all connections, by one timer
-    http_protocol         uvicorn's HTTP protocol class: event streams on the fast path
+    http_protocol         uvicorn's HTTP protocol class: one request at a time
     acceptor              accepts connections: a few per turn, and within the descriptors
     places                the number of connections that an address may have and open
     addresses             addresses of this machine, and addresses that count as one peer
@@ -19,8 +22,8 @@
     pacing                when reading pauses and goes on, and how long a message may take
     deadlines             the timers of an HTTP connection's head, body and answer; `limits` has their seconds
     connect               a Starlette WebSocket becomes a client
-    event_stream          a response becomes a client: Server-Sent Events
-    connection            an event stream's connection, as its client holds it
+    event_stream          a response of an application becomes a client: Server-Sent Events
+    connection            the connection of such a response, as its client holds it
     leased_transport      a transport that ends the lease before it is taken away
     asgi                  the fallback over plain ASGI
     inbox                 a client's messages that its endpoint has not read

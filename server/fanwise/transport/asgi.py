@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any, Self
 
 import anyio
-from starlette.types import Receive, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ..broadcaster.sink import Message, Received, SinkOwner
@@ -153,3 +156,14 @@ class AsgiStream(AsgiPeer):
             continue
         self._lost()
         raise StopAsyncIteration
+
+
+@cache
+def quiet(app: ASGIApp) -> ASGIApp:
+    """Returns `app`, wrapped: a peer that leaves in the middle of its request makes no traceback."""
+
+    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(ClientDisconnect):
+            await app(scope, receive, send)
+
+    return quiet

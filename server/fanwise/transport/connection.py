@@ -148,3 +148,8 @@ class SocketConnection:
 
 def _nothing() -> None:
     """Takes the place of a brake: an inbox without a connection has no peer to pause."""
+
+
+def ended(_scope: object, _farewell: object) -> SocketConnection:
+    """Returns the connection over a response whose transport has ended: closed."""
+    return SocketConnection(None, Lease(None))

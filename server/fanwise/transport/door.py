@@ -29,6 +29,7 @@ from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
 from .intake import Intake
 from .leased_transport import LeasedTransport
+from .stream_door import StreamDoor
 from .surroundings import Surroundings
 from .websocket_connection import WebSocketConnection
 
@@ -76,10 +77,12 @@ class Door:
     Args:
         broadcaster: The node that takes the clients.
         routes: {path: its route}.
+        streams: The door for event streams; None: there is none.
     """
 
-    def __init__(self, broadcaster: Node, routes: Mapping[str, DoorRoute]) -> None:
+    def __init__(self, broadcaster: Node, routes: Mapping[str, DoorRoute], streams: StreamDoor | None = None) -> None:
         self._broadcaster = broadcaster
+        self.streams = streams
         self._routes = routes
         self._log = logging.getLogger(CONNECTION_LOGGER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 import orjson
@@ -25,10 +26,10 @@ from .connection import SocketConnection
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
 
-MEDIA_TYPE = "text/event-stream"
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
-_HEARTBEAT = b":\n\n"  # a comment: proxies see that the stream lives, and so do we
-_RETRY_MS = 1000
+MEDIA_TYPE: Final = "text/event-stream"
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
+HEARTBEAT: Final = b":\n\n"  # a comment: proxies see that the stream lives, and so do we
+_RETRY_MS: Final = 1000
 
 
 def farewell(reason: CloseReason, text: str) -> bytes:
@@ -97,7 +98,7 @@ class EventStreamResponse(Response):
         dialect: Dialect,
         heartbeat_seconds: float,
     ) -> None:
-        super().__init__(media_type=MEDIA_TYPE, headers=_HEADERS)
+        super().__init__(media_type=MEDIA_TYPE, headers=HEADERS)
         del self.headers["content-length"]
         self._broadcaster = broadcaster
         self._channel = channel
@@ -133,7 +134,7 @@ class EventStreamResponse(Response):
             if _is_gone(client, self._heartbeat_seconds):
                 client.abort(CloseReason.STALLED)
             elif not client.held_up:
-                client.send(_HEARTBEAT)
+                client.send(HEARTBEAT)
 
 
 def _is_gone(client: Client, heartbeat_seconds: float) -> bool:

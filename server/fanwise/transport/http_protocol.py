@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from functools import partial
+from typing import Any, NoReturn, cast
 
 import httptools
-from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..broadcaster.sink import EXTENSION
 from ..core.codes import CodedError, ErrorCode
-from ..core.lease import Lease
 from ..core.reasons import CloseReason
-from .connection import SocketConnection
+from .asgi import quiet
+from .connection import SocketConnection, ended
 from .deadlines import CLOSE_SECONDS, Deadlines
 from .door import Door
 from .event_stream import EventStream
@@ -32,13 +30,11 @@ from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .places import PLACE, Place
 from .refusals import RefusedError, always_room, refuse, uncounted
-from .request_cutter import RequestCutter
+from .request_cutter import RequestCutter, body_of
 from .sockets import SocketOptions, lost_reason
-from .surroundings import surroundings
+from .stream_door import Stream, StreamDoor
+from .surroundings import Surroundings, surroundings
 from .upgrades import upgrade_problem
-
-if TYPE_CHECKING:
-    from uvicorn._types import ASGI3Application
 
 _UNCLEAR_END = "it is not clear where the request ends"
 
@@ -55,7 +51,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app = _quiet(self.app)
+        self.app = quiet(self.app)
         self.transport: LeasedTransport
         self._stream: EventStream | None = None
         self._cutter = RequestCutter(head_bytes=self.limits.head_bytes)
@@ -67,6 +63,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._continuing = False  # whether its peer waits for 100 Continue, or has just got it
         self._upgrade_ignored = False  # whether the request asks for another protocol that is not WebSocket
         self._refusal: RefusedError | None = None  # why the parser was stopped
+        self._entering: Callable[[], None] | None = None  # the door, for an event stream's request
         self._deadlines: Deadlines  # from `connection_made` on
 
     # Life of the transport.
@@ -179,11 +176,13 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Offers the application an event stream in place of its response."""
         self._in_head = False
         self._upgrade_ignored = self.parser.should_upgrade() and not self._should_upgrade()
-        self._measure_body()
+        self._judge_head()
         if not self._cutter.complete:
             self._deadlines.expect_body()
         self._continuing = self.expect_100_continue
-        self._check_place()
+        self._entering = self._look_at_door()
+        if self._entering is not None:
+            return
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
             cast("dict[str, Any]", self.scope)["extensions"] = {
@@ -194,29 +193,19 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             if self.place is not None and self.place.short:
                 self.cycle.keep_alive = False
 
-    def _check_place(self) -> None:
-        """Refuses a request that finds no place."""
+    def _judge_head(self) -> None:
+        """Measures the body. Refuses a request whose head is unclear, or that finds no place."""
         try:
+            body_bytes, chunked = body_of(self.parser.get_http_version(), self.headers)
+            self._cutter.head_ended(body_bytes=body_bytes, chunked=chunked)
             if self.place is not None:
                 self.place.check(self.url, self.headers)
+        except RefusedError as refusal:
+            self._refusal = refusal
+            raise
         except CodedError as error:
             self._refusal = RefusedError.of(error)
             raise self._refusal from error
-
-    def _measure_body(self) -> None:
-        chunked, body_bytes, hosts = False, 0, 0
-        for name, value in self.headers:  # the parser refuses both at once, and what contradicts itself
-            if name == b"transfer-encoding":
-                chunked = True
-            elif name == b"content-length":
-                body_bytes = int(value)
-            elif name == b"host":
-                hosts += 1
-        if self.parser.get_http_version() not in ("1.0", "1.1"):  # the parser also takes 0.9, with headers and a body
-            self._refuse_parsing(ErrorCode.BAD_REQUEST, "the version of HTTP is 1.1 or 1.0")
-        if hosts > 1:  # RFC 9112 section 3.2
-            self._refuse_parsing(ErrorCode.BAD_REQUEST, "a request names one host")
-        self._cutter.head_ended(body_bytes=body_bytes, chunked=chunked)
 
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
@@ -227,7 +216,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._received = True
         self._continuing = False
         self._deadlines.expect_nothing()
-        super().on_message_complete()
+        if self._entering is None:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Goes on to the next request, if it is here already, in the next turn."""
@@ -244,24 +234,47 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if problem := self._upgrade_problem() or self.no_room(self.url):
             self._answer(problem)
             return
-        self._waiting = b""
-        self.flow.resume_reading()  # the next protocol knows nothing of who has paused it
-        self.transport.release_reading()
-        self._deadlines.stop()
+        self._hand_over()
         if not self._enter():
             super().handle_websocket_upgrade()
         self._let_go()
+
+    def _hand_over(self) -> None:
+        """Leaves nothing behind that the next protocol does not know of."""
+        self._waiting = b""
+        self.flow.resume_reading()
+        self.transport.release_reading()
+        self._deadlines.stop()
 
     def _enter(self) -> bool:
         """Returns whether the door has answered the handshake; the connection is another protocol's then."""
         if self.door is None:
             return False
-        around = surroundings(self.config, self.server_state, self.loop, self.limits)
         headers = self.server_state.default_headers
-        entered = self.door.open(cast("Scope", self.scope), self.url, self.transport, around, headers)
+        entered = self.door.open(cast("Scope", self.scope), self.url, self.transport, self._surroundings(), headers)
         if entered:
             self.connections.discard(self)
         return entered
+
+    def _surroundings(self) -> Surroundings:
+        return surroundings(self.config, self.server_state, self.loop, self.limits)
+
+    def _look_at_door(self) -> Callable[[], None] | None:
+        """Returns what opens an event stream when its request has ended; None if the application is to be asked."""
+        door = None if self.door is None else self.door.streams
+        if door is None or not self._cutter.complete or self._parsed < len(self._waiting):
+            return None
+        if self.parser.get_http_version() != "1.1":
+            return None
+        stream = door.enter(cast("Scope", self.scope), self.parser.get_method(), self.url)
+        return None if stream is None else partial(self._open_by_door, door, stream)
+
+    def _open_by_door(self, door: StreamDoor, stream: Stream) -> None:
+        self._hand_over()
+        self.connections.discard(self)
+        self.server_state.total_requests += 1
+        door.open(stream, self.transport, self._surroundings(), self.server_state.default_headers)
+        self._let_go()
 
     def _upgrade_problem(self) -> RefusedError | None:
         """Returns the refusal of an upgrade that the WebSocket protocol class cannot answer; None if there is none."""
@@ -328,6 +341,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             if self._cutter.complete is not self._received:
                 self._answer(RefusedError(ErrorCode.BAD_REQUEST, _UNCLEAR_END))
                 return
+            if self._entering is not None:
+                self._entering()
+                return
         if self._parsed < len(self._waiting):
             self.transport.hold_reading()
         else:
@@ -357,9 +373,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _let_go(self) -> None:
         """Forgets what leads back here, so that it is freed at once and not by the collector."""
-        self.parser = self._refusal = None  # type: ignore[assignment]
+        self.parser = self._refusal = self._entering = None  # type: ignore[assignment]
         if self.cycle is not None:
-            cast("dict[str, Any]", self.cycle.scope)["extensions"] = {EXTENSION: _ended}
+            cast("dict[str, Any]", self.cycle.scope)["extensions"] = {EXTENSION: ended}
 
     def _open_stream(self, scope: Scope, farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection | None:
         """A connection over the response to the request of `scope`, or None where it cannot be one."""
@@ -369,27 +385,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self._waiting:  # a request behind one whose response never ends would never be answered
             transport.close()
         if cycle.disconnected or transport.is_closing():  # closed, or no longer ours
-            return _ended(cast("Scope", scope), farewell)
+            return ended(cast("Scope", scope), farewell)
         cycle.keep_alive = False  # nothing may come on this connection after the stream
         self._stream = EventStream(transport, farewell=farewell, abort_after=self._deadlines.abort_after)
         transport.report_every_byte()  # also those of the header, as for WebSockets
         return self._stream.sink
-
-
-@cache
-def _quiet(app: ASGI3Application) -> ASGI3Application:
-    """Returns `app`, wrapped: a peer that leaves in the middle of its request makes no traceback."""
-
-    async def quiet(scope: Any, receive: Any, send: Any) -> None:
-        with suppress(ClientDisconnect):
-            await app(scope, receive, send)
-
-    return quiet
-
-
-def _ended(_scope: Scope, _farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection:
-    """Returns the connection over a response whose transport has ended: closed."""
-    return SocketConnection(None, Lease(None))
 
 
 class _BodyOnly:

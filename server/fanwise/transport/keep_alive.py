@@ -22,7 +22,7 @@ class Pinged(Protocol):
 
     Attributes:
         place: Where in the round the connection is pinged; None: it is not, any more.
-        asked: The payload of the ping that it has not answered; empty while there is none.
+        asked: The payload of the ping that it has not answered; empty while there is none, and where there is no pong.
         asked_at: When that was sent, on the monotonic clock.
     """
 
@@ -50,6 +50,9 @@ class KeepAlive:
         loop: Whose timer it is. It runs while there are connections.
         interval_seconds: Between two pings of a connection; None or 0: none is pinged.
         timeout_seconds: From a ping to its pong; None: pongs may take for ever.
+
+    Attributes:
+        interval_seconds: Between two pings of a connection; 0: none is pinged.
     """
 
     __slots__ = (
@@ -62,12 +65,13 @@ class KeepAlive:
         "_running",
         "_step_seconds",
         "_timeout_seconds",
+        "interval_seconds",
     )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, *, interval_seconds: float | None, timeout_seconds: float | None
     ) -> None:
-        interval = interval_seconds or 0.0
+        self.interval_seconds = interval = interval_seconds or 0.0
         self._loop = loop
         self._step_seconds = min(_MOST_STEP_SECONDS, max(interval, 0.001) / _STEPS)
         self._timeout_seconds = timeout_seconds
@@ -120,8 +124,9 @@ class KeepAlive:
         for one in due:
             one.asked, one.asked_at = payload, now
             one.ping(payload)
-        if self._timeout_seconds is not None:
-            self._asked.append((now + self._timeout_seconds, payload, due))
+        asked = [one for one in due if one.asked]  # event streams have no pong
+        if self._timeout_seconds is not None and asked:
+            self._asked.append((now + self._timeout_seconds, payload, asked))
 
     def _look(self, asked: deque[tuple[float, bytes, list[Pinged]]], now: float, *, final: bool) -> None:
         """Looks at those whose time is up: a pong that cannot come has more of it, another one a moment of grace."""

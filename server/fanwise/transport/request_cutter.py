@@ -7,6 +7,7 @@ request was answered. The protocol class ends the connection if parser and cutte
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -161,3 +162,30 @@ class RequestCutter:
                 ErrorCode.BAD_REQUEST,
                 f"the chunks of a request have more than {CHUNK_EXTENSION_BYTES} bytes of extensions",
             )
+
+
+def body_of(http_version: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, bool]:
+    """Returns (bytes of a request's body, whether the body comes in chunks instead).
+
+    The parser has refused both at once, and what contradicts itself.
+
+    Args:
+        http_version: As the parser has it.
+        headers: With names in lower case.
+
+    Raises:
+        RefusedError: The version is another than 1.0 and 1.1, or there are two hosts.
+    """
+    chunked, body_bytes, hosts = False, 0, 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            chunked = True
+        elif name == b"content-length":
+            body_bytes = int(value)
+        elif name == b"host":
+            hosts += 1
+    if http_version not in ("1.0", "1.1"):  # the parser also takes 0.9, with headers and a body
+        raise RefusedError(ErrorCode.BAD_REQUEST, "the version of HTTP is 1.1 or 1.0")
+    if hosts > 1:  # RFC 9112 section 3.2
+        raise RefusedError(ErrorCode.BAD_REQUEST, "a request names one host")
+    return body_bytes, chunked

@@ -1,4 +1,4 @@
-"""What all WebSockets of a server share, so that no connection has it of its own."""
+"""What all WebSockets and event streams of a server share, so that no connection has it of its own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .limits import Limits
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Surroundings:
-    """What all WebSockets of a server share.
+    """What all WebSockets and event streams of a server share.
 
     Attributes:
         loop: The event loop.
         limits: What a peer may send.
         max_bytes: The largest message.
         connections: The open connections, as uvicorn looks after them.
-        keep_alive: Pings.
+        keep_alive: Pings, and the comments of event streams.
         graceful_seconds: How long uvicorn waits for connections when it stops; None: for ever.
     """
 
@@ -37,7 +37,7 @@ class Surroundings:
 def surroundings(
     config: Any, server_state: ServerState, loop: asyncio.AbstractEventLoop, limits: Limits
 ) -> Surroundings:
-    """Returns what the WebSockets of a server share: one value for each `server_state`."""
+    """Returns what the connections of a server share: one value for each `server_state`."""
     found = _AROUND.get(server_state)
     if found is None:
         interval, timeout = config.ws_ping_interval, config.ws_ping_timeout

@@ -1,18 +1,11 @@
-"""A WebSocket from its handshake on: the event loop's protocol, and the sink of its client.
-
-Writing to a socket beside its transport is safe under two invariants. First, a client is in a ready group exactly while
-its transport is open and empty: with a high-water mark of 0, any buffered byte calls `pause_writing` at once. Second, a
-client in a ready group has a lease of its descriptor, which ends before the transport is taken away or closed. No group
-ever holds a number that may have been given to another connection.
-"""
+"""A WebSocket from its handshake on: what it is sent, what comes in, and its closing handshake."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from websockets.extensions import Extension
 from websockets.frames import Close, Frame, Opcode
@@ -21,12 +14,10 @@ from ..broadcaster.sink import Message, SinkOwner
 from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from .incoming import Incoming
-from .leased_transport import LeasedTransport
 from .limits import Budget
-from .sockets import lost_reason, unanswered_seconds
+from .socket_sink import SocketSink
 from .surroundings import Surroundings
 
-CLOSE_SECONDS: Final = 5.0  # for a closing handshake; a peer on a bad line answers in a few round trips
 FLOOD_CLOSE_SECONDS: Final = (
     0.5  # for which a peer that sent more is still read from, so that the close frame reaches it
 )
@@ -49,7 +40,7 @@ class Receiver(Protocol):
         """Hears that no other message comes, and the code and reason of the close. Idempotent."""
 
 
-class WebSocketConnection(asyncio.Protocol):
+class WebSocketConnection(SocketSink):
     """Owns the invariant that nothing is written after its close frame, and its owner hears of its end once.
 
     Args:
@@ -61,28 +52,14 @@ class WebSocketConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_abort_at",
-        "_abort_timer",
-        "_around",
         "_close_code",
-        "_close_seconds",
         "_extensions",
         "_incoming",
-        "_open",
-        "_owner",
-        "_paused",
         "_peer_closed",
         "_unsent_bytes",
-        "asked",
-        "asked_at",
         "close_sent",
         "held",
-        "owned",
-        "place",
         "receiver",
-        "taken",
-        "transport",
     )
 
     def __init__(
@@ -94,70 +71,29 @@ class WebSocketConnection(asyncio.Protocol):
         *,
         extensions: Sequence[Extension] = (),
     ) -> None:
-        self._around = around
         self._extensions = extensions
         self.receiver: Receiver = receiver or _NOBODY
-        self._owner = owner
-        self.owned = False  # whether a client is attached, and audits judge it
-        self._paused = False
-        self._open = True  # whether publications may be written
         self.close_sent = False  # whether nothing may be written any more
         self._close_code: int | None = None  # of the close frame that was sent
-        self._close_seconds = CLOSE_SECONDS
         self._peer_closed = False  # whether a close frame has come
-        self._abort_at = math.inf
-        self._abort_timer: asyncio.TimerHandle | None = None
         self._incoming: Incoming | None = None  # while there is something to remember of what has come
         self._unsent_bytes = 0  # when a pong was looked for last
-        self.place: int | None = None
-        self.asked = b""
-        self.asked_at = 0.0
         self.held = False  # whether the owner counts what was received
-        self.taken = 0
-        self.transport = LeasedTransport(transport, on_end=self._lease_ended, debug=around.loop.get_debug())
-        self.transport.report_every_byte()
-        around.connections.add(self)
-        around.keep_alive.add(self)
+        super().__init__(around, transport, owner)
 
     # The transport's events.
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
-        self._end(lost_reason(exc) or self._reason())
-        self.transport.lease.end()
-        self._around.connections.discard(self)
-        self._around.keep_alive.remove(self)
+        super().connection_lost(exc)
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.stop()
-        if self._abort_timer is not None:
-            self._abort_timer.cancel()
-        self._owner = None
         self.receiver.end()
-
-    def eof_received(self) -> None:
-        """The peer will send no more: the transport closes itself."""
-        self.transport.lease.end()
-
-    def pause_writing(self) -> None:
-        """The transport has buffered something."""
-        self._paused = True
-        if self._owner is not None:
-            self._owner.sink_paused()
-
-    def resume_writing(self) -> None:
-        """The transport is empty."""
-        self._paused = False
-        if self._owner is not None:
-            self._owner.sink_resumed()
 
     def data_received(self, data: bytes) -> None:
         """Takes in frames."""
         self.incoming.feed(data)
-
-    def _lease_ended(self) -> None:
-        """Leaves the ready groups: the transport closes, or is another protocol's."""
-        self._closing(self._reason())
 
     def shutdown(self) -> None:
         """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
@@ -171,56 +107,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     # The sink.
 
-    @property
-    def lease(self) -> Any:
-        """The right to write to the socket beside the transport."""
-        return self.transport.lease
-
-    @property
-    def open(self) -> bool:
-        """Whether publications may be written."""
-        return self._open
-
-    @property
-    def writable(self) -> bool:
-        """Whether the connection is open and nothing is buffered."""
-        return self._open and not self._paused and not self.transport.get_write_buffer_size()
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes that the transport holds."""
-        return self.transport.get_write_buffer_size() if self._open else 0
-
-    def unanswered_seconds(self) -> float:
-        """For how long the peer has acknowledged nothing of what the kernel has sent; 0 if nothing waits for that."""
-        sock = self.transport.get_extra_info("socket") if self._open else None
-        return 0.0 if sock is None else unanswered_seconds(sock)
-
-    def attach(self, owner: SinkOwner) -> None:
-        """Notifies `owner` of the connection's events."""
-        self.owned = True
-        if self._open:
-            self._owner = owner
-        else:
-            owner.sink_closed(CloseReason.LOST)
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Gives `data` to the transport, unless the connection is closing."""
-        if self._open:
-            self.transport.write(data)
-
     async def send(self, messages: Sequence[Message]) -> None:
         """Writes each message as one frame."""
         self.taken += len(messages)
         self.write(b"".join([frame_of(payload, binary=binary) for payload, binary in messages]))
-
-    async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
-        """Sends the close frame; the connection is aborted when the peer's answer takes too long."""
-        self.start_close(reason, text, within_seconds=within_seconds)
-
-    def abort(self) -> None:
-        """Ends the connection at once."""
-        self.transport.abort()
 
     def start_close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
         """Sends a close frame behind what is buffered, without waiting for that or for the peer's answer."""
@@ -334,25 +224,6 @@ class WebSocketConnection(asyncio.Protocol):
         if self._peer_closed or self._close_code == CloseReason.NORMAL.code:
             return CloseReason.NORMAL
         return failure(self._close_code)
-
-    def _closing(self, reason: CloseReason) -> None:
-        """Closing waits for the buffer to be flushed and for the peer's answer, which may never come: then abort."""
-        self._end(reason)
-        end = self._around.loop.time() + self._close_seconds
-        if self._abort_at <= end or self not in self._around.connections:
-            return
-        if self._abort_timer is not None:
-            self._abort_timer.cancel()
-        self._abort_at = end
-        self._abort_timer = self._around.loop.call_at(end, self.transport.abort)
-
-    def _end(self, reason: CloseReason) -> None:
-        """Nothing may be written any more, but a close frame. Idempotent."""
-        if self._open:
-            self._open = False
-            owner, self._owner = self._owner, None  # each holds the other: cycles would wait for the garbage collector
-            if owner is not None:
-                owner.sink_closed(reason)
 
 
 class _Nobody:

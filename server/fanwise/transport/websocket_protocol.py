@@ -28,9 +28,10 @@ from .intake import Intake
 from .leased_transport import LeasedTransport
 from .limits import Limits
 from .refusals import RefusedError, refuse, uncounted
+from .socket_sink import CLOSE_SECONDS
 from .sockets import SocketOptions
 from .surroundings import surroundings
-from .websocket_connection import CLOSE_SECONDS, Receiver, WebSocketConnection, frame_of
+from .websocket_connection import Receiver, WebSocketConnection, frame_of
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
