@@ -145,7 +145,6 @@ class StreamDoor:
         _run(self._wrapped(scope, _receive, send))
         return list(begun[0]["headers"])
 
-
     @cached_property
     def _wrapped(self) -> ASGIApp:
         """The middleware around what begins the answer."""
