@@ -185,37 +185,36 @@ def test_a_restarted_server(screen: Screen) -> None:
         screen.assert_clean(*EXPECTED)
 
 
-def test_a_server_that_is_silent(browser: Any, staged: Staged) -> None:
+FIVE_SECONDS_PASS = """() => {
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + 5000;
+}"""
+
+
+def test_a_server_that_is_silent(screen: Screen, staged: Staged) -> None:
     """What is old does not look as if it were of now: the header says so, until something comes."""
-    with browser.new_context() as context:
-        screen = Screen(context)
-        screen.page.clock.install()
-        screen.open(staged.url)
-        staged.tick()
-        screen.shows("#connection", "live")
-        screen.page.clock.fast_forward(5000)
-        screen.shows("#connection", "waiting: the server says nothing")
-        assert screen.do("() => document.body.classList.contains('stale')")
-        staged.tick()
-        screen.shows("#connection", "live")
-        staged.figures.stats["state"] = {"ready": False, "draining": True, "loop_lag_seconds": 2.5}
-        staged.tick()
-        screen.shows("#connection", "draining")
-        assert screen.text("#tile-lag .value") == "2.5"
+    screen.open(staged.url)
+    staged.tick()
+    screen.shows("#connection", "live")
+    screen.do(FIVE_SECONDS_PASS)
+    screen.shows("#connection", "waiting: the server says nothing")
+    assert screen.do("() => document.body.classList.contains('stale')")
+    staged.tick()
+    screen.shows("#connection", "live")
+    staged.figures.stats["state"] = {"ready": False, "draining": True, "loop_lag_seconds": 2.5}
+    staged.tick()
+    screen.shows("#connection", "draining")
+    assert screen.text("#tile-lag .value") == "2.5"
 
 
-def test_a_server_that_is_away_at_first(browser: Any, staged: Staged) -> None:
+def test_a_server_that_is_away_at_first(screen: Screen, staged: Staged) -> None:
     """Who opened the page before the server was there need not load it again."""
-    with browser.new_context() as context:
-        screen = Screen(context)
-        screen.page.clock.install()
-        context.route("**/stats", lambda route: route.abort())
-        screen.page.goto(staged.url)
-        screen.shows("#connection", "lost since")
-        context.unroute("**/stats")
-        screen.page.clock.fast_forward(3000)
-        staged.tick()
-        screen.shows("#connection", "live")
+    screen.page.route("**/stats", lambda route: route.abort())
+    screen.page.goto(staged.url)
+    screen.shows("#connection", "lost since")
+    screen.page.unroute("**/stats")
+    staged.tick()
+    screen.shows("#connection", "live")
 
 
 def test_a_page_in_the_background(screen: Screen, staged: Staged) -> None:
@@ -340,9 +339,17 @@ def test_a_demo_that_is_gone(screen: Screen) -> None:
     assert screen.page.get_attribute("#demo-story", "class") == "story idle"
     screen.page.click("#demo-button")
     screen.shows("#demo-problem", "The server could not be reached.")
-    with Staged(port=before.port):
+    anew = Staged(port=before.port)
+    anew.statuses["live"] = 503  # requests are answered before the connection is there
+    with anew:
         screen.shows("#demo-button", "Start")
         assert not screen.is_seen("#demo-show")
+        assert screen.text("#demo-problem") == ""
+        assert screen.page.title() == "Fanwise (lost)"
+        anew.statuses.clear()
+        anew.tick()
+        screen.do("() => window.dispatchEvent(new Event('online'))")
+        screen.shows("#connection", "live")
         assert screen.text("#demo-problem") == ""
 
 

@@ -335,6 +335,9 @@ class Staged:
         if not self._access.key.is_held_by(websocket):
             await refuse(websocket, 401, "the key, please")
             return
+        if "live" in self.statuses:
+            await refuse(websocket, self.statuses["live"], "not now")
+            return
         async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             session = JsonSession(self._live, watcher, max_subscriptions=9, may_publish=False)
             session.welcome()

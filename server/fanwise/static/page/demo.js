@@ -45,6 +45,7 @@ export class Demo {
         return false;
       }
       const { available, why, max_clients, status } = await response.json();
+      this.#found();
       this.#offer(available, why);
       this.#bound(max_clients);
       if (heard === this.#heard) {
@@ -67,7 +68,14 @@ export class Demo {
     if (state === "lost") {
       this.#isLost = true;
       this.#say("idle", "The server is away: this is how the demo went last.", "lost");
-    } else if (state === "open" && this.#isLost) {
+    } else if (state === "open") {
+      this.#found();
+    }
+  }
+
+  /** The server answers, be it to a request or over the connection: that it could not be reached is of the past. */
+  #found() {
+    if (this.#isLost) {
       this.#isLost = false;
       write(byId("demo-problem"), "");
     }
