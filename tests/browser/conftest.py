@@ -53,9 +53,9 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def only_screen(browser: Any) -> Iterator[Screen]:
-    """A tab with nothing in it, the same one for all: a new one costs as much as three tests."""
+    """A tab with nothing in it, the same one for all modules: a new one costs as much CPU as five tests."""
     with browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC") as context:
         yield Screen(context)
 

@@ -14,6 +14,7 @@ from ..conftest import COMMAND
 from ..support.browser import Connection, Peer, Tab
 from ..support.processes import ServerProcess
 from ..support.relay import Proxy
+from ..support.screen import WIDE, Screen
 
 NEVER_MS = 1e15  # a ceiling of the backoff under which no attempt comes by itself within a test
 
@@ -21,14 +22,14 @@ TRANSPORTS = pytest.mark.parametrize("transport", ["websocket", "sse"])
 
 
 @pytest.fixture(scope="module")
-def only_tab(browser: Any) -> Iterator[Tab]:
-    with browser.new_context() as context:
-        yield Tab(context.new_page())
+def only_tab(only_screen: Screen) -> Iterator[Tab]:
+    yield Tab(only_screen.page)
+    only_screen.forget(WIDE)
 
 
 @pytest.fixture
 def tab(only_tab: Tab) -> Iterator[Tab]:
-    """A tab with nothing in it, the same one for all: a new one costs as much as three tests."""
+    """A tab in which no client runs. A page that is loaded stays, for tests of the same server."""
     yield only_tab
     only_tab.forget()
 

@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,14 +20,24 @@ from websockets.typing import Subprotocol
 
 from fanwise.routes.assets import DIRECTORY
 
+from .processes import free_port
+
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Page
 
 CLIENT = DIRECTORY / "fanwise.js"
 
+# Ends what a test has begun in a page, and puts back what it has replaced there.
+END = """() => {
+    clients.splice(0).forEach((client) => client.close());
+    Object.assign(window, {setTimeout: originals.setTimeout});
+    Math.random = originals.random;
+    for (const name of ["fire", "client", "subscribed", "later", "early"]) delete window[name];
+}"""
 # Prepares a page. What the client tells stands in `seen`, in the order in which it came: [kind, what].
 PREPARE = """async () => {
     const {FanwiseClient} = await import("/static/fanwise.js");
+    window.originals ??= {setTimeout, random: Math.random};
     const seen = [];
     const of = (kind) => seen.filter(([found]) => found === kind).map(([, what]) => what);
     const {WebSocket, EventSource} = window;
@@ -34,6 +45,7 @@ PREPARE = """async () => {
         FanwiseClient,
         seen,
         of,
+        clients: [],
         away: false, // no attempt to connect gets anywhere
         count: (kind) => of(kind).length,
         opened: () => of("state").filter(({state}) => state === "open").length,
@@ -51,6 +63,7 @@ PREPARE = """async () => {
                 },
                 ...options,
             });
+            clients.push(client);
         },
         // What becomes of a promise, as data; null if nothing does.
         outcome: (promise) => Promise.race([
@@ -66,6 +79,7 @@ class Tab:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self._port: int | None = None  # of the page that is loaded
         page.set_default_timeout(60_000)
         self.console: list[str] = []  # errors and warnings, uncaught exceptions included
         page.on("console", self._hear)
@@ -77,14 +91,17 @@ class Tab:
             self.console.append(entry.text)
 
     def forget(self) -> None:
-        """Leaves the page, with all that it does and has said."""
-        self.page.goto("about:blank")
+        """Ends the clients in the page, with all that they have said."""
+        self.do(END)
         self.console.clear()
 
     def load(self, port: int) -> Self:
-        """Loads some page from `port`, and the browser client that is served there."""
-        self.page.goto(f"http://127.0.0.1:{port}/healthz")
+        """Loads some page from `port`, and the browser client that is served there, unless both are here already."""
+        if port != self._port:
+            self.page.goto(f"http://127.0.0.1:{port}/healthz")
+            self._port = port
         self.do(PREPARE)
+        self.console.clear()
         return self
 
     def start(self, url: str = "/ws", **options: Any) -> None:
@@ -154,6 +171,12 @@ class Connection:
         reset(self.raw.socket)
 
 
+@cache
+def _the_port() -> int:
+    """The same for each peer: its page is loaded once."""
+    return free_port()
+
+
 class Peer:
     """A server of pages and WebSockets that does to its first WebSocket what the first script says, and so on."""
 
@@ -164,7 +187,7 @@ class Peer:
         self._server = serve(
             self._run,
             "127.0.0.1",
-            0,
+            _the_port(),
             subprotocols=[Subprotocol("fanwise.v1")],
             compression=None,
             process_request=self._answer,

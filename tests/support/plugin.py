@@ -26,7 +26,6 @@ from .reaper import Reaper
 # {folder or file: group}.
 # The groups begin in this order and before all else, so that none is left alone at the end.
 GROUPS = {
-    "tests/browser/test_live_page.py": "page",
     "tests/browser/": "browser",
     "tests/test_style.py": "style",
     "tests/system/hostile/": "hostile",
