@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from uvicorn.server import ServerState
 
-from fanwise.broadcaster.sink import EXTENSION, Received
+from fanwise.broadcaster.sink import EXTENSION, Offer, Received
 from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
@@ -75,13 +75,26 @@ class FakeTransport(asyncio.Transport):
 
 
 class Wire:
-    """One connection after its handshake, with an endpoint that reads all that comes."""
+    """One connection after its handshake, with an endpoint that reads all that comes, or another one.
 
-    def __init__(self, loop: StillLoop, *, max_bytes: int = 65_536) -> None:
+    Args:
+        loop: The event loop.
+        max_bytes: The largest message.
+        endpoint: Called with the offer of our protocol class when the handshake was answered.
+    """
+
+    def __init__(
+        self,
+        loop: StillLoop,
+        *,
+        max_bytes: int = 65_536,
+        endpoint: Callable[[Offer], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self._loop = loop
         self._sock = socket.socket()
         self.transport = FakeTransport(self._sock)
         self._messages: list[Received] = []
+        self._endpoint = endpoint or self._read_all
         config = uvicorn.Config(
             self._application,
             interface="asgi3",
@@ -103,7 +116,10 @@ class Wire:
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        async for message in scope["extensions"][EXTENSION].listen():
+        await self._endpoint(scope["extensions"][EXTENSION])
+
+    async def _read_all(self, offer: Offer) -> None:
+        async for message in offer.listen():
             self._messages.append(message)
 
     def feed(self, data: bytes) -> None:
@@ -117,7 +133,8 @@ class Wire:
         return messages
 
     def close(self) -> None:
-        self.connection.connection_lost(None)
+        self._loop.call_soon(self.connection.connection_lost, None)
+        self._loop.turn()
         while self._tasks:
             self._loop.turn()
         self._sock.close()

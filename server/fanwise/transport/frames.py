@@ -85,11 +85,22 @@ class FrameCutter:
                     self._fragments = not head & _FINAL
                 frames.append((OTHER, bytes(stream[start:end])))
             start = end
-        if stream is data:
-            self.rest = bytearray(stream[start:])
-        elif start:
+        if stream is not data:
             del self.rest[:start]
+        elif start < size:
+            self.rest = bytearray(stream[start:])
         return frames
+
+    def payload_of(self, data: bytes, *, raw: bool) -> bytes | None:
+        """Returns the unmasked payload if `data` is one plain frame, which is cut by that; else None.
+
+        Most reads of a paced peer are one frame. `rest` is empty.
+        """
+        size = len(data)
+        if size < EMPTY_FRAME_BYTES or data[0] not in _WHOLE or raw or self._fragments or self._broken:
+            return None
+        at, end = self._measure(data, 0, size)
+        return apply_mask(data[at:], data[at - 4 : at]) if end == size else None
 
     def _measure(self, stream: bytes | bytearray, start: int, size: int) -> tuple[int, int]:
         """Returns where the payload of the frame at `start` begins and ends; (-1, 0) if the frame ends the connection.

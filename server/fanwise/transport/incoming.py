@@ -20,7 +20,7 @@ from websockets.server import ServerProtocol
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from .fair_share import FRAME_BYTES, LARGE_BYTES, MANY_FRAMES
-from .frames import BINARY, EMPTY_FRAME_BYTES, OTHER, Fragments, FrameCutter, carries_nothing, utf_8_tail
+from .frames import BINARY, EMPTY_FRAME_BYTES, OTHER, TEXT, Fragments, FrameCutter, carries_nothing, utf_8_tail
 from .leased_transport import LeasedTransport
 from .limits import Budget, Limits
 from .pacing import MessageDeadline, Pacer
@@ -47,6 +47,7 @@ class Receiving(Protocol):
     """A connection, as what comes in is handed to it."""
 
     transport: LeasedTransport
+    open: bool
     close_sent: bool
     held: bool
 
@@ -144,12 +145,14 @@ class Incoming:
         if self._deadline is not None:
             self._deadline.stop()
 
-    def feed(self, data: bytes = b"") -> None:
+    def feed(self, data: bytes = b"") -> None:  # noqa: C901
         """Takes in what has come, some frames a turn, and paces the peer."""
         if self._deaf:
             self._pacer.drain()
             return
         connection, share, size = self._connection, self._pacer.share, len(data)
+        if size <= LARGE_BYTES and not (self._cutter.rest or connection.held) and self._feed_one(data):
+            return
         at_most = share.frames if size <= LARGE_BYTES or share.take_read(size) else 0
         frames = self._cutter.feed(data, raw=connection.close_sent, at_most=at_most)
         others = idle = 0
@@ -158,9 +161,11 @@ class Incoming:
                 others += 1
                 idle += carries_nothing(piece)
                 self._take_other(piece)
+            elif kind == TEXT and piece.isascii():
+                connection.deliver(_TEXT_KIND, piece)
             else:
                 self._take_message(piece, text=kind != BINARY)
-            if self._deaf or connection.transport.is_closing():
+            if self._deaf or (not connection.open and connection.transport.is_closing()):
                 return  # what comes after the end does not count
         budget, count = self.budget, len(frames)
         budget.messages -= count
@@ -183,6 +188,25 @@ class Incoming:
         parsed = waited - len(self._cutter.rest)
         if parsed > LARGE_BYTES:
             self._pacer.share.spend(parsed // FRAME_BYTES)
+
+    def _feed_one(self, data: bytes) -> bool:
+        """Takes in a read that is one plain frame, as most are; returns False if it is anything else.
+
+        Nothing has come before it that waits.
+        """
+        connection, budget = self._connection, self.budget
+        payload = self._cutter.payload_of(data, raw=connection.close_sent)
+        if payload is None:
+            return False
+        self._take_message(payload, text=data[0] != BINARY)
+        budget.messages -= 1
+        budget.bytes -= len(data)
+        if connection.open and not self._deaf:
+            if budget.messages < 0 or budget.bytes < 0:
+                self._pace(0)
+            else:
+                connection.transport.release_reading()
+        return True
 
     def _watch(self, *, finished: bool) -> None:
         """Gives an unfinished message its time, and has the memory counted that it takes."""

@@ -30,6 +30,7 @@ class SocketSink(asyncio.Protocol):
         owner: Notified of events until a client is attached; None: nobody is.
 
     Attributes:
+        open: Whether publications may be written.
         owned: Whether a client is attached, and audits judge it.
         taken: Messages that `send` was given.
         place: Where in the round of keep-alive the connection has its turn; None: nowhere.
@@ -43,11 +44,11 @@ class SocketSink(asyncio.Protocol):
         "_abort_timer",
         "_around",
         "_close_seconds",
-        "_open",
         "_owner",
         "_paused",
         "asked",
         "asked_at",
+        "open",
         "owned",
         "place",
         "taken",
@@ -59,7 +60,7 @@ class SocketSink(asyncio.Protocol):
         self._owner = owner
         self.owned = False
         self._paused = False
-        self._open = True  # whether publications may be written
+        self.open = True
         self._close_seconds = CLOSE_SECONDS
         self._abort_at = math.inf
         self._abort_timer: asyncio.TimerHandle | None = None
@@ -112,36 +113,31 @@ class SocketSink(asyncio.Protocol):
         return self.transport.lease
 
     @property
-    def open(self) -> bool:
-        """Whether publications may be written."""
-        return self._open
-
-    @property
     def writable(self) -> bool:
         """Whether the connection is open and nothing is buffered."""
-        return self._open and not self._paused and not self.transport.get_write_buffer_size()
+        return self.open and not self._paused and not self.transport.get_write_buffer_size()
 
     @property
     def buffered_bytes(self) -> int:
         """Bytes that the transport holds."""
-        return self.transport.get_write_buffer_size() if self._open else 0
+        return self.transport.get_write_buffer_size() if self.open else 0
 
     def unanswered_seconds(self) -> float:
         """For how long the peer has acknowledged nothing of what the kernel has sent; 0 if nothing waits for that."""
-        sock = self.transport.get_extra_info("socket") if self._open else None
+        sock = self.transport.get_extra_info("socket") if self.open else None
         return 0.0 if sock is None else unanswered_seconds(sock)
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""
         self.owned = True
-        if self._open:
+        if self.open:
             self._owner = owner
         else:
             owner.sink_closed(CloseReason.LOST)
 
     def write(self, data: bytes | memoryview) -> None:
         """Gives `data` to the transport, unless the connection is closing."""
-        if self._open:
+        if self.open:
             self.transport.write(data)
 
     async def close(self, reason: CloseReason, text: str, *, within_seconds: float) -> None:
@@ -188,8 +184,8 @@ class SocketSink(asyncio.Protocol):
 
     def _end(self, reason: CloseReason) -> None:
         """Nothing may be written any more, but what closes the connection. Idempotent."""
-        if self._open:
-            self._open = False
+        if self.open:
+            self.open = False
             owner, self._owner = self._owner, None  # each holds the other: cycles would wait for the garbage collector
             if owner is not None:
                 owner.sink_closed(reason)
