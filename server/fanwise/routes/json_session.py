@@ -52,14 +52,9 @@ class JsonSession:
         may_publish: Whether the client has brought the key that publishing asks for.
     """
 
-    def __init__(
-        self,
-        broadcaster: Node,
-        client: Client,
-        *,
-        max_subscriptions: int,
-        may_publish: bool,
-    ) -> None:
+    __slots__ = ("_broadcaster", "_budget", "_client", "_max_bytes", "_max_subscriptions", "_may_publish")
+
+    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._max_subscriptions = max_subscriptions
@@ -116,7 +111,8 @@ class JsonSession:
             return
         except FanwiseError as error:
             self._refuse(error, op)
-        await self._client.outbox.settled()
+        if self._client.outbox.clogged:
+            await self._client.outbox.settled()
 
     def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
         if op.op == "publish":
@@ -124,7 +120,7 @@ class JsonSession:
             return self._publish_after(asyncio.sleep(seconds), op) if seconds else self._publish(op)
         seconds = self._budget.subscribe()
         if op.op == "subscribe":
-            return self._subscribe_after(seconds, op)
+            return self._subscribe_after(seconds, op) if seconds else self._subscribe(op)
         if seconds:
             return self._unsubscribe_after(seconds, op)
         self._unsubscribe(op)
@@ -138,8 +134,7 @@ class JsonSession:
             await more
 
     async def _subscribe_after(self, seconds: float, op: Subscribe) -> None:
-        if seconds:
-            await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)
         await self._subscribe(op)
 
     async def _unsubscribe_after(self, seconds: float, op: Unsubscribe) -> None:
