@@ -63,6 +63,7 @@ Endpoint: TypeAlias = Callable[[Offer], Coroutine[Any, Any, None]]
 
 def _callback(place: Stage) -> Endpoint:
     async def serve(offer: Offer) -> None:
+        assert offer.connection is not None
         client = place.broadcaster.add_client(offer.connection)
         session = PlainSession(
             place.broadcaster, client, channel="lobby", before=b"Message: ", after=b"", may_publish=True
@@ -74,6 +75,7 @@ def _callback(place: Stage) -> Endpoint:
 
 def _task(place: Stage) -> Endpoint:
     async def serve(offer: Offer) -> None:
+        assert offer.connection is not None
         async with place.broadcaster.client(offer.connection, offer.listen) as client:
             async for kind, data in client.received():
                 await place.broadcaster.append("lobby", kind, b"Message: " + data)

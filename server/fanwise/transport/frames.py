@@ -22,6 +22,7 @@ EMPTY_FRAME_BYTES: Final = 6
 _WHOLE: Final = frozenset((TEXT, BINARY))
 _MASKED: Final = 0x80
 _FINAL: Final = 0x80
+_PONG: Final = 0x8A
 _OPCODE: Final = 0x0F
 _LAST_DATA_OPCODE: Final = 2  # binary; a number, as CPython 3.11 makes a call of each attribute of an enum
 _TWO_BYTES: Final = 126  # the length is in the next two bytes
@@ -91,7 +92,7 @@ class FrameCutter:
             self.rest = bytearray(stream[start:])
         return frames
 
-    def payload_of(self, data: bytes, *, raw: bool) -> bytes | None:
+    def take_one(self, data: bytes, *, raw: bool) -> bytes | None:
         """Returns the unmasked payload if `data` is one plain frame, which is cut by that; else None.
 
         Most reads of a paced peer are one frame. `rest` is empty.
@@ -171,3 +172,29 @@ def carries_nothing(frame: bytes) -> bool:
     Libraries end messages of unknown length with an empty frame: honest clients send many of those.
     """
     return frame[0] & 0x08 != 0 or (not frame[0] & _FINAL and len(frame) == EMPTY_FRAME_BYTES)
+
+
+def is_whole(frame: bytes) -> bool:
+    """Whether bytes are one masked frame from its head to its end: not the beginning of one that breaks a rule."""
+    length = frame[1] - _MASKED
+    at = _payload_at(frame)
+    if length >= _TWO_BYTES:
+        length = int.from_bytes(frame[2 : at - 4])
+    return length >= 0 and at + length == len(frame)
+
+
+def _payload_at(frame: bytes) -> int:
+    length = frame[1] & ~_MASKED
+    return EMPTY_FRAME_BYTES + (0 if length < _TWO_BYTES else 2 if length == _TWO_BYTES else 8)
+
+
+def payload_of(frame: bytes) -> bytes:
+    """Returns the unmasked payload of a whole frame."""
+    at = _payload_at(frame)
+    return apply_mask(frame[at:], frame[at - 4 : at])
+
+
+def pong_to(ping: bytes) -> bytes:
+    """Returns the pong to a whole ping (RFC 6455 section 5.5.3)."""
+    payload = payload_of(ping)
+    return bytes((_PONG, len(payload))) + payload

@@ -13,14 +13,26 @@ from typing import Final, Protocol
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions import Extension
-from websockets.frames import Close, Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # in C where it can be
+from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 from .fair_share import FRAME_BYTES, LARGE_BYTES, MANY_FRAMES
-from .frames import BINARY, EMPTY_FRAME_BYTES, OTHER, TEXT, Fragments, FrameCutter, carries_nothing, utf_8_tail
+from .frames import (
+    BINARY,
+    EMPTY_FRAME_BYTES,
+    OTHER,
+    TEXT,
+    Fragments,
+    FrameCutter,
+    carries_nothing,
+    is_whole,
+    payload_of,
+    pong_to,
+    utf_8_tail,
+)
 from .leased_transport import LeasedTransport
 from .limits import Budget, Limits
 from .pacing import MessageDeadline, Pacer
@@ -37,7 +49,6 @@ _FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST = 0x01, 0x02, 0x00, 0x80
 _CONTROL: Final = frozenset((_CLOSE, _PING, _PONG))
 _FRAGMENT: Final = frozenset((_FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST))
 _OPCODE, _COMPRESSED = 0x0F, 0x40
-_MASKED: Final = 0x80
 _SMALL_BYTES: Final = 125  # the largest payload whose length is in the frame's second byte
 _QUIET: Final = logging.getLogger("fanwise.judged")  # frames and headers carry keys: the library logs none
 _QUIET.disabled = True
@@ -190,12 +201,9 @@ class Incoming:
             self._pacer.share.spend(parsed // FRAME_BYTES)
 
     def _feed_one(self, data: bytes) -> bool:
-        """Takes in a read that is one plain frame, as most are; returns False if it is anything else.
-
-        Nothing has come before it that waits.
-        """
+        """Takes in a read, behind which nothing waits, if it is one plain frame, as most are; else returns False."""
         connection, budget = self._connection, self.budget
-        payload = self._cutter.payload_of(data, raw=connection.close_sent)
+        payload = self._cutter.take_one(data, raw=connection.close_sent)
         if payload is None:
             return False
         self._take_message(payload, text=data[0] != BINARY)
@@ -247,19 +255,19 @@ class Incoming:
             if head == _CLOSE:
                 self._connection.close_came(b"")
         elif head in _CONTROL:
-            if len(frame) - EMPTY_FRAME_BYTES > _SMALL_BYTES or not _is_whole(frame):
+            if len(frame) - EMPTY_FRAME_BYTES > _SMALL_BYTES or not is_whole(frame):
                 self._judge(frame)
             elif head == _PING:
                 self._add_ping(frame)
             elif head == _PONG:
-                self._connection.ponged(_payload_of(frame))
+                self._connection.ponged(payload_of(frame))
             else:
                 self._take_close(frame)
-        elif not _is_whole(frame) or not self._take_fragment(frame, head):
+        elif not is_whole(frame) or not self._take_fragment(frame, head):
             self._judge(frame)
 
     def _take_close(self, frame: bytes) -> None:
-        payload = _payload_of(frame)
+        payload = payload_of(frame)
         try:
             Close.parse(payload)
         except (ProtocolError, UnicodeDecodeError):
@@ -278,7 +286,7 @@ class Incoming:
                 return False
             head, payload = decoded
         elif head in _FRAGMENT:
-            payload = _payload_of(frame)
+            payload = payload_of(frame)
         else:
             return False
         first = head & _OPCODE != _CONTINUATION
@@ -293,7 +301,7 @@ class Incoming:
         """Returns the head and payload of a data frame as they were before an extension has encoded them (RFC 7692)."""
         if head & ~(_LAST | _COMPRESSED) > _FIRST_OF_BINARY:
             return None
-        decoded = Frame(Opcode(head & _OPCODE), _payload_of(frame), head & _LAST != 0, head & _COMPRESSED != 0)
+        decoded = Frame(Opcode(head & _OPCODE), payload_of(frame), head & _LAST != 0, head & _COMPRESSED != 0)
         try:
             for extension in reversed(self._extensions):
                 decoded = extension.decode(decoded, max_size=self._max_bytes - self._fragment_bytes)
@@ -340,12 +348,12 @@ class Incoming:
         if self._latest_ping or not self.budget.pong():
             self._latest_ping = ping
         else:
-            self._pongs.append(_pong_to(ping))
+            self._pongs.append(pong_to(ping))
 
     def _send_pongs(self) -> None:
         """Sends what answers the pings since the last call. A peer that reads no pongs is sent no more."""
         if self._latest_ping:
-            self._pongs.append(_pong_to(self._latest_ping))
+            self._pongs.append(pong_to(self._latest_ping))
             self._latest_ping = b""
         if self._pongs:
             transport = self._connection.transport
@@ -389,27 +397,3 @@ class Incoming:
         self._fragments = None
         self._fragment_bytes = 0
         self._send_pongs()
-
-
-def _is_whole(frame: bytes) -> bool:
-    """Whether bytes are one masked frame from its head to its end: not the beginning of one that breaks a rule."""
-    length = frame[1] - _MASKED
-    at = _payload_at(frame)
-    if length > _SMALL_BYTES:
-        length = int.from_bytes(frame[2 : at - 4])
-    return length >= 0 and at + length == len(frame)
-
-
-def _payload_at(frame: bytes) -> int:
-    length = frame[1] & ~_MASKED
-    return EMPTY_FRAME_BYTES + (0 if length <= _SMALL_BYTES else 2 if length == _SMALL_BYTES + 1 else 8)
-
-
-def _payload_of(frame: bytes) -> bytes:
-    at = _payload_at(frame)
-    return apply_mask(frame[at:], frame[at - 4 : at])
-
-
-def _pong_to(ping: bytes) -> bytes:
-    payload = _payload_of(ping)
-    return bytes((_PONG, len(payload))) + payload
