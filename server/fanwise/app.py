@@ -36,6 +36,8 @@ _OF_THE_BROADCASTER: Final = {
     "memory_bytes",
     "ready_lag_seconds",
     "sweep",
+    "compress_from_bytes",
+    "compress_level",
 }
 _OF_THE_ROUTES: Final = {"default_channel", "template", "max_subscriptions", "demo_clients"}
 

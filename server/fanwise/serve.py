@@ -179,7 +179,7 @@ def raise_fd_limit() -> int:
 
 
 def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed, no compression."""
+    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed."""
     given = {
         "socket_options": socket_options(settings),
         "limits": limits(settings),
@@ -194,7 +194,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws=type("Protocol", (FanwiseProtocol,), given),
         http=type("HttpProtocol", (FanwiseHttpProtocol,), given | room | {"door": door_of(app)}),
         ws_max_size=_ESCAPED * settings.max_message_bytes + _ENVELOPE_BYTES,
-        ws_per_message_deflate=False,
+        ws_per_message_deflate=settings.compress_from_bytes is not None,
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .core.deflate import HIGHEST_LEVEL
 from .core.publication import check_channel_name
 from .errors import SettingsError
 from .routes.auth.hosts import read_network
@@ -95,6 +96,12 @@ class Settings(BaseSettings):
     slice_bytes: Positive = Field(262_144, description="payload bytes that one write of a sweep carries, about")
     sweep_seconds: Seconds = Field(0.003, le=1, description="longest time for which a sweep holds the event loop")
     sweep: Mode = Field("auto", description="how sweeps write: uring, write, or auto for io_uring where it works")
+    compress_from_bytes: Positive | None = Field(
+        None, description="least payload compressed, once for all clients with permessage-deflate; by default none"
+    )
+    compress_level: Annotated[int, Field(ge=1, le=HIGHEST_LEVEL)] = Field(
+        1, description="compression: 1 is the fastest, 3 the smallest"
+    )
     close_seconds: Seconds = Field(5.0, description="longest time of the closing handshake")
     rate_limits: bool = Field(
         default=LIMITS.rates, description="pace what a connection sends; no is for benchmarks on loopback"

@@ -225,15 +225,19 @@ async def running(
     limits: Limits | None = None,
     door: Door | None = None,
     ping_seconds: float = 20.0,
+    deflate: bool = False,
 ) -> AsyncIterator[Live]:
-    """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class."""
+    """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class.
+
+    `deflate` says whether handshakes may agree on permessage-deflate.
+    """
     bounds = {} if limits is None else {"limits": limits}
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         ws=type("Protocol", (FanwiseProtocol,), bounds) if fast else "websockets-sansio",
         http=type("HttpProtocol", (FanwiseHttpProtocol,), {**bounds, "door": door}) if fast else "httptools",
-        ws_per_message_deflate=False,
+        ws_per_message_deflate=deflate,
         proxy_headers=False,
         log_config=None,
         ssl_certfile=ssl_certfile,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ..core.counters import Counters
+from ..core.deflate import Deflater
 from ..core.dialect import PLAIN, Dialect
 from ..core.hub import Hub, Start
 from ..core.publication import Kind, Position, Publication
@@ -54,6 +55,8 @@ class Node:
         memory_bytes: The bound on logs and transports together, estimated. Above it history goes first, and then the
             clients that are furthest behind. None: unlimited.
         ready_lag_seconds: How late the event loop may be before `ready` is false; `math.inf`: not measured.
+        compress_from_bytes: The least payload that is compressed for clients with permessage-deflate; None: no payload.
+        compress_level: 1 (fastest) to 3 (smallest).
         open_writer: Makes the writer of the sweeps, at each start.
 
     Attributes:
@@ -77,10 +80,12 @@ class Node:
     stall_seconds: float = 10.0
     memory_bytes: int | None = 1_073_741_824
     ready_lag_seconds: float = 1.0
+    compress_from_bytes: int | None = None
+    compress_level: int = 1
     open_writer: Callable[[], SweepWriter] = OsWriter
 
     def __post_init__(self) -> None:
-        """Composes the node. Raises ValueError if `memory_bytes` is less than what one channel may retain."""
+        """Composes the node. Raises ValueError if one channel may retain more than `memory_bytes`."""
         least = 2 * max(self.history_bytes, self.queue_bytes)
         if self.memory_bytes is not None and self.memory_bytes < least:
             raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
@@ -89,6 +94,7 @@ class Node:
         self._audit_task: asyncio.Task[None] | None = None
         self._host: ClientHost | None = None
         self._hub = hub = self._make_hub()
+        self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         self._publisher = Publisher(
             hub,
             max_message_bytes=self.max_message_bytes,
@@ -300,7 +306,7 @@ class Node:
         client = Client(
             secrets.token_hex(8),
             address=address,
-            outbox=Outbox(sink, dialect),
+            outbox=Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False))),
             listen=listen,
             close_seconds=self.close_seconds,
             owner=self._host,
@@ -380,14 +386,9 @@ class Node:
         return client is not None
 
     def _limits(self) -> dict[str, int | float | str | None]:
-        return {
-            "max_message_bytes": self.max_message_bytes,
-            "max_clients": self.max_clients,
-            "memory_bytes": self.memory_bytes,
-            "stall_seconds": self.stall_seconds,
-            "slice_bytes": self._publisher.slice_bytes,
-            "close_seconds": self.close_seconds,
-        }
+        names = ("max_message_bytes", "max_clients", "memory_bytes", "stall_seconds", "close_seconds")
+        own = {name: getattr(self, name) for name in (*names, "compress_from_bytes")}
+        return {**own, "slice_bytes": self._publisher.slice_bytes}
 
     @property
     def ready(self) -> bool:

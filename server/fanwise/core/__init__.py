@@ -4,6 +4,7 @@
     retention    which channels and publications stay, and for how long
     channel      a log with the queues onto it
     dialect      the words for one kind of client
+    deflate      compressed frames, one per publication
     group        a channel's ready clients, in cohorts that share a cursor
     lease        the right to write to a descriptor beside its transport
     counters     plain integers and histograms

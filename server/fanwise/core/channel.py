@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .counters import Counters
-from .group import ReadyGroup
+from .group import ReadyGroup, make_group
 from .log import Log
 from .publication import Encoding
 from .queue import Batch, Gap, Queue
@@ -65,7 +65,7 @@ class Channel:
         """The ready group for `encoding`, made when it is first asked for."""
         group = self.groups.get(encoding)
         if group is None:
-            group = self.groups[encoding] = ReadyGroup(self.log, encoding, cohort_clients=self._cohort_clients)
+            group = self.groups[encoding] = make_group(self.log, encoding, cohort_clients=self._cohort_clients)
         return group
 
     def mark_swept(self, offset: int) -> None:

@@ -65,6 +65,9 @@ class Counters:
         publications: Publications that were appended to a log.
         deliveries: Publications given to a client's socket or transport, once per client.
         delivered_bytes: Their bytes on the wire, without what a server that frames by itself adds.
+        compressions: Messages that were compressed, once per publication and dialect.
+        compressed_bytes: Their bytes before that.
+        saved_bytes: How many bytes less the compressed ones have; a message that did not get smaller saves none.
         dropped: {cause: publications that a client was not given}, once per client. The causes are the reasons of gaps,
             and those of closing: what the client still had to get then.
         gaps: {reason: gaps that clients were given}.
@@ -83,6 +86,8 @@ class Counters:
     __slots__ = (
         "age",
         "closed",
+        "compressed_bytes",
+        "compressions",
         "connections",
         "delivered_bytes",
         "deliveries",
@@ -95,6 +100,7 @@ class Counters:
         "ping_rtt",
         "publications",
         "rejected",
+        "saved_bytes",
         "sweep",
     )
 
@@ -103,6 +109,9 @@ class Counters:
         self.publications = 0
         self.deliveries = 0
         self.delivered_bytes = 0
+        self.compressions = 0
+        self.compressed_bytes = 0
+        self.saved_bytes = 0
         gaps = [f"gap_{reason.value}" for reason in GapReason]
         closes = [f"closed_{name_of(reason)}" for reason in CloseReason if reason is not CloseReason.NORMAL]
         self.dropped = dict.fromkeys([*gaps, *closes], 0)

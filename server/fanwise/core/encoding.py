@@ -33,10 +33,11 @@ def join(publications: Iterable[Publication], encoding: Encoding) -> bytes:
 
 def text_frame(payload: bytes) -> bytes:
     """One unmasked, unfragmented, uncompressed WebSocket text frame (RFC 6455 section 5.2)."""
-    return _frame(_TEXT_FRAME, payload)
+    return websocket_frame(_TEXT_FRAME, payload)
 
 
-def _frame(head: int, payload: bytes) -> bytes:
+def websocket_frame(head: int, payload: bytes) -> bytes:
+    """One unmasked WebSocket frame; `head` is its first byte: final, extension bits and opcode."""
     size = len(payload)
     if size <= _ONE_BYTE:
         return b"%c%c%b" % (head, size, payload)
@@ -60,7 +61,7 @@ def plain_payload(publication: Publication) -> bytes:
 
 def plain_frame(publication: Publication) -> bytes:
     """The payload as one WebSocket frame: binary if it is binary, else text."""
-    return _frame(_BINARY_FRAME if publication.kind is _BINARY else _TEXT_FRAME, publication.payload)
+    return websocket_frame(_BINARY_FRAME if publication.kind is _BINARY else _TEXT_FRAME, publication.payload)
 
 
 # The JSON dialect.

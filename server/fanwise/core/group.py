@@ -71,7 +71,13 @@ _NO_SLICE: Final = Slice(0, 0, b"", 0.0)
 
 
 class ReadyGroup:
-    """A channel's up-to-date clients of one encoding. Owns its cohorts and the slice that they are sent."""
+    """A channel's up-to-date clients of one encoding. Owns its cohorts and the slice that they are sent.
+
+    Args:
+        log: The channel's.
+        encoding: Makes the bytes of a publication.
+        cohort_clients: How many clients are written to in one go.
+    """
 
     def __init__(self, log: Log, encoding: Encoding, *, cohort_clients: int) -> None:
         self._log = log
@@ -133,7 +139,7 @@ class ReadyGroup:
         O(publications in the slice).
         """
         cursor, end = part.before, 0
-        for publication in self._log.read(part.before, max_bytes=len(part.data), until=part.after):
+        for publication in self._log.read(part.before, max_bytes=self._log.end, until=part.after):  # all of the slice
             if end >= taken:
                 break
             cursor = publication.offset
@@ -156,3 +162,27 @@ class ReadyGroup:
             elif len(cohort):
                 kept.append(cohort)
         self._cohorts = kept
+
+
+class CostlyGroup(ReadyGroup):
+    """A ready group whose bytes take long to make: its slices are short, so that a sweep looks at the clock in time.
+
+    Args:
+        slice_bytes: Payload of one slice.
+    """
+
+    def __init__(self, log: Log, encoding: Encoding, *, cohort_clients: int, slice_bytes: int) -> None:
+        super().__init__(log, encoding, cohort_clients=cohort_clients)
+        self._slice_bytes = slice_bytes
+
+    def slice_after(self, cursor: int, *, until: int, max_bytes: int) -> Slice:
+        """Returns the next slice for a cohort at `cursor`, of at most `slice_bytes`."""
+        return super().slice_after(cursor, until=until, max_bytes=min(max_bytes, self._slice_bytes))
+
+
+def make_group(log: Log, encoding: Encoding, *, cohort_clients: int) -> ReadyGroup:
+    """Returns a new ready group; a `CostlyGroup` for an encoding with an attribute `slice_bytes`."""
+    slice_bytes = getattr(encoding, "slice_bytes", None)
+    if slice_bytes is None:
+        return ReadyGroup(log, encoding, cohort_clients=cohort_clients)
+    return CostlyGroup(log, encoding, cohort_clients=cohort_clients, slice_bytes=slice_bytes)

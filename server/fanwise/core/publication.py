@@ -109,5 +109,12 @@ class Publication:
             self._ledger[0] += len(encoded)
         return encoded
 
+    def share(self, encoding: Encoding) -> bytes:
+        """The publication's bytes in `encoding`, for an encoding that returns the same object: counted once."""
+        encoded = self.encoded(encoding)
+        self.extra_bytes -= len(encoded)
+        self._ledger[0] -= len(encoded)
+        return encoded
+
     def __repr__(self) -> str:
         return f"<Publication {self.channel}@{self.epoch}:{self.offset} {self.kind.value}, {len(self.payload)} bytes>"

@@ -95,6 +95,9 @@ class Collector:
             ("publications", "publications that were appended to a log", tally.publications),
             ("deliveries", "publications given to a client's socket or transport", tally.deliveries),
             ("delivered_bytes", "their bytes on the wire", tally.delivered_bytes),
+            ("compressions", "messages compressed, once per publication and dialect", tally.compressions),
+            ("compressed_bytes", "bytes of those messages before that", tally.compressed_bytes),
+            ("saved_bytes", "bytes that compressed messages have less", tally.saved_bytes),
         ]:
             yield self._core.CounterMetricFamily(f"fanwise_{name}", text, value)
 

@@ -67,6 +67,9 @@ class Totals(BaseModel):
     publications: int
     deliveries: Annotated[int, Field(description="publications given to a socket or transport, once per client")]
     delivered_bytes: Annotated[int, Field(description="and their bytes on the wire")]
+    compressions: Annotated[int, Field(description="messages compressed, once per publication and dialect")]
+    compressed_bytes: Annotated[int, Field(description="their bytes before that")]
+    saved_bytes: Annotated[int, Field(description="and how many bytes less they have")]
 
 
 class Buckets(BaseModel):
@@ -146,7 +149,7 @@ class StatsCollector:
         broadcaster = self._broadcaster
         outline, tally = broadcaster.inspect.outline()._asdict(), broadcaster.tally
         lag_seconds = outline.pop("loop_lag_seconds")
-        totals = ("connections", "publications", "deliveries", "delivered_bytes")
+        totals = tuple(Totals.model_fields)
         return {
             "version": VERSION,
             "at": time.time(),

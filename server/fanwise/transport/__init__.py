@@ -9,6 +9,7 @@
     stream_door           answers plain requests for our event streams, before the application
     upgrades              what is wrong with a handshake before any WebSocket library looks at it
     incoming              what comes in on it: frames become messages, within the bounds of the connection
+    deflate               permessage-deflate: what is agreed on, and compressed messages that come in
     intake                a client's messages are worked on where they come in, without a task
     keep_alive            pings for all connections, by one timer
     http_protocol         uvicorn's HTTP protocol class: one request at a time

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
+from websockets.exceptions import InvalidHeader
 
 from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
@@ -27,6 +28,7 @@ from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError
 from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
+from .deflate import answer_to
 from .intake import Intake
 from .leased_transport import LeasedTransport
 from .stream_door import StreamDoor
@@ -45,7 +47,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 
 _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 )
-_REFUSALS: Final = (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError)
+_REFUSALS: Final = (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError, InvalidHeader)
 
 
 class Entry(NamedTuple):
@@ -110,11 +112,12 @@ class Door:
             self._broadcaster.check_room()
             if entry.channel is not None:
                 check_channel_name(entry.channel)
+            extensions = _extensions(scope["headers"]) if around.deflate else None
         except _REFUSALS:
             return False
         self._log.info('%s - "WebSocket %s" [accepted]', peer_name(handshake), handshake.scope["path"])
-        transport.write(_answer(accept, entry.subprotocol, headers))
-        connection = WebSocketConnection(around, transport)
+        transport.write(_answer(accept, entry.subprotocol, extensions, headers))
+        connection = WebSocketConnection(around, transport, deflates=extensions is not None)
         transport.set_protocol(connection)
         self._admit(connection, entry, peer_name(handshake))
         return True
@@ -182,8 +185,18 @@ def _subprotocols(headers: Iterable[tuple[bytes, bytes]]) -> list[str] | None:
     return found
 
 
-def _answer(accept: bytes, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _extensions(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Returns the answer to the offers of extensions; None for none (RFC 6455 section 9.1)."""
+    offers = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-extensions"]
+    return answer_to(", ".join(offers)) if offers else None
+
+
+def _answer(
+    accept: bytes, subprotocol: str | None, extensions: str | None, headers: Iterable[tuple[bytes, bytes]]
+) -> bytes:
     lines = [_ANSWER % accept, *(b"%s: %s\r\n" % header for header in headers)]
+    if extensions is not None:
+        lines.append(b"Sec-WebSocket-Extensions: %s\r\n" % extensions.encode())
     if subprotocol is not None:
         lines.append(b"Sec-WebSocket-Protocol: %s\r\n" % subprotocol.encode())
     return b"".join([*lines, b"\r\n"])

@@ -8,6 +8,7 @@ and take a quarter of the time here (`benchmarks/test_intake.py`).
 from __future__ import annotations
 
 from codecs import utf_8_decode
+from collections.abc import Iterable
 from typing import Final
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C where it can be
@@ -28,6 +29,7 @@ _LAST_DATA_OPCODE: Final = 2  # binary; a number, as CPython 3.11 makes a call o
 _TWO_BYTES: Final = 126  # the length is in the next two bytes
 _EIGHT_BYTES: Final = 127
 _SHORTEST_HEADER: Final = 2
+_NO_MASK: Final = bytes(4)
 # Heads with a reserved opcode: the rest of such a frame is not waited for.
 _NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > _LAST_DATA_OPCODE)
 _APART: Final = 64  # fragments
@@ -103,6 +105,16 @@ class FrameCutter:
         at, end = self._measure(data, 0, size)
         return apply_mask(data[at:], data[at - 4 : at]) if end == size else None
 
+    def put_back(self, frames: Iterable[tuple[int, bytes]], *, in_message: bool) -> None:
+        """Takes frames back that `feed` has returned last; they come first in its next call.
+
+        `in_message`: whether the frames before them have begun a message and not ended it.
+        """
+        again = b"".join([piece if head == OTHER else _masked(head, piece) for head, piece in frames])
+        if again:
+            self.rest[:0] = again
+            self._fragments, self._broken, self.more = in_message, False, True
+
     def _measure(self, stream: bytes | bytearray, start: int, size: int) -> tuple[int, int]:
         """Returns where the payload of the frame at `start` begins and ends; (-1, 0) if the frame ends the connection.
 
@@ -123,6 +135,16 @@ class FrameCutter:
                 return at, size + 1
             length = int.from_bytes(stream[start + 2 : at - 4])
         return (-1, 0) if length > self._max_bytes else (at, at + length)
+
+
+def _masked(head: int, payload: bytes) -> bytes:
+    """Returns a plain frame as a peer might have sent it: with a mask of zeros."""
+    size = len(payload)
+    if size < _TWO_BYTES:
+        return bytes((head, _MASKED + size)) + _NO_MASK + payload
+    if size < 1 << 16:
+        return bytes((head, _MASKED + _TWO_BYTES)) + size.to_bytes(2) + _NO_MASK + payload
+    return bytes((head, _MASKED + _EIGHT_BYTES)) + size.to_bytes(8) + _NO_MASK + payload
 
 
 class Fragments:

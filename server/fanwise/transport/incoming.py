@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Final, Protocol
 
-from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.extensions import Extension
-from websockets.frames import Close, Frame, Opcode
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -48,7 +46,7 @@ _CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
 _FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST = 0x01, 0x02, 0x00, 0x80
 _CONTROL: Final = frozenset((_CLOSE, _PING, _PONG))
 _FRAGMENT: Final = frozenset((_FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST))
-_OPCODE, _COMPRESSED = 0x0F, 0x40
+_OPCODE: Final = 0x0F
 _SMALL_BYTES: Final = 125  # the largest payload whose length is in the frame's second byte
 _QUIET: Final = logging.getLogger("fanwise.judged")  # frames and headers carry keys: the library logs none
 _QUIET.disabled = True
@@ -92,7 +90,6 @@ class Incoming:
         loop: Whose share and timers are used.
         limits: What the peer may send.
         max_bytes: The largest message.
-        extensions: Those that the handshake has agreed on (RFC 6455 section 9).
 
     Attributes:
         budget: The rates of the connection.
@@ -103,7 +100,6 @@ class Incoming:
         "_cutter",
         "_deadline",
         "_deaf",
-        "_extensions",
         "_fragment_bytes",
         "_fragments",
         "_is_text",
@@ -125,13 +121,11 @@ class Incoming:
         limits: Limits,
         *,
         max_bytes: int,
-        extensions: Sequence[Extension],
     ) -> None:
         self.budget = Budget(limits)
         self._connection = connection
         self._loop = loop
         self._limits = limits
-        self._extensions = extensions
         self._max_bytes = max_bytes
         self._cutter = FrameCutter(max_bytes=max_bytes)
         self._pacer = Pacer(loop, connection.transport, self.budget, self._take_turn)
@@ -156,7 +150,7 @@ class Incoming:
         if self._deadline is not None:
             self._deadline.stop()
 
-    def feed(self, data: bytes = b"") -> None:  # noqa: C901
+    def feed(self, data: bytes = b"") -> None:  # noqa: C901, PLR0912
         """Takes in what has come, some frames a turn, and paces the peer."""
         if self._deaf:
             self._pacer.drain()
@@ -171,7 +165,9 @@ class Incoming:
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
-                self._take_other(piece)
+                if self._take_other(piece):
+                    frames = self._put_back(frames, piece)
+                    break
             elif kind == TEXT and piece.isascii():
                 connection.deliver(_TEXT_KIND, piece)
             else:
@@ -248,8 +244,11 @@ class Incoming:
         else:
             self._fail(CloseReason.BAD_TEXT.code, CloseReason.BAD_TEXT.text)
 
-    def _take_other(self, frame: bytes) -> None:
-        """Takes in a control frame or a fragment, or fails the connection for what is neither."""
+    def _take_other(self, frame: bytes) -> bool:
+        """Takes in a control frame or a fragment, or fails the connection for what is neither.
+
+        Returns whether the rest of what has come waits for the connection's next turn.
+        """
         head = frame[0]
         if self._connection.close_sent:
             if head == _CLOSE:
@@ -265,6 +264,13 @@ class Incoming:
                 self._take_close(frame)
         elif not is_whole(frame) or not self._take_fragment(frame, head):
             self._judge(frame)
+        return False
+
+    def _put_back(self, frames: list[tuple[int, bytes]], last: bytes) -> list[tuple[int, bytes]]:
+        """Gives the frames behind `last` back to the cutter; returns those up to it."""
+        count = next(at for at, (_, piece) in enumerate(frames, 1) if piece is last)
+        self._cutter.put_back(frames[count:], in_message=self._fragments is not None)
+        return frames[:count]
 
     def _take_close(self, frame: bytes) -> None:
         payload = payload_of(frame)
@@ -280,15 +286,9 @@ class Incoming:
 
     def _take_fragment(self, frame: bytes, head: int) -> bool:
         """Takes in the next part of a message; returns False if it breaks a rule."""
-        if self._extensions:
-            decoded = self._decode(frame, head)
-            if decoded is None:
-                return False
-            head, payload = decoded
-        elif head in _FRAGMENT:
-            payload = payload_of(frame)
-        else:
+        if head not in _FRAGMENT:
             return False
+        payload = payload_of(frame)
         first = head & _OPCODE != _CONTINUATION
         if first is (self._fragments is not None) or self._fragment_bytes + len(payload) > self._max_bytes:
             return False
@@ -296,20 +296,6 @@ class Incoming:
             self._is_text, self._text_tail, self._fragments = head & _OPCODE == _FIRST_OF_TEXT, b"", []
         self._add_fragment(self._fragments, payload, final=head & _LAST != 0)
         return True
-
-    def _decode(self, frame: bytes, head: int) -> tuple[int, bytes] | None:
-        """Returns the head and payload of a data frame as they were before an extension has encoded them (RFC 7692)."""
-        if head & ~(_LAST | _COMPRESSED) > _FIRST_OF_BINARY:
-            return None
-        decoded = Frame(Opcode(head & _OPCODE), payload_of(frame), head & _LAST != 0, head & _COMPRESSED != 0)
-        try:
-            for extension in reversed(self._extensions):
-                decoded = extension.decode(decoded, max_size=self._max_bytes - self._fragment_bytes)
-        except (ProtocolError, PayloadTooBig) as error:
-            code = CloseReason.TOO_BIG if isinstance(error, PayloadTooBig) else CloseReason.PROTOCOL_ERROR
-            self._fail(code.code, str(error))
-            return head, b""
-        return head & ~_COMPRESSED, bytes(decoded.data)
 
     def _add_fragment(self, fragments: list[bytes], payload: bytes, *, final: bool) -> None:
         if self._deaf:

@@ -23,6 +23,7 @@ class Surroundings:
         max_bytes: The largest message.
         connections: The open connections, as uvicorn looks after them.
         keep_alive: Pings, and the comments of event streams.
+        deflate: Whether handshakes may agree on permessage-deflate.
         graceful_seconds: How long uvicorn waits for connections when it stops; None: for ever.
     """
 
@@ -31,6 +32,7 @@ class Surroundings:
     max_bytes: int
     connections: set[Any]
     keep_alive: KeepAlive
+    deflate: bool
     graceful_seconds: float | None
 
 
@@ -47,6 +49,7 @@ def surroundings(
             max_bytes=config.ws_max_size,
             connections=server_state.connections,
             keep_alive=KeepAlive(loop, interval_seconds=interval, timeout_seconds=timeout),
+            deflate=config.ws_per_message_deflate,
             graceful_seconds=config.timeout_graceful_shutdown,
         )
     return found

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from websockets.extensions import Extension
 from websockets.frames import Close, Frame, Opcode
 
 from ..broadcaster.sink import Message, SinkOwner
 from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
+from .deflate import InflatingIncoming
 from .incoming import Incoming
 from .limits import Budget
 from .socket_sink import SocketSink
@@ -48,16 +48,16 @@ class WebSocketConnection(SocketSink):
         transport: Of which the handshake has been answered with 101.
         receiver: Who takes its messages; None: it is set before the next turn.
         owner: Who hears of its events until a client is attached; None: nobody.
-        extensions: Those that the handshake has agreed on.
+        deflates: Whether the handshake has agreed on permessage-deflate.
     """
 
     __slots__ = (
         "_close_code",
-        "_extensions",
         "_incoming",
         "_peer_closed",
         "_unsent_bytes",
         "close_sent",
+        "deflates",
         "held",
         "receiver",
     )
@@ -69,9 +69,9 @@ class WebSocketConnection(SocketSink):
         receiver: Receiver | None = None,
         owner: SinkOwner | None = None,
         *,
-        extensions: Sequence[Extension] = (),
+        deflates: bool = False,
     ) -> None:
-        self._extensions = extensions
+        self.deflates = deflates
         self.receiver: Receiver = receiver or _NOBODY
         self.close_sent = False  # whether nothing may be written any more
         self._close_code: int | None = None  # of the close frame that was sent
@@ -159,9 +159,8 @@ class WebSocketConnection(SocketSink):
         """What is remembered of what comes in."""
         if self._incoming is None:
             around = self._around
-            self._incoming = Incoming(
-                self, around.loop, around.limits, max_bytes=around.max_bytes, extensions=self._extensions
-            )
+            kind = InflatingIncoming if self.deflates else Incoming
+            self._incoming = kind(self, around.loop, around.limits, max_bytes=around.max_bytes)
         return self._incoming
 
     @property

@@ -23,6 +23,7 @@ from ..core.codes import ErrorCode
 from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
+from .deflate import NEGOTIATION
 from .inbox import Inbox
 from .intake import Intake
 from .leased_transport import LeasedTransport
@@ -58,6 +59,8 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         self.logger = self.conn.logger = logging.getLogger(CONNECTION_LOGGER)
         self.logger.addFilter(hide_query_string)  # the logger keeps one of it, however often
         self.conn.debug = False
+        if config.ws_per_message_deflate:  # the library's own keeps 64 KiB for each connection
+            self.conn.available_extensions = (NEGOTIATION,)
 
     # The handshake.
 
@@ -94,7 +97,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         leased = self.transport
         self.connections.discard(self)
         around = surroundings(self.config, self._server_state, self.loop, self.limits)
-        self.connection = WebSocketConnection(around, leased, self, self, extensions=tuple(self.conn.extensions))
+        self.connection = WebSocketConnection(around, leased, self, self, deflates=bool(self.conn.extensions))
         leased.set_protocol(self.connection)
 
     def _handshake_ended(self) -> None:

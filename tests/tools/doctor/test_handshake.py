@@ -52,11 +52,14 @@ def test_why_sweeps_take_more_calls() -> None:
         ("", "direct", Level.OK),
         ("", "asgi", Level.OK),
         ("permessage-deflate; server_max_window_bits=12", "asgi", Level.FAIL),
-        ("permessage-deflate", "direct", Level.WARN),
+        ("permessage-deflate", "direct", Level.FAIL),
+        ("permessage-deflate; server_no_context_takeover", "direct", Level.FAIL),
+        ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", "direct", Level.OK),
+        ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", "asgi", Level.FAIL),
     ],
 )
 def test_deflate(accepted: str, path: str, level: Level) -> None:
-    """Memory for each client; over plain ASGI a compression of each message too."""
+    """Memory, and a compression of each message, for each client; with our protocol class neither."""
     assert deflate(accepted, path).level is level
 
 
