@@ -140,7 +140,10 @@ class InflatingIncoming(Incoming):
         if opcode not in (_TEXT, _BINARY) or self._fragments is not None:
             return False
         if head & _FINAL:
-            message = self._inflate(payload_of(frame), text=opcode == _TEXT)
+            payload = payload_of(frame)
+            if len(payload) > self._max_bytes:
+                return False
+            message = self._inflate(payload, text=opcode == _TEXT)
             if message is not None:
                 self._connection.deliver(_KINDS[opcode], message)
             return True
