@@ -20,6 +20,13 @@ def test_settings_reach_what_they_set() -> None:
     assert (broadcaster.max_message_bytes, broadcaster.max_clients) == (99_999, 3)
 
 
+def test_all_routes_are_the_application_s_own() -> None:
+    """FastAPI builds the routes of an included router again at the first request, and asks each twice per request."""
+    paths = {getattr(route, "path", None) for route in create_app(load_settings()).routes}
+    assert {"/ws", "/publish", "/healthz", "/"} <= paths
+    assert None not in paths  # an included router is a route without a path
+
+
 def test_every_default_of_the_settings_is_that_of_the_broadcaster() -> None:
     """An embedded broadcaster behaves like a served one."""
     embedded, served = fanwise.Broadcaster(), create_app(load_settings()).state.broadcaster

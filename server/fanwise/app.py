@@ -53,9 +53,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     broadcaster = Broadcaster(**settings.model_dump(include=_OF_THE_BROADCASTER))
-    app = FastAPI(title="Fanwise", version=SERVER_VERSION, description=DESCRIPTION)
-    _add_middleware(app, settings)
-    app.state.broadcaster = broadcaster
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,
@@ -66,7 +63,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=broadcaster.lifespan,
         **taken,
     )
-    app.include_router(router)
+    app = FastAPI(title="Fanwise", version=SERVER_VERSION, description=DESCRIPTION, lifespan=router.lifespan_context)
+    app.router.routes += router.routes  # FastAPI builds the routes of an included router twice
+    _add_middleware(app, settings)
+    app.state.broadcaster = broadcaster
     app.state.door = build_door(broadcaster, router, app.user_middleware)
     return app
 

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fastapi import FastAPI
 from pydantic import TypeAdapter
 from websockets.exceptions import ConnectionClosedError
 
@@ -22,7 +21,7 @@ from fanwise.routes.json_models import Answer
 from fanwise.routes.router import build_door, build_router
 from fanwise.transport.limits import Limits
 
-from ..support.live import Live, handshake, running, until
+from ..support.live import Live, app_of, handshake, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +40,11 @@ async def serving(
     limits: Limits | None = None,
     door: bool = False,
 ) -> AsyncIterator[Live]:
-    app = FastAPI()
     router = build_router(
         broadcaster, max_subscriptions=max_subscriptions, heartbeat_seconds=heartbeat_seconds, access=access
     )
-    app.include_router(router)
     entrance = build_door(broadcaster, router) if door else None
-    async with running(app, fast=fast, limits=limits, door=entrance, ping_seconds=heartbeat_seconds) as live:
+    async with running(app_of(router), fast=fast, limits=limits, door=entrance, ping_seconds=heartbeat_seconds) as live:
         yield live
 
 

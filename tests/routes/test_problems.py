@@ -15,7 +15,7 @@ from fanwise.routes.auth.guards import Access
 from fanwise.routes.problems import FanwiseErrorBody, error_response, note_refusal
 from fanwise.routes.router import build_router
 
-from ..support.live import running
+from ..support.live import app_of, running
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
 @pytest.mark.anyio
 async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
     """Where, to whom and why, without the query string; what is not there is no refusal, and no line."""
-    app, key = FastAPI(), {"X-API-Key": "correct-horse"}
-    app.include_router(build_router(Node(max_clients=1), access=Access(api_key="correct-horse")))
+    key = {"X-API-Key": "correct-horse"}
+    app = app_of(build_router(Node(max_clients=1), access=Access(api_key="correct-horse")))
     with caplog.at_level(logging.INFO, "fanwise"):
         async with running(app) as live, await live.connect():
             await live.request("POST", "/publish/lobby?token=secret")
@@ -123,9 +123,7 @@ async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.anyio
 async def test_a_body_that_cannot_be_read_is_answered_in_our_shape() -> None:
     """Also a number of 4,000 digits."""
-    app = FastAPI()
-    app.include_router(build_router(Node(), demo_clients=5))
-    async with running(app) as live:
+    async with running(app_of(build_router(Node(), demo_clients=5))) as live:
         headers = {"Content-Type": "application/json"}
         status, _, body = await live.request("PUT", "/demo", b'{"clients": ' + b"9" * 4000 + b"}", headers=headers)
     assert (status, json.loads(body)["error"]["code"]) == (400, "bad_request")

@@ -6,15 +6,13 @@ from fastapi import FastAPI
 from fanwise.broadcaster.node import Node
 from fanwise.routes import build_router
 
-from ..support.live import running
+from ..support.live import app_of, running
 
 pytestmark = pytest.mark.anyio
 
 
 def make_app(broadcaster: Node) -> FastAPI:
-    app = FastAPI()
-    app.include_router(build_router(broadcaster, demo_clients=5))
-    return app
+    return app_of(build_router(broadcaster, demo_clients=5))
 
 
 async def test_a_late_loop_is_not_ready() -> None:

@@ -9,7 +9,7 @@ from fanwise.routes.auth.guards import Access
 from fanwise.routes.router import build_router
 from fanwise.routes.websocket import split_template
 
-from ..support.live import running, until
+from ..support.live import app_of, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -17,9 +17,7 @@ FAST = pytest.mark.parametrize("fast", [True, False], ids=["protocol class", "pl
 
 
 def make_app(broadcaster: Node, *, template: str = "Message: {text}") -> FastAPI:
-    app = FastAPI()
-    app.include_router(build_router(broadcaster, template=template))
-    return app
+    return app_of(build_router(broadcaster, template=template))
 
 
 @FAST
@@ -133,9 +131,8 @@ async def test_pages_of_other_hosts_are_refused_before_the_handshake(
     fast: bool, subprotocols: list[str] | None
 ) -> None:
     """They get 403 before the handshake; those of this host, and those that are named, may."""
-    app = FastAPI()
     broadcaster = Node()
-    app.include_router(build_router(broadcaster, access=Access(allowed_origins=["https://friend.org"])))
+    app = app_of(build_router(broadcaster, access=Access(allowed_origins=["https://friend.org"])))
     async with running(app, fast=fast) as live:
         for origin, allowed in (
             ("http://evil.com", False),
@@ -157,9 +154,8 @@ async def test_pages_of_other_hosts_are_refused_before_the_handshake(
 @FAST
 async def test_plain_clients_need_the_key_to_publish(fast: bool) -> None:
     """They may listen without; who sends something is closed with 4501, and nothing of it is published."""
-    app = FastAPI()
     broadcaster = Node()
-    app.include_router(build_router(broadcaster, access=Access(api_key="correct-horse")))
+    app = app_of(build_router(broadcaster, access=Access(api_key="correct-horse")))
     async with running(app, fast=fast) as live, await live.connect() as listener, await live.connect() as stranger:
         await stranger.send("spam")
         await stranger.wait_closed()

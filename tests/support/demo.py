@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from fastapi import FastAPI
-
 from fanwise.broadcaster.node import Node
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.demo.controller import DemoController
@@ -18,7 +16,7 @@ from fanwise.routes.demo.routes import DemoStatus, demo_routes
 from fanwise.routes.demo.target import Target
 from fanwise.routes.router import build_router
 
-from .live import Live, running
+from .live import Live, app_of, running
 
 
 class Told:
@@ -82,10 +80,9 @@ async def staged(
         async with broadcaster, demo:
             yield
 
-    app = FastAPI()
-    app.include_router(demo_routes(demo, broadcaster, access), prefix=prefix)  # before those of a server without demo
-    app.include_router(build_router(broadcaster, access=access, lifespan=run), prefix=prefix)
-    async with running(app, fast=fast) as live:
+    router = build_router(broadcaster, access=access, lifespan=run)
+    router.routes[:0] = demo_routes(demo, broadcaster, access).routes  # before those of a server without demo
+    async with running(app_of(router, prefix=prefix), fast=fast) as live:
         yield Staged(live, demo, broadcaster, told)
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 import uvicorn
-from fastapi import FastAPI, WebSocket
+from fastapi import APIRouter, FastAPI, WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -252,6 +252,17 @@ async def running(
     finally:
         server.should_exit = True
         await task
+
+
+def app_of(router: APIRouter, *, prefix: str = "") -> FastAPI:
+    """An application with the routes of `router` as its own, or included: FastAPI builds included routes twice."""
+    if prefix:
+        app = FastAPI()
+        app.include_router(router, prefix=prefix)
+    else:
+        app = FastAPI(lifespan=router.lifespan_context)
+        app.router.routes += router.routes
+    return app
 
 
 def echo(*, name: Callable[[WebSocket], str] = lambda _: "lobby", **settings: Any) -> tuple[FastAPI, Broadcaster]:

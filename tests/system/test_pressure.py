@@ -15,23 +15,16 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fanwise import Broadcaster
 
-from ..support.live import handshake, running, until
+from ..support.live import app_of, handshake, running, until
 from ..support.pressure import ReadingClient, burst_publisher, slow_client, stalled_client, vanishing_client
 from ..support.processes import ROOT, ServerProcess
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
-
-
-def make_app(broadcaster: Broadcaster) -> FastAPI:
-    app = FastAPI()
-    app.include_router(broadcaster.router)
-    return app
 
 
 def descriptors() -> int:
@@ -46,7 +39,7 @@ def closed(broadcaster: Broadcaster) -> dict[str, int]:
 async def test_a_burst_drops_nobody_who_reads(burst: int) -> None:
     """With a queue of 100, to 50 clients: none of them is closed and none misses a message."""
     broadcaster = Broadcaster(queue_messages=100)
-    async with running(make_app(broadcaster)) as live, AsyncExitStack() as stack:
+    async with running(app_of(broadcaster.router)) as live, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(ReadingClient.connected(live)) for _ in range(50)]
         await until(lambda: len(broadcaster) == 50)
         expected = await burst_publisher(broadcaster, "lobby", burst)
@@ -59,7 +52,7 @@ async def test_a_stalled_client_is_aborted_whatever_its_queue_says() -> None:
     """Within its bounds, but its connection takes nothing for `stall_seconds`; the others get each message."""
     broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, stall_seconds=0.6)
     async with (
-        running(make_app(broadcaster)) as live,
+        running(app_of(broadcaster.router)) as live,
         stalled_client(live),
         ReadingClient.connected(live) as healthy,
     ):
@@ -74,7 +67,7 @@ async def test_a_stalled_client_is_aborted_whatever_its_queue_says() -> None:
 async def test_a_slow_client_that_moves_lives() -> None:
     """Longer than `stall_seconds`, as long as it takes something now and then and its queue is wide enough."""
     broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, history_bytes=1 << 28, stall_seconds=0.6)
-    async with running(make_app(broadcaster)) as live, slow_client(live, bytes_per_second=100_000) as received:
+    async with running(app_of(broadcaster.router)) as live, slow_client(live, bytes_per_second=100_000) as received:
         await until(lambda: len(broadcaster) == 1)
         expected = await burst_publisher(broadcaster, "lobby", 100, size=10_000)
         await until(lambda: len(received) > 250_000)
@@ -85,7 +78,7 @@ async def test_a_slow_client_that_moves_lives() -> None:
 async def test_a_client_over_its_bounds_is_told_so() -> None:
     """4008, behind what it has still to read; and no other is closed."""
     broadcaster = Broadcaster(queue_messages=100)
-    async with running(make_app(broadcaster)) as live, stalled_client(live) as sock, ReadingClient.connected(live):
+    async with running(app_of(broadcaster.router)) as live, stalled_client(live) as sock, ReadingClient.connected(live):
         await until(lambda: len(broadcaster) == 2)
         await burst_publisher(broadcaster, "lobby", 500, size=10_000)
         await until(lambda: closed(broadcaster) != {})
@@ -101,7 +94,7 @@ async def test_a_client_over_its_bounds_is_told_so() -> None:
 async def test_a_client_whose_queue_may_overflow_lives(overflow: str) -> None:
     """It misses messages, which are counted, and gets the newest in order when it reads again."""
     broadcaster = Broadcaster(queue_messages=10, overflow=overflow)
-    async with running(make_app(broadcaster)) as live, stalled_client(live) as sock:
+    async with running(app_of(broadcaster.router)) as live, stalled_client(live) as sock:
         await until(lambda: len(broadcaster) == 1)
         for _ in range(3):
             await burst_publisher(broadcaster, "lobby", 1000, size=10_000)
@@ -127,7 +120,7 @@ async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
         memory_bytes=8_000_000,
     )
     async with (
-        running(make_app(broadcaster)) as live,
+        running(app_of(broadcaster.router)) as live,
         stalled_client(live),
         ReadingClient.connected(live),
     ):
@@ -141,7 +134,7 @@ async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
 async def test_a_burst_of_many_bytes_drops_nobody_who_reads(size: int) -> None:
     """40 MB to a client whose queue takes one, as fast as `publish` lets it."""
     broadcaster = Broadcaster()
-    async with running(make_app(broadcaster)) as live, ReadingClient.connected(live) as client:
+    async with running(app_of(broadcaster.router)) as live, ReadingClient.connected(live) as client:
         await until(lambda: len(broadcaster) == 1)
         expected = await burst_publisher(broadcaster, "lobby", 40_000_000 // size, size=size)
         await until(lambda: len(client.received) >= len(expected))
@@ -152,7 +145,7 @@ async def test_a_burst_of_many_bytes_drops_nobody_who_reads(size: int) -> None:
 async def test_everything_is_given_back() -> None:
     """After the stalled, the vanished and the aborted have left: clients, tasks, descriptors, channels, bytes."""
     broadcaster = Broadcaster(queue_messages=50, stall_seconds=0.5, history_seconds=0.01)
-    async with running(make_app(broadcaster)) as live:
+    async with running(app_of(broadcaster.router)) as live:
         before = (len(asyncio.all_tasks()), descriptors())
         async with AsyncExitStack() as stack:
             for _ in range(5):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
-from fastapi import FastAPI, WebSocket
+from fastapi import WebSocket
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -25,7 +25,7 @@ from fanwise.transport.connect import connect
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from ..support.live import Live, handshake, running, until
+from ..support.live import Live, app_of, handshake, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -80,9 +80,8 @@ async def place(
     tmp_path: Path | None = None, *, tls: bool = False, key: str | None = None, fast: bool = True
 ) -> AsyncIterator[Place]:
     broadcaster = Node()
-    app = FastAPI()
     access = Access(api_key=key) if key else None
-    app.include_router(build_router(broadcaster, access=access, heartbeat_seconds=0.05))
+    app = app_of(build_router(broadcaster, access=access, heartbeat_seconds=0.05))
 
     @app.websocket("/fails")
     async def fails(websocket: WebSocket) -> None:

@@ -19,7 +19,7 @@ from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
 from fanwise.transport.request_cutter import TRAILER_BYTES
 
-from ..support.live import Live, handshake, running, until
+from ..support.live import Live, app_of, handshake, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +30,7 @@ PUBLISH = b"POST /publish/lobby HTTP/1.1\r\n" + HOST
 
 @asynccontextmanager
 async def door(broadcaster: Node | None = None) -> AsyncIterator[Live]:
-    app = FastAPI()
-    app.include_router(build_router(Node() if broadcaster is None else broadcaster))
-    async with running(app) as live:
+    async with running(app_of(build_router(Node() if broadcaster is None else broadcaster))) as live:
         yield live
         await until(lambda: not live.server.server_state.connections)
 
@@ -249,9 +247,7 @@ async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: 
 
 async def test_a_body_that_never_comes_does_not_outlive_the_server() -> None:
     """Its request is answered with 503 when the server stops; uvicorn would cancel the application instead."""
-    app = FastAPI()
-    app.include_router(build_router(Node()))
-    async with running(app) as live:
+    async with running(app_of(build_router(Node()))) as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(PUBLISH + b"Content-Length: 4\r\n\r\n")
         await until(lambda: bool(live.server.server_state.tasks))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from fanwise.broadcaster.node import Node
@@ -9,7 +8,7 @@ from fanwise.core.codes import ErrorCode
 from fanwise.routes import Access, build_router
 from fanwise.routes.auth.hosts import LOOPBACK, Hosts
 
-from ...support.live import running
+from ...support.live import app_of, running
 
 EVIL = {"Host": "evil.com", "Origin": "http://evil.com"}  # as a browser sends them after DNS rebinding
 UPGRADE = {
@@ -65,8 +64,8 @@ def test_hosts_can_be_named() -> None:
 @pytest.mark.anyio
 async def test_no_route_answers_for_another_host() -> None:
     """Reading, publishing, deleting, streams and handshakes: 403, a counted code, and a text that says what to do."""
-    app, broadcaster = FastAPI(), Node()
-    app.include_router(build_router(broadcaster, access=Access(allowed_hosts=LOOPBACK), demo_clients=1))
+    broadcaster = Node()
+    app = app_of(build_router(broadcaster, access=Access(allowed_hosts=LOOPBACK), demo_clients=1))
     requests = [
         ("GET", "/channels"),
         ("GET", "/channels/a/history"),

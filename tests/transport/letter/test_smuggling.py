@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fastapi import FastAPI
 
 from fanwise import Broadcaster
 
-from ...support.live import Live, running
+from ...support.live import Live, app_of, running
 from .wire import say
 
 pytestmark = pytest.mark.anyio
@@ -108,10 +107,8 @@ async def ask(live: Live, data: bytes, size: int) -> bytes:
 async def test_no_request_comes_out_of_another(size: int) -> None:
     """An unclear request has one answer, 400 or an end; a clear one has one too."""
     broadcaster = Broadcaster()
-    app = FastAPI()
-    app.include_router(broadcaster.router)
     wrong = {}
-    async with running(app) as live:
+    async with running(app_of(broadcaster.router)) as live:
         for rows, status in ((REFUSED, b"400"), (ONE, b"200")):
             for name, data in rows.items():
                 got = await ask(live, data, size)
