@@ -332,7 +332,8 @@ async def test_a_refusal_is_counted_and_logged_in_one_line(
     (line,) = [record for record in caplog.records if getattr(record, "code", "") == "refused"]
     assert line.__dict__["reason"] == problem
     assert "secret" not in line.getMessage()
-    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == []
+    worse = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [one.getMessage() for one in worse if getattr(one, "code", "") != "loop_late"] == []  # of a busy machine
 
 
 async def test_a_stop_in_the_midst_of_a_request_is_answered_with_503(caplog: pytest.LogCaptureFixture) -> None:
