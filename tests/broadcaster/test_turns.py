@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.broadcaster.turns import TurnScheduler
+from fanwise.broadcaster import turns as module
+from fanwise.broadcaster.turns import TURN_SECONDS, SharedTurn, TurnScheduler
 
 pytestmark = pytest.mark.anyio
 
@@ -95,3 +98,77 @@ async def test_what_is_done_in_turn_is_waited_for() -> None:
     assert [await other for other in others] == [True] * 4
     assert len(done) in (5, 6)
     assert cancelled.cancelled() or cancelled.done()
+
+
+class Strangers:
+    """Long pieces of work, of which each step takes half a turn; counts the steps in each turn of the loop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=self.clock))
+        self.turn = 0
+        self.steps: Counter[int] = Counter()  # {turn of the loop: steps}
+        self.order: list[str] = []
+        self._loop = asyncio.get_running_loop()
+        self._loop.call_soon(self._count)
+
+    def _count(self) -> None:
+        self.turn += 1
+        self._loop.call_soon(self._count)
+
+    async def work(self, name: str, steps: int) -> None:
+        turn = SharedTurn()
+        for _ in range(steps):
+            await turn.give_way()
+            self.steps[self.turn] += 1
+            self.order.append(name)
+            self.clock.seconds += TURN_SECONDS / 2
+
+
+async def test_strangers_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask for long work at once, and whether they begin it or go on: all get to their end."""
+    strangers = Strangers(monkeypatch)
+    working = [asyncio.create_task(strangers.work(f"{number}", 6)) for number in range(20)]
+    for number in range(20, 40):  # these begin while others wait
+        await checkpoint()
+        working.append(asyncio.create_task(strangers.work(f"{number}", 6)))
+    await asyncio.gather(*working)
+    assert sum(strangers.steps.values()) == 40 * 6
+    assert max(strangers.steps.values()) == 2
+    assert len(set(strangers.order[:42])) == 20, "they take turns; the first, which waits first, has two"
+
+
+@pytest.mark.parametrize("pause", [1, 2, 3, 4])
+async def test_work_that_begins_takes_no_turn_of_work_that_waits(monkeypatch: pytest.MonkeyPatch, pause: int) -> None:
+    """Also where the one that waits has its turn, and was not called yet."""
+    strangers = Strangers(monkeypatch)
+    working = [asyncio.create_task(strangers.work("long", 40))]
+    for number in range(10):
+        for _ in range(pause):
+            await checkpoint()
+        working.append(asyncio.create_task(strangers.work(f"{number}", 2)))
+    await asyncio.gather(*working)
+    assert max(strangers.steps.values()) == 2
+
+
+async def test_a_stranger_alone_goes_on_in_each_second_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for those that are not there."""
+    strangers = Strangers(monkeypatch)
+    await strangers.work("a", 20)
+    assert list(strangers.steps.values()) == [2] * 10
+    assert strangers.turn <= 3 * 10
+
+
+async def test_strangers_that_are_cancelled_take_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while they wait, nor when their turn has come and they were not called yet."""
+    strangers = Strangers(monkeypatch)
+    working = [asyncio.create_task(strangers.work(f"{number}", 4)) for number in range(12)]
+    for task in working[1::2]:
+        await checkpoint()
+        task.cancel()
+    await asyncio.gather(*working, return_exceptions=True)
+    assert [task.cancelled() for task in working] == [False, True] * 6
+    assert Counter(strangers.order)["10"] == 4
+    await checkpoint()
+    assert not SharedTurn().over, "one that comes later need not wait"
+    assert max(strangers.steps.values()) == 2

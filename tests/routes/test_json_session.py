@@ -15,9 +15,11 @@ from websockets.exceptions import ConnectionClosedError
 from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.outbox import UNREAD_BYTES
+from fanwise.broadcaster.turns import SharedTurn
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.json_models import Answer
+from fanwise.routes.json_session import LARGE_BYTES
 from fanwise.routes.router import build_door, build_router
 from fanwise.transport.limits import Limits
 
@@ -310,3 +312,34 @@ async def test_publishing_over_http_has_its_rate() -> None:
         batch = json.dumps([{"channel": "a", "data": 1}] * 120).encode()
         assert len((await live.request("POST", "/publish", batch)).json["results"]) == 120
         assert time.monotonic() - began > 0.5
+
+
+async def test_large_json_waits_for_the_turn_that_all_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages and bodies above 8 KiB, when others have used the turn up; what comes behind one keeps its order."""
+    waits = 0
+    give_way = SharedTurn.give_way
+
+    async def wait(turn: SharedTurn) -> None:
+        nonlocal waits
+        waits += turn.over
+        await give_way(turn)
+
+    monkeypatch.setattr(SharedTurn, "give_way", wait)
+    monkeypatch.setattr(SharedTurn, "over", True)
+    async with serving(Node(), door=True) as live, await live.talk() as talk:
+        for number, size in enumerate((LARGE_BYTES, 10)):
+            await talk.say(op="publish", channel="a", data="x" * size, id=number)
+        assert [(await talk.hear())["id"] for _ in range(2)] == [0, 1]
+        assert waits == 1
+        small, large = b'"x"', b'"%b"' % (b"x" * LARGE_BYTES)
+        entry = b'{"channel":"a","data":%b}'
+        headers = {"Content-Type": "application/json"}
+        for body, path, expected in (
+            (small, "/publish/a", 0),
+            (large, "/publish/a", 1),
+            (b"[%b]" % (entry % small), "/publish", 1),  # of its entry
+            (b"[%b]" % (entry % large), "/publish", 2),
+        ):
+            waits = 0
+            assert (await live.request("POST", path, body, headers=headers)).status == 200
+            assert waits == expected

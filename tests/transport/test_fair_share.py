@@ -1,11 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from typing import Any
 
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.transport.fair_share import FRAMES_A_TURN, LEAST_FRAMES, REQUEST_FRAMES, FairShare, fair_share
+from fanwise.transport.fair_share import (
+    FRAME_BYTES,
+    FRAMES_A_TURN,
+    LEAST_FRAMES,
+    REQUEST_FRAMES,
+    FairShare,
+    fair_share,
+)
+from fanwise.transport.websocket_connection import WebSocketConnection
+
+from ..support.live import echo, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -77,3 +89,46 @@ async def test_two_requests_begin_in_a_turn() -> None:
     for _ in range(3):
         await checkpoint()
     assert share.take(REQUEST_FRAMES), "there is room again"
+
+
+async def test_large_reads_share_a_turn_by_their_bytes() -> None:
+    """Half a megabyte, in few reads or in many; the next turn has as much again."""
+    share = fair_share(asyncio.get_running_loop())
+    for size in (16_384, 262_144):
+        assert [share.take_read(size) for _ in range(FRAMES_A_TURN * FRAME_BYTES // size)] == [True] * (
+            FRAMES_A_TURN * FRAME_BYTES // size
+        )
+        assert not share.take_read(size)
+        await checkpoint()
+        await checkpoint()
+
+
+async def test_large_frames_of_many_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections have read one: a turn takes in half a megabyte, and at most one frame more."""
+    turn, size = 0, 200_000
+    taken: Counter[int] = Counter()  # {turn of the loop: bytes}
+    deliver = WebSocketConnection.deliver
+    loop = asyncio.get_running_loop()
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(count)
+
+    def note(connection: WebSocketConnection, kind: Any, payload: bytes) -> None:
+        taken[turn] += len(payload)
+        deliver(connection, kind, payload)
+
+    monkeypatch.setattr(WebSocketConnection, "deliver", note)
+    asgi, broadcaster = echo(max_message_bytes=size, overflow="latest")
+    async with running(asgi) as live:
+        peers = [await live.raw() for _ in range(20)]
+        await until(lambda: len(broadcaster) == len(peers))
+        count()
+        frame = b"\x82\xff" + size.to_bytes(8) + bytes(4 + size)
+        for connection in live.websockets:
+            connection.data_received(frame)
+        await until(lambda: sum(taken.values()) == len(peers) * size)
+        assert max(taken.values()) <= FRAMES_A_TURN * FRAME_BYTES + size
+        for peer in peers:
+            peer.close()
