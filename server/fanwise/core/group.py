@@ -79,6 +79,8 @@ class ReadyGroup:
         cohort_clients: How many clients are written to in one go.
     """
 
+    __slots__ = ("_cohort_clients", "_cohorts", "_encoding", "_log", "_members", "_slice")
+
     def __init__(self, log: Log, encoding: Encoding, *, cohort_clients: int) -> None:
         self._log = log
         self._encoding = encoding

@@ -81,6 +81,10 @@ class Hub:
             max_bytes=max(history_bytes, queue_bytes),
             history_seconds=history_seconds,
         )
+        self._log_messages = (
+            self.retention.max_messages + BURST_MESSAGES
+        )  # one number for all logs, as each takes 32 bytes
+        self._log_bytes = self.retention.max_bytes + BURST_BYTES
         self._grown = self.retention.grown
 
     def __iter__(self) -> Iterator[Channel]:
@@ -108,8 +112,8 @@ class Hub:
         log = Log(
             name,
             epoch=secrets.token_hex(_EPOCH_BYTES),
-            max_messages=self.retention.max_messages + BURST_MESSAGES,
-            max_bytes=self.retention.max_bytes + BURST_BYTES,
+            max_messages=self._log_messages,
+            max_bytes=self._log_bytes,
         )
         channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients, tally=self.tally)
         self.retention.opened(channel, time=time)
