@@ -1,10 +1,12 @@
 """A server for `test_churn.py`: four channels broadcast flat out while connections come, go and are aborted by us.
 
-    python -m tests.support.churn_server PORT uvloop|asyncio [--yield-after-each] [--sweep auto|write] [--fault F]
+    python -m tests.support.churn_server PORT uvloop|asyncio [--door] [--yield-after-each] [--sweep auto|write]
+        [--fault F]
 
-`--yield-after-each` makes sweeps give the loop back after every client. `--fault` plants one of the faults that the
-test is there to catch, a lease that ends one turn of the loop too late: when the connection is `lost`, when its
-transport is `closed`, or when it is `taken` by a WebSocket while a stream is open on it.
+`--door` answers what is plain before the application. `--yield-after-each` makes sweeps give the loop back after every
+client. `--fault` plants one of the faults that the test is there to catch, a lease that ends one turn of the loop too
+late: when the connection is `lost`, when its transport is `closed`, or when it is `taken` by a WebSocket while a stream
+is open on it.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from fastapi import FastAPI
 from fanwise import Broadcaster, CloseReason
 from fanwise.broadcaster.client import Client
 from fanwise.core.lease import Lease
+from fanwise.routes.router import build_door
 from fanwise.serve import FanwiseServer
-from fanwise.transport import websocket_protocol
+from fanwise.transport import door, stream_door, websocket_protocol
+from fanwise.transport.event_stream_connection import EventStreamConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.places import PlaceLimits, Places
+from fanwise.transport.socket_sink import SocketSink
 from fanwise.transport.sweep_writer import Mode
 from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
@@ -96,23 +101,28 @@ def late(name: str) -> tuple[type[FanwiseProtocol], type[FanwiseHttpProtocol]]: 
         asyncio.get_running_loop().call_soon(transport.lease.end)
         transport.lease = Lease(None)
 
-    class LateConnection(WebSocketConnection):
-        __slots__ = ()
+    def lose_owner(sink: SocketSink) -> None:
+        owner, sink._owner = sink._owner, None
+        if owner is not None:
+            asyncio.get_running_loop().call_soon(owner.sink_closed, CloseReason.LOST)
 
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            if name == "closed":
-                self.transport.lease.__class__ = LateLease
+    def late_sink(base: Any) -> Any:
+        class LateSink(base):  # type: ignore[misc]  # a class of ours
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                if name == "closed":
+                    self.transport.lease.__class__ = LateLease
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            if name == "lost":
-                lose(self.transport)
-                owner, self._owner = self._owner, None
-                if owner is not None:
-                    asyncio.get_running_loop().call_soon(owner.sink_closed, CloseReason.LOST)
-            super().connection_lost(exc)
+            def connection_lost(self, exc: Exception | None) -> None:
+                if name == "lost":
+                    lose(self.transport)
+                    lose_owner(self)
+                super().connection_lost(exc)
 
-    vars(websocket_protocol)["WebSocketConnection"] = LateConnection
+        return LateSink
+
+    vars(websocket_protocol)["WebSocketConnection"] = vars(door)["WebSocketConnection"] = late_sink(WebSocketConnection)
+    vars(stream_door)["EventStreamConnection"] = late_sink(EventStreamConnection)
 
     class LateHttp(FanwiseHttpProtocol):
         def connection_lost(self, exc: Exception | None) -> None:
@@ -146,12 +156,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
     parser.add_argument("loop", choices=["uvloop", "asyncio"])
+    parser.add_argument("--door", action="store_true")
     parser.add_argument("--yield-after-each", action="store_true")
     parser.add_argument("--sweep", choices=["auto", "write", "uring"], default="auto")
     parser.add_argument("--fault", choices=["lost", "closed", "taken"])
     options = parser.parse_args()
     ws, http = late(options.fault) if options.fault else (FanwiseProtocol, FanwiseHttpProtocol)
     app, broadcaster = create_app(yield_after_each=options.yield_after_each, sweep=options.sweep)
+    if options.door:
+        http = type("Http", (http,), {"door": build_door(broadcaster, broadcaster.router)})
     config = uvicorn.Config(
         app,
         port=options.port,

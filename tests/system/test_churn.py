@@ -24,10 +24,12 @@ from ..support.live import handshake
 from ..support.processes import ServerProcess
 
 CLIENTS = int(os.environ.get("CHURN_CLIENTS", "300"))  # connected at a time
-# How sweeps go: through io_uring, where the kernel has it, and with write(2) and a yield after each client.
-WAYS = [["--sweep", "auto"], ["--sweep", "write", "--yield-after-each"]]
+# How connections come in, and how sweeps go: through io_uring, where the kernel has it, and with write(2) and a yield
+# after each client.
+WAYS = [["--door", "--sweep", "auto"], ["--sweep", "write", "--yield-after-each"]]
 if os.environ.get("CHURN_WAYS") == "all":
-    WAYS += [["--sweep", "auto", "--yield-after-each"], ["--sweep", "write"]]
+    WAYS += [["--sweep", "auto", "--yield-after-each"], ["--door", "--sweep", "write"]]
+    WAYS += [["--sweep", "auto"], ["--door", "--sweep", "write", "--yield-after-each"]]
 SECONDS = float(os.environ.get("CHURN_SECONDS", "0"))  # how long a run lasts; 0: until it has exercised enough
 CONNECTIONS = 600  # that is so many (a planted fault takes up to 500), and
 EXERCISED = {"close", "reset", "vanish", "ended"}  # each of these endings
@@ -348,14 +350,17 @@ def test_no_byte_reaches_the_wrong_connection(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    ("loop", "flags"), [("uvloop", []), ("asyncio", []), ("uvloop", ["--door"])], ids=["uvloop", "asyncio", "door"]
+)
 @pytest.mark.parametrize("fault", ["lost", "closed", "taken"])
 def test_a_lease_that_ends_too_late_is_caught(
-    server_process: Callable[..., ServerProcess], loop: str, fault: str
+    server_process: Callable[..., ServerProcess], loop: str, flags: list[str], fault: str
 ) -> None:
     """One turn is enough for a byte to reach the wrong connection, or to follow an end: this very check sees it.
 
     It takes a second or two. A run of connections that meets none is given up for another.
     """
-    servers = (server_process("-m", "tests.support.churn_server", "{port}", loop, "--fault", fault) for _ in range(10))
+    command = ("-m", "tests.support.churn_server", "{port}", loop, "--fault", fault, *flags)
+    servers = (server_process(*command) for _ in range(10))
     assert any(churn(server, seconds=8).wrong for server in servers)
