@@ -92,7 +92,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self._stream is not None:
             self._stream.sink.ended(lost_reason(exc) or CloseReason.LOST)
         self._deadlines.stop()
-        self.transport.lease.end()
+        self.transport.lost()
         self._waiting = b""
         super().connection_lost(exc)
         self._let_go()

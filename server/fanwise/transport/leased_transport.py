@@ -32,6 +32,7 @@ class _NoTransport(asyncio.Transport):
 
 
 _NO_TRANSPORT: Final = _NoTransport()
+_OWN_METHODS: Final = ("_read_ready_cb", "_write_ready")  # of asyncio's selector transports, which look after a socket
 
 
 class LeasedTransport(asyncio.Transport):
@@ -68,6 +69,15 @@ class LeasedTransport(asyncio.Transport):
         """Ends the lease, and returns the event loop's own transport for the next owner."""
         self.lease.end()
         return self._transport
+
+    def lost(self) -> None:
+        """Ends the lease of a connection that is lost, in its protocol's `connection_lost`.
+
+        asyncio's own transport holds methods of itself: it would wait for a full collection, with its socket.
+        """
+        self.lease.end()
+        for name in _OWN_METHODS:
+            getattr(self._transport, "__dict__", {}).pop(name, None)
 
     # Calls that take the transport away.
 

@@ -78,7 +78,7 @@ class SocketSink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
         self._end(lost_reason(exc) or self._reason())
-        self.transport.lease.end()
+        self.transport.lost()
         self._around.connections.discard(self)
         self._around.keep_alive.remove(self)
         if self._abort_timer is not None:

@@ -102,16 +102,18 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     def _handshake_ended(self) -> None:
         """An answer that closes the connection has to be flushed, in time."""
-        if self.connection is None and self._abort_timer is None and not self.disconnected:
+        handed_over = self.handshake_complete and not self.close_sent  # to the WebSocket's connection
+        if not handed_over and self._abort_timer is None and not self.disconnected:
             self._abort_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended before the handshake was answered."""
         self.disconnected = True
-        self.transport.lease.end()
+        self.transport.lost()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
         super().connection_lost(exc)
+        self.conn.parser.close()
 
     def eof_received(self) -> None:
         """The peer will send no more: the transport closes itself."""
@@ -200,6 +202,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """Runs the application; its connection ends with it, unless it was detached."""
         await super().run_asgi()
+        self.conn.parser.close()  # it leads back to the library's protocol, which has done its part
         cast("dict[str, Any]", self.scope["extensions"]).pop(EXTENSION, None)  # it leads back here
         connection, self.connection = self.connection, None
         if connection is not None and not (self._detached or connection.close_sent):

@@ -71,6 +71,8 @@ async def test_every_case_is_passed(chapter: str, monkeypatch: pytest.MonkeyPatc
         max_message_bytes=32 * MEBIBYTE,
         queue_messages=10_000,
         queue_bytes=256 * MEBIBYTE,
+        history_seconds=1.0,  # each case has a channel of its own: the logs of 90 would be more than `memory_bytes`
+        memory_bytes=None,
     )
     async with running(asgi) as live:
         live.server.config.ws_per_message_deflate = True
