@@ -39,6 +39,7 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2): who is orphaned below thi
 _REQUEST_BYTES = 1 << 17
 _END_SECONDS = 10  # a fork of this process that a test has left behind may hold the socket open
 _IMPORTED = (
+    "anyio._backends._asyncio",
     "fanwise.app",
     "fanwise.cli.main",
     "fanwise.protocol",
@@ -155,8 +156,17 @@ def main(descriptor: int) -> NoReturn:
     """Forks a child for each request; ends when nobody can ask any more."""
     for module in _IMPORTED:
         importlib.import_module(module)
+    _make_an_application()
     gc.freeze()  # a collection in a child would copy all of its pages
     _serve(socket.socket(fileno=descriptor))
+
+
+def _make_an_application() -> None:
+    """Leaves to all children what a process builds once, for its first application: validators, and patterns."""
+    for name in [name for name in os.environ if name.startswith("FANWISE_")]:
+        del os.environ[name]
+    settings = importlib.import_module("fanwise.settings").Settings(_env_file=None)
+    importlib.import_module("fanwise.serve").warm_up(importlib.import_module("fanwise.app").create_app(settings))
 
 
 def _serve(requests: socket.socket) -> NoReturn:

@@ -15,7 +15,8 @@ from .uring import Ring
 Mode: TypeAlias = Literal["auto", "write", "uring"]
 
 _PROBE_BYTES: Final = 1_000
-_LARGE_BYTES: Final = 4_194_304  # more than a socket pair holds
+_BLOCK_BYTES: Final = 4_099  # a prime: no two pages have the same bytes; 4 MiB of os.urandom would take 14 ms
+_LARGE_BLOCKS: Final = 1_024  # more than a socket pair holds
 _DISABLED: Final = Path("/proc/sys/kernel/io_uring_disabled")
 
 
@@ -77,7 +78,7 @@ def probe(write_to_all: WriteToAll) -> str:
         idle, full, broken, short = (_pair(stack) for _ in range(4))
         _fill(full[0])
         broken[1].close()
-        data, large = os.urandom(_PROBE_BYTES), os.urandom(_LARGE_BYTES)
+        data, large = os.urandom(_PROBE_BYTES), os.urandom(_BLOCK_BYTES) * _LARGE_BLOCKS
         fds = [pair[0].fileno() for pair in (idle, full, broken)]
         answers = dict(write_to_all(fds, data))
         if answers != {fds[1]: 0, fds[2]: BROKEN} or _drain(idle[1]) != data:
