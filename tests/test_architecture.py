@@ -150,10 +150,9 @@ def test_functions_are_of_a_size_to_read() -> None:
 def test_only_a_lease_knows_a_descriptor() -> None:
     """Its number is read where leases are made and where ready groups hold it; `outbox` asks whether there is one.
 
-    The acceptor looks how high the number is, and keeps it nowhere. The probe of sweeps has sockets of its own.
+    The acceptor looks how high a number is that it was given. The probe of sweeps has sockets of its own.
     """
     know = {
-        "transport.acceptor",
         "transport.leased_transport",
         "transport.sweep_writer",
         "core.lease",

@@ -33,6 +33,7 @@ from .settings import Settings, flag, variable
 from .transport.acceptor import Acceptor, Descriptors
 from .transport.addresses import is_loopback
 from .transport.limits import Limits
+from .transport.newcomer import protocol_maker
 from .transport.places import PlaceLimits, Places
 from .transport.proxies import TrustedProxies
 from .transport.refusals import RefusedError
@@ -97,15 +98,9 @@ class FanwiseServer(uvicorn.Server):
             log(Event.STARTED, **self._facts)
 
     def _accept_from(self, listener: socket.socket) -> Acceptor:
-        def make_protocol() -> asyncio.Protocol:
-            protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-            )
-            return protocol
-
         return Acceptor(
             listener,
-            make_protocol,
+            protocol_maker(self.config, self.server_state, self.lifespan.state),
             places=self._places,
             descriptors=Descriptors.of_process(),
             tls=self.config.ssl,

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, WebSocket
@@ -15,9 +15,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from fanwise import Broadcaster
+from fanwise.transport.acceptor import Acceptor, Descriptors
 from fanwise.transport.door import Door
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
+from fanwise.transport.newcomer import protocol_maker
+from fanwise.transport.places import PlaceLimits, Places
 from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
@@ -208,7 +211,24 @@ def handshake(path: str) -> bytes:
 
 
 class PromptServer(uvicorn.Server):
-    """EventLog at once that it is to stop; uvicorn's own looks ten times a second, which is most of a short test."""
+    """Looks at once whether it is to stop; uvicorn's own looks ten times a second, which is most of a short test.
+
+    Args:
+        config: uvicorn's.
+        ours: Whether it accepts as `fanwise serve` does: connections go through our acceptor.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, ours: bool = False) -> None:
+        super().__init__(config)
+        self._ours = ours
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[] if self._ours else sockets)
+        for listener in sockets or [] if self._ours else []:
+            maker = protocol_maker(self.config, self.server_state, self.lifespan.state)
+            places = Places(PlaceLimits(), count=lambda _: None)
+            acceptor = Acceptor(listener, maker, places=places, descriptors=Descriptors(1 << 20), tls=self.config.ssl)
+            self.servers.append(cast("asyncio.Server", acceptor))
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
@@ -226,9 +246,11 @@ async def running(
     door: Door | None = None,
     ping_seconds: float = 20.0,
     deflate: bool = False,
+    ours: bool = False,
 ) -> AsyncIterator[Live]:
     """Serves `app` on a free port while the context lasts; `fast` says whether with our protocol class.
 
+    `ours` says whether connections come through our acceptor, as those of `fanwise serve` do.
     `deflate` says whether handshakes may agree on permessage-deflate.
     """
     bounds = {} if limits is None else {"limits": limits}
@@ -244,7 +266,7 @@ async def running(
         timeout_graceful_shutdown=1,
         ws_ping_interval=ping_seconds,
     )
-    server = PromptServer(config)
+    server = PromptServer(config, ours=ours)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     await until(lambda: server.started or task.done())
     try:

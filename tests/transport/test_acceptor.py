@@ -26,17 +26,15 @@ PLENTY = Descriptors(1 << 20)
 class Echo(asyncio.Protocol):
     """Sends back what comes, and is in `open` while it is connected."""
 
-    place: Place | None = None
-
-    def __init__(self, open_: set[Echo]) -> None:
+    def __init__(self, open_: set[Echo], place: Place) -> None:
         self._open = open_
+        self.place = place
         self.made_in = asyncio.current_task()
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop's do not inherit from asyncio's
         self._open.add(self)
-        assert self.place is not None
         self.place.end = self.transport.abort
 
     def data_received(self, data: bytes) -> None:
@@ -55,7 +53,11 @@ class Door:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.acceptor = Acceptor(
-            self.listener, lambda: Echo(self.open), places=self.places, descriptors=descriptors, tls=tls
+            self.listener,
+            lambda place, *_: Echo(self.open, place),
+            places=self.places,
+            descriptors=descriptors,
+            tls=tls,
         )
 
     @property
@@ -187,26 +189,22 @@ async def test_it_pauses_when_accepting_fails(
     """One line, no spinning; and it goes on by itself."""
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
     async with door() as it:
-        real, failed = it.listener, 0
+        take, failed = it.acceptor._take, 0
 
-        class Failing:
-            def accept(self) -> object:
-                nonlocal failed
-                failed += 1
-                raise OSError(24, "Too many open files")
+        def fail() -> tuple[int, object]:
+            nonlocal failed
+            failed += 1
+            raise OSError(24, "Too many open files")
 
-            def fileno(self) -> int:
-                return real.fileno()
-
-        it.acceptor._listener = Failing()  # type: ignore[assignment]
+        it.acceptor._take = fail
         _, writer = await asyncio.open_connection("127.0.0.1", it.port)
         await until(lambda: failed == 3)
         assert (
             sum("no connections are accepted for 0.05 s: Too many open files" in line for line in caplog.messages) == 3
         )
-        it.acceptor._listener = real
+        it.acceptor._take = take
         it.acceptor._retry.cancel()  # type: ignore[union-attr]
-        asyncio.get_running_loop().add_reader(real, it.acceptor._accept)
+        asyncio.get_running_loop().add_reader(it.listener, it.acceptor._accept)
         await until(lambda: len(it.open) == 1)
         writer.close()
 

@@ -1,9 +1,11 @@
-"""The door and the long way give the same answers."""
+"""The door, as newcomers and uvicorn's protocol class ask it, and the long way give the same answers."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
 
 import pytest
 from fastapi import FastAPI
@@ -13,6 +15,7 @@ from fanwise.app import create_app, door_of
 from fanwise.serve import build_config
 from fanwise.settings import load_settings
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
+from fanwise.transport.newcomer import Newcomers
 
 from ..support.live import Live, running, until
 
@@ -80,15 +83,97 @@ HANDSHAKES = {
     "no route": ("/nowhere", PLAIN, False),
 }
 
+# Those that uvicorn's parser is not needed for.
+FIRST_READ = {
+    "plain",
+    "channel",
+    "JSON",
+    "another subprotocol",
+    "extensions",
+    "keep-alive",
+    "upper case",
+    "its own page",
+    "odd case",
+    "a subprotocol twice",
+    "a key in the query",
+    "two channels",
+    "an empty query",
+    "its own page, with the port",
+    "95 more fields",
+}
+GET = b"GET /ws HTTP/1.1\r\n"
+HEAD = PLAIN.encode()
+END = b"\r\n\r\n"
+# {name: all that is sent}, of which a parser could make more than one thing
+UNUSUAL = {
+    "no space": GET + HEAD.replace(b"Host: ", b"Host:") + END,
+    "two spaces": GET + HEAD.replace(b"Host: ", b"Host:  ") + END,
+    "a tab": GET + HEAD.replace(b"Host: ", b"Host:\t") + END,
+    "spaces behind": GET + HEAD + b"\r\nX-A: b  " + END,
+    "a space before the colon": GET + HEAD.replace(b"Host: ", b"Host : ") + END,
+    "a folded field": GET + HEAD + b"\r\nX-A: b\r\n c" + END,
+    "a line feed alone": GET + HEAD + b"\r\nX-A: b\nX-B: c" + END,
+    "a carriage return alone": GET + HEAD + b"\r\nX-A: b\rX-B: c" + END,
+    "a NUL": GET + HEAD + b"\r\nX-A: b\x00c" + END,
+    "latin-1": GET + HEAD + b"\r\nX-A: \xe9" + END,
+    "no name": GET + HEAD + b"\r\n: b" + END,
+    "no colon": GET + HEAD + b"\r\nX-A" + END,
+    "a bracket in a name": GET + HEAD + b"\r\nX(A): b" + END,
+    "an empty value": GET + HEAD + b"\r\nX-A: " + END,
+    "an empty host": GET + HEAD.replace(b"127.0.0.1", b"") + END,
+    "no host": GET + HEAD.replace(b"Host: 127.0.0.1\r\n", b"") + END,
+    "two hosts": GET + HEAD + b"\r\nHost: 127.0.0.1" + END,
+    "a body": GET + HEAD + b"\r\nContent-Length: 1" + END + b"x",
+    "an empty body": GET + HEAD + b"\r\nContent-Length: 0" + END,
+    "chunks": GET + HEAD + b"\r\nTransfer-Encoding: chunked" + END + b"0" + END,
+    "an expectation": GET + HEAD + b"\r\nExpect: 100-continue" + END,
+    "bytes behind": GET + HEAD + END + b"x",
+    "another request behind": GET + HEAD + END + GET + HEAD + END,
+    "HTTP/1.0": GET.replace(b"1.1", b"1.0") + HEAD + END,
+    "HTTP/2.0": GET.replace(b"1.1", b"2.0") + HEAD + END,
+    "POST": GET.replace(b"GET", b"POST") + HEAD + END,
+    "a whole URL": GET.replace(b"/ws", b"http://127.0.0.1/ws") + HEAD + END,
+    "a fragment": GET.replace(b"/ws", b"/ws#x") + HEAD + END,
+    "a quote in the target": GET.replace(b"/ws", b'/ws?channel="a') + HEAD + END,
+    "a space in the target": GET.replace(b"/ws", b"/ws x") + HEAD + END,
+    "empty lines before": b"\r\n\r\n" + GET + HEAD + END,
+    "many fields": GET + HEAD + b"".join(b"\r\nX-%d: b" % number for number in range(101)) + END,
+    "a long field": GET + HEAD + b"\r\nX-A: " + b"b" * 8_100 + END,
+    "a long head": GET + HEAD + b"\r\nX-A: " + b"b" * 17_000 + END,
+    "another protocol": GET + HEAD.replace(b"websocket", b"h2c") + END,
+    "no HTTP": b"hello" + END,
+}
+
 
 async def answer(live: Live, target: str, fields: str) -> list[bytes]:
     """The lines of the answer, in an order of their own, without the date."""
+    return await answer_to(live, f"GET {target} HTTP/1.1\r\n{fields}\r\n\r\n".encode("latin-1"))
+
+
+async def answer_to(live: Live, data: bytes) -> list[bytes]:
+    """The lines of the answer to what is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
-    writer.write(f"GET {target} HTTP/1.1\r\n{fields}\r\n\r\n".encode("latin-1"))
-    head = await reader.readuntil(b"\r\n\r\n")
-    writer.close()
+    try:
+        writer.write(data)
+        head = await reader.readuntil(END)
+    finally:
+        writer.close()
     status, *lines = head.strip().split(b"\r\n")
     return [status, *sorted(line.lower() for line in lines if not line.lower().startswith(b"date"))]
+
+
+@pytest.fixture
+def at_first(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the door has taken the first read of each connection that came through our acceptor."""
+    seen: list[bool] = []
+    enter = Newcomers.enter
+
+    def note(self: Newcomers, *given: Any) -> bool:
+        seen.append(enter(self, *given))
+        return seen[-1]
+
+    monkeypatch.setattr(Newcomers, "enter", note)
+    return seen
 
 
 @pytest.fixture
@@ -109,15 +194,37 @@ def app() -> FastAPI:
     return create_app(load_settings())
 
 
-async def test_the_answer_is_the_same_either_way(taken: list[bool]) -> None:
+@asynccontextmanager
+async def all_ways() -> AsyncIterator[list[Live]]:
+    """Three servers: newcomers ask the door, uvicorn's protocol class asks it, nobody does."""
+    first, second = app(), app()
+    async with (
+        running(first, door=door_of(first), ours=True) as at_first,
+        running(second, door=door_of(second)) as door,
+        running(app()) as long_way,
+    ):
+        yield [at_first, door, long_way]
+
+
+async def test_the_answer_is_the_same_either_way(taken: list[bool], at_first: list[bool]) -> None:
     """For handshakes of all kinds; those that are plain and allowed need no application."""
-    through, around = app(), app()
-    async with running(through, door=door_of(through)) as door, running(around) as long_way:
+    async with all_ways() as servers:
         for name, (target, fields, plain) in HANDSHAKES.items():
             taken.clear()
-            answers = [await answer(door, target, fields), await answer(long_way, target, fields)]
-            assert answers[0] == answers[1], name
+            at_first.clear()
+            answers = [await answer(live, target, fields) for live in servers]
+            assert answers[0] == answers[1] == answers[2], name
             assert (True in taken) is plain, name
+            assert at_first == [name in FIRST_READ], name
+
+
+async def test_what_could_be_read_in_two_ways_is_left_to_the_parser(at_first: list[bool]) -> None:
+    """Which gives the same answer."""
+    async with all_ways() as servers:
+        for name, data in UNUSUAL.items():
+            answers = [await answer_to(live, data) for live in servers]
+            assert answers[0] == answers[1] == answers[2], name
+        assert True not in at_first
 
 
 @pytest.mark.parametrize("key", ["the-right-key", "the-wrong-key"])

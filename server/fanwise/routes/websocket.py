@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any
 
-from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from ..broadcaster.client import Client
@@ -19,6 +18,7 @@ from ..core.reasons import CloseReason
 from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
 from ..transport.connect import attach
 from ..transport.door import Entry
+from ..transport.handshakes import Asked
 from .auth.guards import KEY_REFUSED, Access
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession
@@ -61,7 +61,7 @@ class WebSocketEndpoint:
         self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
 
-    def enter(self, handshake: HTTPConnection) -> Entry:
+    def enter(self, handshake: Asked) -> Entry:
         """Returns what to make of a handshake.
 
         Raises:

@@ -5,6 +5,8 @@
     socket_sink           what WebSockets and event streams have in common: a protocol that is its client's sink
     event_stream_connection  an event stream from its head on, without a task
     surroundings          what all connections of a server share
+    newcomer              connections before their first request: the door's, or uvicorn's
+    handshakes            reads plain handshakes, without a parser
     door                  answers plain handshakes of our routes, before uvicorn and the application
     stream_door           answers plain requests for our event streams, before the application
     upgrades              what is wrong with a handshake before any WebSocket library looks at it

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
@@ -26,12 +26,8 @@ OWN: Final = 32  # descriptors for what the process opens itself: files, names, 
 RETRY_SECONDS: Final = 1.0  # after a failed accept: it does not spin while there are no descriptors
 TLS_SECONDS: Final = 10.0  # for a TLS handshake
 _UNREAD_BYTES: Final = 65_536  # of a request that was refused unseen
-
-
-class Admitted(Protocol):
-    """A protocol of uvicorn's that holds its place."""
-
-    place: Place | None
+# Makes the protocol of a connection: from its place, its peer, and its socket, which is None with TLS.
+ProtocolMaker: TypeAlias = "Callable[[Place, tuple[str, int], socket.socket | None], asyncio.Protocol]"
 
 
 class AcceptedSocket(socket.socket):
@@ -42,8 +38,13 @@ class AcceptedSocket(socket.socket):
         opened: Whether the event loop was given the socket, to make a transport of it.
     """
 
-    place: Place | None = None
-    opened = False
+    __slots__ = ("opened", "place")
+
+    def __init__(self, family: int, kind: int, number: int) -> None:
+        self.place: Place | None = None
+        self.opened = False
+        super().__init__(family, kind, 0, fileno=number)
+        self.setblocking(False)
 
     def ended(self, _task: asyncio.Task[None]) -> None:
         """Closes the descriptor if the task that was to open the transport was cancelled before it began."""
@@ -109,7 +110,7 @@ class Acceptor:
     def __init__(
         self,
         listener: socket.socket,
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: ProtocolMaker,
         *,
         places: Places,
         descriptors: Descriptors,
@@ -118,6 +119,8 @@ class Acceptor:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
+        self._take: Callable[[], tuple[int, Any]] = listener._accept  # type: ignore[attr-defined]  # noqa: SLF001
+        self._family, self._kind = int(listener.family), int(listener.type)
         self._make_protocol = make_protocol
         self._places = places
         self._descriptors = descriptors
@@ -144,7 +147,7 @@ class Acceptor:
         """Accepts some of the connections that wait; the event loop calls again while others do."""
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                accepted, address = self._listener.accept()
+                number, address = self._take()
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionAbortedError:
@@ -152,17 +155,16 @@ class Acceptor:
             except OSError as error:  # no descriptors, no memory (accept(2))
                 self._pause(error)
                 return
-            sock = AcceptedSocket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
-            sock.setblocking(False)
-            short = sock.fileno() >= self._descriptors.short
+            sock = AcceptedSocket(self._family, self._kind, number)
+            short = number >= self._descriptors.short
             try:
-                self._start(sock, address[0] if isinstance(address, tuple) else "", short=short)
+                self._start(sock, address[:2] if isinstance(address, tuple) else ("", 0), short=short)
             except CodedError as refusal:
                 self._refuse(sock, refusal)
             if short:  # a connection that was ended for this one closes its descriptor in the next turn
                 return
 
-    def _start(self, sock: AcceptedSocket, host: str, *, short: bool) -> None:
+    def _start(self, sock: AcceptedSocket, peer: tuple[str, int], *, short: bool) -> None:
         """Gives the connection a place, and opens its transport: with TLS in a task.
 
         Raises:
@@ -170,25 +172,20 @@ class Acceptor:
         """
         needed = short and len(self._places.reserve) >= self._descriptors.reserve
         if short and not self._places.make_room(needed=needed) and needed:
-            raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=host)
-        sock.place = place = self._places.enter(host, short=short)
+            raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=peer[0])
+        sock.place = place = self._places.enter(peer[0], short=short)
         if self._tls is None:
-            _go_on(self._open(sock, place))
+            _go_on(self._open(sock, place, peer))
             return
-        task = self._loop.create_task(self._open(sock, place))
+        task = self._loop.create_task(self._open(sock, place, peer))
         place.end = task.cancel  # type: ignore[assignment]  # the result is not used
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         task.add_done_callback(sock.ended)
 
-    async def _open(self, sock: AcceptedSocket, place: Place) -> None:
+    async def _open(self, sock: AcceptedSocket, place: Place, peer: tuple[str, int]) -> None:
         """Makes a transport of the socket; after the TLS handshake, if there is one."""
-
-        def make() -> asyncio.Protocol:
-            protocol = self._make_protocol()
-            protocol.place = place  # type: ignore[attr-defined]  # that of `Admitted`
-            return protocol
-
+        make = partial(self._make_protocol, place, peer, sock if self._tls is None else None)
         sock.opened = True
         seconds = None if self._tls is None else TLS_SECONDS
         with contextlib.suppress(OSError):  # the handshake has failed or is late; the transport closes the socket

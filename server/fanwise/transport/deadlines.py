@@ -62,10 +62,11 @@ class Deadlines:
         self._acknowledged_bytes = 0  # by the peer's kernel, when the timer was set
         self._aborting: asyncio.TimerHandle | None = None
 
-    def expect_head(self) -> None:
-        """Gives the peer time for the head of a request, unless that has begun already."""
+    def expect_head(self, *, waited_seconds: float = 0.0) -> None:
+        """Gives the peer time for the head of a request, unless that has begun already; it has waited for some."""
         if self._reading is None:
-            self._reading = self._loop.call_later(self._limits.head_seconds, self._late)
+            seconds = max(0.0, self._limits.head_seconds - waited_seconds)
+            self._reading = self._loop.call_later(seconds, self._late)
 
     def expect_body(self) -> None:
         """Gives the peer time for the next part of a body."""

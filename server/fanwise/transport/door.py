@@ -5,11 +5,9 @@ Whatever is unusual about a handshake, or refused, goes the long way, which give
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
+import asyncio
 import logging
-import re
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -29,21 +27,19 @@ from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullErr
 from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
 from .deflate import answer_to
+from .handshakes import Asked, Handshake, accept_value, read_subprotocols
 from .intake import Intake
 from .leased_transport import LeasedTransport
 from .stream_door import StreamDoor
 from .surroundings import Surroundings
 from .websocket_connection import WebSocketConnection
 
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
-_KEY_BYTES: Final = 16
 # {field that a plain handshake has once: its values, in lower case}
 _PLAIN: Final = {
     b"upgrade": (b"websocket",),
     b"connection": (b"upgrade", b"keep-alive, upgrade"),
     b"sec-websocket-version": (b"13",),
 }
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 )
@@ -66,10 +62,32 @@ class Entry(NamedTuple):
     serve: Callable[..., Work]
 
 
+class Peer(NamedTuple):
+    """A connection that may become a client's.
+
+    Attributes:
+        transport: The connection's.
+        address: The peer's, as "host:port".
+        sock: Its socket, without TLS; None: the transport is asked.
+    """
+
+    transport: asyncio.Transport
+    address: str
+    sock: socket.socket | None = None
+
+
+class _Asks(NamedTuple):
+    """What a handshake asks for: its path, the accept value of its key, and its offers of extensions."""
+
+    path: str
+    accept: bytes
+    extensions: str | None
+
+
 class DoorRoute(Protocol):
     """A route whose handshakes need no application around it."""
 
-    def enter(self, handshake: HTTPConnection) -> Entry:
+    def enter(self, handshake: Asked) -> Entry:
         """Returns what to make of a handshake; raises what its refusal is."""
 
 
@@ -91,7 +109,7 @@ class Door:
     def open(
         self, scope: Scope, url: bytes, transport: LeasedTransport, around: Surroundings, headers: Iterable[Any]
     ) -> bool:
-        """Makes a client of the connection; False: nothing was done, and the handshake goes the long way.
+        """Makes a client of a connection with a request; False: nothing was done, the handshake goes the long way.
 
         Args:
             scope: Of the request, as uvicorn has begun it: with its headers and addresses.
@@ -101,26 +119,64 @@ class Door:
             headers: Those that uvicorn adds to all answers: (name, value), in bytes.
         """
         raw_path, _, query = url.partition(b"?")
-        route = self._routes.get(unquote(raw_path.decode("ascii", "replace")))
         accept = _accept(scope["headers"])
-        offers = _subprotocols(scope["headers"])
-        if route is None or accept is None or offers is None or scope["method"] != "GET":
+        offers = read_subprotocols([value for name, value in scope["headers"] if name == b"sec-websocket-protocol"])
+        if accept is None or offers is None or scope["method"] != "GET":
             return False
         handshake = HTTPConnection(_websocket_scope(scope, raw_path, query, offers))
+        peer = Peer(transport, peer_name(handshake))
+        extensions = [value for name, value in scope["headers"] if name == b"sec-websocket-extensions"]
+        asks = _Asks(handshake.scope["path"], accept, b", ".join(extensions).decode("latin-1") or None)
+        return self._open(handshake, asks, peer, around, headers)
+
+    def open_plain(
+        self, handshake: Handshake, peer: Peer, around: Surroundings, headers: Iterable[tuple[bytes, bytes]]
+    ) -> bool:
+        """Makes a client of a connection that has begun with a plain handshake; False: nothing was done.
+
+        Args:
+            handshake: What has come on the connection.
+            peer: The connection.
+            around: What all WebSockets of the server share.
+            headers: Those that uvicorn adds to all answers: (name, value), in bytes.
+        """
+        accept = accept_value(handshake.headers.get("sec-websocket-key", "").encode())
+        if accept is None:
+            return False
+        asks = _Asks(handshake.path, accept, handshake.headers.get("sec-websocket-extensions"))
+        return self._open(handshake, asks, peer, around, headers)
+
+    def _open(
+        self, handshake: Asked, asks: _Asks, peer: Peer, around: Surroundings, headers: Iterable[tuple[bytes, bytes]]
+    ) -> bool:
+        entry = self._entry(handshake, asks.path)
+        if entry is None:
+            return False
+        try:
+            extensions = answer_to(asks.extensions) if around.deflate and asks.extensions else None
+        except _REFUSALS:
+            return False
+        if self._log.isEnabledFor(logging.INFO):
+            self._log.info('%s - "WebSocket %s" [accepted]', peer.address, asks.path)
+        peer.transport.write(_answer(asks.accept, entry.subprotocol, extensions, headers))
+        connection = WebSocketConnection(around, peer.transport, deflates=extensions is not None, sock=peer.sock)
+        peer.transport.set_protocol(connection)
+        self._admit(connection, entry, peer.address)
+        return True
+
+    def _entry(self, handshake: Asked, path: str) -> Entry | None:
+        """Returns what the route of `path` makes of a handshake; None if the handshake has to go the long way."""
+        route = self._routes.get(path)
+        if route is None:
+            return None
         try:
             entry = route.enter(handshake)
             self._broadcaster.check_room()
             if entry.channel is not None:
                 check_channel_name(entry.channel)
-            extensions = _extensions(scope["headers"]) if around.deflate else None
         except _REFUSALS:
-            return False
-        self._log.info('%s - "WebSocket %s" [accepted]', peer_name(handshake), handshake.scope["path"])
-        transport.write(_answer(accept, entry.subprotocol, extensions, headers))
-        connection = WebSocketConnection(around, transport, deflates=extensions is not None)
-        transport.set_protocol(connection)
-        self._admit(connection, entry, peer_name(handshake))
-        return True
+            return None
+        return entry
 
     def _admit(self, connection: WebSocketConnection, entry: Entry, address: str) -> None:
         broadcaster = self._broadcaster
@@ -151,12 +207,7 @@ def _accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         or any(len(values[name]) != 1 or values[name][0] not in _PLAIN[name] for name in values)
     ):
         return None
-    try:
-        if len(base64.b64decode(keys[0], validate=True)) != _KEY_BYTES:
-            return None
-    except binascii.Error:
-        return None
-    return base64.b64encode(hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest())
+    return accept_value(keys[0])
 
 
 def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes, subprotocols: list[str]) -> Scope:
@@ -171,24 +222,6 @@ def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes, subprotocols: 
         "headers": scope["headers"],
         "subprotocols": subprotocols,
     }
-
-
-def _subprotocols(headers: Iterable[tuple[bytes, bytes]]) -> list[str] | None:
-    """Returns the subprotocols that are offered; None if a field is no list of tokens (RFC 6455 section 4.1)."""
-    found: list[str] = []
-    for name, value in headers:
-        if name == b"sec-websocket-protocol":
-            names = [one for offer in value.decode("latin-1").split(",") if (one := offer.strip(" \t"))]
-            if not names or not all(map(_TOKEN.fullmatch, names)):
-                return None
-            found += names
-    return found
-
-
-def _extensions(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Returns the answer to the offers of extensions; None for none (RFC 6455 section 9.1)."""
-    offers = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-extensions"]
-    return answer_to(", ".join(offers)) if offers else None
 
 
 def _answer(

@@ -46,6 +46,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     limits = Limits()
     door: Door | None = None
     place: Place | None = None  # of the connection, if an `Acceptor` has accepted it
+    waited_seconds = 0.0  # for the first byte, before the connection was this protocol's
     refused: Callable[[ErrorCode], None] = staticmethod(uncounted)
     no_room: Callable[[bytes], RefusedError | None] = staticmethod(always_room)  # for an upgrade of that URL
 
@@ -70,8 +71,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the lease of the socket."""
-        # uvloop's transports do not inherit from asyncio's.
-        own = cast("asyncio.Transport", transport)
+        own = cast("asyncio.Transport", transport)  # uvloop's do not inherit from asyncio's
         leased = LeasedTransport(own, on_end=self._lease_ended, debug=self.loop.get_debug())
         super().connection_made(leased)
         if self.place is not None:
@@ -79,7 +79,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         else:  # an `Acceptor`'s connections inherit the options of its listener
             self.socket_options.apply(leased.get_extra_info("socket"))
         self._deadlines = Deadlines(self.loop, leased, late=self._late, limits=self.limits)
-        self._deadlines.expect_head()
+        self._deadlines.expect_head(waited_seconds=self.waited_seconds)
 
     def _lease_ended(self) -> None:
         """Leaves the ready groups: the transport closes, or is another protocol's."""

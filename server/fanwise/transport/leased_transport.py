@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -45,18 +46,27 @@ class LeasedTransport(asyncio.Transport):
         transport: The event loop's own, or the `LeasedTransport` of the protocol that hands it over.
         on_end: Called when the lease ends, however that comes about.
         debug: Whether the lease is to name the socket, for sweeps to compare.
+        sock: Its socket, without TLS; None: the transport is asked.
     """
 
     __slots__ = ("_held", "_paused", "_transport", "lease")
 
-    def __init__(self, transport: asyncio.Transport, *, on_end: Callable[[], None], debug: bool = False) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        on_end: Callable[[], None],
+        debug: bool = False,
+        sock: socket.socket | None = None,
+    ) -> None:
         if isinstance(transport, LeasedTransport):
             transport = transport.released()
         self._transport = transport
         self._paused = False  # reading, by users that know it only as a transport
         self._held = False  # reading, by our protocol class
-        plain = transport.get_extra_info("sslcontext") is None
-        descriptor = transport.get_extra_info("socket").fileno() if plain else None
+        if sock is None and transport.get_extra_info("sslcontext") is None:
+            sock = transport.get_extra_info("socket")
+        descriptor = sock.fileno() if sock is not None else None
         identity = os.fstat(descriptor).st_ino if debug and descriptor is not None else None
         self.lease = Lease(descriptor, on_end=on_end, identity=identity)
 

@@ -98,6 +98,11 @@ class Place:
         self.since = since
         self.end: Callable[[], None] | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether any first request is answered, and counts at the peer's own address."""
+        return not (self.short or self._proxied)
+
     def check(self, path: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Looks at the head of a request; the connection keeps its place from the first on.
 

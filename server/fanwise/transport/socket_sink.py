@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from typing import Any, Final
 
 from ..broadcaster.sink import SinkOwner
@@ -28,6 +29,7 @@ class SocketSink(asyncio.Protocol):
         around: What the connection shares with others.
         transport: The connection's. Its protocol so far writes nothing any more.
         owner: Notified of events until a client is attached; None: nobody is.
+        sock: Its socket, without TLS; None: the transport is asked.
 
     Attributes:
         open: Whether publications may be written.
@@ -55,7 +57,14 @@ class SocketSink(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, around: Surroundings, transport: asyncio.Transport, owner: SinkOwner | None = None) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        transport: asyncio.Transport,
+        owner: SinkOwner | None = None,
+        *,
+        sock: socket.socket | None = None,
+    ) -> None:
         self._around = around
         self._owner = owner
         self.owned = False
@@ -68,7 +77,7 @@ class SocketSink(asyncio.Protocol):
         self.asked = b""
         self.asked_at = 0.0
         self.taken = 0
-        self.transport = LeasedTransport(transport, on_end=self._lease_ended, debug=around.loop.get_debug())
+        self.transport = LeasedTransport(transport, on_end=self._lease_ended, debug=around.loop.get_debug(), sock=sock)
         self.transport.report_every_byte()
         around.connections.add(self)
         around.keep_alive.add(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -49,6 +50,7 @@ class WebSocketConnection(SocketSink):
         receiver: Who takes its messages; None: it is set before the next turn.
         owner: Who hears of its events until a client is attached; None: nobody.
         deflates: Whether the handshake has agreed on permessage-deflate.
+        sock: Its socket, without TLS; None: the transport is asked.
     """
 
     __slots__ = (
@@ -70,6 +72,7 @@ class WebSocketConnection(SocketSink):
         owner: SinkOwner | None = None,
         *,
         deflates: bool = False,
+        sock: socket.socket | None = None,
     ) -> None:
         self.deflates = deflates
         self.receiver: Receiver = receiver or _NOBODY
@@ -79,7 +82,7 @@ class WebSocketConnection(SocketSink):
         self._incoming: Incoming | None = None  # while there is something to remember of what has come
         self._unsent_bytes = 0  # when a pong was looked for last
         self.held = False  # whether the owner counts what was received
-        super().__init__(around, transport, owner)
+        super().__init__(around, transport, owner, sock=sock)
 
     # The transport's events.
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from fastapi import Request, params
 from fastapi.security import APIKeyHeader, HTTPBearer
-from starlette.requests import HTTPConnection
 
 from ...core.codes import CodedError, ErrorCode
 from ...errors import shorten
+from ...transport.handshakes import Asked
 from .hosts import Hosts
 from .keys import ApiKey
 from .origins import Origins
@@ -43,7 +43,7 @@ class Access:
         self._origins = Origins(allowed_origins)
         self._hosts = Hosts(allowed_hosts)
 
-    def check_site(self, connection: HTTPConnection) -> None:
+    def check_site(self, connection: Asked) -> None:
         """Raises CodedError if the request, or the handshake, names another host, or comes from a page of one."""
         host = shorten(connection.headers.get("host", ""))
         if not self._hosts.allow(connection):
@@ -58,7 +58,7 @@ class Access:
                 f"pages of origin {origin} may not connect to {asked}: FANWISE_ALLOWED_ORIGINS says which may",
             )
 
-    def check_key(self, connection: HTTPConnection) -> None:
+    def check_key(self, connection: Asked) -> None:
         """Raises CodedError unless the request brings the key, if there is one."""
         if not self.key.is_held_by(connection):
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)

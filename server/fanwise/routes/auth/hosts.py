@@ -10,9 +10,8 @@ import ipaddress
 from collections.abc import Collection
 from typing import Final
 
-from starlette.requests import HTTPConnection
-
 from ...transport.addresses import is_port, read_address
+from ...transport.handshakes import Asked
 
 LOOPBACK: Final = ("localhost", "127.0.0.0/8", "[::1]")
 
@@ -31,7 +30,7 @@ class Hosts:
         self._networks = [network for network in networks.values() if network is not None]
         self._names = {host.lower() for host, network in networks.items() if network is None}
 
-    def allow(self, connection: HTTPConnection) -> bool:
+    def allow(self, connection: Asked) -> bool:
         """Returns whether the host that the request names is allowed: True for programs that name none (HTTP/1.0)."""
         host = connection.headers.get("host")
         if host is None or self._all:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 
-from starlette.requests import HTTPConnection
+from ...transport.handshakes import Asked
 
 KEY_SUBPROTOCOL = "fanwise.key."  # and the key in base64url: browsers cannot set headers of a WebSocket handshake
 
@@ -24,7 +24,7 @@ class ApiKey:
         """Returns whether there is a key at all."""
         return self._key is not None
 
-    def is_held_by(self, connection: HTTPConnection) -> bool | None:
+    def is_held_by(self, connection: Asked) -> bool | None:
         """Returns whether the request brings the key: True without a key, None if it brings nothing, False if another.
 
         Compares in constant time. Looks in `Authorization: Bearer KEY`, `X-API-Key: KEY`, and, in WebSocket
@@ -36,7 +36,7 @@ class ApiKey:
         return None if given is None else secrets.compare_digest(given, self._key)
 
 
-def _given_key(connection: HTTPConnection) -> bytes | None:
+def _given_key(connection: Asked) -> bytes | None:
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip().encode()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from starlette.requests import HTTPConnection
+from ...transport.handshakes import Asked
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -27,7 +27,7 @@ class Origins:
         self._all = "*" in allowed
         self._allowed = {origin.rstrip("/").lower() for origin in allowed}
 
-    def allow(self, connection: HTTPConnection) -> bool:
+    def allow(self, connection: Asked) -> bool:
         """Returns whether the page that sends the request may connect: True for programs, which send no origin."""
         origin = connection.headers.get("origin")
         if origin is None or self._all or origin.lower() in self._allowed:

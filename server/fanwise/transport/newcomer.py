@@ -1,0 +1,202 @@
+"""Connections before their first request: nothing is made for them that only a request needs.
+
+A plain handshake is answered by the door, out of the one read that has brought it. Whatever else comes first is
+uvicorn's, with the connection: its protocol class is made then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final, cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from .acceptor import ProtocolMaker
+from .door import Door, Peer
+from .fair_share import FairShare, fair_share
+from .handshakes import read_handshake
+from .http_protocol import FanwiseHttpProtocol
+from .places import Place
+from .surroundings import Surroundings, surroundings
+
+FIRST_FRAMES: Final = 16  # of a turn, for a plain handshake, or for the protocol class of another request
+_ENDS_PER_TURN: Final = 64
+
+
+class Newcomer(asyncio.Protocol):
+    """Owns the invariant that a first request is worked on once, in its turn, by the door or by uvicorn's protocol.
+
+    Args:
+        others: What all newcomers share.
+        place: The connection's.
+        peer: The peer's address and port.
+        sock: Its socket; None with TLS.
+
+    Attributes:
+        transport: The connection's, from `connection_made` on.
+        came_at: When that was called, on the loop's clock.
+    """
+
+    __slots__ = ("_data", "_others", "_peer", "_place", "_sock", "came_at", "transport")
+
+    def __init__(self, others: Newcomers, place: Place, peer: tuple[str, int], sock: socket.socket | None) -> None:
+        self._others = others
+        self._place = place
+        self._peer = peer
+        self._sock = sock
+        self._data = b""  # what has come, while the connection waits for its turn
+        self.transport: asyncio.Transport
+        self.came_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Waits for the first request."""
+        self.transport = transport  # type: ignore[assignment]  # uvloop's do not inherit from asyncio's
+        self._place.end = self.transport.abort
+        self._others.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nobody asks why
+        """The peer has left without a request."""
+        self._others.remove(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Begins with the first request: at once, if this turn has room for another one."""
+        if self._data:
+            self._data += data
+            self.transport.pause_reading()
+        elif self._others.share.take(FIRST_FRAMES):
+            self._begin(data)
+        else:
+            self._data = data
+            self._others.heard(self)
+            self._others.share.wait(self._go_on, frames=FIRST_FRAMES)
+
+    def shutdown(self) -> None:
+        """The server stops; nothing was asked."""
+        self.transport.close()
+
+    def _go_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._begin(self._data)
+
+    def _begin(self, data: bytes) -> None:
+        others = self._others
+        others.remove(self)
+        if self._place.plain and others.enter(data, self._known()):
+            self._place.check(b"", ())
+        else:
+            others.hand_over(self.transport, self._place, data, came_at=self.came_at)
+
+    def _known(self) -> Peer:
+        host, port = self._peer
+        return Peer(self.transport, f"{host}:{port}", self._sock)
+
+
+class Newcomers:
+    """Owns the invariant that a connection without a first request ends after `head_seconds`, by one timer for all.
+
+    Args:
+        door: Answers plain handshakes.
+        around: What all WebSockets of the server share.
+        server_state: The server's books.
+        make_http: Makes uvicorn's protocol for a connection.
+        secure: Whether connections come over TLS.
+
+    Attributes:
+        share: The turns of the loop.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        around: Surroundings,
+        server_state: ServerState,
+        make_http: Callable[[], FanwiseHttpProtocol],
+        *,
+        secure: bool = False,
+    ) -> None:
+        self._door = door
+        self._around = around
+        self._server_state = server_state
+        self._make_http = make_http
+        self._secure = secure
+        self._waiting: dict[Newcomer, None] = {}  # nothing has come of their requests; longest waiting first
+        self._timer: asyncio.TimerHandle | None = None
+        self.share: FairShare = fair_share(around.loop)
+
+    def __call__(self, place: Place, peer: tuple[str, int], sock: socket.socket | None) -> Newcomer:
+        """Makes the protocol of a connection (`acceptor.ProtocolMaker`)."""
+        return Newcomer(self, place, peer, sock)
+
+    def add(self, one: Newcomer) -> None:
+        """Gives a connection time for its first request."""
+        self._around.connections.add(one)
+        self._waiting[one] = None
+        one.came_at = self._around.loop.time()
+        if self._timer is None:
+            self._timer = self._around.loop.call_later(self._around.limits.head_seconds, self._look)
+
+    def heard(self, one: Newcomer) -> None:
+        """Stops the clock of a connection: something has come."""
+        self._waiting.pop(one, None)
+
+    def remove(self, one: Newcomer) -> None:
+        """Forgets a connection."""
+        self._around.connections.discard(one)
+        self._waiting.pop(one, None)
+
+    def enter(self, data: bytes, peer: Peer) -> bool:
+        """Returns whether the door has taken the connection: `data` is a plain handshake."""
+        around, limits = self._around, self._around.limits
+        handshake = read_handshake(data, max_bytes=limits.head_bytes, max_fields=limits.headers, secure=self._secure)
+        headers: Any = self._server_state.default_headers
+        return handshake is not None and self._door.open_plain(handshake, peer, around, headers)
+
+    def hand_over(self, transport: asyncio.Transport, place: Place, data: bytes, *, came_at: float) -> None:
+        """Gives a connection to uvicorn's protocol, with all that has come."""
+        protocol = self._make_http()
+        protocol.place = place
+        protocol.waited_seconds = self._around.loop.time() - came_at
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
+        protocol.data_received(data)
+
+    def _look(self) -> None:
+        """Ends some of the connections whose time is up, and looks again for others."""
+        self._timer = None
+        loop, seconds = self._around.loop, self._around.limits.head_seconds
+        due = [one for one in islice(self._waiting, _ENDS_PER_TURN) if one.came_at + seconds <= loop.time()]
+        for one in due:
+            self.heard(one)
+            one.transport.close()
+        left = next(iter(self._waiting), None)
+        if left is not None:
+            self._timer = loop.call_at(left.came_at + seconds, self._look)
+
+
+def protocol_maker(config: Config, server_state: ServerState, app_state: dict[str, Any]) -> ProtocolMaker:
+    """Returns what makes the protocols of accepted connections: newcomers where there is a door, else uvicorn's.
+
+    Args:
+        config: uvicorn's, with our protocol classes.
+        server_state: The server's books.
+        app_state: The state of the application's lifespan.
+    """
+    http_class = cast("type[FanwiseHttpProtocol]", config.http_protocol_class)
+
+    def make_http() -> FanwiseHttpProtocol:
+        return http_class(config=config, server_state=server_state, app_state=app_state)
+
+    def make(place: Place, _peer: tuple[str, int], _sock: socket.socket | None) -> FanwiseHttpProtocol:
+        protocol = make_http()
+        protocol.place = place
+        return protocol
+
+    if http_class.door is None:
+        return make
+    around = surroundings(config, server_state, asyncio.get_running_loop(), http_class.limits)
+    return Newcomers(http_class.door, around, server_state, make_http, secure=config.is_ssl)

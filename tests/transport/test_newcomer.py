@@ -1,0 +1,127 @@
+"""Connections before their first request, through our acceptor."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from fanwise.app import create_app, door_of
+from fanwise.settings import load_settings
+from fanwise.transport.fair_share import FRAMES_A_TURN
+from fanwise.transport.limits import Limits
+from fanwise.transport.newcomer import FIRST_FRAMES, Newcomer
+
+from ..support.live import Live, handshake, running, until
+
+pytestmark = pytest.mark.anyio
+PLAIN = handshake("/ws")
+END = b"\r\n\r\n"
+
+
+@asynccontextmanager
+async def server(*, head_seconds: float = 10.0) -> AsyncIterator[Live]:
+    app = create_app(load_settings())
+    async with running(app, door=door_of(app), ours=True, limits=Limits(head_seconds=head_seconds)) as live:
+        yield live
+
+
+def kinds(live: Live) -> set[str]:
+    return {type(one).__name__ for one in live.server.server_state.connections}
+
+
+@pytest.mark.parametrize("at", [1, PLAIN.index(b"\r\n"), len(PLAIN) - 1])
+async def test_a_handshake_in_two_pieces_is_put_together(at: int) -> None:
+    """By uvicorn's protocol class, which gets the connection with the first of them."""
+    async with server() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        await until(lambda: kinds(live) == {"Newcomer"})
+        writer.write(PLAIN[:at])
+        await until(lambda: kinds(live) == {"HttpProtocol"})
+        writer.write(PLAIN[at:])
+        assert b" 101 " in await reader.readuntil(END)
+        assert kinds(live) == {"WebSocketConnection"}
+        writer.close()
+
+
+async def test_a_connection_without_a_request_ends() -> None:
+    """In time, without an answer; one with half a request is answered 408, and its time has begun with it."""
+    async with server(head_seconds=0.2) as live:
+        silent, one = await asyncio.open_connection("127.0.0.1", live.port)
+        late, other = await asyncio.open_connection("127.0.0.1", live.port)
+        other.write(PLAIN[:9])
+        assert await silent.read() == b""
+        assert b" 408 " in await late.read()
+        await until(lambda: not live.server.server_state.connections)
+        one.close()
+        other.close()
+
+
+async def test_one_that_leaves_is_forgotten() -> None:
+    async with server() as live:
+        _, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        await until(lambda: kinds(live) == {"Newcomer"})
+        writer.close()
+        await until(lambda: not live.server.server_state.connections)
+
+
+async def test_a_stop_ends_those_that_have_not_asked() -> None:
+    """At once."""
+    async with server() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        await until(lambda: kinds(live) == {"Newcomer"})
+        live.server.should_exit = True
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("request_", [PLAIN, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"])
+async def test_a_turn_begins_with_a_few(monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
+    """However many send their first request at once: the loop turns between them."""
+    begun, begin = 0, Newcomer._begin
+
+    def count(self: Newcomer, data: bytes) -> None:
+        nonlocal begun
+        begun += 1
+        begin(self, data)
+
+    monkeypatch.setattr(Newcomer, "_begin", count)
+    async with server() as live:
+        peers = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(60)]
+        await until(lambda: len(live.server.server_state.connections) == len(peers))
+        for peer in peers:
+            peer.sendall(request_)
+        turns: list[int] = []
+
+        def turn() -> None:
+            turns.append(begun)
+            if begun < len(peers):
+                asyncio.get_running_loop().call_soon(turn)
+
+        turn()
+        await until(lambda: begun == len(peers))
+        most = FRAMES_A_TURN // FIRST_FRAMES
+        assert (
+            max(after - before for before, after in pairwise(turns)) <= 2 * most
+        )  # of the turn that ends, and the next
+        for peer in peers:
+            peer.close()
+
+
+async def test_what_comes_while_a_connection_waits_is_kept() -> None:
+    """Bytes behind a handshake make it a request that is refused."""
+    async with server() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        await until(lambda: kinds(live) == {"Newcomer"})
+        (one,) = live.server.server_state.connections
+        assert isinstance(one, Newcomer)
+        one._others.share.spend(FRAMES_A_TURN)
+        one.data_received(PLAIN)
+        one.data_received(b"x")
+        assert kinds(live) == {"Newcomer"}
+        assert b" 400 " in await reader.readuntil(END)
+        writer.close()
