@@ -40,10 +40,12 @@ _REQUEST_BYTES = 1 << 17
 _END_SECONDS = 10  # a fork of this process that a test has left behind may hold the socket open
 _IMPORTED = (
     "anyio._backends._asyncio",
+    "encodings.idna",
     "fanwise.app",
     "fanwise.cli.main",
     "fanwise.protocol",
     "fanwise.serve",
+    "fanwise.tools.doctor.checks",
     "httptools",
     "multiprocessing.spawn",
     "rich.console",
@@ -51,6 +53,7 @@ _IMPORTED = (
     "rich.table",
     "uvicorn.__main__",
     "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
     "uvicorn.loops.uvloop",
     "uvloop",
     "websockets.asyncio.client",
