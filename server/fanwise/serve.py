@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from types import FrameType
 from typing import Any, cast
@@ -89,8 +90,7 @@ class FanwiseServer(uvicorn.Server):
         """Starts the application, tunes the collector of this process, and accepts connections."""
         await super().startup(sockets=[])  # uvicorn is to accept none: it would take all that wait in one turn
         await checkpoint()  # imports anyio's half for asyncio; the first request would hold the loop for 30 ms with it
-        if isinstance(self.config.app, FastAPI):
-            warm_up(self.config.app)
+        warm_up()
         tune_gc()
         if self.started:
             self.servers += [cast("asyncio.Server", self._accept_from(listener)) for listener in sockets or []]
@@ -153,16 +153,13 @@ def tune_gc() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-def warm_up(app: FastAPI) -> None:
-    """Does what FastAPI does at a first request: later it would hold the event loop for 20 to 40 ms.
+def warm_up() -> None:
+    """Compiles the patterns of `inspect`, by which FastAPI finds the line of an endpoint at its first request.
 
-    A path that no route has makes FastAPI build the dependencies of all included routes. For each endpoint FastAPI asks
-    `inspect` for its line, once, by a tokenizer whose patterns are compiled then.
+    The first request of a server would hold the event loop for 20 ms with them.
     """
-    nowhere = {"type": "http", "method": "GET", "path": "/*", "root_path": "", "headers": [], "query_string": b""}
-    for route in app.routes:
-        route.matches(dict(nowhere))
-    inspect.getsourcelines(warm_up)
+    with suppress(OSError):  # without the source there is nothing to find, and nothing to compile
+        inspect.getsourcelines(warm_up)
 
 
 def raise_fd_limit() -> int:
