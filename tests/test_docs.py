@@ -6,8 +6,6 @@ import configparser
 import json
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 import urllib.error
 import urllib.request
@@ -26,7 +24,7 @@ from fanwise.cli.main import main
 from fanwise.settings import Settings, variable
 
 from .support import tables
-from .support.processes import ROOT, ServerProcess
+from .support.processes import ROOT, ServerProcess, run
 
 NEW = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ALL = [*NEW, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
@@ -301,9 +299,7 @@ def test_a_client_program_runs(block: Block, serve: Callable[..., ServerProcess]
     """It receives what it publishes, up to the first message."""
     code = block.code.replace(":8000", f":{serve().port}")
     body = code.replace("async for message in client:", "async for message in client:\n            stop.set()", 1)
-    done = subprocess.run(
-        [sys.executable, "-c", body + UNTIL_THE_FIRST_MESSAGE], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = run("-c", body + UNTIL_THE_FIRST_MESSAGE)
     assert done.returncode == 0, done.stderr
     assert "world" in done.stdout
 

@@ -4,11 +4,11 @@
 
 Importing FastAPI and the rest takes 0.7 s of CPU per process, and a run of the tests starts hundreds. `Popen` asks a
 process of its own, which has imported them once, to fork a child: with the arguments, environment, directory and
-standard streams of the request. The child then runs its module as `python -m` does. It is a child of the process that
-asked for it, and can be waited for and signalled like any other.
+standard streams of the request. The child then runs its module as `python -m` does, or its code as `python -c`. It is a
+child of the process that asked for it, and can be waited for and signalled like any other.
 
-What cannot be had so is started as ever: another program, `python -c`, a `preexec_fn` that cannot be pickled, a
-PYTHONPATH of its own, and any system but Linux.
+What cannot be had so is started as ever: another program, a `preexec_fn` that cannot be pickled, a PYTHONPATH of its
+own, and any system but Linux.
 
     python -m tests.support.forking MODULE ARGUMENTS
 
@@ -30,6 +30,7 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -64,21 +65,21 @@ _IMPORTED = (
 class Request(NamedTuple):
     """A child to fork."""
 
-    args: list[str]  # the module, and what it is given
+    args: list[str]  # -m and a module, or -c and code; and what it is given
     cwd: str
     environ: dict[str, str]
     before: Callable[[], object] | None = None  # called in the child
 
 
 class Popen(subprocess.Popen[Any]):
-    """`subprocess.Popen`, quicker where the program is `python -m MODULE`."""
+    """`subprocess.Popen`, quicker where the program is `python -m MODULE` or `python -c CODE`."""
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
         _executable, preexec_fn, _close_fds, _pass_fds, cwd, env, *_ = rest
         environ = dict(os.environ if env is None else env)
         same_path = environ.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
-        if _is_module(args) and _can_be_sent(preexec_fn) and same_path:
-            self._fork(Request(list(args[2:]), os.fspath(cwd or Path.cwd()), environ, preexec_fn), *rest[9:15])
+        if _is_python(args) and _can_be_sent(preexec_fn) and same_path:
+            self._fork(Request(list(args[1:]), os.fspath(cwd or Path.cwd()), environ, preexec_fn), *rest[9:15])
         else:
             super()._execute_child(args, *rest)  # type: ignore[misc]
 
@@ -112,8 +113,9 @@ def _can_be_sent(function: Any) -> bool:
     return True
 
 
-def _is_module(args: Any) -> bool:
-    return sys.platform == "linux" and isinstance(args, list) and args[:2] == [sys.executable, "-m"]
+def _is_python(args: Any) -> bool:
+    programs = ([sys.executable, "-m"], [sys.executable, "-c"])
+    return sys.platform == "linux" and isinstance(args, list) and args[:2] in programs
 
 
 class _Nursery:
@@ -223,14 +225,22 @@ def _become(request: Request, streams: list[int]) -> NoReturn:
     sys.stdout = open(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False, errors="backslashreplace")  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
-    sys.argv[:] = request.args
     try:
-        runpy.run_module(request.args[0], run_name="__main__", alter_sys=True)
+        _run(*request.args)
     except SystemExit as end:
         if not isinstance(end.code, int | None):
             raise
         _exit(end.code or 0)
     _exit(0)
+
+
+def _run(flag: str, program: str, *args: str) -> None:
+    sys.argv[:] = ["-c" if flag == "-c" else program, *args]
+    if flag == "-m":
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    else:
+        main_module = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(program, "<string>", "exec"), vars(main_module))
 
 
 def _exit(status: int) -> NoReturn:

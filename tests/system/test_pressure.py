@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 
 from fanwise import Broadcaster
 
+from ..support.forks import Popen
 from ..support.live import app_of, handshake, running, until
 from ..support.pressure import ReadingClient, burst_publisher, slow_client, stalled_client, vanishing_client
 from ..support.processes import ROOT, ServerProcess
@@ -182,7 +183,7 @@ def test_a_stopped_process_that_goes_on_loses_nothing(server_process: Callable[.
     server = server_process(*SERVE)
     url = server.url("/ws")
     with (
-        subprocess.Popen([sys.executable, "-c", READER, url, "400"], cwd=ROOT, stdout=subprocess.PIPE) as reader,
+        Popen([sys.executable, "-c", READER, url, "400"], cwd=ROOT, stdout=subprocess.PIPE) as reader,
         connect(url, max_size=None) as publisher,
     ):
         assert reader.stdout is not None
