@@ -6,14 +6,16 @@
 `--door` answers what is plain before the application. `--yield-after-each` makes sweeps give the loop back after every
 client. `--fault` plants one of the faults that the test is there to catch, a lease that ends one turn of the loop too
 late: when the connection is `lost`, when its transport is `closed`, or when it is `taken` by a WebSocket while a stream
-is open on it.
+is open on it. With the fault `pending` requests of the ring outlive their call, which nothing notices.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import random
+from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,13 +28,14 @@ from fanwise.broadcaster.client import Client
 from fanwise.core.lease import Lease
 from fanwise.routes.router import build_door
 from fanwise.serve import FanwiseServer
-from fanwise.transport import door, stream_door, websocket_protocol
+from fanwise.transport import door, stream_door, sweep_writer, websocket_protocol
 from fanwise.transport.event_stream_connection import EventStreamConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.places import PlaceLimits, Places
 from fanwise.transport.socket_sink import SocketSink
 from fanwise.transport.sweep_writer import Mode
+from fanwise.transport.uring import Ring
 from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
@@ -152,6 +155,21 @@ def late(name: str) -> tuple[type[FanwiseProtocol], type[FanwiseHttpProtocol]]: 
     return FanwiseProtocol, LateHttp
 
 
+def leave_pending() -> None:
+    """Has the kernel's threads send what a call submits, and takes the probe and the count of completions away."""
+
+    class WaitingRing(Ring):
+        def _fill(self, flags: int) -> None:
+            super()._fill(flags)
+            for index in range(self.entries):
+                self._request_bytes[64 * index + 1] = 1 << 4  # IOSQE_ASYNC, in the flags of the request
+
+        def _unusual(self, fds: array[int], data: bytes, begun: int, taken: dict[int, int]) -> list[tuple[int, int]]:
+            return super()._unusual(fds, data, begun, dict.fromkeys(range(begun), -errno.EAGAIN) | taken)
+
+    vars(sweep_writer).update(Ring=WaitingRing, probe=lambda _write_to_all: "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", type=int)
@@ -159,9 +177,11 @@ def main() -> None:
     parser.add_argument("--door", action="store_true")
     parser.add_argument("--yield-after-each", action="store_true")
     parser.add_argument("--sweep", choices=["auto", "write", "uring"], default="auto")
-    parser.add_argument("--fault", choices=["lost", "closed", "taken"])
+    parser.add_argument("--fault", choices=["lost", "closed", "taken", "pending"])
     options = parser.parse_args()
     ws, http = late(options.fault) if options.fault else (FanwiseProtocol, FanwiseHttpProtocol)
+    if options.fault == "pending":
+        leave_pending()
     app, broadcaster = create_app(yield_after_each=options.yield_after_each, sweep=options.sweep)
     if options.door:
         http = type("Http", (http,), {"door": build_door(broadcaster, broadcaster.router)})
