@@ -171,7 +171,8 @@ def _make_an_application() -> None:
     for name in [name for name in os.environ if name.startswith("FANWISE_")]:
         del os.environ[name]
     settings = importlib.import_module("fanwise.settings").Settings(_env_file=None)
-    importlib.import_module("fanwise.serve").warm_up(importlib.import_module("fanwise.app").create_app(settings))
+    importlib.import_module("fanwise.app").create_app(settings)
+    importlib.import_module("fanwise.serve").warm_up()
 
 
 def _serve(requests: socket.socket) -> NoReturn:
