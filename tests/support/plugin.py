@@ -13,8 +13,8 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
+from _pytest.assertion.rewrite import AssertionRewritingHook
 from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
@@ -43,10 +43,6 @@ REAPER = pytest.StashKey[Reaper]()
 # The longest time from a worker's last test to its end. No test's own limit applies any more, and a thread, a pipe or a
 # child that a test has left behind would hold up the whole run.
 END_SECONDS = 60
-
-hypothesis.settings.register_profile("default", deadline=None, max_examples=50)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1_000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 class Scheduling(LoadGroupScheduling):
@@ -92,10 +88,23 @@ def pytest_configure(config: pytest.Config) -> None:
     # rewrite the assertions of all tests takes each worker 5 s of CPU.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if not config.getoption("numprocesses"):  # this process runs tests
+        configure_hypothesis()
     if hasattr(config, "workerinput"):
         atexit.register(end_at_once)  # the first of all that is registered here, and so the last that is called
     else:  # a worker is watched by the process that started it
         config.stash[REAPER] = Reaper()
+
+
+def configure_hypothesis() -> None:
+    """Loads the profile, and hypothesis as it is: to rewrite the assertions of its hundred files takes 1 s of CPU."""
+    finders = sys.meta_path[:]
+    sys.meta_path[:] = [one for one in finders if not isinstance(one, AssertionRewritingHook)]
+    settings = importlib.import_module("hypothesis").settings
+    sys.meta_path[:] = finders
+    settings.register_profile("default", deadline=None, max_examples=50)
+    settings.register_profile("thorough", deadline=None, max_examples=1_000)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def end_at_once() -> None:
