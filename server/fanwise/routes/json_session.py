@@ -52,7 +52,15 @@ class JsonSession:
         may_publish: Whether the client has brought the key that publishing asks for.
     """
 
-    __slots__ = ("_broadcaster", "_budget", "_client", "_max_bytes", "_max_subscriptions", "_may_publish")
+    __slots__ = (
+        "_broadcaster",
+        "_budget",
+        "_client",
+        "_large_bytes",
+        "_max_bytes",
+        "_max_subscriptions",
+        "_may_publish",
+    )
 
     def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
         self._broadcaster = broadcaster
@@ -61,6 +69,7 @@ class JsonSession:
         self._may_publish = may_publish
         self._budget = budget_of_sink(client.sink)
         self._max_bytes = broadcaster.max_message_bytes
+        self._large_bytes = min(LARGE_BYTES, self._max_bytes)
 
     def welcome(self) -> None:
         """Sends the first message: the client's id, and its bounds."""
@@ -72,26 +81,17 @@ class JsonSession:
             max_subscriptions=self._max_subscriptions,
         )
 
-    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+    def work(self, kind: Kind, data: bytes, *, in_turn: bool = False) -> Coroutine[Any, Any, None] | None:
         """Does an operation and sends its answer, or an error; returns what to await before the next one, if anything.
 
         An operation beyond the rates of the connection waits until the connection is within them, and a client that
         does not read its answers until it has. Large messages of all clients share 2 ms of a turn of the event loop.
         """
-        if len(data) > LARGE_BYTES and (turn := SharedTurn()).over:
-            return self._work_in_turn(turn, kind, data)
-        return self._work(kind, data)
-
-    async def _work_in_turn(self, turn: SharedTurn, kind: Kind, data: bytes) -> None:
-        await turn.give_way()
-        waits = self._work(kind, data)
-        if waits is not None:
-            await waits
-
-    def _work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         op: Operation | None = None
         try:
-            if len(data) > self._max_bytes:
+            if len(data) > self._large_bytes:
+                if not in_turn and (turn := SharedTurn()).over:
+                    return self._work_in_turn(turn, kind, data)
                 check_size(data, max_bytes=self._max_bytes)
             op = parse_op(data, kind)
             waits = self._do(op)
@@ -103,6 +103,12 @@ class JsonSession:
         if waits is not None:
             return self._finish(op, waits)
         return self._client.outbox.settled() if self._client.outbox.clogged else None
+
+    async def _work_in_turn(self, turn: SharedTurn, kind: Kind, data: bytes) -> None:
+        await turn.give_way()
+        waits = self.work(kind, data, in_turn=True)
+        if waits is not None:
+            await waits
 
     async def _finish(self, op: Operation | None, waits: Coroutine[Any, Any, None]) -> None:
         try:
