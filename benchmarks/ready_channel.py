@@ -19,6 +19,11 @@ from fanwise.core.publication import Kind
 from fanwise.core.queue import Queue
 
 PAYLOAD = b"Message: " + b"x" * 128
+# A kilobyte of JSON as it is published: numbers that differ, names that repeat.
+QUOTES = [
+    {"symbol": f"S{at * 7919 % 1000:03}", "bid": at * 104_729 % 10_000 / 100, "size": at * 31_337 % 500}
+    for at in range(25)
+]
 
 
 class NoMember:

@@ -169,6 +169,23 @@ FAULTS = (
         "slice-and-join",
     ),
     Fault(
+        "compression per cohort",
+        (
+            Edit(
+                "core/publication.py",
+                "        encoded = self._encoded.get(encoding)\n",
+                "        encoded = None if hasattr(encoding, 'slice_bytes') else self._encoded.get(encoding)\n",
+            ),
+            Edit(
+                "core/group.py",
+                "if self._slice.before != cursor or not cursor < self._slice.after <= until:",
+                "if True:",
+            ),
+        ),
+        "sweep-json-1k-deflated",
+        slower=False,
+    ),
+    Fault(
         "10 % more work in the sweep",
         (Edit("broadcaster/sweep.py", "        if taken != size:", "        if taken != len(data):"),),
         "sweep-1-to-1000",

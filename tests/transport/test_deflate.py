@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -282,6 +283,13 @@ def test_inflating_is_bounded() -> None:
     assert inflate(shrunk(b"x" * 1001), max_bytes=1000) is None
     assert inflate(shrunk(b"x"), max_bytes=0) is None
     assert inflate(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", max_bytes=5) == b"Hello"
+    bomb = shrunk(bytes(20_000_000))
+    tracemalloc.start()
+    try:
+        assert inflate(bomb, max_bytes=MAX_BYTES) is None
+        assert tracemalloc.get_traced_memory()[1] < 10 * MAX_BYTES
+    finally:
+        tracemalloc.stop()
 
 
 async def test_one_turn_inflates_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ class DeflatedEncoding:
 
     def __call__(self, publication: Publication) -> bytes:
         """Returns the frame. Called once per publication, which keeps the result."""
-        if self._from_bytes <= len(publication.payload) <= AT_MOST_BYTES:
+        if len(publication.payload) >= self._from_bytes:
             message = self._message(publication)
             compressed = self._compress(message) if len(message) <= AT_MOST_BYTES else None
             if compressed is not None:
