@@ -11,10 +11,13 @@ from itertools import pairwise
 import pytest
 
 from fanwise.app import create_app, door_of
+from fanwise.core.reasons import CloseReason
 from fanwise.settings import load_settings
 from fanwise.transport.fair_share import FRAMES_A_TURN
 from fanwise.transport.limits import Limits
 from fanwise.transport.newcomer import FIRST_FRAMES, Newcomer
+from fanwise.transport.socket_sink import LEAVE_FRAMES
+from fanwise.transport.websocket_connection import WebSocketConnection
 
 from ..support.live import Live, handshake, running, until
 
@@ -125,3 +128,35 @@ async def test_what_comes_while_a_connection_waits_is_kept() -> None:
         assert kinds(live) == {"Newcomer"}
         assert b" 400 " in await reader.readuntil(END)
         writer.close()
+
+
+async def test_those_who_leave_at_once_are_closed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many end their streams in one turn: the loop turns between them, and all are closed."""
+    closed, end = 0, WebSocketConnection._end
+
+    def count(self: WebSocketConnection, reason: CloseReason) -> None:
+        nonlocal closed
+        closed += self.open
+        end(self, reason)
+
+    monkeypatch.setattr(WebSocketConnection, "_end", count)
+    async with server() as live:
+        peers = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(60)]
+        for peer in peers:
+            peer.sendall(PLAIN)
+        await until(lambda: len(live.websockets) == len(peers))
+        for peer in peers:
+            peer.recv(4096)  # with something unread, closing would send a reset
+            peer.close()
+        turns = [closed]
+
+        def turn() -> None:
+            turns.append(closed)
+            if closed < len(peers):
+                asyncio.get_running_loop().call_soon(turn)
+
+        turn()
+        await until(lambda: not live.server.server_state.connections)
+        most = 2 * FRAMES_A_TURN // LEAVE_FRAMES  # those of the turn that ends, and of the next
+        assert max(after - before for before, after in pairwise(turns)) <= most
+        assert closed == len(peers)

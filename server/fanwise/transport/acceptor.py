@@ -20,7 +20,7 @@ from ..logs.events import Event, log
 from .places import Place, Places
 from .refusals import RefusedError
 
-ACCEPTS_PER_TURN: Final = 2  # a handshake takes about a millisecond
+ACCEPTS_PER_TURN: Final = 4  # a plain handshake takes about a tenth of a millisecond
 RESERVE: Final = 32  # descriptors for requests when clients have the others
 OWN: Final = 32  # descriptors for what the process opens itself: files, names, backends, and evicted connections
 RETRY_SECONDS: Final = 1.0  # after a failed accept: it does not spin while there are no descriptors

@@ -15,11 +15,14 @@ from typing import Any, Final
 
 from ..broadcaster.sink import SinkOwner
 from ..core.reasons import CloseReason
+from .fair_share import fair_share
 from .leased_transport import LeasedTransport
 from .sockets import lost_reason, unanswered_seconds
 from .surroundings import Surroundings
 
 CLOSE_SECONDS: Final = 5.0  # for the end of a connection; a peer on a bad line answers in a few round trips
+
+LEAVE_FRAMES: Final = 16  # of a turn, for the end of a connection
 
 
 class SocketSink(asyncio.Protocol):
@@ -94,9 +97,16 @@ class SocketSink(asyncio.Protocol):
             self._abort_timer.cancel()
         self._owner = None
 
-    def eof_received(self) -> None:
-        """The peer will send no more: the transport closes itself."""
-        self.transport.lease.end()
+    def eof_received(self) -> bool:
+        """The peer will send no more: the connection closes in its turn, as thousands may leave at once.
+
+        Returns False with TLS, where the event loop closes the transport whatever is returned.
+        """
+        if self.transport.get_extra_info("sslcontext") is not None:
+            self.transport.lease.end()
+            return False
+        fair_share(self._around.loop).wait(self.transport.close, frames=LEAVE_FRAMES)
+        return True
 
     def pause_writing(self) -> None:
         """The transport has buffered something."""
