@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from fanwise.broadcaster.node import Node
 from fanwise.routes.router import build_router
+from fanwise.transport.fair_share import fair_share
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
 from fanwise.transport.request_cutter import TRAILER_BYTES
@@ -443,3 +445,19 @@ async def test_nothing_follows_the_answer_that_closes_a_connection() -> None:
             writer.close()
         assert b"HTTP/1.1 400 " in got
         assert b"late" not in got
+
+
+async def test_a_request_that_waits_for_its_turn_is_not_late() -> None:
+    """The server is, when many come at once: the request is answered when its turn has come."""
+    share = fair_share(asyncio.get_running_loop())
+    async with running(FastAPI()) as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        await until(lambda: len(live.server.server_state.connections) == 1)
+        protocol: Any = next(iter(live.server.server_state.connections))
+        share.spend(1_000_000)  # 8,000 turns of the loop
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await until(lambda: protocol._waiting != b"")
+        protocol._late()
+        share.spend(-1_000_000)
+        assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+        writer.close()

@@ -137,8 +137,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self._stream is not None:  # its response has said "Connection: close"
             self.transport.close()
             return
-        self._waiting = self._waiting[self._parsed :] + data if self._waiting else data
-        self._parsed = 0
+        self._waiting, self._parsed = self._waiting[self._parsed :] + data if self._waiting else data, 0
         self._deadlines.body_came(len(data))
         self.budget.bytes -= len(data)
         if self.budget.bytes < 0 and (seconds := self.budget.pause_seconds()):
@@ -280,8 +279,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Returns the refusal of an upgrade that the WebSocket protocol class cannot answer; None if there is none."""
         if self._parsed < len(self._waiting) or not (self.cycle is None or self.cycle.response_complete):
             return RefusedError(ErrorCode.BAD_REQUEST, "an upgrade comes alone, and after the answer before it")
-        short = self.place is not None and self.place.short
-        return upgrade_problem(self.scope["http_version"], self.url, self.headers, short=short)
+        version, short = self.scope["http_version"], self.place is not None and self.place.short
+        return upgrade_problem(version, self.url, self.headers, short=short)
 
     def _feed(self, piece: bytes) -> None:
         """Gives `piece`, which reaches over no end of a head or request, to the parser."""
@@ -316,8 +315,9 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         """Ends a connection whose request does not come: with an answer, if it has begun to."""
-        if self._continuing and self.cycle is not None:
-            self._continuing = self.cycle.waiting_for_100_continue  # the peer's time begins with 100 Continue
+        in_line = self._waiting and not self.transport.is_reading()  # what came waits for its turn: the server is late
+        if in_line or (self._continuing and self.cycle is not None):  # the peer's time begins with 100 Continue
+            self._continuing = self._continuing and getattr(self.cycle, "waiting_for_100_continue", False)
             self._deadlines.expect_body()
         elif self._in_head or self._waiting or not self._cutter.fresh:
             self._answer(RefusedError(ErrorCode.LATE, "the request did not come in time"))
