@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fanwise.app import create_app
+from fanwise.app import create_app, door_of
 from fanwise.settings import load_settings
 
 from ..support.live import Live, running, until
@@ -80,10 +80,13 @@ def garbage() -> Iterator[list[Any]]:
         gc.enable()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_nothing_of_ours_waits_for_the_collector(way: Callable[[Live], Awaitable[None]]) -> None:
+@pytest.mark.parametrize(
+    ("way", "door"), [*((way, False) for way in WAYS), *((way, True) for way in (close, talk, disappear, watch))]
+)
+async def test_nothing_of_ours_waits_for_the_collector(way: Callable[[Live], Awaitable[None]], door: bool) -> None:
     """Neither connections with what they have received, nor errors with the requests that they refuse."""
-    async with running(create_app(load_settings())) as live:
+    app = create_app(load_settings())
+    async with running(app, door=door_of(app) if door else None) as live:
         await way(live)
         await until(lambda: not live.server.server_state.connections)
         with garbage() as found:
