@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fanwise.app import create_app, door_of
-from fanwise.serve import build_config
 from fanwise.settings import load_settings
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.newcomer import Newcomers
@@ -275,10 +274,9 @@ async def test_middleware_sees_each_handshake() -> None:
             self.seen.append(scope["type"])
             await self._inner(scope, receive, send)
 
-    settings = load_settings()
-    one = create_app(settings)
+    one = create_app(load_settings())
     assert door_of(one) is not None
     one.add_middleware(Watching)
-    assert vars(build_config(settings, one).http)["door"] is None
+    assert door_of(one) is None
     async with running(one, door=door_of(one)) as live, await live.connect():
         assert "websocket" in Watching.seen

@@ -94,13 +94,15 @@ def publishing(endpoint: Callable[[Stage], Endpoint]) -> Iterator[Step]:
         def step() -> int:
             before = channel.deliveries
             for _ in range(PUBLISHED):
-                connection.feed(ONE)
+                place.loop.call_soon(connection.feed, ONE)
                 place.loop.turn()
                 place.sweep(channel)
             return channel.deliveries - before
 
-        yield step
-        connection.close()
+        try:
+            yield step
+        finally:
+            connection.close()
 
 
 @contextmanager
