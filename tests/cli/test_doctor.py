@@ -254,8 +254,10 @@ def test_it_leaves_no_server_behind(number: signal.Signals) -> None:
         servers: list[psutil.Process] = []
         while not servers:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(0.05)
+                process.wait(0.005)
             servers = [child for child in psutil.Process(process.pid).children() if listens(child)]
+        servers[0].suspend()  # so that it is not asked to stop before
         process.send_signal(number)
+        servers[0].resume()
         assert process.wait() == 130
     assert [server for server in servers if server.is_running()] == []

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import uvicorn
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
@@ -203,7 +204,11 @@ def lines(text: str) -> list[dict[str, Any]]:
     ],
 )
 def test_who_is_heard(capsys: pytest.CaptureFixture[str], level: str, heard: list[str]) -> None:
-    """Information comes from us and from uvicorn; what becomes of each connection only when it is asked for."""
+    """Information comes from us and from uvicorn; what becomes of each connection only when it is asked for.
+
+    Also where uvicorn's own configuration has come before.
+    """
+    logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
     logging.config.dictConfig(log_config(level, "json"))
     names = ["fanwise", "uvicorn.error", CONNECTION_LOGGER, "uvicorn.access", "websockets.client", "asyncio", "other"]
     for name in names:

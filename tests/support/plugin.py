@@ -22,19 +22,19 @@ from xdist.workermanage import WorkerController
 from . import forks, signals
 from .reaper import Reaper
 
-# What loads a core by itself, runs several processes flat out, or takes long, does so one at a time:
-# {folder or file: group}.
-# The groups begin in this order and before all else, so that none is left alone at the end.
+# What loads a core by itself, runs several processes flat out, or takes long: {folder or file: group}. The tests of a
+# group run one after the other, and the groups begin before all else. There are as many groups as cores: other tests
+# wait most of their time, and fill what the groups leave.
 GROUPS = {
-    "tests/browser/": "browser",
-    "tests/test_style.py": "style",
-    "tests/system/hostile/": "hostile",
-    "tests/system/test_churn.py": "churn",
-    "tests/system/test_endurance.py": "churn",
-    "tests/tools/bench/run/": "bench",
-    "tests/tools/bench/test_session.py": "bench",
-    "benchmarks/gates/": "gates",
-    "tests/tools/top/test_watch.py": "top",  # it waits for 10 s
+    "tests/browser/": "first",
+    "tests/test_style.py": "first",
+    "tests/system/test_churn.py": "first",
+    "tests/system/test_endurance.py": "first",
+    "tests/tools/bench/run/": "second",
+    "tests/tools/bench/test_session.py": "second",
+    "benchmarks/gates/": "second",
+    "tests/system/hostile/": "second",
+    "tests/tools/top/test_watch.py": "second",  # it waits for 10 s
 }
 # What hands bytes to the event loop's own transports runs on both; the rest on the loop of production.
 BOTH_LOOPS = ("tests/transport/",)

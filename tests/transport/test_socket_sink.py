@@ -57,7 +57,7 @@ async def opened() -> AsyncIterator[tuple[Sink, socket.socket, Surroundings]]:
     loop = asyncio.get_running_loop()
     ours, peer = socket.socketpair()
     transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-    config = Config(None, ws_ping_interval=None)  # type: ignore[arg-type]
+    config = Config(None, ws_ping_interval=None, log_config=None)  # type: ignore[arg-type]
     around = surroundings(config, ServerState(), loop, Limits())
     sink = Sink(around, transport)
     transport.set_protocol(sink)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .events import Event, event_of, log
 from .limiter import make_limiter
@@ -103,6 +103,9 @@ class JsonFormatter(LineFormatter):
         return self.short(str(value))
 
 
+_ONLY_ROOT: Final[dict[str, Any]] = {"handlers": [], "propagate": True}
+
+
 def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Collection[str] = ()) -> dict[str, Any]:
     """Returns the configuration of all loggers, for `dictConfig` and uvicorn: lines on the standard error.
 
@@ -131,10 +134,11 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
         "root": {"handlers": ["stderr"], "level": others},
         "loggers": {
             "fanwise": {"level": least},
-            "uvicorn": {"level": least},
-            "uvicorn.error": {"level": least},
+            # uvicorn's own configuration, which may have come before, gives these handlers.
+            "uvicorn": {"level": least, **_ONLY_ROOT},
+            "uvicorn.error": {"level": least, **_ONLY_ROOT},
             CONNECTION_LOGGER: {"level": least if least == "DEBUG" else others},
-            "uvicorn.access": {"level": others},
+            "uvicorn.access": {"level": others, **_ONLY_ROOT},
             "websockets": {"level": others},
         },
     }

@@ -121,5 +121,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:  # a server that waits for clients that do not read
+        pass
+    finally:  # also when this process was told to end meanwhile
         process.kill()
         process.wait()
