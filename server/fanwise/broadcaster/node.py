@@ -7,7 +7,7 @@ import concurrent.futures
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from ..core.counters import Counters
@@ -33,7 +33,7 @@ from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
+@dataclass(kw_only=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Node:
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
 
@@ -84,15 +84,25 @@ class Node:
     compress_level: int = 1
     open_writer: Callable[[], SweepWriter] = OsWriter
 
+    # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
+    draining: bool = field(default=False, init=False)
+    inspect: Inspector = field(init=False)
+    _starts: int = field(default=0, init=False)
+    _audit_task: asyncio.Task[None] | None = field(default=None, init=False)
+    _host: ClientHost | None = field(default=None, init=False)
+    _hub: Hub = field(init=False)
+    _deflater: Deflater = field(init=False)
+    _publisher: Publisher = field(init=False)
+    _event_log: EventLog = field(init=False)
+    _registry: ClientRegistry = field(init=False)
+    _audit: Audit = field(init=False)
+    _loop_lag: LoopLag = field(init=False)
+
     def __post_init__(self) -> None:
         """Composes the node. Raises ValueError if one channel may retain more than `memory_bytes`."""
         least = 2 * max(self.history_bytes, self.queue_bytes)
         if self.memory_bytes is not None and self.memory_bytes < least:
             raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
-        self.draining = False
-        self._starts = 0
-        self._audit_task: asyncio.Task[None] | None = None
-        self._host: ClientHost | None = None
         self._hub = hub = self._make_hub()
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         self._publisher = Publisher(
