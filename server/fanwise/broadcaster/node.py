@@ -112,18 +112,12 @@ class Node:
             sweep_seconds=self.sweep_seconds,
             open_writer=self.open_writer,
         )
-        self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
-        self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=self._event_log.closed)
-        self._audit = Audit(
-            hub,
-            self._registry,
-            self._event_log,
-            stall_seconds=self.stall_seconds,
-            memory_bytes=self.memory_bytes,
-            ended=self._publisher.audit_ended,
-        )
-        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=self._event_log.looked)
-        self.inspect = Inspector(hub, self._registry, self._loop_lag, limits=self._limits)
+        events = self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
+        registry = self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=events.closed)
+        ended, stall = self._publisher.audit_ended, self.stall_seconds
+        self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
+        self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=events.looked)
+        self.inspect = Inspector(hub, registry, self._loop_lag, limits=self._limits)
 
     def _make_hub(self) -> Hub:
         return Hub(
@@ -145,13 +139,8 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            self._host = ClientHost(
-                loop,
-                self._registry,
-                self._event_log,
-                turn_seconds=self.sweep_seconds,
-                ping_rtt=self._hub.tally.ping_rtt,
-            )
+            rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
+            self._host = ClientHost(loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
             self._audit_task = asyncio.create_task(self._audit.run(), name="fanwise audit")
