@@ -85,11 +85,11 @@ class Node:
     open_writer: Callable[[], SweepWriter] = OsWriter
 
     # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
-    draining: bool = field(default=False, init=False)
+    draining: bool = field(init=False)
     inspect: Inspector = field(init=False)
-    _starts: int = field(default=0, init=False)
-    _audit_task: asyncio.Task[None] | None = field(default=None, init=False)
-    _host: ClientHost | None = field(default=None, init=False)
+    _starts: int = field(init=False)
+    _audit_task: asyncio.Task[None] | None = field(init=False)
+    _host: ClientHost | None = field(init=False)
     _hub: Hub = field(init=False)
     _deflater: Deflater = field(init=False)
     _publisher: Publisher = field(init=False)
@@ -103,6 +103,7 @@ class Node:
         least = 2 * max(self.history_bytes, self.queue_bytes)
         if self.memory_bytes is not None and self.memory_bytes < least:
             raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
+        self.draining, self._starts, self._audit_task, self._host = False, 0, None, None
         self._hub = hub = self._make_hub()
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         self._publisher = Publisher(
