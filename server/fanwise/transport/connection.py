@@ -14,8 +14,6 @@ from .inbox import Inbox
 from .leased_transport import LeasedTransport
 from .sockets import unanswered_seconds
 
-HELD_BYTES = 65_536  # of one connection; what is less is not counted against `memory_bytes`
-
 
 class SocketProtocol(Protocol):
     """The protocol class, as a connection calls it."""
@@ -36,13 +34,12 @@ class SocketProtocol(Protocol):
 class SocketConnection:
     """A `sink.Connection` over the transport of a protocol. Owns what is known of the transport's buffer."""
 
-    __slots__ = ("_owner", "_paused", "_protocol", "held", "lease", "taken")
+    __slots__ = ("_owner", "_paused", "_protocol", "lease", "taken")
 
     def __init__(self, protocol: SocketProtocol | None, lease: Lease) -> None:
         self._protocol = protocol  # None when nothing can be written any more
         self._owner: SinkOwner | None = None
         self._paused = False
-        self.held = False  # whether the owner counts what was received
         self.lease = lease
         self.taken = 0
 
@@ -51,11 +48,6 @@ class SocketConnection:
         """Whether the transport is open and empty."""
         protocol = self._protocol
         return protocol is not None and not self._paused and not protocol.transport.get_write_buffer_size()
-
-    @property
-    def owned(self) -> bool:
-        """Whether an owner hears about the connection, and judges it."""
-        return self._owner is not None
 
     @property
     def buffered_bytes(self) -> int:
@@ -110,13 +102,6 @@ class SocketConnection:
 
     # Called by the protocol.
 
-    def receiving(self) -> None:
-        """Notifies the owner when more than `HELD_BYTES` were received and are not read, and when it is less again."""
-        held = self.received_bytes > HELD_BYTES
-        if held is not self.held and self._owner is not None:
-            self.held = held
-            self._owner.sink_receiving(held=held)
-
     def paused(self) -> None:
         """The transport has buffered something."""
         self._paused = True
@@ -128,11 +113,6 @@ class SocketConnection:
         self._paused = False
         if self._owner is not None:
             self._owner.sink_resumed()
-
-    def ponged(self, rtt_seconds: float) -> None:
-        """The peer has answered a ping."""
-        if self._owner is not None:
-            self._owner.sink_ponged(rtt_seconds)
 
     def ended(self, reason: CloseReason) -> None:
         """Nothing may be written any more. Idempotent.

@@ -40,7 +40,7 @@ _TEXT_KIND, _BINARY_KIND = Kind.TEXT, Kind.BINARY
 # Turns of the loop for the answers to what came before a broken rule, and the time between two. Then the close frame.
 LAST_TURNS, TURN_SECONDS = 10, 0.005
 _FRAGMENT_BYTES: Final = 48  # of an object, beside its data
-_HELD_BYTES: Final = 65_536
+HELD_BYTES: Final = 65_536  # of one connection; what is less is not counted against `memory_bytes`
 _BACKLOG_BYTES: Final = 131_072  # twice what a client that is behind may have waiting: a peer with more gets no pongs
 _CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
 _FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST = 0x01, 0x02, 0x00, 0x80
@@ -221,7 +221,7 @@ class Incoming:
             self._deadline = MessageDeadline(self._loop, transport, seconds=seconds, late=self._message_is_late)
         if self._deadline is not None:
             self._deadline.watch(unfinished=unfinished, finished=finished)
-        if self._fragments is not None or self._connection.held or len(self._cutter.rest) > _HELD_BYTES:
+        if self._fragments is not None or self._connection.held or len(self._cutter.rest) > HELD_BYTES:
             self._connection.receiving()
 
     def _pace(self, idle: int) -> None:

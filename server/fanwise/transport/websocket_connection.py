@@ -14,7 +14,7 @@ from ..broadcaster.sink import Message, SinkOwner
 from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from .deflate import InflatingIncoming
-from .incoming import Incoming
+from .incoming import HELD_BYTES, Incoming
 from .limits import Budget
 from .socket_sink import SocketSink
 from .surroundings import Surroundings
@@ -22,7 +22,6 @@ from .surroundings import Surroundings
 FLOOD_CLOSE_SECONDS: Final = (
     0.5  # for which a peer that sent more is still read from, so that the close frame reaches it
 )
-HELD_BYTES: Final = 65_536  # of one connection; what is less is not counted against `memory_bytes`
 _PING: Final = 0x89
 _ABNORMAL: Final = 1005  # no close frame has come (RFC 6455 section 7.1.5)
 
