@@ -164,6 +164,42 @@ async def test_short_memory_takes_who_is_furthest_behind() -> None:
     assert other.client.reason is None
 
 
+@pytest.mark.parametrize("writable", [False, True], ids=["audit", "turn"])
+async def test_what_went_for_want_of_memory_is_not_its_client_s_fault(*, writable: bool) -> None:
+    """A client within its bounds goes when history that it still needed went: for memory, whoever notices first."""
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting, memory_bytes=1 << 30)
+    setting.sink.pause()
+    for _ in range(20):
+        publish(setting.hub, setting.channels["a"])
+    setting.channels["a"].mark_swept(setting.channels["a"].log.head)
+    await audits.run(3)
+    assert setting.client.reason is None
+    audits.audit.memory_bytes = setting.hub.retention.charged_bytes - 1
+    await audits.run()
+    assert setting.client.reason is None
+    if writable:
+        setting.sink.resume()
+        setting.client._take_turn()
+    else:
+        await audits.run()
+    assert setting.client.reason is CloseReason.MEMORY
+
+
+async def test_a_slow_client_is_slow_while_memory_is_short() -> None:
+    """It is further behind than its queue is wide, whatever history there is."""
+    registry, setting, _ = make_registry()
+    audits = Audits(registry, setting, memory_bytes=1 << 30)
+    setting.sink.pause()
+    for _ in range(21):
+        publish(setting.hub, setting.channels["a"])
+    setting.channels["a"].mark_swept(setting.channels["a"].log.head)
+    await audits.run()
+    audits.audit.memory_bytes = setting.hub.retention.charged_bytes - 1
+    await audits.run(2)
+    assert setting.client.reason is CloseReason.SLOW
+
+
 async def test_history_makes_room_for_answers_before_a_client_goes() -> None:
     """The memory of HTTP answers counts; a client with a buffer stays as long as history can go."""
     registry, setting, _ = make_registry()

@@ -393,11 +393,13 @@ def test_codes_after_which_it_comes_back(tab: Tab) -> None:
 
     def last(connection: Connection) -> None:
         begin(connection)
+        connection.message(1)
         connection.wait_closed()
 
     with Peer(*map(closing, codes), last) as peer:
         run(tab, peer)
-        tab.wait("(times) => opened() === times", len(codes) + 1)
+        tab.wait_for("message", 1)
+        assert tab.do("opened()") == len(codes) + 1
         waits = [state["code"] for state in tab.seen("state") if state["state"] == "waiting"]
         assert waits == [*codes[:-1], 1006]
         tab.do("client.close()")
@@ -703,6 +705,7 @@ def test_a_server_that_does_not_say_a_word(tab: Tab) -> None:
         connected.wait()
         tab.do("fire()")
         tab.wait("client.state === 'open'")
+        assert tab.do("subscribed")["value"] == {"epoch": "E", "offset": 0}
         assert peer.connections == 2
         tab.do("client.close()")
 

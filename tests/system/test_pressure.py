@@ -112,7 +112,7 @@ async def test_a_client_whose_queue_may_overflow_lives(overflow: str) -> None:
 
 
 async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
-    """Before its queue or the clock would."""
+    """Before its queue or the clock would: logs take 7 and 2 MB, payload and frames."""
     broadcaster = Broadcaster(
         queue_messages=1_000_000,
         queue_bytes=4_000_000,
@@ -120,15 +120,17 @@ async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
         stall_seconds=60,
         memory_bytes=8_000_000,
     )
-    async with (
-        running(app_of(broadcaster.router)) as live,
-        stalled_client(live),
-        ReadingClient.connected(live),
-    ):
-        await until(lambda: len(broadcaster) == 2)
-        await burst_publisher(broadcaster, "lobby", 300, size=60_000)
+    async with running(app_of(broadcaster.router)) as live, AsyncExitStack() as stack:
+        healthy = await stack.enter_async_context(ReadingClient.connected(live, "/ws?channel=first"))
+        for name in ("first", "second"):
+            await stack.enter_async_context(stalled_client(live, f"/ws?channel={name}"))
+        await until(lambda: len(broadcaster) == 3)
+        expected = await burst_publisher(broadcaster, "first", 60, size=60_000)
+        await until(lambda: healthy.received == expected)
+        await burst_publisher(broadcaster, "second", 20, size=60_000)
         await until(lambda: closed(broadcaster) != {})
         assert closed(broadcaster) == {"memory": 1}
+        assert sorted(client.channels for client in broadcaster.statistics().clients) == [("first",), ("second",)]
 
 
 @pytest.mark.parametrize("size", [4_000, 60_000])

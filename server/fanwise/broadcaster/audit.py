@@ -112,11 +112,13 @@ class Audit:
             return
         if not client.overflowed:
             watch.over_since = -1
-        elif watch.over_since == client.recoveries:
+        elif watch.over_since != client.recoveries:
+            watch.over_since = client.recoveries
+        elif client.subscriptions.starved():
+            client.close(CloseReason.MEMORY, within_seconds=self.stall_seconds)
+        else:
             text = PRODUCER if client.outrun else ""
             client.close(CloseReason.SLOW, text=text, within_seconds=self.stall_seconds)
-        else:
-            watch.over_since = client.recoveries
 
     async def _relieve(self, memory_bytes: int) -> None:
         """Aborts clients that hold memory, those with most bytes to get or received first, until the rest fits."""

@@ -378,10 +378,11 @@ class Client:
         if taken is None:
             self._join()
             return None
-        (channel, queue), batch = taken
+        place, batch = taken
+        channel, queue = place
         if batch.gaps and queue.overflow is _DISCONNECT:
             queue.rewind(batch.gaps[0].first - 1)  # no gap was sent: the client still had to get all of this
-            self.close(CloseReason.SLOW)
+            self.close(CloseReason.MEMORY if place.starved else CloseReason.SLOW)
             return None
         channel.count_batch(queue, batch)
         self.recoveries += not queue.overflowed()

@@ -20,6 +20,11 @@ class Subscription(NamedTuple):
     channel: Channel
     queue: Queue
 
+    @property
+    def starved(self) -> bool:
+        """Whether publications that the queue has places for went for want of memory."""
+        return self.queue.cursor < self.channel.let_go and self.queue.qsize() <= self.queue.maxsize
+
 
 class Subscriptions(dict[str, Subscription]):
     """A client's places, by the name of the channel."""
@@ -70,6 +75,10 @@ class Subscriptions(dict[str, Subscription]):
     def outrun(self) -> bool:
         """Whether most clients are behind on each channel whose queue has overflowed. O(channels)."""
         return all(channel.outrun for channel, queue in self.values() if queue.overflowed())
+
+    def starved(self) -> bool:
+        """Whether each queue that has overflowed did so for want of memory. O(channels)."""
+        return all(place.starved for place in self.values() if place.queue.overflowed())
 
     def note_lags(self) -> int:
         """Keeps how far behind each queue is; returns the sum, in publications. O(channels)."""

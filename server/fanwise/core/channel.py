@@ -32,6 +32,7 @@ class Channel:
         "followed",
         "followed_end",
         "groups",
+        "let_go",
         "log",
         "name",
         "outrun",
@@ -56,6 +57,7 @@ class Channel:
         self._audited_end = log.end
         self.followed = log.head  # the head when most clients were seen to follow
         self.followed_end = log.end
+        self.let_go = 0  # offset of the newest publication that went for want of memory
         self.outrun = False  # whether the last audit has seen most clients behind: then producers are the cause
         self.charged_bytes = 0  # what the hub's sum has of `cost_bytes`
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
@@ -147,6 +149,7 @@ class Channel:
     def halve(self) -> None:
         """Lets go of the older half of the log, but of nothing that ready clients have not got yet."""
         self.log.trim(max_messages=max(len(self.log) // 2, self.unswept), max_bytes=self.log.retained_bytes)
+        self.let_go = self.log.first - 1
 
     def trim(self, *, max_messages: int, max_bytes: int) -> None:
         """Audits the log: cuts it to its bounds, but for what came since the last audit while a client is behind."""
