@@ -65,19 +65,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app = FastAPI(title="Fanwise", version=SERVER_VERSION, description=DESCRIPTION, lifespan=router.lifespan_context)
     app.router.routes += router.routes  # FastAPI builds the routes of an included router twice
-    _add_middleware(app, settings)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    _add_middleware(app, settings, proxies)
     app.state.broadcaster = broadcaster
-    app.state.door = build_door(broadcaster, router, app.user_middleware)
+    app.state.door = build_door(broadcaster, router, app.user_middleware, proxies)
     return app
 
 
 def door_of(app: FastAPI) -> Door | None:
     """Returns the door to those routes of `app` that are ours; None if middleware has to see their requests.
 
-    Middleware that was added after `create_app` counts too. CORSMiddleware waits for nothing: the door asks it.
+    Middleware that was added after `create_app` counts too. Ours waits for nothing: the door asks CORSMiddleware,
+    and believes the proxies of ProxyHeaders.
     """
     door: Door = app.state.door
-    return None if {one.cls for one in app.user_middleware} - {CORSMiddleware} else door
+    return None if {one.cls for one in app.user_middleware} - {CORSMiddleware, ProxyHeaders} else door
 
 
 def access(settings: Settings) -> Access:
@@ -93,13 +95,13 @@ def access(settings: Settings) -> Access:
     )
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, proxies: TrustedProxies) -> None:
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.allowed_origins, allow_methods=["*"], allow_headers=["*"]
         )
-    if settings.trusted_proxies:
-        app.add_middleware(ProxyHeaders, trusted=TrustedProxies(settings.trusted_proxies))
+    if proxies:
+        app.add_middleware(ProxyHeaders, trusted=proxies)
 
 
 def __getattr__(name: str) -> FastAPI:

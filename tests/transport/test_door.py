@@ -11,12 +11,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fanwise import Broadcaster
 from fanwise.app import create_app, door_of
 from fanwise.settings import load_settings
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.newcomer import Newcomers
 
 from ..support.live import Live, running, until
+from .test_stream_door import FORWARDED
 
 pytestmark = pytest.mark.anyio
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -224,6 +226,38 @@ async def test_what_could_be_read_in_two_ways_is_left_to_the_parser(at_first: li
             answers = [await answer_to(live, data) for live in servers]
             assert answers[0] == answers[1] == answers[2], name
         assert True not in at_first
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "192.0.2.1"])
+async def test_what_trusted_proxies_say_counts_either_way(
+    taken: list[bool], at_first: list[bool], trusted: str
+) -> None:
+    """What they said is read where uvicorn has parsed the handshake; without it, the first read is enough."""
+    ways = [create_app(load_settings(trusted_proxies=[trusted])) for _ in range(3)]
+    async with (
+        running(ways[0], door=door_of(ways[0]), ours=True) as first,
+        running(ways[1], door=door_of(ways[1])) as door,
+        running(ways[2]) as long_way,
+    ):
+        for fields in FORWARDED:
+            taken.clear()
+            at_first.clear()
+            answers = [await answer(live, "/ws", PLAIN + fields) for live in (first, door, long_way)]
+            assert answers[0] == answers[1] == answers[2], fields
+            assert (True in taken) is (b" 101 " in answers[0][0]), fields
+            assert at_first == [b" 101 " in answers[0][0] and "X-Forwarded" not in fields], fields
+        for one, live in zip(ways, (first, door, long_way), strict=True):
+            address = await forwarded_address(one.state.broadcaster, live)
+            assert address.startswith("198.51.100.7:0" if trusted == "127.0.0.1" else "127.0.0.1:")
+
+
+async def forwarded_address(broadcaster: Broadcaster, live: Live) -> str:
+    """The address of the one client, which a proxy names."""
+    await until(lambda: len(broadcaster) == 0)
+    websocket = await live.connect(additional_headers={"X-Forwarded-For": "6.6.6.6, 198.51.100.7"})
+    (client,) = broadcaster.statistics().clients
+    await websocket.close()
+    return client.address
 
 
 @pytest.mark.parametrize("key", ["the-right-key", "the-wrong-key"])

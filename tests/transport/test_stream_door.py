@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 
+from fanwise import Broadcaster
 from fanwise.app import create_app, door_of
 from fanwise.settings import load_settings
 from fanwise.transport.stream_door import Stream, StreamDoor
@@ -61,6 +63,15 @@ REQUESTS = {
 }
 # Of the settings below: pages that may connect, and may not.
 PAGES = ["", "\r\nOrigin: https://a.example", "\r\nOrigin: http://127.0.0.1", "\r\nOrigin: https://evil.example"]
+# What proxies say, and pages whose scheme has to be that of the request.
+FORWARDED = [
+    *(
+        f"{proto}{page}"
+        for proto in ("", "\r\nX-Forwarded-Proto: https", "\r\nX-Forwarded-Proto: https, http")
+        for page in ("", "\r\nOrigin: https://127.0.0.1", "\r\nOrigin: http://127.0.0.1")
+    ),
+    "\r\nX-Forwarded-For: nobody",
+]
 
 
 async def answer(live: Live, line: str, fields: str) -> tuple[list[bytes], bytes]:
@@ -115,9 +126,37 @@ async def test_pages_of_other_hosts_get_the_same_fields(taken: list[bool], origi
             assert any(line.startswith((b"access-control", b"vary")) for line in answers[0][0]), page
 
 
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "192.0.2.1"])
+async def test_what_trusted_proxies_say_counts_either_way(taken: list[bool], trusted: str) -> None:
+    """The address of the client, and the scheme that its page's has to be the same as; of others it is nothing."""
+    ways = [create_app(load_settings(trusted_proxies=[trusted])) for _ in range(2)]
+    async with running(ways[0], door=door_of(ways[0])) as door, running(ways[1]) as long_way:
+        for fields in FORWARDED:
+            taken.clear()
+            answers = [await answer(one, LINE, f"{HOST}{fields}") for one in (door, long_way)]
+            assert answers[0] == answers[1], fields
+            assert taken == [b" 200 " in answers[0][0][0]], fields
+        for one, live in zip(ways, (door, long_way), strict=True):
+            address = await forwarded_address(one.state.broadcaster, live)
+            assert address.startswith("198.51.100.7:0" if trusted == "127.0.0.1" else "127.0.0.1:")
+
+
+async def forwarded_address(broadcaster: Broadcaster, live: Live) -> str:
+    """The address of the one client, which a proxy names."""
+    await until(lambda: len(broadcaster) == 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+    writer.write(f"{LINE}\r\n{HOST}\r\nX-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n\r\n".encode())
+    await reader.readuntil(b"subscribed")
+    (client,) = broadcaster.statistics().clients
+    writer.close()
+    return client.address
+
+
 async def test_middleware_that_has_to_see_requests_closes_the_door() -> None:
-    """Such as the one that believes proxies."""
-    assert door_of(create_app(load_settings(trusted_proxies=["192.0.2.1"]))) is None
+    """Such as one that packs answers."""
+    one = create_app(load_settings())
+    one.add_middleware(GZipMiddleware)
+    assert door_of(one) is None
 
 
 async def test_a_client_of_the_door_is_a_client() -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from ..broadcaster.node import Node
 from ..core.codes import COME_BACK
 from ..transport.door import Door
+from ..transport.proxies import TrustedProxies
 from ..transport.stream_door import StreamDoor
 from .assets import static_routes
 from .asyncapi import asyncapi_routes
@@ -74,13 +75,19 @@ def build_router(
     return router
 
 
-def build_door(broadcaster: Node, router: APIRouter, middleware: Sequence[Middleware] = ()) -> Door:
+def build_door(
+    broadcaster: Node,
+    router: APIRouter,
+    middleware: Sequence[Middleware] = (),
+    proxies: TrustedProxies | None = None,
+) -> Door:
     """Returns the door to the routes of `router`.
 
     Args:
         broadcaster: That of the routes.
         router: What `build_router` has returned, included without a prefix.
         middleware: The application's, which waits for nothing. The first is the outermost.
+        proxies: The proxies that the application believes; None: none.
     """
     owners = {
         getattr(route, "path", ""): getattr(getattr(route, "endpoint", None), "__self__", None)
@@ -90,7 +97,7 @@ def build_door(broadcaster: Node, router: APIRouter, middleware: Sequence[Middle
     streams = {
         path.removesuffix(CHANNEL): owner for path, owner in owners.items() if isinstance(owner, EventStreamEndpoint)
     }
-    return Door(broadcaster, websockets, StreamDoor(broadcaster, streams, middleware))
+    return Door(broadcaster, websockets, StreamDoor(broadcaster, streams, middleware, proxies), proxies)
 
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:

@@ -30,6 +30,7 @@ from .deflate import answer_to
 from .handshakes import Asked, Handshake, accept_value, read_subprotocols
 from .intake import Intake
 from .leased_transport import LeasedTransport
+from .proxies import FORWARDED, TrustedProxies
 from .stream_door import StreamDoor
 from .surroundings import Surroundings
 from .websocket_connection import WebSocketConnection
@@ -43,6 +44,7 @@ _PLAIN: Final = {
 _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 )
+_FORWARDED: Final = frozenset(name.decode() for name in FORWARDED)
 _REFUSALS: Final = (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError, InvalidHeader)
 
 
@@ -98,10 +100,18 @@ class Door:
         broadcaster: The node that takes the clients.
         routes: {path: its route}.
         streams: The door for event streams; None: there is none.
+        proxies: The trusted proxies; None: no proxy is believed.
     """
 
-    def __init__(self, broadcaster: Node, routes: Mapping[str, DoorRoute], streams: StreamDoor | None = None) -> None:
+    def __init__(
+        self,
+        broadcaster: Node,
+        routes: Mapping[str, DoorRoute],
+        streams: StreamDoor | None = None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
         self._broadcaster = broadcaster
+        self._proxies = TrustedProxies() if proxies is None else proxies
         self.streams = streams
         self._routes = routes
         self._log = logging.getLogger(CONNECTION_LOGGER)
@@ -123,7 +133,9 @@ class Door:
         offers = read_subprotocols([value for name, value in scope["headers"] if name == b"sec-websocket-protocol"])
         if accept is None or offers is None or scope["method"] != "GET":
             return False
-        handshake = HTTPConnection(_websocket_scope(scope, raw_path, query, offers))
+        asked = _websocket_scope(scope, raw_path, query, offers)
+        self._proxies.believe(asked)
+        handshake = HTTPConnection(asked)
         peer = Peer(transport, peer_name(handshake))
         extensions = [value for name, value in scope["headers"] if name == b"sec-websocket-extensions"]
         asks = _Asks(handshake.scope["path"], accept, b", ".join(extensions).decode("latin-1") or None)
@@ -141,7 +153,7 @@ class Door:
             headers: Those that uvicorn adds to all answers: (name, value), in bytes.
         """
         accept = accept_value(handshake.headers.get("sec-websocket-key", "").encode())
-        if accept is None:
+        if accept is None or (self._proxies and not _FORWARDED.isdisjoint(handshake.headers)):
             return False
         asks = _Asks(handshake.path, accept, handshake.headers.get("sec-websocket-extensions"))
         return self._open(handshake, asks, peer, around, headers)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .addresses import read_address
 
+_FOR: Final = b"x-forwarded-for"
+_PROTO: Final = b"x-forwarded-proto"
+FORWARDED: Final = (_FOR, _PROTO)
 _READ_BYTES = 2048  # of X-Forwarded-For, from its end: some forty hops
 _SECURE = {"http": "https", "ws": "wss"}
 _PLAIN = {secure: plain for plain, secure in _SECURE.items()}
@@ -61,11 +65,30 @@ class TrustedProxies:
                 return str(address)
         return None
 
+    def believe(self, scope: Scope) -> None:
+        """Sets `client` and `scheme` of a request to what its trusted proxy says; leaves all other requests alone.
+
+        Args:
+            scope: The request's (ASGI), with X-Forwarded-For and X-Forwarded-Proto among its fields.
+        """
+        if not scope.get("client") or scope["client"][0] not in self:
+            return
+        values: dict[bytes, list[bytes]] = {name: [] for name in FORWARDED}
+        for name, value in scope["headers"]:
+            if name in values:
+                values[name].append(value)
+        client = self.client(values[_FOR])
+        if client is not None:
+            scope["client"] = (client, 0)  # the port is unknown
+        if values[_PROTO]:
+            said = values[_PROTO][-1].rpartition(b",")[2].strip().lower()
+            if said in (b"http", b"https"):
+                table = _SECURE if said == b"https" else _PLAIN
+                scope["scheme"] = table.get(scope["scheme"], scope["scheme"])
+
 
 class ProxyHeaders:
-    """ASGI middleware: takes `client` and `scheme` of a request from its trusted proxy.
-
-    Reads X-Forwarded-For and X-Forwarded-Proto. All other requests pass as they are, whatever their headers say.
+    """ASGI middleware: takes `client` and `scheme` of a request from its trusted proxy (`TrustedProxies.believe`).
 
     Args:
         app: The application.
@@ -78,20 +101,6 @@ class ProxyHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on."""
-        if scope["type"] in ("http", "websocket") and scope.get("client") and scope["client"][0] in self._trusted:
-            self._believe(scope)
+        if scope["type"] in ("http", "websocket"):
+            self._trusted.believe(scope)
         await self._app(scope, receive, send)
-
-    def _believe(self, scope: Scope) -> None:
-        values = {name: [] for name in (b"x-forwarded-for", b"x-forwarded-proto")}  # type: dict[bytes, list[bytes]]
-        for name, value in scope["headers"]:
-            if name in values:
-                values[name].append(value)
-        client = self._trusted.client(values[b"x-forwarded-for"])
-        if client is not None:
-            scope["client"] = (client, 0)  # the port is unknown
-        if values[b"x-forwarded-proto"]:
-            said = values[b"x-forwarded-proto"][-1].rpartition(b",")[2].strip().lower()
-            if said in (b"http", b"https"):
-                table = _SECURE if said == b"https" else _PLAIN
-                scope["scheme"] = table.get(scope["scheme"], scope["scheme"])

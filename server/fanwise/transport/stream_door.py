@@ -25,6 +25,7 @@ from .addresses import peer_name
 from .event_stream import HEADERS, MEDIA_TYPE
 from .event_stream_connection import EventStreamConnection
 from .leased_transport import LeasedTransport
+from .proxies import TrustedProxies
 from .surroundings import Surroundings
 
 # Fields with which a request goes the long way: a body comes, or another protocol is asked for.
@@ -75,12 +76,18 @@ class StreamDoor:
         broadcaster: The node that takes the clients.
         routes: {path without the name of a channel at its end: its route}.
         middleware: That of the application, as far as known at the first request. It waits for nothing.
+        proxies: The trusted proxies; None: no proxy is believed.
     """
 
     def __init__(
-        self, broadcaster: Node, routes: Mapping[str, StreamRoute], middleware: Sequence[Middleware] = ()
+        self,
+        broadcaster: Node,
+        routes: Mapping[str, StreamRoute],
+        middleware: Sequence[Middleware] = (),
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._broadcaster = broadcaster
+        self._proxies = TrustedProxies() if proxies is None else proxies
         self._routes = routes
         self._middleware = middleware
 
@@ -96,7 +103,9 @@ class StreamDoor:
         if found is None or any(name in _UNUSUAL for name, _ in scope["headers"]):
             return None
         route, channel = found
-        request = HTTPConnection({**scope, "method": "GET", "query_string": url.partition(b"?")[2]})
+        asked = {**scope, "method": "GET", "query_string": url.partition(b"?")[2]}
+        self._proxies.believe(asked)
+        request = HTTPConnection(asked)
         try:
             entry = route.enter(request, channel)
         except FanwiseError:

@@ -13,7 +13,7 @@ from fanwise.tools.doctor.system import MemoryLimit
 
 MIB, GIB = 1 << 20, 1 << 30
 DEFAULTS = {"queue_messages": 1024, "queue_bytes": MIB, "history_messages": 1000, "history_bytes": 4 * MIB}
-DEMAND = Demand(process_bytes=60_000_000, memory_bytes=GIB, clients=10_000)  # 1.49 GB
+DEMAND = Demand(process_bytes=60_000_000, memory_bytes=GIB, clients=10_000)  # 1.19 GB
 
 
 def limit(limit_bytes: float) -> MemoryLimit:
@@ -21,14 +21,14 @@ def limit(limit_bytes: float) -> MemoryLimit:
 
 
 @pytest.mark.parametrize(
-    ("limit_bytes", "level"), [(8 * GIB, Level.OK), (2.2e9, Level.OK), (2.1e9, Level.WARN), (1.4e9, Level.FAIL)]
+    ("limit_bytes", "level"), [(8 * GIB, Level.OK), (1.75e9, Level.OK), (1.65e9, Level.WARN), (1.15e9, Level.FAIL)]
 )
 def test_what_the_settings_may_take_against_what_there_is(limit_bytes: float, level: Level) -> None:
     """Well within, more than 70 %, more than all of it."""
     found = process(DEMAND, limit(limit_bytes))
     assert found.level is level
-    assert "at most 1.49 GB" in found.found
-    assert "1.07 GB logs and transports (memory_bytes), 360 MB for 10,000 connections, 60 MB the process" in found.found
+    assert "at most 1.19 GB" in found.found
+    assert "1.07 GB logs and transports (memory_bytes), 60 MB for 10,000 connections, 60 MB the process" in found.found
 
 
 def test_the_sum_is_of_three() -> None:
@@ -104,13 +104,13 @@ def test_queues_as_they_are_by_default() -> None:
 def test_kernel_memory_comes_on_top() -> None:
     """It is no failure: everybody would have to stop reading at once."""
     assert kernel(DEMAND, limit(8 * GIB), client_bytes=54_000, tcp_bytes=None).level is Level.OK
-    found = kernel(DEMAND, limit(2e9), client_bytes=54_000, tcp_bytes=None)
+    found = kernel(DEMAND, limit(1.7e9), client_bytes=54_000, tcp_bytes=None)
     assert found.level is Level.WARN
     assert "565 MB in sockets if all 10,000 clients stop reading at once, 56.5 KB each" in found.found
 
 
 def test_the_kernel_has_a_bound_of_its_own() -> None:
     """net.ipv4.tcp_mem: more than that it does not take."""
-    found = kernel(DEMAND, limit(2e9), client_bytes=54_000, tcp_bytes=400_000_000)
+    found = kernel(DEMAND, limit(1.7e9), client_bytes=54_000, tcp_bytes=400_000_000)
     assert found.level is Level.OK
     assert "the kernel gives all TCP together 400 MB" in found.found
