@@ -566,6 +566,7 @@ def test_leaving_and_coming_back(tab: Tab) -> None:
 
 def test_handlers_that_leave_or_throw(tab: Tab) -> None:
     """Who unsubscribes when a gap is told gets nothing more; what a handler throws is reported and costs nothing."""
+    answered = Event()
 
     def script(connection: Connection) -> None:
         begin(connection)
@@ -574,6 +575,7 @@ def test_handlers_that_leave_or_throw(tab: Tab) -> None:
         connection.message(4)
         connection.receive()
         connection.send(op="unsubscribed", channel="c")
+        answered.set()
         connection.wait_closed()
 
     with Peer(script) as peer:
@@ -585,6 +587,7 @@ def test_handlers_that_leave_or_throw(tab: Tab) -> None:
             })"""
         )
         tab.wait_for("gap", 1)
+        assert answered.wait(60)
         tab.do("client.close()")
         assert story(tab) == [1, 2, (3, 3, "unknown", "E")]
         assert tab.console == ["mine", "mine"]

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from socket import create_connection
 from typing import Any
 
 import pytest
@@ -183,6 +185,16 @@ def test_a_restarted_server(screen: Screen) -> None:
         for place in (".tiles", "#overview .legend"):
             assert "-" not in screen.text(place)
         screen.assert_clean(*EXPECTED)
+
+
+def test_a_connection_that_comes_while_the_server_stops() -> None:
+    """It ends with the server, of which nobody would read it any more: the browser sends its next request elsewhere."""
+    with Staged() as staged, staged.stopping():
+        late = create_connection(("127.0.0.1", staged.port), timeout=60)
+        late.sendall(b"GET /demo HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    with late, suppress(ConnectionResetError):
+        while late.recv(65_536):
+            pass
 
 
 FIVE_SECONDS_PASS = """() => {

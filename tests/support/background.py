@@ -31,6 +31,14 @@ def background(context: AbstractAsyncContextManager[Entered]) -> Iterator[tuple[
     async def leave() -> None:
         await context.__aexit__(None, None, None)
 
+    async def settle() -> None:
+        """Ends the tasks that are left, as `asyncio.run` does, but none before its first step: it may hold a socket."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others)
+
     try:
         entered = run(enter())
         try:
@@ -38,6 +46,7 @@ def background(context: AbstractAsyncContextManager[Entered]) -> Iterator[tuple[
         finally:
             run(leave())
     finally:
+        run(settle())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

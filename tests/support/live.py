@@ -210,8 +210,13 @@ def handshake(path: str) -> bytes:
     ).encode()
 
 
+LOOK_SECONDS = 0.005
+
+
 class PromptServer(uvicorn.Server):
-    """Looks at once whether it is to stop; uvicorn's own looks ten times a second, which is most of a short test.
+    """Stops at once, and leaves no connection behind.
+
+    uvicorn's own looks ten times a second whether it is to stop, which is most of a short test.
 
     Args:
         config: uvicorn's.
@@ -230,10 +235,21 @@ class PromptServer(uvicorn.Server):
             acceptor = Acceptor(listener, maker, places=places, descriptors=Descriptors(1 << 20), tls=self.config.ssl)
             self.servers.append(cast("asyncio.Server", acceptor))
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops, and aborts the connections that are left.
+
+        uvicorn knows nothing of a connection that is accepted while it stops. The socket would stay open in this
+        process with nobody to read it, and a browser would send its next request there.
+        """
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # in which the event loop closes their sockets
+
     async def main_loop(self) -> None:
         await self.on_tick(0)
         while not self.should_exit:  # noqa: ASYNC110 - a flag that others set
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 @asynccontextmanager

@@ -9,10 +9,11 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random
-from typing import Self
+from typing import Self, TypeAlias
 
 from .background import background
 
+_End: TypeAlias = "tuple[asyncio.StreamReader, asyncio.StreamWriter]"
 _NO_LINGER = struct.pack("ii", 1, 0)  # the end is a RST, whatever is still on its way
 
 
@@ -39,22 +40,34 @@ class Relay:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._down:
-            writer.transport.abort()
-            return
-        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        both = {writer, their_writer}
-        self._writers |= both
-        for end in both:
-            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        up = asyncio.create_task(self._pass_on(reader, their_writer, self._bytes_left()))
-        down = asyncio.create_task(self._pass_on(their_reader, writer, self._bytes_left()))
-        await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
-        for task in (up, down):
-            task.cancel()
-        for end in both:
-            end.transport.abort()
-        self._writers -= both
+        """Passes a connection's bytes on until one of its ends has left or is cut."""
+        ends = {writer}
+        try:
+            if self._down:
+                return
+            their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            ends.add(their_writer)
+            self._writers |= ends
+            if not self._down:  # which it may have become since the connection was accepted
+                await self._join((reader, writer), (their_reader, their_writer))
+        finally:
+            self._writers -= ends
+            for end in ends:
+                end.transport.abort()
+
+    async def _join(self, one: _End, other: _End) -> None:
+        """Returns when bytes can no longer be passed on in one of the two directions."""
+        for _, writer in (one, other):
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        both = [
+            asyncio.create_task(self._pass_on(source[0], target[1], self._bytes_left()))
+            for source, target in ((one, other), (other, one))
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
 
     def _bytes_left(self) -> int:
         return self.random.randint(300, 8000) if self.random is not None else 0
@@ -91,7 +104,7 @@ async def relaying(target: int, random: Random | None = None) -> AsyncIterator[R
         yield relay
     finally:
         server.close()
-        relay.cut()
+        await relay.switch(down=True)
         await server.wait_closed()
 
 

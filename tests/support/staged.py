@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from functools import cache
 from typing import Any, Self
@@ -30,7 +30,7 @@ from fanwise.routes.router import build_router
 from fanwise.transport.connect import connect
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
-from .live import PromptServer, until
+from .live import LOOK_SECONDS, PromptServer, until
 from .processes import free_port
 
 NOON = 1_763_812_800.0
@@ -302,6 +302,26 @@ class Staged:
     def __exit__(self, *exc: object) -> None:
         self._server.should_exit = True
         self._thread.join()
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Holds the server's loop. When it goes on, it accepts what has come meanwhile, and stops in the same turn."""
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            go_on.wait()
+            due = self._loop.time() + 2 * LOOK_SECONDS
+            while self._loop.time() < due:  # then the server looks whether it is to stop
+                pass
+
+        self._loop.call_soon_threadsafe(hold)
+        held.wait()
+        try:
+            yield
+        finally:
+            self._server.should_exit = True
+            go_on.set()
 
     @asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
