@@ -159,6 +159,24 @@ async def test_a_stranger_alone_goes_on_in_each_second_turn(monkeypatch: pytest.
     assert strangers.turn <= 3 * 10
 
 
+@pytest.mark.parametrize(("share", "at_most"), [(0.25, 4), (0.6, 1), (1.0, 1), (3.0, 1)])
+async def test_a_piece_that_cannot_be_cut_finds_room_in_its_turn(
+    share: float, at_most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many begin in a turn as fit into it by what each may take; one that takes longer begins in a fresh one."""
+    strangers = Strangers(monkeypatch)
+    seconds = share * TURN_SECONDS
+
+    async def piece() -> None:
+        await SharedTurn().give_way(seconds)
+        strangers.steps[strangers.turn] += 1
+        strangers.clock.seconds += seconds
+
+    await asyncio.gather(*[piece() for _ in range(20)])
+    assert sum(strangers.steps.values()) == 20
+    assert max(strangers.steps.values()) <= at_most
+
+
 async def test_strangers_that_are_cancelled_take_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither while they wait, nor when their turn has come and they were not called yet."""
     strangers = Strangers(monkeypatch)
@@ -170,5 +188,5 @@ async def test_strangers_that_are_cancelled_take_no_turn(monkeypatch: pytest.Mon
     assert [task.cancelled() for task in working] == [False, True] * 6
     assert Counter(strangers.order)["10"] == 4
     await checkpoint()
-    assert not SharedTurn().over, "one that comes later need not wait"
+    assert not SharedTurn().over_for(0.0), "one that comes later need not wait"
     assert max(strangers.steps.values()) == 2

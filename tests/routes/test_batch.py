@@ -46,6 +46,45 @@ async def test_cutting_and_parsing_agree(entries: list[Any], indent: int | None)
     assert [json.loads(piece) for piece in batch._cut(body) if piece and piece.strip()] == entries
 
 
+@given(st.text('\\"a,[', max_size=20), st.integers(0, 12), st.sampled_from(["", "\\", '"']))
+async def test_a_window_may_end_anywhere(text: str, before: int, last: str) -> None:
+    """In a string or an escape: strings are read on behind it."""
+    entries = ["x" * before + text * 9 + last, [text], text]
+    body = json.dumps(entries).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch, "_WINDOW", 8)
+        assert [json.loads(piece) for piece in batch._cut(body) if piece and piece.strip()] == entries
+
+
+@pytest.mark.parametrize(
+    "long",
+    [b'"' + b"x" * 1_000_000 + b'"', b'"' + rb"\n" * 500_000 + b'"', b'"' + b"x" * 1_000_000, b" " * 1_000_000],
+    ids=["string", "escapes", "no end", "spaces"],
+)
+def test_a_kilobyte_is_cut_between_two_looks(long: bytes) -> None:
+    """Whatever it is made of: a megabyte without a mark took 8 ms."""
+    pieces: list[bytes | None] = []
+    with pytest.raises(CodedError):
+        pieces.extend(batch._cut(b"[" + long + b"]]"))
+    assert pieces.count(None) >= 1_000_000 // 1_024
+
+
+@pytest.mark.parametrize("entry", [b'"%06d"', b"%d.5e100"], ids=["strings", "numbers"])
+async def test_a_body_of_many_small_values_is_parsed_in_pieces(entry: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """65,000 different strings took 6 ms to parse at once, and as many numbers 3 ms."""
+    parsed: list[int] = []
+    loads = orjson.loads
+
+    def load(piece: bytes) -> Any:
+        parsed.append(len(piece))
+        return loads(piece)
+
+    monkeypatch.setattr(orjson, "loads", load)
+    one = b'{"channel":"a","data":[' + b",".join(entry % number for number in range(500)) + b"]}"
+    assert len(await read_entries(b"[" + b",".join([one] * 100) + b"]", max_bytes=MAX_BYTES)) == 100
+    assert parsed == [len(one)] * 100
+
+
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize(
     ("body", "code"),
@@ -76,6 +115,7 @@ async def test_a_body_that_is_no_array_is_refused(
     """In one turn or in several, with one code."""
     if dense:
         monkeypatch.setattr(batch, "_ONE_TURN", {b"[": -1})
+        monkeypatch.setattr(batch, "LARGE_BYTES", 0)
     found = await code_of(body)
     assert found == code or (dense and {found, code} == {"bad_json", "bad_request"} and not body.startswith(b"["))
 
@@ -85,10 +125,10 @@ async def test_a_body_with_much_structure_is_parsed_in_turns(monkeypatch: pytest
     looks, parsed = 0, []
     give_way, loads = Turn.give_way, orjson.loads
 
-    async def look(turn: Turn) -> None:
+    async def look(turn: Turn, seconds: float = 0.0) -> None:
         nonlocal looks
         looks += 1
-        await give_way(turn)
+        await give_way(turn, seconds)
 
     def load(piece: bytes) -> Any:
         parsed.append(len(piece))

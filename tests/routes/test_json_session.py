@@ -18,8 +18,7 @@ from fanwise.broadcaster.outbox import UNREAD_BYTES
 from fanwise.broadcaster.turns import SharedTurn
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.guards import Access
-from fanwise.routes.json_models import Answer
-from fanwise.routes.json_session import LARGE_BYTES
+from fanwise.routes.json_models import LARGE_BYTES, Answer
 from fanwise.routes.router import build_door, build_router
 from fanwise.transport.limits import Limits
 
@@ -319,13 +318,13 @@ async def test_large_json_waits_for_the_turn_that_all_share(monkeypatch: pytest.
     waits = 0
     give_way = SharedTurn.give_way
 
-    async def wait(turn: SharedTurn) -> None:
+    async def wait(turn: SharedTurn, seconds: float = 0.0) -> None:
         nonlocal waits
-        waits += turn.over
-        await give_way(turn)
+        waits += turn.over_for(seconds)
+        await give_way(turn, seconds)
 
     monkeypatch.setattr(SharedTurn, "give_way", wait)
-    monkeypatch.setattr(SharedTurn, "over", True)
+    monkeypatch.setattr(SharedTurn, "over_for", lambda _turn, _seconds: True)
     async with serving(Node(), door=True) as live, await live.talk() as talk:
         for number, size in enumerate((LARGE_BYTES, 10)):
             await talk.say(op="publish", channel="a", data="x" * size, id=number)
@@ -338,7 +337,7 @@ async def test_large_json_waits_for_the_turn_that_all_share(monkeypatch: pytest.
             (small, "/publish/a", 0),
             (large, "/publish/a", 1),
             (b"[%b]" % (entry % small), "/publish", 1),  # of its entry
-            (b"[%b]" % (entry % large), "/publish", 2),
+            (b"[%b]" % (entry % large), "/publish", 7),  # of five marks, its text and its entry
         ):
             waits = 0
             assert (await live.request("POST", path, body, headers=headers)).status == 200

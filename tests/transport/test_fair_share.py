@@ -15,6 +15,7 @@ from fanwise.transport.fair_share import (
     FairShare,
     fair_share,
 )
+from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.websocket_connection import WebSocketConnection
 
 from ..support.live import echo, running, until
@@ -101,6 +102,38 @@ async def test_large_reads_share_a_turn_by_their_bytes() -> None:
         assert not share.take_read(size)
         await checkpoint()
         await checkpoint()
+
+
+async def test_reads_that_wait_count_by_their_bytes() -> None:
+    """A turn lets as many go on reading as read half a megabyte, although nothing of it is parsed yet."""
+    turn = 0
+    gone_on: Counter[int] = Counter()  # {turn of the loop: connections}
+    loop = asyncio.get_running_loop()
+    go_on = LeasedTransport.release_reading
+    part = b"\x82\xff" + (200_000).to_bytes(8) + bytes(4 + 131_072)
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(count)
+
+    def release(transport: LeasedTransport) -> None:
+        gone_on[turn] += not transport.is_reading()
+        go_on(transport)
+
+    asgi, broadcaster = echo(max_message_bytes=200_000, overflow="latest")
+    async with running(asgi) as live:
+        peers = [await live.raw() for _ in range(20)]
+        await until(lambda: len(broadcaster) == len(peers))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LeasedTransport, "release_reading", release)
+            count()
+            for connection in live.websockets:
+                connection.data_received(part)
+            await until(lambda: sum(gone_on.values()) >= len(peers) - 4)
+        assert max(gone_on.values()) <= FRAMES_A_TURN * FRAME_BYTES // len(part) + 1
+        for peer in peers:
+            peer.close()
 
 
 async def test_large_frames_of_many_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

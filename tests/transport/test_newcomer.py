@@ -14,9 +14,11 @@ from fanwise.app import create_app, door_of
 from fanwise.core.reasons import CloseReason
 from fanwise.settings import load_settings
 from fanwise.transport.fair_share import FRAMES_A_TURN
+from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
 from fanwise.transport.newcomer import FIRST_FRAMES, Newcomer
 from fanwise.transport.socket_sink import LEAVE_FRAMES
+from fanwise.transport.sockets import READ_BYTES
 from fanwise.transport.websocket_connection import WebSocketConnection
 
 from ..support.live import Live, handshake, running, until
@@ -48,6 +50,27 @@ async def test_a_handshake_in_two_pieces_is_put_together(at: int) -> None:
         writer.write(PLAIN[at:])
         assert b" 101 " in await reader.readuntil(END)
         assert kinds(live) == {"WebSocketConnection"}
+        writer.close()
+
+
+async def test_asyncio_reads_64_kib_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fifty connections have sent is read in one turn: 13 MB with the 256 KiB of asyncio. uvloop has no bound."""
+    sizes: list[int] = []
+    take = FanwiseHttpProtocol.data_received
+
+    def note(protocol: FanwiseHttpProtocol, data: bytes) -> None:
+        sizes.append(len(data))
+        take(protocol, data)
+
+    monkeypatch.setattr(FanwiseHttpProtocol, "data_received", note)
+    size = 1_000_000
+    async with server() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        head = f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode()
+        writer.write(head + bytes(size))
+        assert b" 400 " in await reader.readuntil(END)
+        assert sum(sizes) == len(head) + size
+        assert max(sizes) <= READ_BYTES or not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop)
         writer.close()
 
 

@@ -22,6 +22,7 @@ Found = TypeVar("Found")
 TURN_SECONDS = 0.002  # for which the loop is held in one turn
 _STEP = 64  # items between two looks at the clock
 _RUN = 512  # items that are sorted without one
+_WHOLE = 0.75  # of a turn, which has to be left for a piece that takes a whole one
 
 
 class TurnScheduler:
@@ -144,15 +145,20 @@ class Turn:
         self._turn_seconds = turn_seconds
         self._ends_at = time.monotonic() + turn_seconds
 
-    async def give_way(self) -> None:
-        """Lets others have their turn if this one is over. Costs one look at the clock otherwise."""
-        if self.over:
+    async def give_way(self, seconds: float = 0.0) -> None:
+        """Lets others have their turn if this one is over. Costs one look at the clock otherwise.
+
+        `seconds`: what the next piece may take, as in `over_for`.
+        """
+        if self.over_for(seconds):
             await self._next()
 
-    @property
-    def over(self) -> bool:
-        """Whether the work has to wait before it goes on."""
-        return time.monotonic() >= self._ends_at
+    def over_for(self, seconds: float) -> bool:
+        """Returns whether a piece of work that may take `seconds`, and cannot be cut, has to wait for a new turn.
+
+        A piece that takes longer than a turn begins in the first quarter of one.
+        """
+        return time.monotonic() + min(seconds, self._turn_seconds * _WHOLE) >= self._ends_at
 
     async def _next(self) -> None:
         await asyncio.sleep(0)

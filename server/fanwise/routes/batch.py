@@ -10,15 +10,15 @@ import orjson
 
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
-from .json_models import check_size
-from .json_session import LARGE_BYTES
+from .json_models import LARGE_BYTES, check_size, parse_seconds
 
 MAX_ENTRIES: Final = 1000
-# An array with more of these is cut into its entries. One with less is parsed in 2 ms.
-_ONE_TURN: Final = {b":": 8192, b"{": 8192, b"[": 8192, b",": 65_536}
-_STEP: Final = 512  # tokens between two looks at the clock
-# A string, also one without an end; or a character of the structure. Each is read once, from left to right.
-_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
+# An array with more of these is cut into its entries. One with less is parsed in 2 ms, whatever its strings are.
+_ONE_TURN: Final = {b":": 8192, b"{": 8192, b"[": 8192, b'"': 16_384, b",": 32_768}
+_WINDOW: Final = 1024  # bytes that are cut between two looks at the clock
+# What follows a quote, up to the next or to the end of the window, where half an escape may stand.
+_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"' + _STRING.pattern + rb"|[\[\]{},]", re.DOTALL)  # a string, or a mark of the structure
 _OPENING, _CLOSING, _COMMA, _SPACE = b"[{", b"]}", ord(","), b" \t\r\n"
 _NOT_JSON: Final = "the body is not JSON"
 _NO_ARRAY: Final = f"the body is a JSON array of at most {MAX_ENTRIES} entries"
@@ -37,9 +37,7 @@ async def read_entries(body: bytes, *, max_bytes: int) -> list[Any]:
         OpError: An entry is too big to be parsed.
     """
     try:
-        if len(body) > LARGE_BYTES:  # to count its marks takes as long as to parse a small one
-            await SharedTurn().give_way()
-        if all(body.count(mark) <= count for mark, count in _ONE_TURN.items()):
+        if await _fits_one_turn(body):
             entries = orjson.loads(body)
         else:
             entries = await _parse_in_turns(body, max_bytes=max_bytes)
@@ -52,11 +50,24 @@ async def read_entries(body: bytes, *, max_bytes: int) -> list[Any]:
     return entries
 
 
+async def _fits_one_turn(body: bytes) -> bool:
+    """Returns whether a body may be parsed as a whole, in the turn in which this returns."""
+    if len(body) <= LARGE_BYTES:
+        return True
+    turn = SharedTurn()
+    for mark, count in _ONE_TURN.items():
+        await turn.give_way()  # to count the marks of a small body takes as long as to parse it
+        if body.count(mark) > count:
+            return False
+    await turn.give_way(parse_seconds(len(body)))
+    return True
+
+
 async def _parse_in_turns(body: bytes, *, max_bytes: int) -> list[Any]:
     entries: list[Any] = []
     turn = SharedTurn()
     for piece in _cut(body.strip(_SPACE)):
-        await turn.give_way()
+        await turn.give_way(parse_seconds(len(piece or b"")))
         if piece is not None:
             check_size(piece, max_bytes=max_bytes)
             entries.append(orjson.loads(piece))
@@ -66,7 +77,7 @@ async def _parse_in_turns(body: bytes, *, max_bytes: int) -> list[Any]:
 
 
 def _cut(text: bytes) -> Iterator[bytes | None]:
-    """Yields the text of each element of an array, and None after each 512 tokens. O(bytes).
+    """Yields the text of each element of an array, and None after each 1,024 bytes. O(bytes).
 
     Raises:
         CodedError: The text is no array, or its brackets and strings do not make one.
@@ -74,16 +85,38 @@ def _cut(text: bytes) -> Iterator[bytes | None]:
     if not text.startswith(b"["):
         raise CodedError(ErrorCode.BAD_REQUEST, _NO_ARRAY)
     depth, start = 0, 1  # brackets that are open inside of the array; where an element begins
-    for number, token in enumerate(_TOKEN.finditer(text, 1), 1):
-        if number % _STEP == 0:
+    for at in _marks(text):
+        if at is None:
             yield None
-        mark = text[token.start()]
+            continue
+        mark = text[at]
         depth += (mark in _OPENING) - (mark in _CLOSING)
         if depth < 0 or (depth == 0 and mark == _COMMA):
-            if start > 1 or mark == _COMMA or text[1 : token.start()].strip(_SPACE):  # an empty array has no element
-                yield text[start : token.start()]
-            start = token.end()
+            if start > 1 or mark == _COMMA or text[1:at].strip(_SPACE):  # an empty array has no element
+                yield text[start:at]
+            start = at + 1
         if depth < 0:
             break
     if depth >= 0 or start < len(text):
         raise CodedError(ErrorCode.BAD_JSON, f"{_NOT_JSON}: its brackets or strings have no end, or something follows")
+
+
+def _marks(text: bytes) -> Iterator[int | None]:
+    """Yields the places of brackets, braces and commas outside of strings, and None after each 1,024 bytes."""
+    at, in_string = 1, False
+    while at < len(text):
+        end = min(at + _WINDOW, len(text))
+        if in_string:
+            last = _STRING.match(text, at, end)
+            at = last.end() if last is not None else end
+        else:
+            last = None
+            for last in _TOKEN.finditer(text, at, end):
+                if last[1] is None:
+                    yield last.start()
+            at = end
+        rest = b'"' if last is None or last[1] is None else last[1]
+        in_string = rest != b'"'
+        if rest == b"\\" and end < len(text):
+            at -= 1  # the escape is read whole
+        yield None

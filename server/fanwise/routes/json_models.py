@@ -6,7 +6,7 @@ Operations of clients are read with these models. Messages to clients are writte
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,6 +17,8 @@ from ..errors import MessageTooBigError
 
 SUBPROTOCOL = "fanwise.v1"
 _NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
+LARGE_BYTES: Final = 8_192  # of a JSON text whose structure may take a millisecond to parse
+_BYTE_SECONDS: Final = 25e-9  # that a byte of JSON takes where all of them are brackets
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
 
 Channel: TypeAlias = Annotated[
@@ -253,6 +255,11 @@ def _usual_publish(fields: dict[str, Any]) -> UsualPublish | None:
     if given_id is None or type(given_id) is int or (type(given_id) is str and len(given_id) <= MAX_CHARACTERS):
         return UsualPublish(channel, fields["data"], given_id)
     return None
+
+
+def parse_seconds(size: int) -> float:
+    """Returns what a JSON text of `size` bytes takes to parse at most. O(1)."""
+    return size * _BYTE_SECONDS
 
 
 def check_size(data: bytes, *, max_bytes: int) -> None:

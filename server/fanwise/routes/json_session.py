@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -19,9 +19,18 @@ from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
-from .json_models import OpError, Publish, Subscribe, Unsubscribe, UsualPublish, check_size, parse_op
+from .json_models import (
+    LARGE_BYTES,
+    OpError,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    UsualPublish,
+    check_size,
+    parse_op,
+    parse_seconds,
+)
 
-LARGE_BYTES: Final = 8_192  # of a message whose structure may take a millisecond to parse
 Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish
 
 
@@ -90,7 +99,7 @@ class JsonSession:
         op: Operation | None = None
         try:
             if len(data) > self._large_bytes:
-                if not in_turn and (turn := SharedTurn()).over:
+                if not in_turn and (turn := SharedTurn()).over_for(parse_seconds(len(data))):
                     return self._work_in_turn(turn, kind, data)
                 check_size(data, max_bytes=self._max_bytes)
             op = parse_op(data, kind)
@@ -105,7 +114,7 @@ class JsonSession:
         return self._client.outbox.settled() if self._client.outbox.clogged else None
 
     async def _work_in_turn(self, turn: SharedTurn, kind: Kind, data: bytes) -> None:
-        await turn.give_way()
+        await turn.give_way(parse_seconds(len(data)))
         waits = self.work(kind, data, in_turn=True)
         if waits is not None:
             await waits

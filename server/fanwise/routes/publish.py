@@ -24,8 +24,20 @@ from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
 from .idempotency import Idempotency, IdempotencyError
-from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
-from .json_session import LARGE_BYTES, data_bytes
+from .json_models import (
+    LARGE_BYTES,
+    MAX_CHARACTERS,
+    Base64,
+    Channel,
+    Data,
+    Epoch,
+    Key,
+    Offset,
+    Strict,
+    parse_seconds,
+    unknown_name,
+)
+from .json_session import data_bytes
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
@@ -127,7 +139,7 @@ class PublishEndpoint:
         """Publishes the body of a request; returns the body of its answer."""
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         if len(body) > LARGE_BYTES:
-            await SharedTurn().give_way()
+            await SharedTurn().give_way(parse_seconds(len(body)))
         kind, data = body_data(body, request.headers.get("content-type", ""))
         await pace(request, 1)
 

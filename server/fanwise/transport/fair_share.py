@@ -69,6 +69,18 @@ class FairShare:
         self.frames = min(self.frames, self._fair())
         self._schedule()
 
+    def wait_with_read(self, go_on: Callable[[], object], size: int, *, frames: int = LEAST_FRAMES) -> None:
+        """Calls `go_on` in the turn of a connection that has read `size` bytes and not parsed them.
+
+        The read counts, too: as many connections go on reading in a turn as may read half a megabyte.
+
+        Args:
+            go_on: Called once.
+            size: Of the read.
+            frames: The least that `go_on` takes.
+        """
+        self.wait(go_on, frames=max(frames, size // FRAME_BYTES))
+
     def _fair(self) -> int:
         return max(LEAST_FRAMES, FRAMES_A_TURN // max(1, len(self._waiting)))
 

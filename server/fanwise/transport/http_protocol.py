@@ -144,16 +144,16 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self.transport.hold_reading()
             self.loop.call_later(seconds, fair_share(self.loop).wait, self._parse)
         elif (self._received or self._cutter.fresh) and not fair_share(self.loop).take(REQUEST_FRAMES):
-            self._wait_for_a_turn()
+            self._wait_for_a_turn(len(data))
         elif len(data) > LARGE_BYTES and not fair_share(self.loop).take_read(len(data)):
-            self._wait_for_a_turn(frames=0)
+            self._wait_for_a_turn(len(data), frames=0)
         else:
             self._parse()
 
-    def _wait_for_a_turn(self, *, frames: int = REQUEST_FRAMES) -> None:
+    def _wait_for_a_turn(self, size: int = 0, *, frames: int = REQUEST_FRAMES) -> None:
         """Parses on in a later turn: many connections may have a request, or much of one."""
         self.transport.hold_reading()
-        fair_share(self.loop).wait(self._parse, frames=frames)
+        fair_share(self.loop).wait_with_read(self._parse, size, frames=frames)
 
     def on_message_begin(self) -> None:
         """The parser has found a request."""

@@ -184,7 +184,7 @@ class Incoming:
         elif self._deadline is not None:
             self._deadline.begun_at = 0.0
         if self._cutter.more or idle or budget.messages < 0 or budget.bytes < 0:
-            self._pace(idle)
+            self._pace(idle, unparsed_bytes=0 if at_most else size)
         else:
             connection.transport.release_reading()
 
@@ -224,10 +224,10 @@ class Incoming:
         if self._fragments is not None or self._connection.held or len(self._cutter.rest) > HELD_BYTES:
             self._connection.receiving()
 
-    def _pace(self, idle: int) -> None:
+    def _pace(self, idle: int, *, unparsed_bytes: int = 0) -> None:
         """Sends the pongs, paces the peer, and ends the connection of a flood."""
         self._send_pongs()
-        if not self._pacer.pace(control_frames=idle, more=self._cutter.more):
+        if not self._pacer.pace(control_frames=idle, more=self._cutter.more, unparsed_bytes=unparsed_bytes):
             self._drop(CloseReason.RATE, CloseReason.RATE.text)
 
     def _message_is_late(self) -> None:

@@ -21,6 +21,7 @@ from .fair_share import FairShare, fair_share
 from .handshakes import read_handshake
 from .http_protocol import FanwiseHttpProtocol
 from .places import Place
+from .sockets import bound_reads
 from .surroundings import Surroundings, surroundings
 
 FIRST_FRAMES: Final = 16  # of a turn, for a plain handshake, or for the protocol class of another request
@@ -56,6 +57,7 @@ class Newcomer(asyncio.Protocol):
         """Waits for the first request."""
         self.transport = transport  # type: ignore[assignment]  # uvloop's do not inherit from asyncio's
         self._place.end = self.transport.abort
+        bound_reads(transport)
         self._others.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - nobody asks why

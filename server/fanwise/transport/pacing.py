@@ -34,12 +34,13 @@ class Pacer:
         self._pause: asyncio.TimerHandle | None = None
         self.share = fair_share(loop)
 
-    def pace(self, *, control_frames: int, more: bool) -> bool:
+    def pace(self, *, control_frames: int, more: bool, unparsed_bytes: int = 0) -> bool:
         """Holds or releases reading after a read; returns False if the peer is a flood.
 
         Args:
             control_frames: How many came, with empty fragments.
             more: Whether frames wait that were not parsed.
+            unparsed_bytes: Of a large read, of which nothing was parsed.
         """
         seconds = self._budget.pause_seconds(control_frames=control_frames)
         if seconds == math.inf:
@@ -50,7 +51,10 @@ class Pacer:
             self._pause = self._loop.call_later(seconds, self.share.wait, self._resume)
         elif more:
             self._transport.hold_reading()
-            self.share.wait(self._resume)
+            if unparsed_bytes:
+                self.share.wait_with_read(self._resume, unparsed_bytes)
+            else:
+                self.share.wait(self._resume)
         else:
             self._transport.release_reading()
         return True
