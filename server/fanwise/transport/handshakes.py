@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl
 from .upgrades import UPGRADE_LINE_BYTES
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_SHA1: Final = hashlib.sha1(usedforsecurity=False)  # copied: OpenSSL looks each new one up by its name
 _KEY_BYTES: Final = 16
 _START: Final = b"GET /"
-_VERSION: Final = " HTTP/1.1"
+_VERSION: Final = "HTTP/1.1"
 _LINE_END: Final = b"\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
@@ -78,7 +79,10 @@ class Handshake:
     @property
     def query_params(self) -> Mapping[str, str]:
         """The parameters of the query; the last of each name."""
-        return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
+        if "%" in self.query or "+" in self.query:
+            return dict(parse_qsl(self.query, keep_blank_values=True))
+        pairs = [part.partition("=") for part in self.query.split("&") if part]
+        return {name: value for name, _, value in pairs}
 
 
 def read_handshake(data: bytes, *, max_bytes: int, max_fields: int, secure: bool) -> Handshake | None:
@@ -92,18 +96,18 @@ def read_handshake(data: bytes, *, max_bytes: int, max_fields: int, secure: bool
     """
     if not (data.startswith(_START) and data.endswith(_HEAD_END)) or len(data) > min(max_bytes, UPGRADE_LINE_BYTES):
         return None
-    lines = data[: -len(_HEAD_END)].split(_LINE_END)
-    if len(lines) > max_fields + 1 or data.translate(None, _PRINTABLE) != _LINE_END * (len(lines) + 1):
+    request, *lines = data[: -len(_HEAD_END)].decode("latin-1").split("\r\n")
+    if len(lines) > max_fields or data.translate(None, _PRINTABLE) != _LINE_END * (len(lines) + 2):
         return None
     fields: dict[str, str] = {}
-    for line in lines[1:]:
-        name, _, value = line.decode("ascii").partition(": ")
+    for line in lines:
+        name, _, value = line.partition(": ")
         fields[name.lower()] = value
-    url, _, version = lines[0].decode("ascii")[len(_START) - 1 :].partition(" ")
+    url, _, version = request[len(_START) - 1 :].partition(" ")
     names = "".join(fields).encode()
-    if len(fields) != len(lines) - 1 or names.translate(None, _TOKEN) or version != _VERSION[1:]:
+    if len(fields) != len(lines) or names.translate(None, _TOKEN) or version != _VERSION:
         return None
-    if url.encode().translate(None, _TARGET) or not _is_plain(fields):
+    if url.encode().translate(None, _TARGET) or not _is_plain(fields) or b" \r\n" in data or b":  " in data:
         return None
     offers = read_subprotocols([fields[_OFFER].encode()]) if _OFFER in fields else ()
     if offers is None:
@@ -113,20 +117,16 @@ def read_handshake(data: bytes, *, max_bytes: int, max_fields: int, secure: bool
 
 
 def _is_plain(fields: Mapping[str, str]) -> bool:
-    """Whether the fields are those of a handshake (RFC 6455 section 4.2.1), and their values need no trimming."""
+    """Whether the fields are those of a handshake (RFC 6455 section 4.2.1), all with a name and a value."""
     return (
         fields.get("connection") in _CONNECTION
         and fields.get("upgrade", "").lower() == "websocket"
         and fields.get("sec-websocket-version") == "13"
         and "host" in fields
         and "" not in fields
+        and "" not in fields.values()
         and _UNUSUAL.isdisjoint(fields)
-        and all(map(_needs_no_trimming, fields.values()))
     )
-
-
-def _needs_no_trimming(value: str) -> bool:
-    return bool(value) and value[0] != " " and value[-1] != " "
 
 
 def read_subprotocols(values: Iterable[bytes]) -> list[str] | None:
@@ -147,4 +147,6 @@ def accept_value(key: bytes) -> bytes | None:
             return None
     except binascii.Error:
         return None
-    return b2a_base64(hashlib.sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
+    digest = _SHA1.copy()
+    digest.update(key + _GUID)
+    return b2a_base64(digest.digest(), newline=False)
