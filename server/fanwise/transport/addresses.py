@@ -49,6 +49,15 @@ def is_port(text: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Returns whether `host` is an address of this machine that others do not reach, or `localhost`."""
+    return _is_short_loopback(host) if len(host) <= _SHOWN_CHARACTERS else _is_loopback(host)
+
+
+@lru_cache(maxsize=1_024)
+def _is_short_loopback(host: str) -> bool:
+    return _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
     address = read_address(host)
     return host == "localhost" if address is None else address.is_loopback
 

@@ -45,13 +45,14 @@ class Access:
 
     def check_site(self, connection: Asked) -> None:
         """Raises CodedError if the request, or the handshake, names another host, or comes from a page of one."""
-        host = shorten(connection.headers.get("host", ""))
         if not self._hosts.allow(connection):
+            host = shorten(connection.headers.get("host", ""))
             raise CodedError(
                 ErrorCode.BAD_HOST, f"this server does not answer for host {host}: FANWISE_ALLOWED_HOSTS says for which"
             )
         if not self._origins.allow(connection):
             origin = shorten(connection.headers["origin"])
+            host = shorten(connection.headers.get("host", ""))
             asked = f"host {host}, asked over {connection.scope.get('scheme', 'http')}"
             raise CodedError(
                 ErrorCode.BAD_ORIGIN,

@@ -29,12 +29,19 @@ class Hosts:
         networks = {host: read_network(host) for host in allowed}
         self._networks = [network for network in networks.values() if network is not None]
         self._names = {host.lower() for host, network in networks.items() if network is None}
+        self._latest = ""  # that was allowed: most connections name the same
 
     def allow(self, connection: Asked) -> bool:
         """Returns whether the host that the request names is allowed: True for programs that name none (HTTP/1.0)."""
         host = connection.headers.get("host")
-        if host is None or self._all:
+        if host is None or self._all or (host and host == self._latest):
             return True
+        if self._knows(host):
+            self._latest = host
+            return True
+        return False
+
+    def _knows(self, host: str) -> bool:
         address = read_address(host)
         if address is not None:
             return any(address in network for network in self._networks)
