@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import secrets
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -304,7 +304,7 @@ class Node:
         self.check_room()
         assert self._host is not None  # it comes with the loop
         client = Client(
-            secrets.token_hex(8),
+            os.urandom(8).hex(),
             address=address,
             outbox=Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False))),
             listen=listen,

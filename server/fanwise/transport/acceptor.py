@@ -40,6 +40,10 @@ class AcceptedSocket(socket.socket):
 
     __slots__ = ("opened", "place")
 
+    # As numbers: event loops ask for them at each connection, and a `socket.socket` makes an enum for each answer.
+    family = socket.SocketType.family  # type: ignore[assignment]
+    type = socket.SocketType.type  # type: ignore[assignment]
+
     def __init__(self, family: int, kind: int, number: int) -> None:
         self.place: Place | None = None
         self.opened = False
