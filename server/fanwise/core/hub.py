@@ -144,14 +144,11 @@ class Hub:
         channel = self.channel(name, time=time)
         log = channel.log
         begin, gap = log_begin(log, since)
+        messages, size = self.queue_messages, self.queue_bytes
         cursor = gap.last if gap else begin.offset
-        queue = Queue(
-            log,
-            cursor=cursor,
-            max_messages=max(self.queue_messages, log.head - cursor),
-            max_bytes=max(self.queue_bytes, log.bytes_after(cursor)),
-            overflow=self.overflow,
-        )
+        if cursor != log.head:
+            messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
+        queue = Queue(log, cursor=cursor, max_messages=messages, max_bytes=size, overflow=self.overflow)
         self.tally.peak_lag.observe(0)
         channel.queues[queue] = None
         self.retention.busy(channel)

@@ -7,7 +7,6 @@ and both loops leave probes without an answer. Here a refusal costs an answer an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
 import socket
 import ssl
@@ -192,8 +191,10 @@ class Acceptor:
         make = partial(self._make_protocol, place, peer, sock if self._tls is None else None)
         sock.opened = True
         seconds = None if self._tls is None else TLS_SECONDS
-        with contextlib.suppress(OSError):  # the handshake has failed or is late; the transport closes the socket
+        try:
             await self._loop.connect_accepted_socket(make, sock, ssl=self._tls, ssl_handshake_timeout=seconds)
+        except OSError:  # the handshake has failed or is late; the transport closes the socket
+            return
 
     def _refuse(self, sock: AcceptedSocket, refusal: CodedError) -> None:
         """Answers and closes at once; what has come of a request is read, or the kernel would send a reset."""
@@ -220,5 +221,7 @@ def _go_on(opening: Coroutine[Any, Any, None], _waited: asyncio.Future[Any] | No
 
     Opening a plain transport waits once, for the next turn: no task is needed.
     """
-    with contextlib.suppress(StopIteration):
+    try:
         opening.send(None).add_done_callback(partial(_go_on, opening))
+    except StopIteration:  # the transport is open, or its connection has left
+        return

@@ -239,7 +239,7 @@ def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes, subprotocols: 
 def _answer(
     accept: bytes, subprotocol: str | None, extensions: str | None, headers: Iterable[tuple[bytes, bytes]]
 ) -> bytes:
-    lines = [_ANSWER % accept, *(b"%s: %s\r\n" % header for header in headers)]
+    lines = [_ANSWER % accept, *[b"%s: %s\r\n" % header for header in headers]]
     if extensions is not None:
         lines.append(b"Sec-WebSocket-Extensions: %s\r\n" % extensions.encode())
     if subprotocol is not None:
