@@ -21,6 +21,7 @@ from fanwise.routes.json_models import (
     Unsubscribe,
     UsualPublish,
     check_size,
+    check_structure,
     parse_op,
 )
 
@@ -204,3 +205,23 @@ def test_nothing_but_an_op_error_comes_out(value: object) -> None:
             parse_op(json.dumps(message))
         except OpError as error:
             assert error.code  # noqa: PT017 - both ends are fine
+
+
+@pytest.mark.parametrize("unit", ["[[]],", "{},", "[1],", '[""],'])
+def test_a_text_of_nothing_but_brackets_is_not_parsed(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation of 90 KB with 36,000 arrays held the loop for 4 ms."""
+    monkeypatch.setattr(orjson, "loads", None)
+    text = '{"op":"publish","channel":"a","data":[' + unit * (90_000 // len(unit)) + "0]}"
+    with pytest.raises(OpError, match="arrays and objects; at most 150") as caught:
+        check_structure(text.encode())
+    assert caught.value.code == "too_big"
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["[" + "[1,2]," * 10_900 + "0]", '"' + "[" * 65_000 + '"', '"' + r"\"[" * 20_000 + '"', "[" + "[]," * 8_000 + "0]"],
+    ids=["pairs", "brackets in a string", "behind escaped quotes", "few"],
+)
+def test_other_texts_may_have_any_structure(data: str) -> None:
+    """Pairs of small numbers are the densest that is usual; what is in strings is not structure."""
+    check_structure(f'{{"op":"publish","channel":"a","data":{data}}}'.encode())

@@ -342,3 +342,17 @@ async def test_large_json_waits_for_the_turn_that_all_share(monkeypatch: pytest.
             waits = 0
             assert (await live.request("POST", path, body, headers=headers)).status == 200
             assert waits == expected
+
+
+async def test_json_of_nothing_but_brackets_is_refused_everywhere() -> None:
+    """In an operation, as a body and as an entry of a batch; what is text may be anything, and connections live."""
+    data = b"[" + b"[[]]," * 12_000 + b"0]"
+    async with serving(Node()) as live, await live.talk() as talk:
+        await talk.websocket.send(b'{"op":"publish","channel":"a","data":%b}' % data, text=True)
+        assert (await talk.hear())["code"] == "too_big"
+        assert (await talk.ask(op="publish", channel="a", data=data.decode()))["op"] == "published"
+        json_type = {"Content-Type": "application/json"}
+        for path, body in (("/publish/a", data), ("/publish", b'[{"channel":"a","data":%b}]' % data)):
+            answer = await live.request("POST", path, body, headers=json_type)
+            assert (answer.status, answer.code) == (413, "too_big")
+        assert (await live.request("POST", "/publish/a", data, headers={"Content-Type": "text/plain"})).status == 200

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from anyio.lowlevel import checkpoint
 
+from fanwise.broadcaster.node import Node
 from fanwise.transport.fair_share import (
     FRAME_BYTES,
     FRAMES_A_TURN,
@@ -16,8 +17,10 @@ from fanwise.transport.fair_share import (
     fair_share,
 )
 from fanwise.transport.leased_transport import LeasedTransport
+from fanwise.transport.request_cutter import CHUNKS, RequestCutter
 from fanwise.transport.websocket_connection import WebSocketConnection
 
+from ..routes.test_json_session import serving
 from ..support.live import echo, running, until
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +137,35 @@ async def test_reads_that_wait_count_by_their_bytes() -> None:
         assert max(gone_on.values()) <= FRAMES_A_TURN * FRAME_BYTES // len(part) + 1
         for peer in peers:
             peer.close()
+
+
+async def test_chunks_of_many_requests_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many chunks a read has: a turn takes in those of two pieces, and the body is whole."""
+    turn, count_of_chunks = 0, 2_000
+    pieces: Counter[int] = Counter()  # {turn of the loop: pieces}
+    cut, loop = RequestCutter.cut, asyncio.get_running_loop()
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(count)
+
+    def note(cutter: RequestCutter, data: bytes, start: int) -> int:
+        pieces[turn] += 1
+        return cut(cutter, data, start)
+
+    monkeypatch.setattr(RequestCutter, "cut", note)
+    async with serving(Node()) as live:
+        count()
+        peers = [await asyncio.open_connection("127.0.0.1", live.port) for _ in range(5)]
+        head = b"POST /publish/a HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for _, writer in peers:
+            writer.write(head + b"1\r\nx\r\n" * count_of_chunks + b"0\r\n\r\n")
+        for reader, writer in peers:
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+    assert sum(pieces.values()) >= len(peers) * count_of_chunks // CHUNKS
+    assert max(pieces.values()) <= 4, "a head, and the first piece of its body, of two connections"
 
 
 async def test_large_frames_of_many_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import orjson
 
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
-from .json_models import LARGE_BYTES, check_size, parse_seconds
+from .json_models import LARGE_BYTES, check_size, check_structure, parse_seconds
 
 MAX_ENTRIES: Final = 1000
 # An array with more of these is cut into its entries. One with less is parsed in 2 ms, whatever its strings are.
@@ -70,6 +70,7 @@ async def _parse_in_turns(body: bytes, *, max_bytes: int) -> list[Any]:
         await turn.give_way(parse_seconds(len(piece or b"")))
         if piece is not None:
             check_size(piece, max_bytes=max_bytes)
+            check_structure(piece)
             entries.append(orjson.loads(piece))
             if len(entries) > MAX_ENTRIES:
                 raise CodedError(ErrorCode.BAD_REQUEST, f"{_NO_ARRAY}: this one has more")

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
 from ..errors import MessageTooBigError
+from .json_models import check_structure
 
 _SURELY_WRITTEN: Final = 200  # brackets and braces: nested no deeper than orjson writes (254)
 
@@ -43,11 +44,12 @@ def body_data(body: bytes, content_type: str) -> tuple[Kind, bytes]:
     """Returns the payload in a body: JSON is JSON (a JSON string is text), text is text, all other types are binary.
 
     Raises:
-        CodedError: The body is not of the type that Content-Type says.
+        CodedError: The body is not of the type that Content-Type says, or has too many arrays and objects.
     """
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind == "application/json" or kind.endswith("+json"):
+            check_structure(body)
             value = orjson.loads(body)
             if isinstance(value, str):
                 return Kind.TEXT, value.encode()

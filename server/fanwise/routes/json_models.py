@@ -6,6 +6,7 @@ Operations of clients are read with these models. Messages to clients are writte
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
@@ -18,7 +19,10 @@ from ..errors import MessageTooBigError
 SUBPROTOCOL = "fanwise.v1"
 _NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
 LARGE_BYTES: Final = 8_192  # of a JSON text whose structure may take a millisecond to parse
-_BYTE_SECONDS: Final = 25e-9  # that a byte of JSON takes where all of them are brackets
+CONTAINERS: Final = 8_192  # arrays and objects that any JSON text may have
+_CONTAINER_BYTES: Final = 6  # that each of more takes on average: [1,2],
+_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BYTE_SECONDS: Final = 25e-9  # that a byte of JSON takes where every sixth is a bracket
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
 
 Channel: TypeAlias = Annotated[
@@ -255,6 +259,23 @@ def _usual_publish(fields: dict[str, Any]) -> UsualPublish | None:
     if given_id is None or type(given_id) is int or (type(given_id) is str and len(given_id) <= MAX_CHARACTERS):
         return UsualPublish(channel, fields["data"], given_id)
     return None
+
+
+def check_structure(data: bytes) -> None:
+    """Raises OpError if more than 8,192 arrays and objects are in a JSON text, one in less than six bytes.
+
+    Such a text takes ten times as long to parse as others: 36,000 arrays in 90 KB take 4 ms.
+    """
+    if len(data) <= CONTAINERS:
+        return
+    at_most = max(CONTAINERS, len(data) // _CONTAINER_BYTES)
+    if _containers(data) > at_most and (count := _containers(_STRINGS.sub(b"", data))) > at_most:
+        problem = f"the JSON has {count} arrays and objects; at most {at_most} are parsed in {len(data)} bytes"
+        raise OpError(ErrorCode.TOO_BIG, problem)
+
+
+def _containers(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
 
 
 def parse_seconds(size: int) -> float:

@@ -27,6 +27,7 @@ from .json_models import (
     Unsubscribe,
     UsualPublish,
     check_size,
+    check_structure,
     parse_op,
     parse_seconds,
 )
@@ -102,6 +103,7 @@ class JsonSession:
                 if not in_turn and (turn := SharedTurn()).over_for(parse_seconds(len(data))):
                     return self._work_in_turn(turn, kind, data)
                 check_size(data, max_bytes=self._max_bytes)
+                check_structure(data)
             op = parse_op(data, kind)
             waits = self._do(op)
         except GoneError:

@@ -30,7 +30,7 @@ from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
 from .places import PLACE, Place
 from .refusals import RefusedError, always_room, refuse, uncounted
-from .request_cutter import RequestCutter, body_of
+from .request_cutter import BodyOnly, RequestCutter, body_of
 from .sockets import SocketOptions, lost_reason
 from .stream_door import Stream, StreamDoor
 from .surroundings import Surroundings, surroundings
@@ -290,7 +290,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
             else:  # ignored (RFC 9110 section 7.8); the parser has taken what follows for another protocol
-                self.parser = httptools.HttpRequestParser(self if self._received else _BodyOnly(self))
+                body = BodyOnly(self.on_body, self.on_message_complete)
+                self.parser = httptools.HttpRequestParser(self if self._received else body)
                 if not self._received:
                     self.parser.feed_data(self._cutter.head_of_rest())
         except httptools.HttpParserError:
@@ -329,20 +330,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         if self.parser is None or self.transport.is_closing():
             return
         while self._parsed < len(self._waiting) and self._may_parse():
-            start = self._parsed
-            try:
-                self._parsed = self._cutter.cut(self._waiting, start)
-            except RefusedError as refusal:
-                self._answer(refusal)
-                return
-            self._feed(self._waiting[start : self._parsed])
-            if self.parser is None or self.transport.is_closing():
-                return
-            if self._cutter.complete is not self._received:
-                self._answer(RefusedError(ErrorCode.BAD_REQUEST, _UNCLEAR_END))
-                return
-            if self._entering is not None:
-                self._entering()
+            if not self._parse_piece():
                 return
         if self._parsed < len(self._waiting):
             self.transport.hold_reading()
@@ -351,11 +339,31 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             self.transport.release_reading()
             if self._received and self._answered:  # before its body came, which has stopped this clock
                 self._unset_keepalive_if_required()
-                self.timeout_keep_alive_task = self.loop.call_later(
-                    self.timeout_keep_alive, self.timeout_keep_alive_handler
-                )
+                seconds, late = self.timeout_keep_alive, self.timeout_keep_alive_handler
+                self.timeout_keep_alive_task = self.loop.call_later(seconds, late)
             elif not self._received and not self._cutter.fresh and self._cutter.in_head:
                 self._deadlines.expect_head()
+
+    def _parse_piece(self) -> bool:
+        """Feeds the next piece to the parser; returns whether more may be parsed in this turn."""
+        start = self._parsed
+        try:
+            self._parsed = self._cutter.cut(self._waiting, start)
+        except RefusedError as refusal:
+            self._answer(refusal)
+            return False
+        self._feed(self._waiting[start : self._parsed])
+        if self.parser is None or self.transport.is_closing():
+            return False
+        if self._cutter.complete is not self._received:
+            self._answer(RefusedError(ErrorCode.BAD_REQUEST, _UNCLEAR_END))
+        elif self._entering is not None:
+            self._entering()
+        elif self._cutter.many_chunks:
+            self._wait_for_a_turn()
+        else:
+            return True
+        return False
 
     def _may_parse(self) -> bool:
         """Whether the next byte may be parsed: it belongs to the current request, or the current one was answered."""
@@ -390,11 +398,3 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._stream = EventStream(transport, farewell=farewell, abort_after=self._deadlines.abort_after)
         transport.report_every_byte()  # also those of the header, as for WebSockets
         return self._stream.sink
-
-
-class _BodyOnly:
-    """Callbacks for a parser that sees a body behind a head of ours: the request has begun already."""
-
-    def __init__(self, protocol: FanwiseHttpProtocol) -> None:
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
