@@ -29,6 +29,8 @@ pytestmark = [
 MEBIBYTE = 1_048_576
 # Bad UTF-8 in a frame that has not come completely: we look at whole frames, and the section says nothing of parts.
 NOT_STRICT = {"6.4.3", "6.4.4"}
+# A server with a window of 2^9 bytes is asked for, and declined: one frame is for all clients (RFC 7692 7.1.2.1).
+DECLINED = {f"13.{section}.{case}" for section in (3, 5) for case in range(1, 19)}
 CHAPTERS = {
     "framing to closing": ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"],
     "limits": ["9.*"],
@@ -63,7 +65,7 @@ def test_all_cases_are_run() -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 async def test_every_case_is_passed(chapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None has failed, and what is acceptable but not strict is known."""
+    """None has failed, and what is acceptable but not strict, or declined, is known."""
     monkeypatch.setattr(FanwiseProtocol, "limits", Limits(fragments=100_000, message_seconds=600, rates=False))
     names = iter(range(CASES_OF_AUTOBAHN + 1))
     asgi, _ = echo(
@@ -84,8 +86,10 @@ async def test_every_case_is_passed(chapter: str, monkeypatch: pytest.MonkeyPatc
     failed = [
         (one.case_id, one.behavior.value, one.result, one.result_close, one.remote_close_code, one.remote_close_reason)
         for one in results
-        if not one.passed
+        if not one.passed and one.behavior.value != "UNIMPLEMENTED"
     ]
     assert failed == []
     print(chapter, len(results), Counter(one.behavior.value for one in results))  # noqa: T201 - shown by `-s`
     assert {one.case_id for one in results if one.behavior.value == "NON-STRICT"} <= NOT_STRICT
+    declined = {one.case_id for one in results if one.behavior.value == "UNIMPLEMENTED"}
+    assert declined == (DECLINED if chapter == "compression with parameters" else set())
