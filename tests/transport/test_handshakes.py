@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from itertools import product
+from urllib.parse import parse_qsl
+
 import pytest
 
 from fanwise.transport.handshakes import accept_value, read_handshake, read_subprotocols
@@ -22,6 +25,15 @@ def test_a_plain_handshake_is_read() -> None:
     assert found.headers["x-a"] == "b: c"
     assert found.query_params == {"channel": "b c", "x": ""}
     assert found.scope == {"scheme": "wss", "path": "/ws", "subprotocols": ["a", "fanwise.v1"]}
+
+
+def test_a_query_is_read_as_urllib_reads_it() -> None:
+    """Escaped or not, with empty names, values and parts."""
+    for parts in product("a=&+;", repeat=4):
+        for query in ("".join(parts), "".join(parts) + "%41"):
+            found = read_handshake(handshake(f"/ws?{query}"), max_bytes=8_000, max_fields=100, secure=False)
+            assert found is not None
+            assert found.query_params == dict(parse_qsl(query, keep_blank_values=True)), query
 
 
 def test_it_is_read_within_its_bounds() -> None:
