@@ -39,7 +39,7 @@ def test_a_server_that_restarts_is_waited_for(server_process: Callable[..., Serv
     watched.look()
     assert "nothing listens there; trying again" in watched.trouble
     first = server_process(*SERVE, port=port)
-    with connect(first.url("/ws"), proxy=None) as websocket:
+    with connect(first.url("/ws"), proxy=None, max_queue=None) as websocket:
         for _ in range(100):
             websocket.send("x")
     watched.look()
