@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -35,13 +36,19 @@ FILES = {dotted(path): path for path in sorted(PACKAGE.rglob("*.py"))}  # {modul
 MODULES = sorted(FILES)
 
 
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    """All of a module's syntax; its first node is the module."""
+    return list(ast.walk(ast.parse(FILES[module].read_text())))
+
+
 def room(module: str) -> str:
     return module.partition(".")[0]
 
 
 def imports(module: str) -> Iterator[str]:
     """The modules of ours that `module` imports, relatively."""
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
+    for node in nodes(module):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = FILES[module].parents[node.level - 1].joinpath(*(node.module or "").split("."))
             for alias in node.names:
@@ -52,7 +59,7 @@ def imports(module: str) -> Iterator[str]:
 def foreign(module: str) -> set[str]:
     """The packages that `module` imports absolutely."""
     found = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text())):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -139,8 +146,8 @@ def test_functions_are_of_a_size_to_read() -> None:
     """Most have under ten lines."""
     found = {
         f"{module}:{node.name}"
-        for module, path in FILES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for module in MODULES
+        for node in nodes(module)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES
     }
@@ -162,9 +169,9 @@ def test_only_a_lease_knows_a_descriptor() -> None:
     }
     found = {
         module
-        for module, path in FILES.items()
+        for module in MODULES
         if room(module) in {"core", "broadcaster", "transport", "routes", "protocol", "embedding", "app", "serve"}
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(module)
         if isinstance(node, ast.Attribute) and node.attr in {"fileno", "descriptor", "by_fd"}
     }
     assert found == know

@@ -34,7 +34,6 @@ GROUPS = {
     "tests/tools/bench/test_session.py": "second",
     "benchmarks/gates/": "second",
     "tests/system/hostile/": "second",
-    "tests/tools/top/test_watch.py": "second",  # it waits for 10 s
 }
 # What hands bytes to the event loop's own transports runs on both; the rest on the loop of production.
 BOTH_LOOPS = ("tests/transport/",)
