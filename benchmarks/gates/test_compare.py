@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from .compare import THRESHOLD, ScenarioError, compare, judge, report
+from .compare import THRESHOLD, ScenarioError, comparable, compare, judge, report, side
+from .conftest import BY_NAME
+from .faults import plant
 from .trees import copy_tree
 
 
@@ -31,20 +33,25 @@ def test_nothing_to_compare_is_a_failure(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_scenario_that_does_not_work_here_is_no_comparison(tmp_path: Path) -> None:
-    """What is broken in this tree has to be mended, not left out."""
-    old, new = copy_tree(tmp_path / "old"), copy_tree(tmp_path / "new")
-    path = new / "server" / "fanwise" / "core" / "log.py"
+    """What is broken in this tree has to be mended, not left out, even if the old one is as broken."""
+    root = copy_tree(tmp_path)
+    path = root / "server" / "fanwise" / "core" / "log.py"
     path.write_text(path.read_text().replace("def append(", "def add("))
-    with pytest.raises(ScenarioError, match="publish does not run in this tree: AttributeError"):
-        compare(old, new, ["append"], pairs=1)
+    with side(root) as broken, pytest.raises(ScenarioError, match="publish does not run in this tree: AttributeError"):
+        comparable(broken, broken)
 
 
-def test_what_an_old_revision_does_not_have_is_left_out(tmp_path: Path) -> None:
-    """Everything else is compared: the ratios are those of CPU times of both."""
-    old, new = copy_tree(tmp_path / "old"), copy_tree(tmp_path / "new")
+def test_a_fault_is_seen_though_the_old_revision_does_not_have_everything(tmp_path: Path) -> None:
+    """What both have is compared: the ratios are those of CPU times of both. The rest is left out.
+
+    One pair of processes is enough for a fault that takes so many times as long.
+    """
+    fault, old, new = BY_NAME["encoding per client"], copy_tree(tmp_path / "old"), copy_tree(tmp_path / "new")
     (old / "server" / "fanwise" / "routes" / "json_session.py").unlink()
     (old / "server" / "fanwise" / "__init__.py").write_text("")
-    ratios, missing = compare(old, new, ["append", "json-publish"], pairs=1)
-    assert list(ratios) == ["append"]
+    plant(fault, new)
+    ratios, missing = compare(old, new, ["append", "json-publish", fault.seen_in], pairs=1)
+    assert ratios.keys() == {"append", fault.seen_in}
     assert 0.3 < ratios["append"][0] < 3
+    assert ratios[fault.seen_in][0] > 2
     assert "fanwise.routes.json_session" in missing["dialects"]
