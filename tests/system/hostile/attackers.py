@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from itertools import islice, product
 from string import ascii_lowercase, digits
 
@@ -79,10 +80,16 @@ def waiting(*steps: Step) -> Plan:
 
 
 def many_keys(count: int) -> bytes:
-    """A publish operation with `count` unknown fields."""
+    """A frame with a publish operation that has `count` unknown fields."""
     pairs = [f'"{first}{second}' for first, second in product(ascii_lowercase + digits, repeat=2)]
     unknown = ",".join(islice((f'{pair}{last}":0' for pair in pairs for last in ascii_lowercase + digits), count))
-    return f'{{"op":"publish","channel":"attack","data":0,{unknown}}}'.encode()
+    return frame(TEXT, f'{{"op":"publish","channel":"attack","data":0,{unknown}}}'.encode())
+
+
+def many_channels() -> bytes:
+    """A batch for 500 channels, which are those of a number."""
+    entries = [{"channel": f"many/{NUMBER.decode()}/{number}", "data": 0} for number in range(500)]
+    return request("POST", "/publish", "Content-Type: application/json", body=json.dumps(entries).encode())
 
 
 _JSON = "Sec-WebSocket-Protocol: fanwise.v1"
@@ -92,12 +99,6 @@ _SUBSCRIBE = frame(TEXT, b'{"op":"subscribe","channel":"stats"}')
 _EVIL = ("evil.example", "Origin: http://evil.example")
 # Each of these characters takes six in JSON.
 _HISTORY = request("POST", "/publish/history", "Content-Type: text/plain", body=b"\x01" * 4_000)
-_CHANNELS = request(
-    "POST",
-    "/publish",
-    "Content-Type: application/json",
-    body=json.dumps([{"channel": f"many/{NUMBER.decode()}/{number}", "data": 0} for number in range(500)]).encode(),
-)
 
 ATTACKS: dict[str, Plan] = {
     # Frames, as fast as the socket takes them.
@@ -160,7 +161,10 @@ ATTACKS: dict[str, Plan] = {
         read_bytes_per_second=0,
     ),
     "45,000 unknown keys": Plan(
-        (Step(handshake(_JSON)), Step(frame(TEXT, many_keys(45_000)), times=20, every_seconds=0.05, awaits=WELCOME)),
+        (
+            Step(handshake(_JSON)),
+            Step(b"", times=20, every_seconds=0.05, awaits=WELCOME, makes=partial(many_keys, 45_000)),
+        ),
         seconds=4.0,
         quiet_seconds=0.2,
     ),
@@ -186,7 +190,9 @@ ATTACKS: dict[str, Plan] = {
         seconds=120.0,
         quiet_seconds=5.0,
     ),
-    "100,000 channels": Plan((Step(_CHANNELS, times=200, numbered=True),), seconds=60.0, quiet_seconds=3.0),
+    "100,000 channels": Plan(
+        (Step(b"", times=200, numbered=True, makes=many_channels),), seconds=60.0, quiet_seconds=3.0
+    ),
     "lists of 10,000 channels": Plan(
         (Step(request("GET", "/channels?limit=10000"), times=1_000),), connections=8, seconds=5.0
     ),

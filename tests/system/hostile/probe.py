@@ -1,6 +1,6 @@
 """Two honest clients that measure a server while others attack it, and one that asks `/healthz`.
 
-    python -m tests.system.hostile.probe PORT PID [--key KEY]
+    python -m tests.system.hostile.probe PORT PID [--key KEY] [--echo-seconds S]
 
 A process of its own, which shares nothing with the attackers nor with the other honest clients (`crowd`): it is hardly
 ever busy, and what delays its messages is the server. Each line of its standard input ends a period, and is answered
@@ -24,7 +24,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_to
 from websockets.exceptions import ConnectionClosed
 
-_ECHO_SECONDS = 0.01  # between two messages of the pair, whether or not those before have arrived
+ECHO_SECONDS = 0.01  # between two messages of the pair, whether or not those before have arrived
 _HEALTHZ_SECONDS = 0.1
 _GIVE_UP_SECONDS = 30.0  # after which a message is lost, and a probe has failed
 _MAX_SECONDS = 7_200.0  # the process ends then
@@ -97,9 +97,10 @@ def connect(port: int, channel: str, key: str) -> connect_to:
 class Pair:
     """Two clients: what one sends at a fixed pace, the other receives. A late answer delays no later message."""
 
-    def __init__(self, connect: Callable[[], connect_to], process: Process) -> None:
+    def __init__(self, connect: Callable[[], connect_to], process: Process, *, seconds: float) -> None:
         self._connect = connect
         self._process = process
+        self._seconds = seconds
         self._waiting: dict[str, tuple[float, float]] = {}  # {message: when it was due, the server's CPU time then}
         self.milliseconds: list[float] = []
         self.cpu_milliseconds: list[float] = []
@@ -127,7 +128,7 @@ class Pair:
             except ConnectionClosed:
                 return
             number += 1
-            due += _ECHO_SECONDS
+            due += self._seconds
             await asyncio.sleep(due - time.monotonic())
 
     async def _receive(self, client: ClientConnection) -> None:
@@ -142,7 +143,7 @@ class Pair:
         sent = set(self._waiting)
         end = time.monotonic() + _GIVE_UP_SECONDS
         while sent & self._waiting.keys() and time.monotonic() < end:  # noqa: ASYNC110 - no event for a set
-            await asyncio.sleep(_ECHO_SECONDS)
+            await asyncio.sleep(ECHO_SECONDS)
         lost = sent & self._waiting.keys()
         for message in lost:
             del self._waiting[message]
@@ -181,9 +182,9 @@ class Healthz:
 class Probe:
     """The pair, the one that asks, and the periods."""
 
-    def __init__(self, port: int, pid: int, *, key: str) -> None:
+    def __init__(self, port: int, pid: int, *, key: str, echo_seconds: float) -> None:
         self._process = Process(pid)
-        self._pair = Pair(partial(connect, port, "pair", key), self._process)
+        self._pair = Pair(partial(connect, port, "pair", key), self._process, seconds=echo_seconds)
         self._healthz = Healthz(port)
         self._tasks: list[asyncio.Task[None]] = []
         self._begin()
@@ -244,7 +245,7 @@ async def lines() -> asyncio.StreamReader:
 
 
 async def run(options: Any) -> None:
-    probe = Probe(options.port, options.pid, key=options.key)
+    probe = Probe(options.port, options.pid, key=options.key, echo_seconds=options.echo_seconds)
     probe.start()
     tell("ready")
     reader = await lines()
@@ -263,4 +264,5 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("pid", type=int)
     parser.add_argument("--key", default="")
+    parser.add_argument("--echo-seconds", type=float, default=ECHO_SECONDS)
     asyncio.run(run(parser.parse_args()))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 from ...support.forks import Popen
 from ...support.processes import ROOT, ServerProcess, clean_environ
 from .attackers import SENDING
-from .probe import Measured
+from .probe import ECHO_SECONDS, Measured
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}", "--loop")
 # The limit on descriptors is set before the server reads it.
@@ -109,13 +109,16 @@ class Observer:
 class Probe:
     """What honest clients notice: two that measure, and a crowd that listens, each a process."""
 
-    def __init__(self, server: ServerProcess, *, clients: int, messages_per_second: float, key: str) -> None:
+    def __init__(
+        self, server: ServerProcess, *, clients: int, messages_per_second: float, key: str, echo_seconds: float
+    ) -> None:
         self._observers: list[Observer] = []
         try:
             if clients:
-                options = (f"--clients={clients}", f"--messages-per-second={messages_per_second}", f"--key={key}")
-                self._observers.append(Observer("crowd", server.port, *options))
-            self._observers.append(Observer("probe", server.port, server.pid, f"--key={key}"))
+                crowd = (f"--clients={clients}", f"--messages-per-second={messages_per_second}", f"--key={key}")
+                self._observers.append(Observer("crowd", server.port, *crowd))
+            options = (f"--key={key}", f"--echo-seconds={echo_seconds}")
+            self._observers.append(Observer("probe", server.port, server.pid, *options))
         except BaseException:  # also a test's end: those that were started must not outlive it; raised again
             self.close()
             raise
@@ -181,6 +184,7 @@ class Scene:
         *,
         clients: int = 0,
         messages_per_second: float = 0,
+        echo_seconds: float = ECHO_SECONDS,
         descriptors: int = 0,
         whole: bool = False,
         environ: Mapping[str, str] = MappingProxyType({}),
@@ -191,7 +195,13 @@ class Scene:
             self.server = ServerProcess(*(limited if descriptors else (*SERVE, loop)), whole=whole, **settings)
             stack.callback(self.server.close)
             key = environ.get("FANWISE_API_KEY", "")
-            self.probe = Probe(self.server, clients=clients, messages_per_second=messages_per_second, key=key)
+            self.probe = Probe(
+                self.server,
+                clients=clients,
+                messages_per_second=messages_per_second,
+                key=key,
+                echo_seconds=echo_seconds,
+            )
             stack.callback(self.probe.close)
             self._places = Places() if whole else None
             if self._places is not None:

@@ -32,6 +32,7 @@ class Step(NamedTuple):
         every_seconds: Between two of them; 0: as fast as the socket takes them.
         awaits: What has to be received first.
         numbered: Whether each time has its own number, from 0.
+        makes: Returns `data` when a connection is opened: for bytes that take milliseconds to make.
     """
 
     data: bytes
@@ -39,6 +40,7 @@ class Step(NamedTuple):
     every_seconds: float = 0.0
     awaits: bytes = b""
     numbered: bool = False
+    makes: Callable[[], bytes] | None = None
 
 
 class Plan(NamedTuple):
@@ -69,7 +71,7 @@ class Source:
     """The bytes of a plan's steps, in order."""
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
-        self._steps = list(steps)
+        self._steps = [step._replace(data=step.makes()) if step.makes else step for step in steps]
         self._block = b""
         self._at = 0
         self._left = 0  # bytes of this step; for a numbered or timed one, of this block

@@ -23,6 +23,7 @@ LATE = [row for row in SHORT if 2 < row.closed_seconds < math.inf]
 PROMPT = [row for row in SHORT if row not in LATE]
 LATE_CONNECTIONS = 20
 IDLE_CLIENTS = 20
+ECHO_SECONDS = 0.03  # a loop that is held for longer holds an echo: the limit has this much room for it
 FLOOD_SECONDS = 0.5  # of what is paced and never closed
 
 
@@ -44,7 +45,7 @@ class Runs:
         # Pings come often enough that idle clients would be closed if their pongs were not read.
         environ = {"FANWISE_PING_SECONDS": "1", "FANWISE_PONG_SECONDS": "5"}
         environ |= {"FANWISE_HEAD_SECONDS": "3", "FANWISE_BODY_SECONDS": "3"}
-        return Scene(loop, clients=IDLE_CLIENTS, messages_per_second=2, environ=environ)
+        return Scene(loop, clients=IDLE_CLIENTS, messages_per_second=2, echo_seconds=ECHO_SECONDS, environ=environ)
 
     def result(self, row: Row, loop: str) -> Result:
         if row.attack not in self._running:
