@@ -60,8 +60,8 @@ class Publications(Fill):
 
 def test_what_a_channel_and_a_publication_take_is_not_more_than_the_hub_thinks() -> None:
     """The memory limit is held against an estimate: it must not be too low, and not far too high."""
-    assert CHANNEL_BYTES / 4 < measure(Channels, 2000) <= CHANNEL_BYTES
-    assert PUBLICATION_BYTES / 4 < measure(Publications, 20_000) <= PUBLICATION_BYTES
+    assert CHANNEL_BYTES / 4 < measure(Channels, 500) <= CHANNEL_BYTES
+    assert PUBLICATION_BYTES / 4 < measure(Publications, 3_000) <= PUBLICATION_BYTES
 
 
 def test_what_a_channel_costs_is_what_it_retains_in_each_encoding() -> None:

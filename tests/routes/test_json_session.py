@@ -212,9 +212,12 @@ async def test_who_does_not_read_answers_is_not_asked_for_more(fast: bool) -> No
         await until(lambda: len(broadcaster) == 1)
         (client,) = broadcaster._registry
         task = asyncio.create_task(ask_and_ask(sock))
-        while client.state is not State.CLOSED:
-            owed.append(client.sink.buffered_bytes + client.outbox._answer_bytes)
-            await asyncio.sleep(0)
+
+        def closed() -> bool:
+            owed.append(client.sink.buffered_bytes + client.outbox._answer_bytes)  # which nothing makes less
+            return client.state is State.CLOSED
+
+        await until(closed)
         task.cancel()
         await asyncio.wait({task})
         sock.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
@@ -191,25 +192,26 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return seen
 
 
-def app() -> FastAPI:
+@cache
+def usual() -> FastAPI:
+    """One application, whose broadcaster is started and stopped by each server."""
     return create_app(load_settings())
 
 
 @asynccontextmanager
-async def all_ways() -> AsyncIterator[list[Live]]:
-    """Three servers: newcomers ask the door, uvicorn's protocol class asks it, nobody does."""
-    first, second = app(), app()
+async def all_ways(one: FastAPI) -> AsyncIterator[list[Live]]:
+    """Three servers of one application: newcomers ask the door, uvicorn's protocol class asks it, nobody does."""
     async with (
-        running(first, door=door_of(first), ours=True) as at_first,
-        running(second, door=door_of(second)) as door,
-        running(app()) as long_way,
+        running(one, door=door_of(one), ours=True) as at_first,
+        running(one, door=door_of(one)) as door,
+        running(one) as long_way,
     ):
         yield [at_first, door, long_way]
 
 
 async def test_the_answer_is_the_same_either_way(taken: list[bool], at_first: list[bool]) -> None:
     """For handshakes of all kinds; those that are plain and allowed need no application."""
-    async with all_ways() as servers:
+    async with all_ways(usual()) as servers:
         for name, (target, fields, plain) in HANDSHAKES.items():
             taken.clear()
             at_first.clear()
@@ -221,7 +223,7 @@ async def test_the_answer_is_the_same_either_way(taken: list[bool], at_first: li
 
 async def test_what_could_be_read_in_two_ways_is_left_to_the_parser(at_first: list[bool]) -> None:
     """Which gives the same answer."""
-    async with all_ways() as servers:
+    async with all_ways(usual()) as servers:
         for name, data in UNUSUAL.items():
             answers = [await answer_to(live, data) for live in servers]
             assert answers[0] == answers[1] == answers[2], name
@@ -233,20 +235,16 @@ async def test_what_trusted_proxies_say_counts_either_way(
     taken: list[bool], at_first: list[bool], trusted: str
 ) -> None:
     """What they said is read where uvicorn has parsed the handshake; without it, the first read is enough."""
-    ways = [create_app(load_settings(trusted_proxies=[trusted])) for _ in range(3)]
-    async with (
-        running(ways[0], door=door_of(ways[0]), ours=True) as first,
-        running(ways[1], door=door_of(ways[1])) as door,
-        running(ways[2]) as long_way,
-    ):
+    one = create_app(load_settings(trusted_proxies=[trusted]))
+    async with all_ways(one) as servers:
         for fields in FORWARDED:
             taken.clear()
             at_first.clear()
-            answers = [await answer(live, "/ws", PLAIN + fields) for live in (first, door, long_way)]
+            answers = [await answer(live, "/ws", PLAIN + fields) for live in servers]
             assert answers[0] == answers[1] == answers[2], fields
             assert (True in taken) is (b" 101 " in answers[0][0]), fields
             assert at_first == [b" 101 " in answers[0][0] and "X-Forwarded" not in fields], fields
-        for one, live in zip(ways, (first, door, long_way), strict=True):
+        for live in servers:
             address = await forwarded_address(one.state.broadcaster, live)
             assert address.startswith("198.51.100.7:0" if trusted == "127.0.0.1" else "127.0.0.1:")
 
@@ -272,7 +270,7 @@ async def test_the_key_is_looked_for(taken: list[bool], key: str) -> None:
 
 async def test_a_client_of_the_door_is_a_client() -> None:
     """It is served, counted and closed like the others, and needs no task."""
-    one = app()
+    one = create_app(load_settings())
     async with running(one, door=door_of(one)) as live:
         broadcaster, tasks = one.state.broadcaster, len(asyncio.all_tasks())
         a, b = await live.connect(), await live.connect()

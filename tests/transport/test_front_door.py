@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import pytest
@@ -30,9 +31,15 @@ HEALTH = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
 PUBLISH = b"POST /publish/lobby HTTP/1.1\r\n" + HOST
 
 
+@cache
+def usual() -> FastAPI:
+    """One application, whose broadcaster is started and stopped by each server: to build one takes longer than a test."""
+    return app_of(build_router(Node()))
+
+
 @asynccontextmanager
 async def door(broadcaster: Node | None = None) -> AsyncIterator[Live]:
-    async with running(app_of(build_router(Node() if broadcaster is None else broadcaster))) as live:
+    async with running(usual() if broadcaster is None else app_of(build_router(broadcaster))) as live:
         yield live
         await until(lambda: not live.server.server_state.connections)
 
@@ -249,7 +256,7 @@ async def test_a_request_gets_one_answer(monkeypatch: pytest.MonkeyPatch, body: 
 
 async def test_a_body_that_never_comes_does_not_outlive_the_server() -> None:
     """Its request is answered with 503 when the server stops; uvicorn would cancel the application instead."""
-    async with running(app_of(build_router(Node()))) as live:
+    async with running(usual()) as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(PUBLISH + b"Content-Length: 4\r\n\r\n")
         await until(lambda: bool(live.server.server_state.tasks))

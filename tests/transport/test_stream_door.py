@@ -104,8 +104,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 async def test_the_answer_is_the_same_either_way(taken: list[bool]) -> None:
     """For requests of all kinds; those that are plain and allowed need no application."""
-    through, around = create_app(load_settings()), create_app(load_settings())
-    async with running(through, door=through.state.door) as door, running(around) as long_way:
+    one = create_app(load_settings())
+    async with running(one, door=one.state.door) as door, running(one) as long_way:
         for name, (line, fields, plain) in REQUESTS.items():
             taken.clear()
             answers = [await answer(door, line, fields), await answer(long_way, line, fields)]
@@ -116,11 +116,11 @@ async def test_the_answer_is_the_same_either_way(taken: list[bool]) -> None:
 @pytest.mark.parametrize("origins", [["https://a.example"], ["*"]])
 async def test_pages_of_other_hosts_get_the_same_fields(taken: list[bool], origins: list[str]) -> None:
     """Those of CORSMiddleware."""
-    through, around = (create_app(load_settings(allowed_origins=origins)) for _ in range(2))
-    async with running(through, door=door_of(through)) as door, running(around) as long_way:
+    one = create_app(load_settings(allowed_origins=origins))
+    async with running(one, door=door_of(one)) as door, running(one) as long_way:
         for page in PAGES:
             taken.clear()
-            answers = [await answer(one, LINE, HOST + page) for one in (door, long_way)]
+            answers = [await answer(live, LINE, HOST + page) for live in (door, long_way)]
             assert answers[0] == answers[1], page
             assert taken == [b" 200 " in answers[0][0][0]], page
             assert any(line.startswith((b"access-control", b"vary")) for line in answers[0][0]), page
@@ -129,14 +129,14 @@ async def test_pages_of_other_hosts_get_the_same_fields(taken: list[bool], origi
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "192.0.2.1"])
 async def test_what_trusted_proxies_say_counts_either_way(taken: list[bool], trusted: str) -> None:
     """The address of the client, and the scheme that its page's has to be the same as; of others it is nothing."""
-    ways = [create_app(load_settings(trusted_proxies=[trusted])) for _ in range(2)]
-    async with running(ways[0], door=door_of(ways[0])) as door, running(ways[1]) as long_way:
+    one = create_app(load_settings(trusted_proxies=[trusted]))
+    async with running(one, door=door_of(one)) as door, running(one) as long_way:
         for fields in FORWARDED:
             taken.clear()
-            answers = [await answer(one, LINE, f"{HOST}{fields}") for one in (door, long_way)]
+            answers = [await answer(live, LINE, f"{HOST}{fields}") for live in (door, long_way)]
             assert answers[0] == answers[1], fields
             assert taken == [b" 200 " in answers[0][0][0]], fields
-        for one, live in zip(ways, (door, long_way), strict=True):
+        for live in (door, long_way):
             address = await forwarded_address(one.state.broadcaster, live)
             assert address.startswith("198.51.100.7:0" if trusted == "127.0.0.1" else "127.0.0.1:")
 
