@@ -33,7 +33,7 @@ PUBLISH = b"POST /publish/lobby HTTP/1.1\r\n" + HOST
 
 @cache
 def usual() -> FastAPI:
-    """One application, whose broadcaster is started and stopped by each server: to build one takes longer than a test."""
+    """One application, whose broadcaster is started and stopped by each server: to build one is half of a test."""
     return app_of(build_router(Node()))
 
 
