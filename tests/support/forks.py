@@ -32,6 +32,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -127,15 +128,18 @@ class _Nursery:
     def __init__(self, *, of_this: bool = False) -> None:
         self.pid = os.getpid()
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._wait: Callable[[], object] = lambda: None
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             if not of_this:
                 argv = [sys.executable, "-m", __name__, str(theirs.fileno())]
-                self._process = subprocess.Popen(argv, cwd=_ROOT, pass_fds=[theirs.fileno()])
-            elif os.fork() == 0:
+                self._wait = subprocess.Popen(argv, cwd=_ROOT, pass_fds=[theirs.fileno()]).wait
+            elif (child := os.fork()) == 0:
                 self._socket.close()
+                _hold_no_pipes()
                 _serve(theirs)
+            else:
+                self._wait = partial(os.waitpid, child, 0)
 
     @classmethod
     def of_this_process(cls) -> _Nursery:
@@ -145,16 +149,23 @@ class _Nursery:
             return cls._here
 
     def close(self) -> None:
-        """Returns when no more can be forked; a nursery that is a fork itself ends a moment later."""
+        """Returns when no more can be forked."""
         self._socket.close()
-        if self._process is not None:
-            self._process.wait()
+        self._wait()
 
     def fork(self, request: Request, streams: list[int]) -> int:
         """Returns the process id of the child."""
         with self._one_at_a_time:
             socket.send_fds(self._socket, [pickle.dumps(request)], streams)
             return int(self._socket.recv(32))
+
+
+def _hold_no_pipes() -> None:
+    """Leaves the standard input and output to the process that this is a fork of: they end with it."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1):
+        os.dup2(nothing, number)
+    os.close(nothing)
 
 
 def main(descriptor: int) -> NoReturn:

@@ -8,6 +8,7 @@ import faulthandler
 import gc
 import importlib
 import os
+import subprocess
 import sys
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 from _pytest.assertion.rewrite import AssertionRewritingHook
+from execnet import gateway_io
+from execnet.gateway_base import Popen2IO
 from xdist.remote import Producer
 from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
@@ -70,6 +73,21 @@ class Scheduling(LoadGroupScheduling):
     def _reschedule(self, node: WorkerController) -> None:
         if node in self.registered_collections:  # a new worker is given work when it has collected
             super()._reschedule(node)
+
+
+class Worker(gateway_io.Popen2IOMaster):
+    """A worker that is a fork, as its own children are: each would import what every server imports, twice."""
+
+    def __init__(self, args: list[str], execmodel: Any) -> None:
+        argv = [sys.executable, *args[-2:]]  # -c and the code, without flags
+        self.popen = forks.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=forks.fork_here)
+        Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Has workers forked; not where coverage is measured, which has to see what a worker imports."""
+    if sys.platform == "linux" and not config.pluginmanager.hasplugin("_cov"):
+        vars(gateway_io)["Popen2IOMaster"] = Worker
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001 - the hook's signature
