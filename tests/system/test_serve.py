@@ -185,7 +185,7 @@ main(["serve", "--port", "{port}"])
 
 def test_a_server_gives_free_memory_back(server_process: Callable[..., ServerProcess]) -> None:
     """By itself, and while it serves: of 200 MB below blocks in use, hardly any is left."""
-    server = server_process("-c", FRAGMENTED, whole=True)  # a fork would hold the pages of what it was forked from
+    server = server_process("-c", FRAGMENTED)
     while resident_bytes(server.pid) > 150_000_000:
         assert server.get("/healthz").startswith(b"HTTP/1.1 200")
 
