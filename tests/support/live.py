@@ -190,7 +190,8 @@ class Live:
 
 
 _BUSY_TURNS = 200  # of the loop, before a wait leaves the processor to others
-_PAUSE_SECONDS = 0.002
+_PAUSE_SECONDS = 0.001  # more at each turn: who has waited for long is not in a hurry
+_MAX_PAUSE_SECONDS = 0.01
 
 
 def unchunked(body: bytes) -> bytes:
@@ -323,4 +324,5 @@ async def until(condition: Callable[[], bool]) -> None:
     turns = 0
     while not condition():  # noqa: ASYNC110, RUF100 - what it waits for has no event that a test could reach
         turns += 1
-        await asyncio.sleep(0 if turns < _BUSY_TURNS else _PAUSE_SECONDS)
+        pauses = max(0, turns - _BUSY_TURNS)
+        await asyncio.sleep(min(pauses * _PAUSE_SECONDS, _MAX_PAUSE_SECONDS))
