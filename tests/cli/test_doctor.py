@@ -16,6 +16,8 @@ import psutil
 import pytest
 import trustme
 
+from fanwise.cli.interrupts import INTERRUPTED
+
 from ..support.forks import Popen
 from ..support.processes import ROOT, ServerProcess, clean_environ, run
 from ..tools.test_remote import answering
@@ -235,29 +237,35 @@ def test_lines_for_people(server_process: Callable[..., ServerProcess]) -> None:
     assert "\x1b" not in done.stdout
 
 
-def listens(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return any(one.status == psutil.CONN_LISTEN for one in process.net_connections())
-    return False
+def listening_child(process: subprocess.Popen[Any]) -> psutil.Process | None:
+    """The server that a doctor has started, as soon as it listens; None: the doctor has ended before that was seen."""
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children():
+                if any(one.status == psutil.CONN_LISTEN for one in child.net_connections()):
+                    return child
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.005)
+    return None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_leaves_no_server_behind(number: signal.Signals) -> None:
-    """When it is told to stop meanwhile, its server stops with it."""
-    with Popen(
-        [sys.executable, *DOCTOR, *FEW],
-        cwd=ROOT,
-        env=clean_environ(),
-        stdout=subprocess.DEVNULL,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
-    ) as process:
-        servers: list[psutil.Process] = []
-        while not servers:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(0.005)
-            servers = [child for child in psutil.Process(process.pid).children() if listens(child)]
-        servers[0].suspend()  # so that it is not asked to stop before
-        process.send_signal(number)
-        servers[0].resume()
-        assert process.wait() == 130
-    assert [server for server in servers if server.is_running()] == []
+    """When it is told to stop meanwhile, its server stops with it. If it is done before, on a busy machine: again."""
+    status = 0
+    while status != INTERRUPTED:
+        with Popen(
+            [sys.executable, *DOCTOR, *FEW],
+            cwd=ROOT,
+            env=clean_environ(),
+            stdout=subprocess.DEVNULL,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
+        ) as process:
+            server = listening_child(process)
+            with suppress(psutil.NoSuchProcess):
+                if server is not None:
+                    server.suspend()  # so that it is not asked to stop before
+                    process.send_signal(number)
+                    server.resume()
+            status = process.wait()
+        assert server is None or not server.is_running()
