@@ -198,10 +198,9 @@ async def test_it_pauses_when_accepting_fails(
 
         it.acceptor._take = fail
         _, writer = await asyncio.open_connection("127.0.0.1", it.port)
-        await until(lambda: failed == 3)
-        assert (
-            sum("no connections are accepted for 0.05 s: Too many open files" in line for line in caplog.messages) == 3
-        )
+        await until(lambda: failed >= 3)
+        told = "no connections are accepted for 0.05 s: Too many open files"
+        assert sum(told in line for line in caplog.messages) == failed
         it.acceptor._take = take
         it.acceptor._retry.cancel()  # type: ignore[union-attr]
         asyncio.get_running_loop().add_reader(it.listener, it.acceptor._accept)

@@ -48,13 +48,14 @@ async def test_who_answers_is_asked_again_and_again() -> None:
     stays, leaves = Peer(), Peer()
     alive.add(stays)
     alive.add(leaves)
-    await until(lambda: len(leaves.pings) == 1)
+    await until(lambda: len(leaves.pings) >= 1)
     alive.remove(leaves)
     alive.remove(leaves)
-    await until(lambda: len(stays.pings) == 5)
+    asked = len(leaves.pings)
+    await until(lambda: len(stays.pings) >= asked + 4)
     alive.remove(stays)
-    assert len(set(stays.pings)) == 5
-    assert (len(leaves.pings), stays.missed, leaves.missed) == (1, 0, 0)
+    assert len(set(stays.pings)) == len(stays.pings)
+    assert (len(leaves.pings), stays.missed, leaves.missed) == (asked, 0, 0)
     await until(lambda: not alive._running)
 
 
@@ -64,11 +65,12 @@ async def test_who_does_not_answer_is_missed() -> None:
     silent, held = Peer(answers=False), Peer(answers=False, waits=True)
     alive.add(silent)
     alive.add(held)
-    await until(lambda: silent.missed == 1)
-    assert (len(silent.pings), held.missed) == (1, 0)
+    await until(lambda: silent.missed >= 1)
+    assert len(silent.pings) - silent.missed in (0, 1)  # it may have been asked again
+    assert held.missed == 0
     held.waits = False
-    await until(lambda: held.missed == 1)
-    assert len(held.pings) == 1
+    await until(lambda: held.missed >= 1)
+    assert len(held.pings) - held.missed in (0, 1)
     alive.remove(silent)
     alive.remove(held)
     await until(lambda: not alive._running)
@@ -108,7 +110,7 @@ async def test_without_a_timeout_nobody_is_missed() -> None:
     silent, answers = Peer(answers=False), Peer()
     alive.add(silent)
     alive.add(answers)
-    await until(lambda: len(answers.pings) == 5)
+    await until(lambda: len(answers.pings) >= 5)
     assert (len(silent.pings), silent.missed) == (1, 0)
     alive.remove(silent)
     alive.remove(answers)
