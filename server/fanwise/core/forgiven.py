@@ -1,0 +1,105 @@
+"""The rule of pauses: for how long a client may stop reading, and which bound ends that. A pure function of figures.
+
+A client that stops reading is not noticed at first: the kernels of both sides take some bytes. After that its queue
+grows, until the first of its bounds is reached. So a channel forgives
+
+    hidden_bytes / (rate x wire bytes)  +  min(queue_messages / rate, queue_bytes / (rate x size),
+                                               forgive_seconds, stall_seconds)
+
+of a pause, and an audit acts up to half a second later. Pings have a bound of their own: a pause that the kernels hide
+for longer than `pong_seconds` may end there, as no pong comes and nothing waits in front of the ping.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import Final, NamedTuple
+
+# Measured on loopback with UNSENT_BYTES of `transport.sockets`, and a reader that has read small messages so far: its
+# receive buffer, and what waits in the sender's. A reader of megabytes per second has a larger buffer.
+HIDDEN_BYTES: Final = 146_000
+_SHORT_PAYLOAD, _SHORT_HEADER, _HEADER = 125, 2, 4  # bytes of a frame to a client (RFC 6455 section 5.2), up to 64 KiB
+
+
+class Bound(Enum):
+    """The bounds of a pause, by the names of the settings."""
+
+    MESSAGES = "queue_messages"
+    BYTES = "queue_bytes"
+    AGE = "forgive_seconds"
+    STALL = "stall_seconds"
+    PONG = "pong_seconds"
+
+
+class Bounds(NamedTuple):
+    """The settings that bound a pause. `math.inf` stands for none.
+
+    Attributes:
+        queue_messages: Publications a client may be behind.
+        queue_bytes: Payload bytes a client may be behind.
+        forgive_seconds: The age that the oldest publication may have that a client has not got.
+        stall_seconds: How long a connection may take nothing while something waits. Infinite for overflow policies that
+            skip: a peer whose kernel answers stays.
+        pong_seconds: The longest time between a ping and its pong.
+    """
+
+    queue_messages: float
+    queue_bytes: float
+    forgive_seconds: float = math.inf
+    stall_seconds: float = math.inf
+    pong_seconds: float = math.inf
+
+
+class Forgiven(NamedTuple):
+    """The longest pause for which a client is neither closed nor skipped.
+
+    Attributes:
+        seconds: The pause, `hidden_seconds` included; infinite where no bound is ever reached.
+        bound: The bound that is reached first.
+        hidden_seconds: For how much of the pause the kernels take everything, so that nobody notices.
+    """
+
+    seconds: float
+    bound: Bound
+    hidden_seconds: float
+
+
+def wire_size(message_bytes: float) -> float:
+    """Returns the bytes of a WebSocket frame with `message_bytes` of payload, of the plain dialect."""
+    return message_bytes + (_SHORT_HEADER if message_bytes <= _SHORT_PAYLOAD else _HEADER)
+
+
+def forgiven(
+    bounds: Bounds,
+    *,
+    messages_per_second: float,
+    message_bytes: float,
+    wire_bytes: float | None = None,
+    hidden_bytes: float = HIDDEN_BYTES,
+) -> Forgiven:
+    """Returns the pause that a channel with steady traffic forgives.
+
+    Args:
+        bounds: The settings.
+        messages_per_second: The channel's publications; 0 for a silent channel.
+        message_bytes: Payload of one of them, on average.
+        wire_bytes: The bytes that one of them takes on the wire; by default those of the plain dialect.
+        hidden_bytes: What the kernels of both sides take from a sender before it notices.
+    """
+    rate = messages_per_second
+    hidden_seconds = _seconds(hidden_bytes, rate * (wire_size(message_bytes) if wire_bytes is None else wire_bytes))
+    if hidden_seconds > bounds.pong_seconds:
+        return Forgiven(bounds.pong_seconds, Bound.PONG, hidden_seconds)
+    seconds, bound = min(
+        (_seconds(bounds.queue_messages, rate), Bound.MESSAGES),
+        (_seconds(bounds.queue_bytes, rate * message_bytes), Bound.BYTES),
+        (bounds.forgive_seconds, Bound.AGE),
+        (bounds.stall_seconds, Bound.STALL),
+        key=lambda one: one[0],
+    )
+    return Forgiven(hidden_seconds + seconds, bound, hidden_seconds)
+
+
+def _seconds(amount: float, per_second: float) -> float:
+    return amount / per_second if per_second > 0 else math.inf

@@ -1,0 +1,55 @@
+"""The rule of pauses, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fanwise.core.forgiven import Bound, Bounds, forgiven, wire_size
+
+WIDE = Bounds(queue_messages=1024, queue_bytes=1_048_576)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "rate", "size", "seconds", "bound"),
+    [
+        (WIDE, 100, 100, 10.24, Bound.MESSAGES),
+        (WIDE, 100, 4096, 2.56, Bound.BYTES),
+        (WIDE._replace(forgive_seconds=2), 100, 4096, 2, Bound.AGE),
+        (WIDE._replace(forgive_seconds=3), 100, 4096, 2.56, Bound.BYTES),
+        (WIDE._replace(stall_seconds=10), 10, 100, 10, Bound.STALL),
+        (WIDE._replace(stall_seconds=10, forgive_seconds=9), 10, 100, 9, Bound.AGE),
+        (WIDE._replace(pong_seconds=8), 0, 0, 8, Bound.PONG),
+    ],
+)
+def test_the_first_bound_decides(bounds: Bounds, rate: float, size: float, seconds: float, bound: Bound) -> None:
+    """In messages, in bytes, in age, or by the stall and pong rules."""
+    found = forgiven(bounds, messages_per_second=rate, message_bytes=size, hidden_bytes=0 if rate else 1)
+    assert found.seconds == pytest.approx(seconds)
+    assert found.bound is bound
+
+
+def test_what_the_kernels_hide_comes_on_top() -> None:
+    """In frames of the plain dialect, or of a size that is given."""
+    plain = forgiven(WIDE, messages_per_second=100, message_bytes=98, hidden_bytes=100_000)
+    assert [plain.seconds, plain.hidden_seconds] == pytest.approx([20.24, 10])
+    wide = forgiven(WIDE, messages_per_second=100, message_bytes=98, wire_bytes=200, hidden_bytes=100_000)
+    assert wide.seconds == pytest.approx(15.24)
+    assert [wire_size(125), wire_size(126)] == [127, 130]
+
+
+def test_pings_end_what_the_kernels_hide_for_long() -> None:
+    """But not a pause that the queue has noticed before."""
+    bounds = WIDE._replace(pong_seconds=8)
+    slow = forgiven(bounds, messages_per_second=100, message_bytes=98, hidden_bytes=81_000)
+    assert slow.seconds == 8
+    assert slow.bound is Bound.PONG
+    fast = forgiven(bounds, messages_per_second=100, message_bytes=98, hidden_bytes=79_000)
+    assert fast.seconds == pytest.approx(18.14)
+    assert fast.bound is Bound.MESSAGES
+
+
+def test_a_silent_channel_forgives_for_ever() -> None:
+    """Unless pings ask for signs of life."""
+    assert forgiven(WIDE, messages_per_second=0, message_bytes=0).seconds == math.inf
