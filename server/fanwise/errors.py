@@ -140,3 +140,15 @@ class SettingsError(FanwiseError, ValueError):
 
 class InputError(FanwiseError, ValueError):
     """The input of a command is no text, or no JSON."""
+
+
+class TraceError(FanwiseError, ValueError):
+    """A trace that cannot be read on: `offset` in bytes, and what is wrong there."""
+
+    def __init__(self, offset: int, problem: str) -> None:
+        super().__init__(offset, problem)
+        self.offset = offset
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"at byte {self.offset}: {self.problem}"

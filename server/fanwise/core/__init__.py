@@ -8,6 +8,8 @@
     group        a channel's ready clients, in cohorts that share a cursor
     lease        the right to write to a descriptor beside its transport
     counters     plain integers and histograms
+    trace_reader bytes to the records of a trace
+    trace        what was published and taken, as a compact file that can be replayed
     queue        a client's window onto a log
     log          a channel's retained publications
     encoding     how a publication becomes bytes, once: frames, chunks, events
