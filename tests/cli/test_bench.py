@@ -25,6 +25,11 @@ def refused(*args: str) -> str:
         (["--url", "ws://h/", "--against", "queue"], "no --url beside it"),
         (["--server-pid", "1"], "a --url beside it"),
         (["--find-capacity", "p95=1s"], "one of p50, p90, p99, p99.9, max"),
+        (["--burst", "5", "--saturate"], "--burst is 5: it takes no --saturate beside it"),
+        (["--pausing", "5 %"], "--pausing is '5 %': it takes a share like 5%"),
+        (["--pause", "20s..3s"], "--pause is '20s..3s': it takes a time or two, above 0, the smaller first"),
+        (["--bandwidth", "20KB"], "--bandwidth is '20KB': it takes bytes a second"),
+        (["--resuming", "30%"], "--resuming is '30%': it takes a share like 5% or a number up to the 0 slow and"),
         (["--slow", "200%"], "--slow is '200%': it takes a share like 5%"),
         (["--duration", "soon"], "--duration is 'soon'"),
         (["--size", "8"], "--size is 8: it takes 42"),
@@ -50,7 +55,8 @@ def test_defaults() -> None:
 
 def test_a_share_is_of_the_clients() -> None:
     """However many they are."""
-    made = options(clients=200, slow="5%", stalled="1%", flapping="7").plan
-    assert (made.slow, made.stalled, made.flapping) == (10, 2, 7)
+    given = {"slow": "5%", "stalled": "1%", "flapping": "7", "pausing": "10%", "resuming": "30%"}
+    made = options(clients=200, dialect="fanwise.v1", **given).plan
+    assert (made.slow, made.stalled, made.flapping, made.pausing, made.resuming) == (10, 2, 7, 20, 9)
     with pytest.raises(OptionError, match="somebody has to be healthy"):
         options(clients=10, slow="100%")

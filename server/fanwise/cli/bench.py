@@ -10,7 +10,16 @@ import click
 from ..tools.bench.errors import BenchFailedError, OptionError
 from ..tools.bench.load.dialects import DIALECTS
 from ..tools.bench.load.plan import Plan
-from ..tools.bench.options import Options, check_file, check_plan, check_url, parse_seconds, parse_share
+from ..tools.bench.options import (
+    Options,
+    check_file,
+    check_plan,
+    check_url,
+    parse_pace_range,
+    parse_seconds,
+    parse_seconds_range,
+    parse_share,
+)
 from ..tools.bench.run.capacity import Bound
 from ..tools.local_server import NotStartedError
 from .interrupts import INTERRUPTED, interrupt_on_signals
@@ -19,6 +28,7 @@ _BASELINES = ("tutorial", "queue")
 _SECONDS, _CAPACITY_SECONDS = "5s", "2s"  # default durations: of a run, and of each step of --find-capacity
 _CLASHES = (
     ("rate", "saturate"),
+    ("burst", "saturate"),
     ("find_capacity", "saturate"),
     ("find_capacity", "against"),
     ("against", "url"),
@@ -62,19 +72,30 @@ def read_options(given: dict[str, Any]) -> Options:
 def _read_plan(given: dict[str, Any]) -> Plan:
     clients = given["clients"]
     duration = given["duration"] or (_SECONDS if given["find_capacity"] is None else _CAPACITY_SECONDS)
+    slow, pausing = (parse_share(f"--{name}", given[name], clients) for name in ("slow", "pausing"))
     return Plan(
         url="" if given["url"] is None else check_url(given["url"], given["channels"]),
         dialect=given["dialect"],
         channels=given["channels"],
         clients=clients,
-        slow=parse_share("--slow", given["slow"], clients),
+        slow=slow,
         stalled=parse_share("--stalled", given["stalled"], clients),
         flapping=parse_share("--flapping", given["flapping"], clients),
+        pausing=pausing,
+        resuming=parse_share("--resuming", given["resuming"], slow + pausing, of="slow and pausing clients"),
         size_bytes=given["size"],
+        keys=given["keys"],
         rate=given["rate"],
+        burst_messages=given["burst"],
+        every_seconds=parse_seconds("--every", given["every"]),
         window_messages=given["window"],
         duration_seconds=parse_seconds("--duration", duration),
-        slow_bytes_per_second=given["slow_bytes"],
+        slow_bytes_per_second=parse_pace_range("--bandwidth", given["bandwidth"]),
+        pause_seconds=parse_seconds_range("--pause", given["pause"]),
+        awake_seconds=parse_seconds_range("--awake", given["awake"]),
+        away_seconds=parse_seconds_range("--away", given["away"]),
+        receive_buffer_bytes=given["receive_buffer"],
+        seed=given["seed"],
         workers=given["workers"],
         server_pid=given["server_pid"],
         headers=given["header"],
@@ -96,13 +117,52 @@ def _read_plan(given: dict[str, Any]) -> Plan:
 @click.option("--rate", type=float, metavar="N", help="Messages a second over all channels, at fixed times.")
 @click.option("--saturate", is_flag=True, help="As many as keep the window full. This is the default.")
 @click.option(
+    "--burst", type=int, default=0, metavar="N", help="Messages at once, over all channels, beside those of --rate."
+)
+@click.option("--every", default="2s", show_default=True, metavar="TIME", help="From one burst to the next.")
+@click.option(
     "--window", type=int, default=64, show_default=True, metavar="N", help="Saturated: messages in flight, per channel."
 )
 @click.option("--size", type=int, default=128, show_default=True, metavar="BYTES", help="Of each message.")
-@click.option("--slow", default="0", show_default=True, metavar="5%|N", help="Clients that read --slow-bytes a second.")
-@click.option("--slow-bytes", type=int, default=4096, show_default=True, metavar="BYTES")
+@click.option(
+    "--keys", type=int, default=0, metavar="N", help="Message i has key i modulo N; fanwise.v1 only.  [default: none]"
+)
+@click.option("--slow", default="0", show_default=True, metavar="5%|N", help="Clients that read at --bandwidth.")
+@click.option(
+    "--bandwidth",
+    "--slow-bytes",
+    "bandwidth",
+    default="4096",
+    show_default=True,
+    metavar="20k..2M",
+    help="Bytes a second of a slow client, or a range of them, evenly spread by factor.",
+)
+@click.option(
+    "--pausing", default="0", show_default=True, metavar="5%|N", help="Clients that stop reading, again and again."
+)
+@click.option("--pause", default="3s..20s", show_default=True, metavar="TIME", help="Each time for so long.")
+@click.option("--awake", default="2s..8s", show_default=True, metavar="TIME", help="And so long until the next time.")
+@click.option(
+    "--resuming",
+    default="0",
+    show_default=True,
+    metavar="30%|N",
+    help="Slow and pausing clients that come back after a drop, and resume at their position; fanwise.v1 only.",
+)
+@click.option("--away", default="500ms..1500ms", show_default=True, metavar="TIME", help="After so long.")
 @click.option("--stalled", default="0", show_default=True, metavar="1%|N", help="Clients that read nothing.")
 @click.option("--flapping", default="0", show_default=True, metavar="1%|N", help="Clients that go and come back.")
+@click.option(
+    "--receive-buffer",
+    type=int,
+    default=8192,
+    show_default=True,
+    metavar="BYTES",
+    help="Of slow, stalled and pausing clients, in the kernel.",
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", help="Equal seeds: equal pauses and paces."
+)
 @click.option(
     "--duration",
     metavar="TIME",

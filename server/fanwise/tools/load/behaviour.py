@@ -12,4 +12,5 @@ class Behaviour(StrEnum):
     SLOW = "slow"  # reads so many bytes a second
     STALLED = "stalled"  # reads nothing after the handshake
     FLAPPING = "flapping"  # leaves and comes back, again and again
+    PAUSING = "pausing"  # reads nothing for a while, again and again
     PUBLISHER = "publisher"  # publishes to one channel; receives too with the plain dialect

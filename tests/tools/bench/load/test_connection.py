@@ -11,7 +11,6 @@ from websockets.utils import accept_key
 from fanwise.tools.bench.errors import BenchFailedError
 from fanwise.tools.bench.load.connection import Connection, resolve
 from fanwise.tools.bench.load.engine import Engine
-from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import Handshake
 
 
@@ -30,8 +29,7 @@ class Opening:
             self.engine,
             handshake=Handshake(self.url, subprotocol=None),
             address=resolve(self.url),
-            kind=Behaviour.HEALTHY,
-            channel=0,
+            receive_buffer_bytes=None,
             on_open=lambda _connection, rest: self.opened.append(rest),
             on_fail=lambda _connection, reason: self.failed.append(reason),
         )

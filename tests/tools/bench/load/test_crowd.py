@@ -6,7 +6,7 @@ from time import monotonic_ns
 from typing import Any
 
 from fanwise.tools.bench.load.crowd import Crowd
-from fanwise.tools.bench.load.plan import Plan
+from fanwise.tools.bench.load.plan import Plan, Range
 from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import TEXT, client_frame
 
@@ -16,7 +16,9 @@ from ....support.bench import PAYLOADS
 
 
 @contextmanager
-def crowd(url: str, **changes: Any) -> Iterator[tuple[Crowd, Callable[[Callable[[], object]], None]]]:
+def crowd(
+    url: str, *, started: bool = True, **changes: Any
+) -> Iterator[tuple[Crowd, Callable[[Callable[[], object]], None]]]:
     """A crowd, all of which is connected, and a way to let it go on until something holds."""
     made = Crowd(Plan(**{"url": url, "clients": 4, "warmup_messages": 0, **changes}), 0)
 
@@ -27,7 +29,8 @@ def crowd(url: str, **changes: Any) -> Iterator[tuple[Crowd, Callable[[Callable[
 
     try:
         until(lambda: made.settled)
-        made.start_ns = monotonic_ns()
+        if started:
+            made.start(monotonic_ns())
         yield made, until
     finally:
         made.close()
@@ -95,7 +98,7 @@ def test_a_stalled_client_that_is_dropped() -> None:
 
 def test_slow_clients_read_their_share() -> None:
     """So many bytes a second, in tenths of it."""
-    with bad_server() as url, crowd(url, slow=1, slow_bytes_per_second=1450) as (made, until):
+    with bad_server() as url, crowd(url, slow=1, slow_bytes_per_second=Range(1450, 1450)) as (made, until):
         publish(made, 10)
         until(lambda: made.tallies[Behaviour.HEALTHY].deliveries == 10 * made.open_clients()[Behaviour.HEALTHY])
         before = made.tallies[Behaviour.SLOW].deliveries
@@ -106,7 +109,7 @@ def test_slow_clients_read_their_share() -> None:
 
 def test_flapping_clients_come_back() -> None:
     """Again and again, without being counted as dropped or as losing what came while they were away."""
-    with bad_server() as url, crowd(url, flapping=2, flap_seconds=(0.001, 0.01)) as (made, until):
+    with bad_server() as url, crowd(url, flapping=2, flap_seconds=Range(0.001, 0.01)) as (made, until):
         sent = 0
 
         def busy() -> bool:
@@ -123,7 +126,7 @@ def test_flapping_clients_come_back() -> None:
 
 def test_clients_that_come_back_are_counted_once() -> None:
     """However often they leave while others still connect: else fewer than none did not connect."""
-    with bad_server() as url, crowd(url, flapping=2, flap_seconds=(0.001, 0.01)) as (made, until):
+    with bad_server() as url, crowd(url, flapping=2, flap_seconds=Range(0.001, 0.01)) as (made, until):
         made.start_ns = 0
         until(lambda: made.flaps >= 10)
         until(lambda: made.open_clients().get(Behaviour.FLAPPING) == 2)
@@ -134,7 +137,7 @@ def test_a_client_that_cannot_come_back_had_come_all_the_same() -> None:
     """Before the measurement, too: a note says so, and the client is tried again."""
     with ExitStack() as server:
         url = server.enter_context(bad_server())
-        with crowd(url, flapping=2, flap_seconds=(0.001, 0.01)) as (made, until):
+        with crowd(url, flapping=2, flap_seconds=Range(0.001, 0.01)) as (made, until):
             made.start_ns = 0
             server.close()
             until(lambda: sum(made.notes.values()) > 3)

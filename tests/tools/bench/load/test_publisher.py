@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from fanwise.tools.bench.load.dialects import DIALECTS
+from fanwise.tools.bench.load.pace import steady
 from fanwise.tools.bench.load.publisher import Publisher
 
 from ....support.bench import PAYLOADS
@@ -47,7 +48,7 @@ def pair() -> Iterator[Pair]:
 
 def test_at_a_rate(pair: Pair) -> None:
     """Each message carries the time at which it was due, not the one at which it got out; and none is left out."""
-    pair.publisher.at_rate(100, start_ns=1000, stop_ns=1000 + 50_000_000)
+    pair.publisher.at_times(steady(100, 1000), stop_ns=1000 + 50_000_000)
     pair.publisher.pump(999)
     assert pair.publisher.due_seconds(999) == pytest.approx(1e-9)
     pair.publisher.pump(1000 + 25_000_000)
@@ -82,7 +83,7 @@ def test_with_nobody_there_nothing_is_sent(pair: Pair) -> None:
 
 def test_a_server_that_does_not_read(pair: Pair) -> None:
     """Is not flooded: what was built and not taken is bounded, goes out later, and is not counted as our delay."""
-    pair.publisher.at_rate(1e6, start_ns=0, stop_ns=10**12)
+    pair.publisher.at_times(steady(1e6, 0), stop_ns=10**12)
     for second in range(1, 4):
         pair.publisher.pump(second * 10**9)
     built, late = pair.publisher.sequence, pair.publisher.late.total

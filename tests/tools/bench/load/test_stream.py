@@ -34,6 +34,16 @@ def test_bursts_are_those_sent_together() -> None:
     assert stream.bursts(1, 3) == [(5, 2)]
 
 
+def test_offsets_of_the_server() -> None:
+    """Each message has one, also where others publish to the channel in between; the rest follow from it."""
+    offsets = iter([11, 12, 15, None, 17])
+    stream = Stream(PAYLOADS, offset_in=lambda _frame: next(offsets))
+    assert stream.offset_of(1) is None
+    for sequence in range(1, 6):
+        stream.offer(sequence, 5, frame(sequence))
+    assert [stream.offset_of(sequence) for sequence in (0, 1, 2, 3, 4, 5, 9)] == [None, 11, 12, 15, 16, 17, 21]
+
+
 def test_only_the_next_message_is_taken() -> None:
     """One from the past or behind a hole is not part of the stream."""
     stream = filled(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanwise.tools.bench.errors import BenchFailedError
-from fanwise.tools.bench.load.plan import Plan
+from fanwise.tools.bench.load.plan import Plan, Range
 from fanwise.tools.bench.run.conductor import Conductor
 from fanwise.tools.bench.run.results import Results
 from fanwise.tools.bench.run.servers import FANWISE, PATH
@@ -76,7 +76,7 @@ def test_fanwise(dialect: str) -> None:
             slow=3,
             stalled=3,
             flapping=3,
-            flap_seconds=(0.02, 0.1),
+            flap_seconds=Range(0.02, 0.1),
             duration_seconds=0.6,
             server_pid=server.pid,
         )
@@ -89,6 +89,33 @@ def test_fanwise(dialect: str) -> None:
     assert score.count("deliveries", Behaviour.FLAPPING) > 0
     assert sum(moment.deliveries for moment in score.moments) == score.deliveries
     assert {phase for phase, _ in seen} >= {"drained"}
+
+
+def test_who_pauses_too_long_is_dropped_and_resumes() -> None:
+    """Half of them: these miss nothing, since the log reaches back far enough."""
+    settings = {"QUEUE_MESSAGES": "50", "HISTORY_MESSAGES": "20000", "HISTORY_BYTES": "60000000"}
+    with running(FANWISE, environ={f"FANWISE_{name}": value for name, value in settings.items()}) as server:
+        chosen = plan(
+            server.url("ws", PATH),
+            dialect="fanwise.v1",
+            rate=None,
+            burst_messages=200,
+            every_seconds=0.1,
+            size_bytes=1000,
+            pausing=4,
+            resuming=2,
+            pause_seconds=Range(1.0, 1.0),
+            awake_seconds=Range(0.1, 0.1),
+            away_seconds=Range(0.01, 0.01),
+            duration_seconds=2.0,
+        )
+        score = run(chosen)
+    pausing = Behaviour.PAUSING
+    assert score.flaws == {}
+    assert {(kind, cause[:4]) for kind, cause in score.drop_counts} == {(pausing, "4008")}
+    assert 4 <= score.dropped(pausing) <= 6
+    assert score.count("returned", pausing) == score.count("recovered", pausing) >= 1
+    assert (score.count("lost", pausing), score.count("duplicates", pausing)) == (0, 0)
 
 
 def test_nobody_there() -> None:

@@ -1,9 +1,13 @@
 """The load itself: the clients and publishers of one worker process.
 
     crowd       the clients of a worker, each of its kind
+    habits      when clients of each kind read, and when they leave
+    client      a client over all of its connections
+    agenda      what clients are about to do, and when
     connection  one socket from `connect` to its end
     engine      the receiving loop
     publisher   sends the messages of one channel
+    pace        when messages are due
     snapshots   what a worker reports, as plain data
     receiver    what a client has, and should have
     stream      the bytes that a channel's clients are about to get

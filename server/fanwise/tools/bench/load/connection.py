@@ -9,13 +9,11 @@ import struct
 from collections.abc import Callable
 from urllib.parse import SplitResult
 
-from ...load.behaviour import Behaviour
 from ...load.wire import Handshake, client_frame
 from ..errors import BenchFailedError
 from .engine import GONE, Engine
 
 _MAX_HEAD_BYTES = 16_384
-_SMALL_BUFFER_BYTES = 8192  # what clients that do not read hold in their own kernel
 
 
 class Connection:
@@ -23,6 +21,7 @@ class Connection:
 
     Args:
         address: Resolved once for all, so that opening never waits for a name server.
+        receive_buffer_bytes: What the kernel is asked to hold; None for its default.
     """
 
     def __init__(
@@ -31,13 +30,10 @@ class Connection:
         *,
         handshake: Handshake,
         address: tuple[int, tuple[str, int]],
-        kind: Behaviour,
-        channel: int,
+        receive_buffer_bytes: int | None,
         on_open: Callable[[Connection, bytes], None],
         on_fail: Callable[[Connection, str], None],
     ) -> None:
-        self.kind = kind
-        self.channel = channel
         self._engine = engine
         self._handshake = handshake
         self._on_open = on_open
@@ -47,8 +43,8 @@ class Connection:
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if kind in (Behaviour.SLOW, Behaviour.STALLED):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER_BYTES)
+        if receive_buffer_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self.fd = self.socket.fileno()
         self.socket.connect_ex(target)  # its error comes back as SO_ERROR
         engine.watch(self.fd, select.EPOLLOUT, self._connected)

@@ -1,34 +1,33 @@
-"""The clients of one worker: their connections, their behaviour, and the causes of drops."""
+"""The clients of one worker: their connections, what the server says to them, and the causes of drops."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter, deque
 from collections.abc import Callable
-from functools import partial
-from heapq import heappop, heappush
 from time import monotonic_ns
 
 from ...load.behaviour import Behaviour
 from ...load.wire import CLOSE, PING, PONG, TEXT, Handshake, close_code
+from .agenda import Agenda
+from .client import Client
 from .connection import Connection, resolve
-from .dialects import DIALECTS, Meaning
-from .engine import BUFFER_BYTES, GONE, Engine
+from .dialects import DIALECTS, Answer, Meaning, Position
+from .engine import BUFFER_BYTES, Engine
+from .habits import Habits, receive_buffer
 from .payload import Payloads
-from .plan import Plan
+from .plan import Place, Plan
 from .receiver import Control, Lane, Receiver, Tally
 from .snapshots import MAX_DROPS, Drop
 from .stream import Progress, Stream
 
 _OPENING_AT_ONCE = 128  # more only queue up in the server's backlog
-_SLOW_TICK_NS = 100_000_000
-_UNREAD = (Behaviour.SLOW, Behaviour.STALLED)  # not read as soon as something is there
 _NORMAL = (1000).to_bytes(2, "big")  # the close code of a goodbye
 _TEXT_CHARACTERS = 80  # of what a server says, in a cause or a note
+_RETRY_NS = 10_000_000  # until a client that could not come back tries again
 
 
 class Crowd:
-    """Opens, reads, answers and counts. `start_ns` is when the measurement began; drops before are at 0 seconds."""
+    """Opens, answers and counts. `start_ns` is when the measurement began; drops before are at 0 seconds."""
 
     def __init__(self, plan: Plan, worker: int) -> None:
         self.engine = Engine(on_controls=self._controls, on_lost=self._lost)
@@ -44,9 +43,14 @@ class Crowd:
         self.flaps = 0
         self.ready = self.failed = 0
         self.ending = False
+        self.agenda = Agenda()
+        self._habits = Habits(self.engine, self.agenda, plan, read_rest=self._drain, leave=self._flap)
         self._plan = plan
         self._streams = [
-            Stream(Payloads(plan.channel_token(channel), size_bytes=plan.size_bytes))
+            Stream(
+                Payloads(plan.channel_token(channel), size_bytes=plan.size_bytes),
+                offset_in=self.dialect.offset if plan.resuming else None,
+            )
             for channel in range(plan.channels)
         ]
         self._lanes: dict[tuple[int, Behaviour], Lane] = {}  # {(channel, kind): lane}
@@ -55,63 +59,55 @@ class Crowd:
             for channel in range(plan.channels)
         ]
         self._address = resolve(plan.channel_url(0))
-        self._open: dict[int, tuple[Connection, Receiver]] = {}  # {fd: client}
-        self._waiting = deque(
-            [*plan.share(worker), *((channel, Behaviour.PUBLISHER) for channel in plan.publishes(worker))]
-        )
-        self._returning: deque[int] = deque()  # channels of flapping clients that have left; none of them counts again
-        self._opening: set[Connection] = set()
-        self._slow: dict[int, Receiver] = {}  # {fd: slow client}
-        self._next_slow_ns = 0
-        self._flapping: list[tuple[int, int, Connection]] = []  # heap of (when, fd, client that goes then)
-        self._random = random.Random(worker)  # noqa: S311 - how long a client stays is no secret
+        self._open: dict[int, Client] = {}  # {fd: client}
+        publishers = [Place(-1 - channel, channel, Behaviour.PUBLISHER) for channel in plan.publishes(worker)]
+        self._waiting = deque(Client(place, plan) for place in (*plan.share(worker), *publishers))
+        self._opening: dict[Connection, Client] = {}
 
     @property
     def settled(self) -> bool:
         """Whether each client was connected or refused."""
-        return not self._waiting and not self._opening
+        return all(client.came for client in (*self._opening.values(), *self._waiting))
 
     def open_clients(self) -> dict[Behaviour, int]:
         """{kind: open connections}."""
-        return dict(Counter(connection.kind for connection, _ in self._open.values()))
+        return dict(Counter(client.kind for client in self._open.values()))
 
     def behind(self, sent: list[int]) -> int:
         """Messages that healthy clients wait for, summed over them; `sent` is the last sequence of each channel."""
         return sum(
-            max(sent[connection.channel] + 1 - (receiver.expected or 1), 0)
-            for connection, receiver in self._open.values()
-            if connection.kind is Behaviour.HEALTHY
+            max(sent[client.channel] + 1 - (client.opened[1].expected or 1), 0)
+            for client in self._open.values()
+            if client.kind is Behaviour.HEALTHY
         )
 
+    def start(self, start_ns: int) -> None:
+        """The measurement begins: from now on clients pause."""
+        self.start_ns = start_ns
+        self._habits.started = True
+        for client in self._open.values():
+            self._habits.start(client, start_ns)
+
     def tick(self, now_ns: int) -> None:
-        """Opens waiting connections, reads for slow clients, and ends flapping ones."""
+        """Opens waiting connections, and does what clients are about to do."""
         while self._waiting and len(self._opening) < _OPENING_AT_ONCE:
-            self._begin(*self._waiting.popleft())
-        while self._returning and len(self._opening) < _OPENING_AT_ONCE:
-            self._begin(self._returning.popleft(), Behaviour.FLAPPING, again=True)
-        if self._slow and now_ns >= self._next_slow_ns:
-            self._next_slow_ns = now_ns + _SLOW_TICK_NS
-            limit_bytes = max(self._plan.slow_bytes_per_second // 10, 1)
-            for fd, receiver in list(self._slow.items()):
-                self.engine.read_some(fd, receiver, limit_bytes)
-        while self._flapping and self._flapping[0][0] <= now_ns:
-            _, fd, connection = heappop(self._flapping)
-            if fd in self._open and self._open[fd][0] is connection:
-                self._flap(fd, connection)
+            self._begin(self._waiting.popleft())
+        self.agenda.run(now_ns)
 
     def fates(self) -> bool:
-        """Reads at the end what slow and stalled clients have not read, to learn their close codes.
+        """Reads at the end what clients have not read that are read late, to learn their close codes.
 
         Returns whether there were bytes: then there may be more, and a close frame behind.
         """
         self.ending = True
-        late = [(fd, receiver) for fd, (connection, receiver) in self._open.items() if connection.kind in _UNREAD]
-        return any([self._drain(fd, receiver) for fd, receiver in late])  # noqa: C419 - all of them, not up to one
+        late = [client for client in self._open.values() if client.is_read_late]
+        return any([self._drain(client) for client in late])  # noqa: C419 - all of them, not up to one
 
     def close(self) -> None:
         """Closes all sockets."""
         self.ending = True
-        for connection, _ in self._open.values():
+        for client in self._open.values():
+            connection, _ = client.opened
             connection.send(CLOSE, _NORMAL)
             connection.close()
         for connection in self._opening:
@@ -120,17 +116,16 @@ class Crowd:
         self._opening.clear()
         self.engine.close()
 
-    def _begin(self, channel: int, kind: Behaviour, *, again: bool = False) -> None:
+    def _begin(self, client: Client) -> None:
         connection = Connection(
             self.engine,
-            handshake=self._handshakes[channel],
+            handshake=self._handshakes[client.channel],
             address=self._address,
-            kind=kind,
-            channel=channel,
-            on_open=partial(self._opened, again=again),
-            on_fail=self._failed_again if again else self._failed,
+            receive_buffer_bytes=receive_buffer(client, self._plan),
+            on_open=self._opened,
+            on_fail=self._failed,
         )
-        self._opening.add(connection)
+        self._opening[connection] = client
 
     def _lane(self, channel: int, kind: Behaviour) -> Lane:
         if (channel, kind) not in self._lanes:
@@ -142,107 +137,121 @@ class Crowd:
             )
         return self._lanes[channel, kind]
 
-    def _opened(self, connection: Connection, rest: bytes, *, again: bool) -> None:
-        fd, kind = connection.fd, connection.kind
-        receiver = Receiver(self._lane(connection.channel, kind), connection.socket.recv_into)
-        self._open[fd] = (connection, receiver)
-        self._opening.discard(connection)
-        if kind is Behaviour.PUBLISHER:
-            self.publishers[connection.channel] = connection
-        if kind in _UNREAD:
-            self.engine.watch(fd, GONE, partial(self._hung_up, fd, receiver))
-            if kind is Behaviour.SLOW:
-                self._slow[fd] = receiver
-        else:
-            self.engine.read(fd, receiver)
-        if kind is Behaviour.FLAPPING:
-            stay_ns = int(self._random.uniform(*self._plan.flap_seconds) * 1e9)
-            heappush(self._flapping, (monotonic_ns() + stay_ns, fd, connection))
-        self._subscribe(connection, again=again)
+    def _opened(self, connection: Connection, rest: bytes) -> None:
+        client = self._opening.pop(connection)
+        lane = self._lane(client.channel, client.kind)
+        client.connection, client.ended_ns = connection, 0
+        client.receiver = Receiver(lane, connection.socket.recv_into, expected=client.expected)
+        self._open[connection.fd] = client
+        if client.kind is Behaviour.PUBLISHER:
+            self.publishers[client.channel] = connection
+        self._habits.begin(client)
+        self._subscribe(client, connection)
+        client.came = True
         if rest:
-            self._controls(fd, receiver.feed(rest, monotonic_ns()))
+            self._controls(connection.fd, client.receiver.feed(rest, monotonic_ns()))
 
-    def _subscribe(self, connection: Connection, *, again: bool) -> None:
+    def _subscribe(self, client: Client, connection: Connection) -> None:
         """Counts a client when it comes for the first time."""
-        opening = self.dialect.opening(self._plan.channel(connection.channel))
-        if opening is None or connection.kind is Behaviour.PUBLISHER:
-            self.ready += not again
+        opening = self.dialect.opening(self._plan.channel(client.channel), client.position)
+        if opening is None or client.kind is Behaviour.PUBLISHER:
+            self.ready += not client.came
             return
         connection.send(TEXT, opening)
         # The run waits for the answers of healthy clients only.
-        self.ready += connection.kind is not Behaviour.HEALTHY and not again
+        self.ready += client.kind is not Behaviour.HEALTHY and not client.came
 
     def _failed(self, connection: Connection, reason: str) -> None:
-        self._opening.discard(connection)
-        self.failed += 1
-        self.notes[reason] += 1
+        client = self._opening.pop(connection)
+        if not client.came:
+            self.failed += 1
+            self.notes[reason] += 1
+            return
+        self.notes[f"a {client.kind} client could not come back: {reason}"] += 1
+        self._return(client, _RETRY_NS)
 
-    def _failed_again(self, connection: Connection, reason: str) -> None:
-        self._opening.discard(connection)
-        self.notes[f"a flapping client could not come back: {reason}"] += 1
+    def _return(self, client: Client, after_ns: int = 0) -> None:
+        """Has a client come back, unless the run ends."""
         if not self.ending:
-            self._returning.append(connection.channel)
+            self.agenda.at(monotonic_ns() + after_ns, lambda _now_ns: self._waiting.append(client))
 
-    def _flap(self, fd: int, connection: Connection) -> None:
+    def _flap(self, client: Client) -> None:
         """Ends a flapping client: every other one with a close frame."""
         self.flaps += 1
         if self.flaps % 2:
-            connection.send(CLOSE, _NORMAL)
-        self._leave(fd).close(abort=not self.flaps % 2)
-        if not self.ending:
-            self._returning.append(connection.channel)
+            client.opened[0].send(CLOSE, _NORMAL)
+        self._leave(client).close(abort=not self.flaps % 2)
+        self._return(client)
 
-    def _leave(self, fd: int) -> Connection:
-        connection, receiver = self._open.pop(fd)
-        self._slow.pop(fd, None)
+    def _leave(self, client: Client) -> Connection:
+        connection, receiver = client.opened
+        del self._open[connection.fd]
+        if client.resumes and receiver.expected:
+            self._remember(client, receiver)
         receiver.close()
+        client.connection = client.receiver = None
         return connection
 
-    def _hung_up(self, fd: int, receiver: Receiver, _mask: int) -> None:
-        """The server has ended a connection that is not read (or is read slowly): what is left says why."""
-        self._drain(fd, receiver)
+    def _remember(self, client: Client, receiver: Receiver) -> None:
+        offset = receiver.stream.offset_of(receiver.expected - 1)
+        if client.position is not None and offset is not None:
+            client.expected = receiver.expected
+            client.position = Position(client.position.epoch, offset)
 
-    def _drain(self, fd: int, receiver: Receiver) -> bool:
-        some = False
-        while fd in self._open and self.engine.read_some(fd, receiver, BUFFER_BYTES):
+    def _drain(self, client: Client) -> bool:
+        """Reads what is there; returns whether there was something. Behind it may stand why the server left."""
+        (connection, receiver), some = client.opened, False
+        while client.connection is connection and self.engine.read_some(connection.fd, receiver, BUFFER_BYTES):
             some = True
         return some
 
     def _lost(self, fd: int, cause: str) -> None:
-        if fd not in self._open:
+        client = self._open.get(fd)
+        if client is None:
             return
-        connection = self._leave(fd)
-        connection.close()
-        if connection.kind is Behaviour.PUBLISHER:
-            self.publisher_gone(connection.channel)
-        if self.ending and connection.kind not in _UNREAD:
+        self._leave(client).close()
+        if client.kind is Behaviour.PUBLISHER:
+            self.publisher_gone(client.channel)
+        if self.ending and not client.is_read_late:
             return
-        self.drop_counts[connection.kind, cause] += 1
+        self.drop_counts[client.kind, cause] += 1
         if sum(self.drop_counts.values()) <= MAX_DROPS:
-            at_seconds = (monotonic_ns() - self.start_ns) / 1e9 if self.start_ns else 0.0
-            self.drops.append(Drop(at_seconds, connection.kind, cause))
-        if connection.kind is Behaviour.FLAPPING and not self.ending:
-            self._returning.append(connection.channel)
+            at_ns = client.ended_ns or monotonic_ns()
+            at_seconds = (at_ns - self.start_ns) / 1e9 if self.start_ns else 0.0
+            self.drops.append(Drop(at_seconds, client.kind, cause))
+        if client.kind is Behaviour.FLAPPING:
+            self._return(client)
+        elif client.resumes:
+            self._return(client, int(self._plan.away_seconds.even(client.chance) * 1e9))
 
     def _controls(self, fd: int, controls: list[Control]) -> None:
         for control in controls:
-            if fd not in self._open:
+            client = self._open.get(fd)
+            if client is None:
                 return
-            connection, receiver = self._open[fd]
+            connection, _ = client.opened
             if control.opcode == CLOSE:
                 words = control.payload[2:].decode(errors="replace")[:_TEXT_CHARACTERS]
                 self._lost(fd, f"{close_code(control.payload)} {words}".strip())
             elif control.opcode == PING:
-                if connection.kind is not Behaviour.STALLED:
+                if client.kind is not Behaviour.STALLED:
                     connection.send(PONG, control.payload)
             elif control.opcode != PONG:
-                self._told(connection, receiver, control.payload)
+                self._told(client, self.dialect.read(control.payload))
 
-    def _told(self, connection: Connection, receiver: Receiver, text: bytes) -> None:
-        answer = self.dialect.read(text)
+    def _told(self, client: Client, answer: Answer) -> None:
         if answer.meaning is Meaning.READY:
-            self.ready += connection.kind is Behaviour.HEALTHY
+            self._began(client, answer)
         elif answer.meaning is Meaning.GAP:
-            receiver.lane.tally.gaps_told += answer.skipped
+            self.tallies[client.kind].gaps_told += answer.skipped
         elif answer.meaning is Meaning.REFUSED:
             self.notes[answer.text[:_TEXT_CHARACTERS]] += 1
+
+    def _began(self, client: Client, answer: Answer) -> None:
+        """A subscription stands."""
+        self.ready += client.kind is Behaviour.HEALTHY
+        if client.resumes and client.position is not None:
+            tally = self.tallies[client.kind]
+            tally.returned += 1
+            tally.recovered += answer.recovered
+        client.position = answer.position

@@ -137,15 +137,15 @@ class Engine:
         if controls:
             self._on_controls(fd, controls)
 
-    def read_some(self, fd: int, receiver: Receiver, limit_bytes: int) -> bool:
-        """Reads at most `limit_bytes` for a client outside the loop; False without bytes, or at the end."""
+    def read_some(self, fd: int, receiver: Receiver, limit_bytes: int) -> int:
+        """Reads at most `limit_bytes` for a client outside the loop; returns how many: 0 without any, or at the end."""
         try:
             size = receiver.recv_into(self._view[:limit_bytes])
         except OSError as error:
             self._failed(fd, error)
-            return False
+            return 0
         self.take(fd, receiver, size, monotonic_ns())
-        return size > 0
+        return size
 
     def _failed(self, fd: int, error: OSError) -> None:
         if not isinstance(error, BlockingIOError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import secrets
 import string
 from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 from ...load.behaviour import Behaviour
 from .payload import TOKEN_BYTES
 
 CHANNEL_FIELD = "{channel}"
+RESUMABLE = (Behaviour.SLOW, Behaviour.PAUSING)  # the kinds of which some come back after a drop
 _TOKEN_LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -19,16 +22,51 @@ def new_token() -> str:
     return "".join(secrets.choice(_TOKEN_LETTERS) for _ in range(TOKEN_BYTES))
 
 
+class Range(NamedTuple):
+    """The least and the greatest of the values that clients take."""
+
+    low: float
+    high: float
+
+    def even(self, chance: Random) -> float:
+        """Returns a value; each is as likely as any other."""
+        return chance.uniform(self.low, self.high)
+
+    def logarithmic(self, chance: Random) -> float:
+        """Returns a value; each factor is as likely as any other: half of 10 to 1000 are below 100."""
+        return float(self.low * (self.high / self.low) ** chance.random())
+
+
+_SLOW = Range(4096, 4096)
+_PAUSE, _AWAKE, _AWAY, _FLAP = Range(3.0, 20.0), Range(2.0, 8.0), Range(0.5, 1.5), Range(0.2, 1.0)
+
+
+class Place(NamedTuple):
+    """A client of a run: its number, channel and kind, and whether it comes back after a drop and resumes."""
+
+    number: int
+    channel: int
+    kind: Behaviour
+    resumes: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run. Clients are numbered; number i listens to channel i modulo channels.
 
     Attributes:
-        rate: Messages a second over all channels, at fixed times; None saturates.
+        slow: Clients that read `slow_bytes_per_second`, each a rate of its own out of the range.
+        pausing: Clients that read nothing for `pause_seconds`, then read for `awake_seconds`, again and again.
+        resuming: Of the slow and pausing clients, those that come back `away_seconds` after a drop, and resume.
+        rate: Messages a second over all channels, at fixed times; None: none.
+        burst_messages: Messages at once, over all channels, each `every_seconds`; 0: none.
+        keys: Message i has key i modulo keys; 0: messages have no key.
         window_messages: When saturating: messages published and not yet at the last healthy client, per channel.
         warmup_seconds: Bound on the delivery of the warm-up's messages.
         drain_seconds: Bound on the delivery of the last messages; also the longest standstill.
-        flap_seconds: The time that a flapping client's connection lasts, at least and at most.
+        flap_seconds: The time that a flapping client's connection lasts.
+        receive_buffer_bytes: What the kernel is asked to hold for a client that is slow, stalled or pausing.
+        seed: Decides when clients pause, how fast slow ones read, and when flapping and resuming ones go and come.
         worker_cpus: Where worker 0, 1, ... is pinned, in turn; empty for nowhere.
         headers: Of each handshake, each "Name: value".
         server_pid: The server's process; its children count as well. None where unknown.
@@ -41,20 +79,35 @@ class Plan:
     slow: int = 0
     stalled: int = 0
     flapping: int = 0
+    pausing: int = 0
+    resuming: int = 0
     size_bytes: int = 128
+    keys: int = 0
     rate: float | None = None
+    burst_messages: int = 0
+    every_seconds: float = 2.0
     window_messages: int = 64
     duration_seconds: float = 5.0
     warmup_messages: int = 5
     warmup_seconds: float = 10.0
     drain_seconds: float = 5.0
-    slow_bytes_per_second: int = 4096
-    flap_seconds: tuple[float, float] = (0.2, 1.0)
+    slow_bytes_per_second: Range = _SLOW
+    pause_seconds: Range = _PAUSE
+    awake_seconds: Range = _AWAKE
+    away_seconds: Range = _AWAY
+    flap_seconds: Range = _FLAP
+    receive_buffer_bytes: int = 8192
+    seed: int = 0
     workers: int = 1
     server_pid: int | None = None
     worker_cpus: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
     token: str = field(default_factory=new_token)
+
+    @property
+    def saturates(self) -> bool:
+        """Whether the window, and no clock, decides when a message is published."""
+        return self.rate is None and not self.burst_messages
 
     @property
     def measured_from(self) -> int:
@@ -78,22 +131,39 @@ class Plan:
         """Returns the URL of a channel's clients."""
         return urlsplit(self.url.replace(CHANNEL_FIELD, quote(self.channel(index), safe="")))
 
-    def kinds(self) -> list[Behaviour]:
-        """Returns the kind of each client; the unhealthy ones are spread evenly."""
-        odd = [Behaviour.SLOW] * self.slow + [Behaviour.STALLED] * self.stalled + [Behaviour.FLAPPING] * self.flapping
+    def places(self) -> list[Place]:
+        """Returns all clients; the unhealthy ones are spread evenly, and so are those of them that resume."""
+        odd = [
+            kind
+            for kind, count in (
+                (Behaviour.SLOW, self.slow),
+                (Behaviour.STALLED, self.stalled),
+                (Behaviour.FLAPPING, self.flapping),
+                (Behaviour.PAUSING, self.pausing),
+            )
+            for _ in range(count)
+        ]
         kinds = [Behaviour.HEALTHY] * self.clients
         for place, kind in enumerate(odd):
             kinds[(2 * place + 1) * self.clients // (2 * len(odd))] = kind
-        return kinds
+        able, places = 0, []
+        for number, kind in enumerate(kinds):
+            resumes = False
+            if kind in RESUMABLE:
+                resumes = _is_picked(able, self.resuming, self.slow + self.pausing)
+                able += 1
+            places.append(Place(number, number % self.channels, kind, resumes))
+        return places
 
-    def share(self, worker: int) -> list[tuple[int, Behaviour]]:
-        """[(channel, kind)] of the clients of one worker: whole rounds of the channels go to the workers in turn."""
-        return [
-            (number % self.channels, kind)
-            for number, kind in enumerate(self.kinds())
-            if number // self.channels % self.workers == worker
-        ]
+    def share(self, worker: int) -> list[Place]:
+        """Returns the clients of one worker: whole rounds of the channels go to the workers in turn."""
+        return [place for place in self.places() if place.number // self.channels % self.workers == worker]
 
     def publishes(self, worker: int) -> list[int]:
         """Returns [channel] of the publishers that one worker runs."""
         return [channel for channel in range(self.channels) if channel % self.workers == worker]
+
+
+def _is_picked(index: int, picked: int, total: int) -> bool:
+    """Returns whether an item is among `picked` of `total` that are spread evenly."""
+    return (index + 1) * picked // total > index * picked // total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...load.histogram import Histogram
 from ...load.wire import TEXT, client_frame
@@ -17,6 +17,7 @@ class Publisher:
     """The sending half of a publishing connection. Sequences begin at 1.
 
     Args:
+        keys: Message i has key i modulo keys; 0: messages have no key.
         done: The sequence that the last healthy client waits for, as far as known; 0 when there is none.
     """
 
@@ -27,6 +28,7 @@ class Publisher:
         payloads: Payloads,
         dialect: Dialect,
         channel: str,
+        keys: int = 0,
         done: Callable[[], int],
     ) -> None:
         self.sequence = 0  # of the last message built
@@ -36,9 +38,11 @@ class Publisher:
         self._payloads = payloads
         self._dialect = dialect
         self._channel = channel
+        self._keys = keys
         self._done = done
         self._outgoing = bytearray()
-        self._step_ns = self._next_ns = self._stop_ns = self._window = 0
+        self._times: Iterator[int] = iter(())
+        self._next_ns = self._stop_ns = self._window = 0
         self.blocked = False  # the socket took not everything
 
     @property
@@ -46,9 +50,10 @@ class Publisher:
         """Nothing is left to send."""
         return self.lost or not (self._outgoing or self._stop_ns)
 
-    def at_rate(self, rate: float, *, start_ns: int, stop_ns: int) -> None:
-        """Starts publishing: one message each 1/rate seconds."""
-        self._step_ns, self._next_ns, self._stop_ns = max(int(1e9 / rate), 1), start_ns, stop_ns
+    def at_times(self, times: Iterator[int], *, stop_ns: int) -> None:
+        """Starts publishing: one message at each of the times (ns, in order), as far as they lie before `stop_ns`."""
+        self._times, self._stop_ns = times, stop_ns
+        self._next_ns = self._next_time()
 
     def saturate(self, window_messages: int, *, start_ns: int, stop_ns: int) -> None:
         """Starts publishing: as many messages as the window has room for."""
@@ -57,7 +62,8 @@ class Publisher:
     def publish(self, sent_ns: int) -> None:
         """Adds a message with the time `sent_ns`; `flush` sends the message."""
         self.sequence += 1
-        text = self._dialect.publish(self._channel, self._payloads.build(self.sequence, sent_ns))
+        key = f"k{self.sequence % self._keys}" if self._keys else None
+        text = self._dialect.publish(self._channel, self._payloads.build(self.sequence, sent_ns), key)
         self._outgoing += client_frame(TEXT, text)
 
     def pump(self, now_ns: int) -> None:
@@ -103,4 +109,7 @@ class Publisher:
             if not self.blocked:
                 self.late.add(now_ns - self._next_ns)
             self.publish(self._next_ns)
-            self._next_ns += self._step_ns
+            self._next_ns = self._next_time()
+
+    def _next_time(self) -> int:
+        return min(next(self._times, self._stop_ns), self._stop_ns)

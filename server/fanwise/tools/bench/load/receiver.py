@@ -23,6 +23,8 @@ class Tally:
         self.reordered = 0
         self.corrupt = 0
         self.gaps_told = 0  # messages that the server said it skipped; they count as lost too
+        self.returned = 0  # times that a client came back after a drop, and resumed
+        self.recovered = 0  # of them, those without a gap
         self.last_ns = 0  # when the last delivery came
         self.latency = Histogram()  # taken out and replaced from time to time: see `Snapshot`
 
@@ -69,16 +71,19 @@ class Receiver:
 
     While `position` is not negative, the client has received exactly the stream up to there. `feed` parses all other
     bytes (new messages, foreign ones, a ping, a hole), and puts the client back on the stream.
+
+    Args:
+        expected: The sequence that a client waits for which resumes; 0 for one that begins anywhere.
     """
 
     __slots__ = ("_carry", "_expected", "_fragments", "_holes", "lane", "position", "recv_into", "stream")
 
-    def __init__(self, lane: Lane, recv_into: Callable[[bytearray | memoryview], int]) -> None:
+    def __init__(self, lane: Lane, recv_into: Callable[[bytearray | memoryview], int], *, expected: int = 0) -> None:
         self.lane = lane
         self.stream = lane.stream
         self.recv_into = recv_into
         self.position = -1
-        self._expected = 0  # sequence of the next message; 0 before the first
+        self._expected = expected  # sequence of the next message; 0 before the first
         self._carry = bytearray()  # an unfinished frame
         self._fragments = bytearray()  # an unfinished message of several frames
         self._holes: list[tuple[int, int]] = []  # [(first, stop)] of the sequences that were missing

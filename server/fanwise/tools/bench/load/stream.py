@@ -8,13 +8,16 @@ every other client.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from heapq import heappop, heappush
+from operator import itemgetter
 from typing import Protocol
 
 from .payload import Payloads
 
 KEPT_BYTES = 4 << 20  # behind the newest; a client further behind is parsed message by message
 KEPT_MESSAGES = 1 << 17
+_SHIFTS = 1024
 RESTART_MESSAGES = 256  # a hole that is still open after so many messages stays open
 
 
@@ -70,10 +73,18 @@ class Member(Protocol):
 
 
 class Stream:
-    """The checked bytes of one channel. Positions are absolute byte offsets, sequences are those of the messages."""
+    """The checked bytes of one channel. Positions are absolute byte offsets, sequences are those of the messages.
 
-    def __init__(self, payloads: Payloads) -> None:
+    Args:
+        offset_in: Returns the server's offset of the message in a frame. Without it no client can resume.
+    """
+
+    def __init__(
+        self, payloads: Payloads, *, offset_in: Callable[[bytes | bytearray], int | None] | None = None
+    ) -> None:
         self.payloads = payloads
+        self._offset_in = offset_in
+        self._shifts: list[tuple[int, int]] = []  # [(sequence, the server's offset - sequence, from there on)]
         self.members: set[Member] = set()
         self.data = bytearray()
         self.base = 0  # position of data[0], always the start of the frame of `_first`
@@ -113,6 +124,11 @@ class Stream:
             stop = start
         return found
 
+    def offset_of(self, sequence: int) -> int | None:
+        """Returns the server's offset of a message; None if unknown. Others may publish to the channel as well."""
+        index = bisect_right(self._shifts, sequence, key=itemgetter(0)) - 1
+        return sequence + self._shifts[index][1] if index >= 0 else None
+
     def offer(self, sequence: int, sent_ns: int, frame: bytes | bytearray) -> None:
         """Takes a checked frame if it is the next one. A lasting hole of many messages starts the stream anew."""
         wanted = self.next_sequence
@@ -121,6 +137,8 @@ class Stream:
             self._first = sequence
         elif sequence != wanted:
             return
+        if self._offset_in is not None:
+            self._note_offset(sequence, self._offset_in(frame))
         same = self.sent_ns and self.sent_ns[-1] == sent_ns
         self.runs.append(self.runs[-1] if same else sequence)
         self.data += frame
@@ -132,6 +150,10 @@ class Stream:
         if len(self.data) > 2 * KEPT_BYTES or len(self.ends) > 2 * KEPT_MESSAGES:
             by_bytes = bisect_right(self.ends, self.end - KEPT_BYTES)
             self._forget(min(max(by_bytes, len(self.ends) - KEPT_MESSAGES), len(self.ends)))
+
+    def _note_offset(self, sequence: int, offset: int | None) -> None:
+        if offset is not None and (not self._shifts or self._shifts[-1][1] != offset - sequence):
+            self._shifts = [*self._shifts[1 - _SHIFTS :], (sequence, offset - sequence)]
 
     def _forget(self, frames: int) -> None:
         everything = frames == len(self.ends)

@@ -21,7 +21,7 @@ _LIMITED = (
 def load(plan: Plan) -> str:
     """Returns a plan in one line."""
     odd = ", ".join(f"{count} {name}" for name, count in _odd(plan) if count)
-    pace = f"saturated ({plan.window_messages} in flight)" if plan.rate is None else f"{plan.rate:g} messages/s"
+    pace = f"saturated ({plan.window_messages} in flight)" if plan.saturates else " and ".join(_paces(plan))
     parts = [f"{plan.clients:,} clients" + (f" ({odd})" if odd else "")]
     if plan.channels > 1:
         parts.append(f"{plan.channels} channels")
@@ -29,7 +29,15 @@ def load(plan: Plan) -> str:
 
 
 def _odd(plan: Plan) -> Iterable[tuple[str, int]]:
-    return ("slow", plan.slow), ("stalled", plan.stalled), ("flapping", plan.flapping)
+    slow, stalled, flapping, pausing = plan.slow, plan.stalled, plan.flapping, plan.pausing
+    return ("slow", slow), ("stalled", stalled), ("flapping", flapping), ("pausing", pausing)
+
+
+def _paces(plan: Plan) -> Iterable[str]:
+    if plan.rate is not None:
+        yield f"{plan.rate:g} messages/s"
+    if plan.burst_messages:
+        yield f"{plan.burst_messages:,} at once each {plan.every_seconds:g} s"
 
 
 def verdict(score: Results) -> str:

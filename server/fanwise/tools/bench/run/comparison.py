@@ -57,7 +57,7 @@ class Comparison:
 
 def compare(ours: Results, theirs: Results, *, rival: str) -> Comparison:
     """The factors; those of throughput only when saturated: at a fixed rate both deliver what they are given."""
-    saturated = ours.plan.rate is None
+    saturated = ours.plan.saturates
     return Comparison(
         rival=rival,
         throughput=_ratio(ours.deliveries_per_second, theirs.deliveries_per_second) if saturated else None,

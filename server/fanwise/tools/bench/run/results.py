@@ -180,7 +180,7 @@ class Results:
         """Returns why the figures are the generator's and not the server's; None if they are the server's."""
         return bottleneck(
             self.efforts,
-            saturated=self.plan.rate is None,
+            saturated=self.plan.saturates,
             server_share=self.server_share,
             server_cpus=self.server.cpus,
             lag_p99_ns=self.lag.quantile_ns(0.99),

@@ -18,6 +18,7 @@ from ....errors import FanwiseError
 from ...load.behaviour import Behaviour
 from ...load.histogram import Histogram
 from ..load.crowd import Crowd
+from ..load.pace import steady, times
 from ..load.payload import Payloads
 from ..load.plan import Plan
 from ..load.publisher import Publisher
@@ -77,7 +78,8 @@ class Worker:
     def _warm_up(self) -> None:
         now_ns, count = monotonic_ns(), self._plan.warmup_messages
         for publisher in self._publishers.values():
-            publisher.at_rate(_WARMUP_RATE, start_ns=now_ns, stop_ns=now_ns + int((count - 0.5) / _WARMUP_RATE * 1e9))
+            stop_ns = now_ns + int((count - 0.5) / _WARMUP_RATE * 1e9)
+            publisher.at_times(steady(_WARMUP_RATE, now_ns), stop_ns=stop_ns)
         self._until(self._is_warm, self._plan.warmup_seconds)
         gc.collect()
         gc.freeze()
@@ -92,14 +94,13 @@ class Worker:
         server = Watched(plan.server_pid) if self._index == 0 and plan.server_pid is not None else None
         server_began = server and server.cpu()
         self._until(lambda: monotonic_ns() >= start_ns, 1.0)
-        self._crowd.start_ns = start_ns
+        self._crowd.start(start_ns)
         stop_ns = start_ns + int(plan.duration_seconds * 1e9)
         for channel, publisher in self._publishers.items():
-            if plan.rate is None:
+            if plan.saturates:
                 publisher.saturate(plan.window_messages, start_ns=start_ns, stop_ns=stop_ns)
             else:
-                shift_ns = int(channel / plan.rate * 1e9)  # channels take turns
-                publisher.at_rate(plan.rate / plan.channels, start_ns=start_ns + shift_ns, stop_ns=stop_ns)
+                publisher.at_times(times(plan, channel, start_ns), stop_ns=stop_ns)
         began = sample_self()
         self._cpu_began = began.cpu_seconds
         self._until(lambda: monotonic_ns() >= stop_ns, plan.duration_seconds)
@@ -137,7 +138,7 @@ class Worker:
             self._counters.sent(channel, publisher.sequence, finished=publisher.finished)
             idle_seconds = min(idle_seconds, publisher.due_seconds(now_ns))
         self._crowd.tick(now_ns)
-        self._crowd.engine.turn(idle_seconds)
+        self._crowd.engine.turn(min(idle_seconds, self._crowd.agenda.due_seconds(now_ns)))
         for channel, progress in enumerate(self._crowd.progress):
             self._counters.post(self._index, channel, progress.lowest)
         if now_ns >= self._next_report_ns and self._crowd.start_ns:
@@ -150,6 +151,7 @@ class Worker:
                 payloads=Payloads(self._plan.channel_token(channel), size_bytes=self._plan.size_bytes),
                 dialect=self._crowd.dialect,
                 channel=self._plan.channel(channel),
+                keys=self._plan.keys,
                 done=lambda channel=channel: self._counters.lowest(channel),  # type: ignore[misc]
             )
 
