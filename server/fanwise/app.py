@@ -22,6 +22,7 @@ DESCRIPTION = """A WebSocket fan-out server. WebSockets are described by [AsyncA
 _OF_THE_BROADCASTER: Final = {
     "queue_messages",
     "queue_bytes",
+    "forgive_seconds",
     "history_messages",
     "history_bytes",
     "history_seconds",

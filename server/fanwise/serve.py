@@ -276,11 +276,13 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
     clients = f"{settings.max_clients}, {settings.address_connections}"
     room = Descriptors(fd_limit).short
     few = [f"  WARNING    descriptors for {room} clients only: raise ulimit -Hn, or say --max-clients {room}"]
+    seconds = "" if settings.forgive_seconds is None else f" or {settings.forgive_seconds:g} s"
+    width = f"{settings.queue_messages} messages or {settings.queue_bytes} bytes{seconds}"
     direct = f"yes, {known['sweep']}" if known["fast_path"] else "no: TLS is written through the transport"
     return [
         f"Fanwise {known['version']} on {known['url']}",
         f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
-        f"  queue      {settings.queue_messages} messages or {settings.queue_bytes} bytes, then {settings.overflow}",
+        f"  queue      {width}, then {settings.overflow}",
         f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
         f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
         f"  message    at most {settings.max_message_bytes} bytes",

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     template: str = Field(DEFAULT_TEMPLATE, description="text of each publication of /ws; contains {text} once")
     queue_messages: Positive = Field(1024, description="publications a client may be behind")
     queue_bytes: Positive = Field(1_048_576, description="payload bytes a client may be behind")
+    forgive_seconds: Seconds | None = Field(
+        None, description="age of the oldest publication that a client has not got; by default unlimited"
+    )
     overflow: Literal["disconnect", "drop_oldest", "latest"] = Field(
         "disconnect", description="policy for a client that is further behind"
     )

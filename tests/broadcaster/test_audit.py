@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from fanwise.broadcaster.audit import AUDIT_SECONDS, Audit
+from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.event_log import EventLog
 from fanwise.broadcaster.registry import ClientRegistry
 from fanwise.core.queue import Overflow
 from fanwise.core.reasons import CloseReason
 
 from ..core.test_hub import publish
-from ..support.fakes import FakeSink
+from ..support.fakes import AskedFakeSink, FakeSink
 from ..support.live import until
 from .test_client import Scene
 from .test_registry import make_registry, seen
@@ -147,6 +148,90 @@ async def test_other_policies_drop_publications_and_not_clients() -> None:
         publish(setting.hub, setting.channels["a"])
     await audits.run(5)
     assert left == []
+
+
+def paused(sink: FakeSink, overflow: Overflow) -> tuple[Audits, Scene, list[Client]]:
+    """A client whose connection takes nothing from now on."""
+    registry, setting, left = make_registry(sink)
+    for _, queue in setting.client.subscriptions.values():
+        queue.overflow = overflow
+    sink.pause()
+    return Audits(registry, setting), setting, left
+
+
+async def test_age_is_a_bound_like_the_others() -> None:
+    """What a client has not got for `forgive_seconds` makes it slow at the second look, however little that is."""
+    audits, setting, left = paused(FakeSink(), Overflow.DISCONNECT)
+    setting.hub.forgive_seconds, audits.audit.stall_seconds = 1.0, 10.0
+    await audits.run(4)
+    publish(setting.hub, setting.channels["a"], time=audits.now)
+    await audits.run(6)
+    assert left == []
+    await audits.run()
+    assert (left, setting.client.reason) == ([setting.client], CloseReason.SLOW)
+
+
+async def test_a_late_loop_makes_nothing_old() -> None:
+    """What could not be given in time is given late, and not skipped."""
+    audits, setting, _ = paused(FakeSink(), Overflow.DROP_OLDEST)
+    setting.hub.forgive_seconds = 0.5
+    publish(setting.hub, setting.channels["a"])
+    publish(setting.hub, setting.channels["a"])
+    await audits.run()
+    await audits.at(5.0)
+    setting.channels["a"].mark_swept(2)
+    setting.sink.resume()
+    setting.client._take_turn()
+    assert setting.hub.tally.dropped["gap_slow"] == 0
+
+
+@pytest.mark.parametrize("overflow", [Overflow.DROP_OLDEST, Overflow.LATEST])
+async def test_a_pause_is_forgiven_while_the_peer_s_kernel_answers(overflow: Overflow) -> None:
+    """Beyond `stall_seconds`, where queues skip; the kernel is told once to ask often, and one lost packet is nothing.
+
+    When everything that the client could miss is gone, it goes.
+    """
+    sink = AskedFakeSink()
+    audits, setting, left = paused(sink, overflow)
+    await audits.run(8)
+    assert sink.asked_every == []
+    for _ in range(20):
+        sink.unanswered = 1
+        await audits.run(10)
+        sink.unanswered = 0
+        await audits.run()
+    assert (left, sink.asked_every) == ([], [0.5])
+    history_seconds = setting.hub.retention.history_seconds
+    await audits.run(round((history_seconds - audits.now) / AUDIT_SECONDS))
+    assert left == []
+    await audits.run()
+    assert setting.client.reason is CloseReason.STALLED
+
+
+@pytest.mark.parametrize("unanswered", [2, None])
+async def test_a_peer_whose_kernel_is_silent_is_stalled(unanswered: int | None) -> None:
+    """After `stall_seconds` of it; so is one of whose kernel nothing is known."""
+    sink = AskedFakeSink()
+    audits, setting, left = paused(sink, Overflow.LATEST)
+    await audits.run(20 if unanswered else 0)
+    sink.unanswered = unanswered
+    await audits.run(7 if unanswered else 8)
+    assert left == []
+    await audits.run()
+    assert setting.client.reason is CloseReason.STALLED
+
+
+async def test_a_client_that_has_to_go_is_not_forgiven() -> None:
+    """One queue that disconnects is enough, and so is none that skips."""
+    sink = AskedFakeSink()
+    audits, setting, _ = paused(sink, Overflow.LATEST)
+    setting.client.subscriptions["b"].queue.overflow = Overflow.DISCONNECT
+    await audits.run(9)
+    assert setting.client.reason is CloseReason.STALLED
+    audits, setting, _ = paused(AskedFakeSink(), Overflow.LATEST)
+    setting.client.subscriptions.clear()
+    await audits.run(9)
+    assert setting.client.reason is CloseReason.STALLED
 
 
 async def test_short_memory_takes_who_is_furthest_behind() -> None:

@@ -14,9 +14,9 @@ from .test_client import Scene
 pytestmark = pytest.mark.anyio
 
 
-def make_registry() -> tuple[ClientRegistry, Scene, list[Client]]:
+def make_registry(sink: FakeSink | None = None) -> tuple[ClientRegistry, Scene, list[Client]]:
     left: list[Client] = []
-    setting = Scene(FakeSink())
+    setting = Scene(sink or FakeSink())
     registry = ClientRegistry(leave=left.append, tally=setting.hub.tally)
     setting.host.changed = registry.changed
     setting.host.receiving = registry.note_receiving

@@ -109,6 +109,26 @@ def test_what_is_old_is_dropped_but_for_the_newest() -> None:
     assert (log.first, len(log), log.retained_bytes) == (10, 1, 1)
 
 
+def test_what_is_too_old_is_known_and_stays() -> None:
+    """Each look takes in what has become too old since; a cut log, or one without publications, is no trouble."""
+    log = make_log(max_messages=100)
+    log.age(1.0)
+    for second in range(100):
+        log.append(b"x", kind=Kind.TEXT, time=float(second))
+    stale = []
+    for second in (0, 1, 30, 30, 20):
+        log.age(second)
+        stale.append(log.stale)
+    assert stale == [0, 1, 30, 30, 30]
+    log.trim(max_messages=20, max_bytes=1000)
+    log.age(70.0)
+    assert (log.stale, log.first) == (30, 81), "what is gone need not be looked at"
+    log.age(90.5)
+    assert log.stale == 91
+    log.age(1000.0)
+    assert log.stale == log.head == 100
+
+
 def test_it_knows_when_a_publication_came() -> None:
     """Or the oldest that is retained, where that one has gone."""
     log = make_log()

@@ -85,6 +85,7 @@ class Core(RuleBasedStateMachine):
         self.bound(self.channel.log)
         self.loop = asyncio.new_event_loop()
         self.sweeper = Sweeper(self.loop, slice_bytes=slice_bytes, sweep_seconds=1.0)
+        self.now = 0.0
         self.published: list[bytes] = []
         self.clients: list[ModelClient] = []
 
@@ -107,7 +108,12 @@ class Core(RuleBasedStateMachine):
         if self.channel.crowded(messages=self.hub.queue_messages, size_bytes=self.hub.queue_bytes - len(payload) + 1):
             self.sweeper.flush(self.channel)  # as the broadcaster does
         self.published.append(payload)
-        self.hub.publish(self.channel, payload, kind=Kind.TEXT, time=0.0, key=key)
+        self.hub.publish(self.channel, payload, kind=Kind.TEXT, time=self.now, key=key)
+
+    @rule(seconds=st.integers(0, 3), forgiven=st.integers(1, 5))
+    def age(self, seconds: int, forgiven: int) -> None:
+        self.now += seconds
+        self.channel.log.age(self.now - forgiven)
 
     @rule(back=st.none() | st.integers(0, 60))
     def subscribe(self, back: int | None) -> None:

@@ -91,6 +91,63 @@ def test_drop_oldest_keeps_the_newest_that_fit(max_messages: int, max_bytes: int
     assert queue.get_nowait(max_bytes=99) == Batch([], [])
 
 
+def aged(*, overflow: Overflow, cursor: int = 0) -> Queue:
+    """A queue that is wide enough, on a log with the publications 1 to 5, one per second, of which 3 are too old."""
+    log = make_log()
+    if not cursor:
+        queue = make_queue(log, max_messages=9, overflow=overflow)
+    for second in range(1, 6):
+        log.append(b"%d" % second, kind=Kind.TEXT, time=float(second), key="ab"[second % 2])
+    if cursor:
+        queue = make_queue(log, cursor=cursor, max_messages=9, overflow=overflow)
+    log.age(3.5)
+    return queue
+
+
+def test_the_bound_in_age() -> None:
+    """It has overflowed while the oldest publication after the cursor is too old; `disconnect` still gives all."""
+    queue = aged(overflow=Overflow.DISCONNECT)
+    assert queue.overflowed()
+    assert take(queue, max_bytes=2) == [b"1", b"2"]
+    assert queue.overflowed()
+    assert take(queue, max_bytes=1) == [b"3"]
+    assert not queue.overflowed()
+
+
+def test_drop_oldest_skips_what_is_too_old() -> None:
+    """And never the newest, however old that is."""
+    queue = aged(overflow=Overflow.DROP_OLDEST)
+    batch = queue.get_nowait(max_bytes=99)
+    assert ([publication.payload for publication in batch.publications], batch.gaps) == ([b"4", b"5"], [Gap(1, 3)])
+    queue = aged(overflow=Overflow.DROP_OLDEST)
+    queue.log.age(1000.0)
+    batch = queue.get_nowait(max_bytes=99)
+    assert ([publication.payload for publication in batch.publications], batch.gaps) == ([b"5"], [Gap(1, 4)])
+
+
+def test_latest_keeps_old_state() -> None:
+    """Age makes it skip; what it keeps is the newest of each key, as after any overflow."""
+    queue = aged(overflow=Overflow.LATEST)
+    queue.log.age(1000.0)
+    batch = queue.get_nowait(max_bytes=99)
+    assert ([publication.payload for publication in batch.publications], batch.gaps) == ([b"4", b"5"], [Gap(1, 3)])
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+def test_what_was_asked_for_is_not_too_old(overflow: Overflow) -> None:
+    """A client that resumes gets what it missed; what comes after it counts from its own time on."""
+    queue = aged(overflow=overflow, cursor=1)
+    assert not queue.overflowed()
+    assert take(queue, max_bytes=1) == [b"2"]
+    queue.log.append(b"6", kind=Kind.TEXT, time=6.0)
+    queue.log.age(6.5)
+    assert not queue.overflowed()
+    assert take(queue) == [b"3", b"4", b"5", b"6"]
+    queue.log.append(b"7", kind=Kind.TEXT, time=7.0)
+    queue.log.age(7.5)
+    assert queue.overflowed()
+
+
 def test_latest_keeps_the_newest_alone() -> None:
     """Of publications without a key."""
     log = make_log()

@@ -79,6 +79,21 @@ class FakeSink:
         self.owner.sink_closed(reason)
 
 
+class AskedFakeSink(FakeSink):
+    """A `sink.AskedSink`: the peer's kernel leaves `unanswered` packets in a row without an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unanswered: int | None = 0
+        self.asked_every: list[float] = []
+
+    def unanswered_packets(self) -> int | None:
+        return self.unanswered
+
+    def ask_every(self, seconds: float) -> None:
+        self.asked_every.append(seconds)
+
+
 class AwaitedSink:
     """A `sink.Sink` whose messages are handed over one by one, while its gate is open."""
 

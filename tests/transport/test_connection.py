@@ -82,6 +82,8 @@ async def test_after_its_end_nothing_is_done() -> None:
     connection.ended(CloseReason.NORMAL)
     connection.write(b"x")
     connection.abort()
+    connection.ask_every(1.0)
+    assert connection.unanswered_packets() is None
     await connection.close(CloseReason.SLOW, "slow", within_seconds=1)
     assert [message async for message in connection.listen()] == []
     assert recorder.calls == []

@@ -96,7 +96,8 @@ async def test_a_close_that_is_not_flushed_ends_in_an_abort() -> None:
         sink.write(b"x" * 4_000_000)
         sink.start_close(CloseReason.OPERATOR, "", within_seconds=60)
         sink.start_close(CloseReason.OPERATOR, "", within_seconds=0.01)
-        assert (sink.buffered_bytes, sink.unanswered_seconds()) == (0, 0.0)
+        assert (sink.buffered_bytes, sink.unanswered_seconds(), sink.unanswered_packets()) == (0, 0.0, None)
+        sink.ask_every(1.0)
         await until(lambda: not around.connections)
 
 

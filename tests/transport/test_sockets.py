@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import sys
 
 import pytest
 
-from fanwise.transport.sockets import SocketOptions, acknowledged_bytes, unanswered_seconds
+from fanwise.transport.sockets import (
+    SocketOptions,
+    acknowledged_bytes,
+    ask_every,
+    unanswered_packets,
+    unanswered_seconds,
+)
 
 from ..support.live import until
 
@@ -47,6 +55,8 @@ def test_a_peer_that_acknowledges_is_there() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:
         assert unanswered_seconds(one) == 0
+        assert unanswered_packets(one) is None
+        ask_every(one, 1.0)
 
 
 def test_how_long_a_peer_has_been_silent() -> None:
@@ -61,6 +71,55 @@ def test_how_long_a_peer_has_been_silent() -> None:
     assert unanswered_seconds(Sock()) == 12.5
 
 
+class Told:
+    """A socket of which the kernel says this, in the layout of linux/tcp.h."""
+
+    def __init__(self, *, retransmits: int = 0, probes: int = 0, unacked: int = 0, sent_ms: int, heard_ms: int) -> None:
+        self.info = bytearray(104)
+        self.info[2:4] = retransmits, probes
+        for place, value in ((24, unacked), (44, sent_ms), (56, heard_ms)):
+            self.info[place : place + 4] = value.to_bytes(4, "little")
+
+    def getsockopt(self, _level: int, _option: int, size: int, /) -> bytes:
+        return bytes(self.info[:size])
+
+
+@pytest.mark.parametrize(
+    ("told", "unanswered"),
+    [
+        (Told(sent_ms=30_288, heard_ms=4), 0),  # a reader that was stopped 30 s ago: each probe is answered
+        (Told(probes=1, sent_ms=720, heard_ms=484), 1),  # and while an answer is on its way
+        (Told(probes=2, sent_ms=30_332, heard_ms=22_788), 2),  # a stopped reader that vanished 20 s ago
+        (Told(retransmits=4, unacked=38, sent_ms=8, heard_ms=3_400), 4),  # a reader that vanished 3 s ago
+        (Told(retransmits=4, unacked=3, sent_ms=900, heard_ms=899), 0),  # a full one that answers and drops data
+        (Told(unacked=3, sent_ms=0, heard_ms=32), 0),  # one that reads
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
+def test_what_a_peer_s_kernel_has_not_answered(told: Told, unanswered: int) -> None:
+    """As Linux 6.18 has said it of readers that were stopped, and of peers whose answers were dropped on their way."""
+    assert unanswered_packets(told) == unanswered
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
+async def test_the_kernel_of_a_stopped_reader_answers() -> None:
+    """When its window is closed it is asked, and answers; older kernels are not told how often to ask."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        with socket.create_connection(server.getsockname()) as ours:
+            theirs, _ = server.accept()
+            with theirs:
+                ours.setblocking(False)
+                ask_every(ours, 0.1)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        ours.send(b"x" * 65_536)
+                await until(lambda: ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[4] >= 2)
+                assert unanswered_packets(ours) in {0, 1}
+                await until(lambda: unanswered_packets(ours) == 0)
+
+
 @pytest.mark.anyio
 async def test_a_socket_whose_transport_is_closed_tells_nothing() -> None:
     """Sockets of uvloop raise ValueError then, and those of asyncio OSError: both are zero."""
@@ -71,4 +130,6 @@ async def test_a_socket_whose_transport_is_closed_tells_nothing() -> None:
         transport.abort()
         await until(lambda: sock.fileno() < 0)
         assert acknowledged_bytes(sock) == 0
+        assert unanswered_packets(sock) is None
+        ask_every(sock, 1.0)
         assert unanswered_seconds(sock) == 0

@@ -14,8 +14,10 @@ from ..core.reasons import CloseReason
 from .client import Client
 from .event_log import EventLog
 from .registry import ClientRegistry, Watch
+from .sink import asked
 from .turns import TURN_SECONDS, in_turns
 
+_ASKED_PER_STALL = 4  # so that two questions in a row stay without an answer within `stall_seconds`
 AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its bounds from one to the next
 
 # Sent to a client that is slow among many: more than half of the channel's clients are behind.
@@ -54,6 +56,7 @@ class Audit:
         self.stall_seconds = stall_seconds
         self.memory_bytes = memory_bytes
         self.answer_bytes = 0
+        self._pause_seconds = max(hub.retention.history_seconds, stall_seconds)  # beyond, nothing is left to give
         self._hub = hub
         self._registry = registry
         self._event_log = event_log
@@ -98,6 +101,9 @@ class Audit:
 
     def _judge(self, client: Client, now: float, *, late: bool) -> None:
         self._hub.tally.lag.observe(client.subscriptions.note_lags())
+        forgive_seconds = self._hub.forgive_seconds
+        if forgive_seconds is not None and not late:
+            client.subscriptions.age(now - forgive_seconds)
         watch = self._registry.behind[client]
         if watch is None or late:
             watch = self._registry.behind[client] = Watch(now)
@@ -106,8 +112,8 @@ class Audit:
             return
         watch.seen_at = now
         if _moved(client, watch):
-            watch.moved_at = now
-        elif now - watch.moved_at >= self.stall_seconds:
+            watch.moved_at = watch.answered_at = now
+        elif self._stalled(client, watch, now):
             client.abort(CloseReason.STALLED)
             return
         if not client.overflowed:
@@ -119,6 +125,26 @@ class Audit:
         else:
             text = PRODUCER if client.outrun else ""
             client.close(CloseReason.SLOW, text=text, within_seconds=self.stall_seconds)
+
+    def _stalled(self, client: Client, watch: Watch, now: float) -> bool:
+        """Returns whether a connection that takes nothing has to go, by what its peer's kernel answers if that counts.
+
+        One packet without an answer may have been lost; two in a row, for `stall_seconds`, have not.
+        """
+        idle_seconds = now - watch.moved_at
+        sink = asked(client.sink) if client.subscriptions.skips() else None
+        if sink is None:
+            return idle_seconds >= self.stall_seconds
+        unanswered = sink.unanswered_packets()
+        if unanswered == 0:
+            watch.answered_at = now
+        if idle_seconds < self.stall_seconds:
+            return False
+        if not watch.asked:
+            watch.asked = True
+            sink.ask_every(self.stall_seconds / _ASKED_PER_STALL)
+        silent = unanswered != 1 and now - watch.answered_at >= self.stall_seconds
+        return silent or idle_seconds >= self._pause_seconds
 
     async def _relieve(self, memory_bytes: int) -> None:
         """Aborts clients that hold memory, those with most bytes to get or received first, until the rest fits."""

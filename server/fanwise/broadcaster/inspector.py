@@ -116,6 +116,7 @@ class Inspector:
         return {
             "queue_messages": hub.queue_messages,
             "queue_bytes": hub.queue_bytes,
+            "forgive_seconds": hub.forgive_seconds,
             "overflow": hub.overflow.value,
             "history_messages": hub.retention.max_messages,
             "history_bytes": hub.retention.max_bytes,

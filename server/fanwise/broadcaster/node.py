@@ -40,6 +40,7 @@ class Node:
     Args:
         queue_messages: How many publications a client may be behind.
         queue_bytes: How many payload bytes a client may be behind.
+        forgive_seconds: How old the oldest publication may be that a client has not got. None: unlimited.
         history_messages: How many publications a channel's log retains, at least.
         history_bytes: How many payload bytes a channel's log retains, at least.
         history_seconds: How long publications, and channels without clients, are kept.
@@ -66,6 +67,7 @@ class Node:
 
     queue_messages: int = 1024
     queue_bytes: int = 1_048_576
+    forgive_seconds: float | None = None
     history_messages: int = 1000
     history_bytes: int = 4_194_304
     history_seconds: float = 300.0
@@ -99,7 +101,7 @@ class Node:
     _loop_lag: LoopLag = field(init=False)
 
     def __post_init__(self) -> None:
-        """Composes the node. Raises ValueError if one channel may retain more than `memory_bytes`."""
+        """Composes the node. Raises ValueError for bounds that make no sense, or do not fit into `memory_bytes`."""
         least = 2 * max(self.history_bytes, self.queue_bytes)
         if self.memory_bytes is not None and self.memory_bytes < least:
             raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
@@ -124,6 +126,7 @@ class Node:
         return Hub(
             queue_messages=self.queue_messages,
             queue_bytes=self.queue_bytes,
+            forgive_seconds=self.forgive_seconds,
             history_messages=self.history_messages,
             history_bytes=self.history_bytes,
             history_seconds=self.history_seconds,
@@ -131,8 +134,6 @@ class Node:
             cohort_clients=self.cohort_clients,
             overflow=Overflow(self.overflow),
         )
-
-    # Lifespan.
 
     async def __aenter__(self) -> Self:
         """Starts on the running event loop. May be entered more than once: the last exit stops it."""
@@ -362,8 +363,6 @@ class Node:
         for channel, queue in client.subscriptions.values():
             self._hub.unsubscribe(channel, queue, time=now)
         client.subscriptions.clear()
-
-    # Looking at it.
 
     def statistics(self) -> Statistics:
         """Returns clients, channels and counts. O(clients + channels)."""

@@ -36,15 +36,18 @@ class Watch:
         began_at: When the first audit saw it.
         seen_at: When the latest audit saw it.
         moved_at: When its connection last took something.
+        answered_at: When the kernel of its peer last owed no answer.
+        asked: Whether the kernel was told to ask the peer more often.
         cursors: The sum of its cursors at the latest audit.
         buffered_bytes: Bytes that its sink buffered at the latest audit.
         over_since: Its `recoveries` when it was first seen over its bounds; -1 while it is within.
     """
 
-    __slots__ = ("began_at", "buffered_bytes", "cursors", "moved_at", "over_since", "seen_at")
+    __slots__ = ("answered_at", "asked", "began_at", "buffered_bytes", "cursors", "moved_at", "over_since", "seen_at")
 
     def __init__(self, now: float) -> None:
-        self.began_at = self.seen_at = self.moved_at = now
+        self.began_at = self.seen_at = self.moved_at = self.answered_at = now
+        self.asked = False
         self.cursors = -1
         self.buffered_bytes = 0
         self.over_since = -1

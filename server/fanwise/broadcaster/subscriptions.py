@@ -72,6 +72,15 @@ class Subscriptions(dict[str, Subscription]):
                 return True
         return False
 
+    def skips(self) -> bool:
+        """Whether every queue skips what overflows, so that the client need not go; False for none. O(channels)."""
+        return bool(self) and all(queue.overflow is not _DISCONNECT for _, queue in self.values())
+
+    def age(self, time: float) -> None:
+        """Has the logs of its channels take what was appended before `time` as too old. O(channels)."""
+        for channel, _ in self.values():
+            channel.log.age(time)
+
     def outrun(self) -> bool:
         """Whether most clients are behind on each channel whose queue has overflowed. O(channels)."""
         return all(channel.outrun for channel, queue in self.values() if queue.overflowed())

@@ -44,6 +44,8 @@ class Hub:
         queue_messages: A queue's bound in publications.
         queue_bytes: A queue's bound in payload bytes.
         overflow: The policy for a client that is further behind.
+        forgive_seconds: A queue's bound in age: that of the oldest publication that its client has not got. None for
+            none. Audits look at it (`Log.age`).
         history_messages: A log's bound in publications; it is at least `queue_messages`, or windows would show less.
         history_bytes: A log's bound in payload bytes; it is at least `queue_bytes`.
         history_seconds: How long a channel stays after its last client and its newest publication, and a log retains
@@ -67,8 +69,12 @@ class Hub:
         cohort_clients: int,
         max_channels: int = 100_000,
         overflow: Overflow = Overflow.DISCONNECT,
+        forgive_seconds: float | None = None,
     ) -> None:
+        if forgive_seconds is not None and not forgive_seconds > 0:
+            raise ValueError(f"forgive_seconds={forgive_seconds} is not above 0; None is for no bound")
         self.overflow = overflow
+        self.forgive_seconds = forgive_seconds
         self.queue_messages = queue_messages
         self.queue_bytes = queue_bytes
         self.max_channels = max_channels

@@ -25,6 +25,7 @@ class Log:
     Attributes:
         head: Offset of the newest publication; 0 before the first.
         end: Payload bytes ever appended.
+        stale: Offset of the newest publication that was too old when ages were looked at last; 0 for none.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class Log:
         "head",
         "max_bytes",
         "max_messages",
+        "stale",
     )
 
     def __init__(self, channel: str, *, epoch: str, max_messages: int, max_bytes: int) -> None:
@@ -50,6 +52,7 @@ class Log:
         self.max_bytes = max_bytes
         self.head = 0
         self.end = 0
+        self.stale = 0
         self._dropped = 0  # offset of the newest publication that is not retained any more
         self._dropped_end = 0  # what `end` was at that offset
         # Two lists side by side, for the offsets _base+1 .. head: what was appended, and what `end` was then. So the
@@ -123,6 +126,13 @@ class Log:
         place = self._dropped - self._base
         fresh = bisect_left(self._publications, time, place, key=attrgetter("time"))
         self.trim(max_messages=len(self._publications) - fresh, max_bytes=self.retained_bytes)
+
+    def age(self, time: float) -> None:
+        """Takes what was appended before `time` as `stale`. O(1) if nothing more is, else O(log n)."""
+        place = max(self.stale, self._dropped) - self._base
+        publications = self._publications
+        if place < len(publications) and publications[place].time < time:
+            self.stale = self._base + bisect_left(publications, time, place, key=attrgetter("time"))
 
     def trim(self, *, max_messages: int, max_bytes: int) -> None:
         """Drops the oldest until both bounds hold, but never the newest. O(what is dropped)."""

@@ -55,10 +55,11 @@ class Queue:
 
     Reads like a bounded queue (`maxsize`, `qsize()`, `full()`, `empty()`, `get_nowait()`) and costs one integer.
     Publishing touches no queue: the log's head moves away from the cursor. Owns the cursor: the publications handed out
-    and those skipped tile the log, without a hole and without an overlap. `max_bytes` counts payload.
+    and those skipped tile the log, without a hole and without an overlap. `max_bytes` counts payload. A third bound, on
+    age, is the log's: `Log.stale`.
     """
 
-    __slots__ = ("_cursor", "begun", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
+    __slots__ = ("_cursor", "begun", "joined", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
 
     def __init__(
         self, log: Log, *, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT
@@ -69,7 +70,8 @@ class Queue:
         self.overflow = overflow
         self.shared: SharedCursor | None = None  # whose cursor counts, while the client is in a ready group
         self._cursor = cursor
-        self.begun = log.head - cursor  # the lag that it came with: not the client's fault
+        self.joined = log.head  # nothing up to here is too old: the client asked for it
+        self.begun = self.joined - cursor  # the lag that it came with: not the client's fault
         self.peak = 0  # the furthest that it has been behind since, as far as observed (`Channel.note_lag`)
 
     @property
@@ -110,8 +112,14 @@ class Queue:
         return self.qsize() >= self.maxsize or self.qsize_bytes() >= self.max_bytes
 
     def overflowed(self) -> bool:
-        """Whether the client is further behind than its window is wide, or than the log reaches back."""
-        return self.qsize() > self.maxsize or self.qsize_bytes() > self.max_bytes or self.log.first > self.cursor + 1
+        """Whether the client is further behind than its window is wide or old, or than the log reaches back."""
+        log, cursor = self.log, self.cursor
+        return (
+            log.head - cursor > self.maxsize
+            or log.bytes_after(cursor) > self.max_bytes
+            or log.first > cursor + 1
+            or self.joined <= cursor < log.stale
+        )
 
     def get_nowait(self, *, max_bytes: int) -> Batch:
         """Takes the next publications, at least one and about `max_bytes` of payload; none when the queue is empty.
@@ -144,6 +152,8 @@ class Queue:
         """Offset of the first publication of the widest window that is within the bounds; the newest always is."""
         log = self.log
         first = max(log.first, log.head - self.maxsize + 1)
+        if self.joined <= self._cursor:
+            first = max(first, min(log.stale + 1, log.head))
         while first < log.head and log.bytes_after(first - 1) > self.max_bytes:
             first += 1
         return first

@@ -12,7 +12,7 @@ from ..core.lease import Lease
 from ..core.reasons import CloseReason
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
-from .sockets import unanswered_seconds
+from .sockets import ask_every, unanswered_packets, unanswered_seconds
 
 
 class SocketProtocol(Protocol):
@@ -58,6 +58,17 @@ class SocketConnection:
         """For how long the peer has acknowledged nothing of what the kernel has sent; 0 if nothing waits for that."""
         sock = None if self._protocol is None else self._protocol.transport.get_extra_info("socket")
         return 0.0 if sock is None else unanswered_seconds(sock)
+
+    def unanswered_packets(self) -> int | None:
+        """Returns how many packets in a row the peer's kernel has not answered; None if unknown."""
+        sock = None if self._protocol is None else self._protocol.transport.get_extra_info("socket")
+        return None if sock is None else unanswered_packets(sock)
+
+    def ask_every(self, seconds: float) -> None:
+        """Has the kernel ask so often, at least, for the window of a peer that takes nothing."""
+        sock = None if self._protocol is None else self._protocol.transport.get_extra_info("socket")
+        if sock is not None:
+            ask_every(sock, seconds)
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""

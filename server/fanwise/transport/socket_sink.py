@@ -17,7 +17,7 @@ from ..broadcaster.sink import SinkOwner
 from ..core.reasons import CloseReason
 from .fair_share import fair_share
 from .leased_transport import LeasedTransport
-from .sockets import lost_reason, unanswered_seconds
+from .sockets import ask_every, lost_reason, unanswered_packets, unanswered_seconds
 from .surroundings import Surroundings
 
 CLOSE_SECONDS: Final = 5.0  # for the end of a connection; a peer on a bad line answers in a few round trips
@@ -145,6 +145,17 @@ class SocketSink(asyncio.Protocol):
         """For how long the peer has acknowledged nothing of what the kernel has sent; 0 if nothing waits for that."""
         sock = self.transport.get_extra_info("socket") if self.open else None
         return 0.0 if sock is None else unanswered_seconds(sock)
+
+    def unanswered_packets(self) -> int | None:
+        """Returns how many packets in a row the peer's kernel has not answered; None if unknown."""
+        sock = self.transport.get_extra_info("socket") if self.open else None
+        return None if sock is None else unanswered_packets(sock)
+
+    def ask_every(self, seconds: float) -> None:
+        """Has the kernel ask so often, at least, for the window of a peer that takes nothing."""
+        sock = self.transport.get_extra_info("socket") if self.open else None
+        if sock is not None:
+            ask_every(sock, seconds)
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""

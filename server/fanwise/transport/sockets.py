@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 from typing import Final, NamedTuple, Protocol
 
 from ..core.reasons import CloseReason
@@ -40,6 +41,11 @@ def bound_reads(transport: object) -> None:
 
 # Of Linux's struct tcp_info: the segments that are not acknowledged, and the milliseconds since the latest ACK.
 _TCP_INFO: Final = struct.Struct("=24xI28xI")
+# And: retransmissions and probes of a closed window in a row without progress or an answer, unacknowledged segments,
+# milliseconds since data was sent, and since the latest ACK.
+_ANSWERS: Final = struct.Struct("=2xBB20xI16xI8xI")
+_TCP_RTO_MAX_MS: Final = 44  # linux/tcp.h, since Linux 6.15; Python has no name for it
+_LEAST_RTO_MAX_MS: Final = 1000
 _ACKNOWLEDGED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked, of Linux 4.1 and later
 
 
@@ -83,6 +89,33 @@ def unanswered_seconds(sock: TellsOptions) -> float:
     except (OSError, ValueError, struct.error):  # no TCP, another system's idea of it, or closed by uvloop
         return 0.0
     return float(since_ms) / 1000 if unacknowledged else 0.0
+
+
+def unanswered_packets(sock: TellsOptions) -> int | None:
+    """Returns how many packets in a row the peer's kernel has not answered; None if unknown (Linux, tcp(7)).
+
+    A kernel whose window is closed is asked again and again for its window, and answers although its program reads
+    nothing. Retransmissions count only while no answer has come since.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        retransmissions, probes, unacknowledged, sent_ms, heard_ms = _ANSWERS.unpack(
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ANSWERS.size)
+        )
+    except (OSError, ValueError, struct.error):  # no TCP, or closed by uvloop
+        return None
+    return max(int(probes), int(retransmissions) if unacknowledged and heard_ms > sent_ms else 0)
+
+
+def ask_every(sock: TakesOptions, seconds: float) -> None:
+    """Has the kernel ask for a closed window so often, at least; by itself it asks less and less, up to every 120 s.
+
+    Linux 6.15 and later can be told; others are left as they are.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, max(_LEAST_RTO_MAX_MS, round(seconds * 1000)))
 
 
 def acknowledged_bytes(sock: TellsOptions) -> int:
