@@ -9,7 +9,7 @@ import pytest
 
 from .harness import DescriptorLimitError, devnull
 
-pytest_plugins = ["tests.support.plugin"]
+pytest_plugins = ["tests.support.plugin", "benchmarks.measuring.plugin"]
 
 
 @pytest.fixture

@@ -193,9 +193,9 @@ class Pipe:
 class Stage:
     """A broadcaster that has started, on a loop whose clock stands still, and its clients."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.loop = StillLoop()
-        self.broadcaster = Node(sweep_seconds=1e9, memory_bytes=None, **settings)
+    def __init__(self, loop: StillLoop | None = None, **settings: Any) -> None:
+        self.loop = loop or StillLoop()
+        self.broadcaster = Node(**{"sweep_seconds": 1e9, "memory_bytes": None, **settings})
         self.loop.run_until_complete(self.broadcaster.__aenter__())
         self._clients: list[AbstractAsyncContextManager[Client]] = []
 
@@ -230,9 +230,9 @@ class Stage:
 
 
 @contextmanager
-def stage(**settings: Any) -> Iterator[Stage]:
-    """A stage for as long as the context lasts."""
-    place = Stage(**settings)
+def stage(loop: StillLoop | None = None, **settings: Any) -> Iterator[Stage]:
+    """A stage for as long as the context lasts, on `loop` if that is given."""
+    place = Stage(loop, **settings)
     try:
         yield place
     finally:

@@ -11,6 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from tests.support.live import handshake
 from tests.support.processes import ServerProcess
 
+from .measuring.fixture import SteadyFixture
 from .wire import masked
 
 TEXT = b"x" * 128
@@ -47,6 +48,8 @@ def server() -> Iterator[ServerProcess]:
 def test_from_client_to_clients(benchmark: BenchmarkFixture, server: ServerProcess, clients: int, burst: int) -> None:
     """Guards the whole: what one client sends until all have it. It drifts with the machine; the gates do not."""
     benchmark.group = f"a server process, {clients} clients, {burst} at once"
+    if isinstance(benchmark, SteadyFixture):
+        benchmark.elsewhere()
     peers = [connect(server.port) for _ in range(clients)]
     message, echo = masked(TEXT) * burst, ECHO * burst
 

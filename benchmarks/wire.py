@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from fanwise.broadcaster.sink import EXTENSION, Offer, Received
+from fanwise.transport.limits import Limits
 from fanwise.transport.websocket_connection import WebSocketConnection
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
@@ -74,6 +75,12 @@ class FakeTransport(asyncio.Transport):
         """Likewise."""
 
 
+class Unpaced(FanwiseProtocol):
+    """The protocol class for a peer that may send as much as it likes."""
+
+    limits = Limits(rates=False)
+
+
 class Wire:
     """One connection after its handshake, with an endpoint that reads all that comes, or another one.
 
@@ -81,6 +88,7 @@ class Wire:
         loop: The event loop.
         max_bytes: The largest message.
         endpoint: Called with the offer of our protocol class when the handshake was answered.
+        rates: Whether what the peer sends is paced; not where it sends more than any peer may.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class Wire:
         *,
         max_bytes: int = 65_536,
         endpoint: Callable[[Offer], Coroutine[Any, Any, None]] | None = None,
+        rates: bool = True,
     ) -> None:
         self._loop = loop
         self._sock = socket.socket()
@@ -104,7 +113,7 @@ class Wire:
             log_config=None,
         )
         config.load()
-        handshake = FanwiseProtocol(config, ServerState(), {}, loop)
+        handshake = (FanwiseProtocol if rates else Unpaced)(config, ServerState(), {}, loop)
         self._tasks = handshake.tasks
         handshake.connection_made(self.transport)
         handshake.data_received(HANDSHAKE)
@@ -141,10 +150,10 @@ class Wire:
 
 
 @contextmanager
-def wire() -> Iterator[Wire]:
+def wire(*, rates: bool = True) -> Iterator[Wire]:
     """A connection for as long as the context lasts."""
     loop = StillLoop()
-    connection = Wire(loop)
+    connection = Wire(loop, rates=rates)
     try:
         yield connection
     finally:

@@ -24,7 +24,7 @@ from benchmarks.harness import DescriptorLimitError, allow_descriptors
 
 from .instructions import DESCRIPTORS, say
 from .intervals import Interval, median_interval
-from .trees import RevisionError, check_out, copy_tree, environment
+from .trees import RevisionError, default_revision, environment, trees
 
 THRESHOLD = 1.10  # so that what costs a fifth more is caught for sure, and what costs a tenth more often is not
 CONFIDENCE = 0.99  # of each interval: there are more than 20 of them in a run
@@ -176,14 +176,16 @@ def report(revision: str, compared: list[Compared], missing: dict[str, str]) -> 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench-compare", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("revision", metavar="REV", help="what git knows: main, HEAD~3, a tag")
+    parser.add_argument(
+        "revision", metavar="REV", nargs="?", help="what git knows: main, HEAD~3, a tag; or a folder with another tree"
+    )
     parser.add_argument("names", nargs="*", metavar="SCENARIO", help="by default all")
     asked = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as directory:
-            old, new = check_out(asked.revision, Path(directory, "old")), copy_tree(Path(directory, "new"))
-            ratios, missing = compare(old, new, asked.names)
-            return report(asked.revision, judge(ratios), missing)
+            revision = asked.revision or default_revision()
+            ratios, missing = compare(*trees(revision, Path(directory)), asked.names)
+            return report(revision, judge(ratios), missing)
     except (DescriptorLimitError, RevisionError, ScenarioError, SideError) as error:
         say(f"FAILED: {error}")
         return 2

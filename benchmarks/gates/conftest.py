@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.harness import DescriptorLimitError, allow_descriptors
 
-from .faults import FAULTS, Fault, plant
+from .faults import FAULTS, CountedFault, Fault, plant
 from .instructions import DESCRIPTORS
 from .trees import copy_tree
 
@@ -24,7 +24,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def planted(fault: Fault, tmp_path: Path) -> Path:
+def planted(fault: Fault | CountedFault, tmp_path: Path) -> Path:
     root = copy_tree(tmp_path / "tree")
     plant(fault, root)
     return root

@@ -37,6 +37,25 @@ class Fault(NamedTuple):
         return self.name
 
 
+class CountedFault(NamedTuple):
+    """A planted change that a part of the exact gate has to catch.
+
+    Attributes:
+        name: What reports call it.
+        edits: What it changes.
+        part: The part, of `exact.__main__.PARTS`.
+        figure: One of the figures that grow.
+    """
+
+    name: str
+    edits: tuple[Edit, ...]
+    part: str
+    figure: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class FaultError(LookupError):
     """A fault that does not fit the code any more."""
 
@@ -49,7 +68,7 @@ class FaultError(LookupError):
         return f"{self.edit.file} has {self.found} times, not once:\n{self.edit.old}"
 
 
-def plant(fault: Fault, root: Path) -> None:
+def plant(fault: Fault | CountedFault, root: Path) -> None:
     """Changes the copy in `root`.
 
     Raises:
@@ -190,5 +209,81 @@ FAULTS = (
         (Edit("broadcaster/sweep.py", "        if taken != size:", "        if taken != len(data):"),),
         "sweep-1-to-1000",
         slower=False,
+    ),
+)
+
+COUNTED_FAULTS = (
+    CountedFault(
+        "1 KB per connection",
+        (Edit("broadcaster/client.py", "self.address = address\n", 'self.address = address + " " * 1024\n'),),
+        "memory",
+        "bytes per WebSocket",
+    ),
+    CountedFault(
+        "a dict per connection",
+        (
+            Edit(
+                "transport/socket_sink.py",
+                "        self.taken = 0\n",
+                '        self.taken = 0\n        self.seen = {"": 0}\n',
+            ),
+            Edit("transport/socket_sink.py", '        "place",\n', '        "place",\n        "seen",\n'),
+        ),
+        "memory",
+        "bytes per event stream",
+    ),
+    CountedFault(
+        "two writes in place of one",
+        (
+            Edit(
+                "broadcaster/sweep.py",
+                "taken = write(fd, data)",
+                "taken = write(fd, data[:2]) + write(fd, data[2:])",
+            ),
+        ),
+        "calls",
+        "to-websockets: writes",
+    ),
+    CountedFault(
+        "a look at each socket before it is written to",
+        (
+            Edit(
+                "broadcaster/sweep.py",
+                "            taken = write(fd, data)",
+                "            os.fstat(fd)\n            taken = write(fd, data)",
+            ),
+        ),
+        "calls",
+        "to-event-streams: calls",
+    ),
+    CountedFault(
+        "a sweep by a timer",
+        (
+            Edit(
+                "broadcaster/sweep.py",
+                "                self._loop.call_soon(self._run)\n\n    def is_due",
+                "                self._loop.call_later(0.001, self._run)\n\n    def is_due",
+            ),
+        ),
+        "latency",
+        "a publication to 1 client: ms",
+    ),
+    CountedFault(
+        "a sweep a turn later",
+        (
+            Edit(
+                "broadcaster/sweep.py",
+                "                self._loop.call_soon(self._run)\n\n    def is_due",
+                "                self._loop.call_soon(self._loop.call_soon, self._run)\n\n    def is_due",
+            ),
+        ),
+        "latency",
+        "a publication to 1,000 clients: turns",
+    ),
+    CountedFault(
+        "a second look at the loop's lag",
+        (Edit("broadcaster/looplag.py", "_PERIOD_SECONDS = 0.2 ", "_PERIOD_SECONDS = 0.1 "),),
+        "wakeups",
+        "wakeups per idle second, nobody",
     ),
 )

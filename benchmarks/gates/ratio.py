@@ -1,6 +1,6 @@
 """The ratio gate: Fanwise against what it replaces, in the same process, at the same time.
 
-    python -m benchmarks.gates.ratio
+    python -m benchmarks.gates.ratio [--json]
 
 Each round serves the same clients with the same publications, first one way and then the other, and gives one ratio of
 CPU times; the gate looks at the median. Both suffer from whatever else the machine does, so the ratio stays. It fails
@@ -9,8 +9,10 @@ when Fanwise has lost half of what it was measured to be ahead by.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,6 +24,7 @@ from benchmarks.harness import DescriptorLimitError, devnull
 from benchmarks.ready_channel import Scene, TaskPerClient, TutorialLoop
 
 from .instructions import say
+from .skipping import SkippedError, check_skip
 
 Serve: TypeAlias = "Callable[[int], None]"
 """Serves a case so many times."""
@@ -131,15 +134,25 @@ def judge(case: Case, measured: float) -> tuple[bool, str]:
 
 def main() -> int:
     """The command line."""
+    parser = argparse.ArgumentParser(prog="bench-ratio", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print what was measured as one line of JSON as well")
+    asked = parser.parse_args()
+    measured: dict[str, float] = {}
     failed = 0
-    for case in CASES:
+    try:
+        for case in CASES:
+            measured[str(case)] = round(measure(case), 2)
+            fast, sentence = judge(case, measured[str(case)])
+            say(sentence)
+            failed += not fast
+    except DescriptorLimitError as error:
         try:
-            fast, sentence = judge(case, measure(case))
-        except DescriptorLimitError as error:
-            say(f"skipped: {case}: {error}.")
-            continue
-        say(sentence)
-        failed += not fast
+            check_skip(f"{case}, and those after it: {error}")
+        except SkippedError as skipped:
+            say(f"FAILED: {skipped}")
+            return 2
+    if asked.json:
+        say(json.dumps(measured))
     return int(bool(failed))
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from . import compare, instructions
 from .conftest import BY_NAME
-from .faults import FAULTS, Fault
-from .trees import copy_tree, environment
+from .exact.__main__ import PARTS, count_both
+from .exact.figures import judge
+from .faults import COUNTED_FAULTS, FAULTS, CountedFault, Fault
+from .trees import Trees, copy_tree, environment
 
 NEEDS_VALGRIND = pytest.mark.skipif(not instructions.has_valgrind(), reason="valgrind is not installed")
 
@@ -45,3 +47,11 @@ def test_the_ratio_gate_catches(planted: Path) -> None:
     done = subprocess.run(command, cwd=planted, env=environment(planted), capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAILED: tutorial loop, 1,000 clients, 64 at once" in done.stdout
+
+
+@pytest.mark.parametrize("fault", COUNTED_FAULTS, ids=str)
+def test_the_exact_gate_catches(fault: CountedFault, clean: Path, planted: Path) -> None:
+    """In the figure that is there for it."""
+    (part,) = [part for part in PARTS if part.name == fault.part]
+    verdicts = judge(part, *count_both(part, Trees(clean, planted)))
+    assert fault.figure in [verdict.name for verdict in verdicts if verdict.failed]

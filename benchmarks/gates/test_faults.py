@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from .faults import FAULTS, Fault, FaultError, plant
+from .faults import COUNTED_FAULTS, FAULTS, CountedFault, Fault, FaultError, plant
 from .trees import ROOT
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_fault_fits_the_code(tmp_path: Path, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [*FAULTS, *COUNTED_FAULTS], ids=str)
+def test_a_fault_fits_the_code(tmp_path: Path, fault: Fault | CountedFault) -> None:
     """It can be planted, and what comes of it is Python."""
     package = Path("server", "fanwise")
     for edit in fault.edits:

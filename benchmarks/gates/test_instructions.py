@@ -19,6 +19,7 @@ from .instructions import (
     write_baseline,
 )
 from .scenarios import load_all
+from .skipping import SkippedError
 
 NEEDS_VALGRIND = pytest.mark.skipif(not instructions.has_valgrind(), reason="valgrind is not installed")
 
@@ -83,10 +84,37 @@ def test_the_baseline_has_every_scenario(path: Path) -> None:
     assert list(baseline.counts) == [scenario.name for scenario in load_all()]
 
 
-def test_without_valgrind_it_says_so_and_passes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Nobody is asked to install it."""
+def test_without_valgrind_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is asked to install it for a run at a desk. In CI that is a failure, unless it was asked for."""
     monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("BENCH_MAY_SKIP", raising=False)
     assert gate(names=[], refresh=False, against=None) == 0
     assert capsys.readouterr().out == "skipped: valgrind is not installed, and nothing else counts instructions.\n"
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(SkippedError, match="valgrind is not installed"):
+        gate(names=[], refresh=False, against=None)
+    assert gate(names=[], refresh=False, against=None, may_skip=True) == 0
+    monkeypatch.setenv("BENCH_MAY_SKIP", "1")
+    assert gate(names=[], refresh=False, against=None) == 0
+
+
+@NEEDS_VALGRIND
+def test_without_a_fitting_baseline_both_sides_are_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A patch release of a library puts no gate to sleep."""
+    path = tmp_path / "cpython-3.11.json"
+    write_baseline(path, Baseline({**facts_here(), "orjson": "1.0"}, {"append": 100}))
+    monkeypatch.setattr(instructions, "baseline_path", lambda: path)
+    monkeypatch.setattr(instructions, "default_revision", lambda: "abc123")
+    asked: list[str] = []
+
+    def count_revision(revision: str, _names: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+        asked.append(revision)
+        return {"append": 100}, {"append": 150}
+
+    monkeypatch.setattr(instructions, "count_revision", count_revision)
+    assert gate(names=[], refresh=False, against=None) == 1
+    assert asked == ["abc123"]
+    assert "another orjson '1.0'" in capsys.readouterr().out

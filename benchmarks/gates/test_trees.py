@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .trees import ROOT, RevisionError, check_out, copy_tree, environment
+from .trees import ROOT, RevisionError, check_out, copy_tree, default_revision, environment, git
 
 
 def test_a_copy_has_what_is_measured_and_what_measures(tmp_path: Path) -> None:
@@ -48,3 +48,19 @@ def test_the_environment_is_ours_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     assert environment(tmp_path, PYTHONHASHSEED="0").keys() == {"PATH", "LC_ALL", "PYTHONPATH", "PYTHONHASHSEED"}
     assert environment(tmp_path)["PYTHONPATH"] == f"{tmp_path}{os.pathsep}{tmp_path / 'server'}"
+
+
+def test_a_revision_may_be_a_folder_with_another_tree(tmp_path: Path) -> None:
+    """Its server, our benchmarks: what was planted in a copy is measured without a commit."""
+    module = tmp_path / "planted" / "server" / "fanwise" / "here.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("")
+    root = check_out(str(tmp_path / "planted"), tmp_path / "old")
+    assert [path.name for path in (root / "server" / "fanwise").iterdir()] == ["here.py"]
+    assert (root / "benchmarks" / "wire.py").exists()
+
+
+@pytest.mark.skipif(not in_a_repository(), reason="there is no repository")
+def test_the_default_revision_is_where_the_branch_has_left_the_trunk() -> None:
+    """On the trunk: the latest commit with another server, never this very tree."""
+    assert git("diff", "--name-only", default_revision(), "--", "server")

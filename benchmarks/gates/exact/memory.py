@@ -1,0 +1,74 @@
+"""Bytes per connection: what Python's allocators have given out for connections that are open and idle.
+
+Each figure is a difference: so many connections more, so many bytes more. Allocations are counted, not pages: a byte
+more in an object of each connection shows.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import pairwise
+from statistics import median
+
+from . import peers
+from .observed import Server, observed
+
+FIRST = 64  # connections that come before those that are counted
+COUNT = 128
+BATCHES = 3  # of which the median counts: a table that doubles in one of them is not of that one alone
+
+
+def per_one(server: Server, make: Callable[[], socket.socket | None], kept: ExitStack) -> float:
+    """Bytes for each of COUNT that `make` makes."""
+
+    def make_many(count: int) -> None:
+        for _ in range(count):
+            made = make()
+            if made is not None:
+                kept.enter_context(made)
+
+    make_many(FIRST)
+    took = [int(server.ask("memory"))]
+    for _ in range(BATCHES):
+        make_many(COUNT)
+        took.append(int(server.ask("memory")))
+    return round(median(after - before for before, after in pairwise(took)) / COUNT)
+
+
+def speak(port: int, channels: int) -> socket.socket:
+    """A client of the JSON dialect, on so many channels."""
+    peer = peers.connect(port, "/ws", subprotocol="fanwise.v1")
+    for number in range(channels):
+        peer.sendall(peers.op({"op": "subscribe", "channel": f"channel-{number}"}))
+    peers.read_until(peer, b'"op":', channels + 1)
+    return peer
+
+
+def publisher(port: int, payload: bytes, kept: ExitStack) -> Callable[[], None]:
+    """Publishes over one connection, which is opened for the first."""
+    connections: list[socket.socket] = []
+
+    def publish() -> None:
+        if not connections:
+            connections.append(kept.enter_context(socket.create_connection(("127.0.0.1", port))))
+        peers.post(connections[0], "/publish/retained", payload)
+
+    return publish
+
+
+def count(root: str) -> dict[str, float]:
+    """The figures of the server in `root`."""
+    numbers = iter(range(1 << 20))
+    with observed(root, memory=True) as server, peers.crowd(5 * (FIRST + BATCHES * COUNT)) as kept:
+        port = server.port
+        ways: dict[str, Callable[[], socket.socket | None]] = {
+            "WebSocket": lambda: peers.connect(port, "/ws?channel=lobby"),
+            "WebSocket on a channel of its own": lambda: peers.connect(port, f"/ws?channel=own-{next(numbers)}"),
+            "JSON dialect, 1 channel": lambda: speak(port, 1),
+            "JSON dialect, 10 channels": lambda: speak(port, 10),
+            "event stream": lambda: peers.stream(port, "/sse/lobby"),
+            "publication of 100 bytes": publisher(port, b"x" * 100, kept),
+        }
+        return {f"bytes per {name}": per_one(server, make, kept) for name, make in ways.items()}

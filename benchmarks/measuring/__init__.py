@@ -1,0 +1,7 @@
+"""How benchmarks are measured where they are saved and compared: in a way that holds on a machine that does more.
+
+plugin      pytest's hooks: the way, what a saved run names, and what it is not compared with
+fixture     rounds and iterations
+callgrind   instructions, counted by valgrind: the way by default
+cpu_ratio   CPU time beside that of a fixed load, where there is no valgrind
+"""

@@ -1,0 +1,117 @@
+"""Rounds and iterations of a benchmark that is counted, or measured beside a load."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from .callgrind import Counter
+from .cpu_ratio import cpu_seconds, load, quietest
+
+ROUND_SECONDS = 0.001  # of CPU that a round takes at least, where it may be repeated
+BUDGET_SECONDS = 0.15  # of CPU for all rounds
+LEAST_ROUNDS, MOST_ROUNDS, KEPT_ROUNDS = 5, 150, 3
+COUNTED_SECONDS = 0.002  # of CPU, under valgrind without instruments, that a counted round takes about
+TOO_LONG_SECONDS = 3.0  # counted, that would take a minute
+WARM_CALLS = 3  # the interpreter has specialised its bytecode, dictionaries and lists have their sizes
+
+Call = Callable[[], Any]
+
+
+class SteadyFixture(BenchmarkFixture):
+    """The `benchmark` of a test: takes the same calls, and measures in another way.
+
+    Attributes:
+        counter: Counts instructions; None: CPU time is measured beside a load.
+    """
+
+    counter: Counter | None = None
+
+    def __call__(self, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Measures calls of the function; returns what it returns."""
+        if self.disabled:
+            return super().__call__(function_to_benchmark, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return self._measure("benchmark(...)", lambda: function_to_benchmark(*args, **kwargs), None)
+
+    def pedantic(
+        self,
+        target: Callable[..., Any],
+        args: Any = (),
+        kwargs: Any = None,
+        setup: Call | None = None,
+        teardown: Any = None,
+        rounds: int = 1,
+        warmup_rounds: int = 0,
+        iterations: int = 1,
+    ) -> Any:
+        """Measures calls of `target`, each after `setup`; chooses the number of rounds itself."""
+        if self.disabled:
+            return super().pedantic(target, args, kwargs, setup, teardown, rounds, warmup_rounds, iterations)  # type: ignore[no-untyped-call]
+        return self._measure("benchmark.pedantic(...)", lambda: target(*args, **(kwargs or {})), setup)
+
+    def elsewhere(self) -> None:
+        """Skips a test whose work is done in another process, which is neither counted nor measured."""
+        if not self.disabled:
+            self.skipped = True
+            pytest.skip("the work is done in another process: --benchmark-by=time measures it")
+
+    def _measure(self, mode: str, call: Call, setup: Call | None) -> Any:
+        self._mode = mode
+        try:
+            return self._count(call, setup) if self.counter is not None else self._compare(call, setup)
+        except Exception:
+            self.has_error = True
+            raise
+
+    def _count(self, call: Call, setup: Call | None) -> Any:
+        """Counts one round of so many calls, and one of twice as many: the difference is without what is around."""
+        assert self.counter is not None
+        took = min(_round(call, setup, 1) for _ in range(WARM_CALLS))
+        if took > TOO_LONG_SECONDS:
+            self.skipped = True
+            pytest.skip("takes too long to be counted")
+        calls = 1 if setup is not None else max(1, min(1000, round(COUNTED_SECONDS / max(took, 1e-7))))
+        stats = self._make_stats(1)  # type: ignore[no-untyped-call]
+        stats.update(1e-9 * self._count_calls(call, setup, calls) / calls)
+        return call()
+
+    def _count_calls(self, call: Call, setup: Call | None, calls: int) -> int:
+        assert self.counter is not None
+        if setup is not None:
+            setup()
+        gc.collect()
+        gc.disable()
+        try:
+            return self.counter.count(lambda: _repeat(call, calls))
+        finally:
+            gc.enable()
+
+    def _compare(self, call: Call, setup: Call | None) -> Any:
+        """Takes rounds and loads in turn, and keeps the quietest."""
+        took = min(_round(call, setup, 1) for _ in range(WARM_CALLS))
+        calls = 1
+        while setup is None and took < ROUND_SECONDS / 2:
+            calls = min(10 * calls, max(calls + 1, round(calls * ROUND_SECONDS / max(took, 1e-9))))
+            took = _round(call, setup, calls)
+        gc.collect()
+        times = max(LEAST_ROUNDS, min(MOST_ROUNDS, round(BUDGET_SECONDS / max(took, 1e-9))))
+        rounds = [(_round(call, setup, calls), cpu_seconds(load)) for _ in range(times)]
+        stats = self._make_stats(calls)  # type: ignore[no-untyped-call]
+        for seconds in quietest(rounds, KEPT_ROUNDS):
+            stats.update(seconds)
+        return call()
+
+
+def _repeat(call: Call, times: int) -> None:
+    for _ in range(times):
+        call()
+
+
+def _round(call: Call, setup: Call | None, calls: int) -> float:
+    if setup is not None:
+        setup()
+    return cpu_seconds(lambda: _repeat(call, calls))
