@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     router = build_router(
         broadcaster,
         heartbeat_seconds=settings.ping_seconds,
+        pong_seconds=settings.pong_seconds,
         demo_everybody=settings.demo,
         access=access(settings),
         page=True,

@@ -8,6 +8,7 @@ import pytest
 from fanwise.broadcaster.inspector import Busiest
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.turns import first_in_turns, in_turns
+from fanwise.core.forgiven import Bound
 from fanwise.core.publication import Position
 
 from ..core.test_hub import make_hub, publish
@@ -148,3 +149,25 @@ async def test_the_outline_and_the_limits_are_those_of_the_node() -> None:
         outline, limits = broadcaster.inspect.outline(), broadcaster.inspect.limits()
         assert (outline.clients, outline.behind, outline.channels) == (0, 0, 1)
         assert {limits[name] for name in ("queue_messages", "history_messages", "max_clients")} == {7, 9, 3}
+
+
+@pytest.mark.parametrize(
+    ("overflow", "bounds"),
+    [("disconnect", [Bound.STALL, Bound.AGE, Bound.PONG]), ("latest", [Bound.MESSAGES, Bound.AGE, Bound.PONG])],
+)
+async def test_the_shortest_pause_of_all_channels_is_told(overflow: str, bounds: list[Bound]) -> None:
+    """Of those with clients and traffic; queues that skip know no stall while the peer's kernel answers."""
+    async with Node(overflow=overflow, queue_messages=500, queue_bytes=1 << 30, memory_bytes=None) as broadcaster:
+        inspect = broadcaster.inspect
+        assert await inspect.least_forgiven() is None
+        await broadcaster.publish("nobody", "x" * 60_000)
+        async with joined(broadcaster):
+            assert await inspect.least_forgiven() is None
+            for _ in range(10):
+                await broadcaster.publish("lobby", "x" * 14_600)
+            seen = [await inspect.least_forgiven()]
+            broadcaster._hub.forgive_seconds = 3.0
+            seen += [await inspect.least_forgiven(), await inspect.least_forgiven(pong_seconds=0.5)]
+            assert [found and (found[0].name, found[1].bound) for found in seen] == [("lobby", one) for one in bounds]
+            assert seen[1] is not None
+            assert seen[1][1].seconds == pytest.approx(4.0, rel=0.01)

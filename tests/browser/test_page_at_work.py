@@ -49,8 +49,10 @@ def test_tiles(screen: Screen) -> None:
         "deliveries": "2,000 /s300 kB/s",
         "drops": "42.0 /s42 in 5 min",
     }
-    assert {name: screen.text(f"#tile-{name} dd") for name in ("p99", "lag", "memory", "retained")} == {
+    names = ("p99", "forgiven", "lag", "memory", "retained")
+    assert {name: screen.text(f"#tile-{name} dd") for name in names} == {
         "p99": "2.0 msp50 1.5 ms",
+        "forgiven": "12.9 sstall_seconds",
         "lag": "400 µsworst of 5 s",
         "memory": "52.4 MBCPU 0 %",
         "retained": "0 B2 channels",

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
-from fanwise.core.forgiven import Bound, Bounds, forgiven, wire_size
+from fanwise.core.forgiven import Bound, Bounds, Traffic, forgiven, traffic, wire_size
+from fanwise.core.log import Log
+from fanwise.core.publication import Kind
 
 WIDE = Bounds(queue_messages=1024, queue_bytes=1_048_576)
 
@@ -48,6 +50,23 @@ def test_pings_end_what_the_kernels_hide_for_long() -> None:
     fast = forgiven(bounds, messages_per_second=100, message_bytes=98, hidden_bytes=79_000)
     assert fast.seconds == pytest.approx(18.14)
     assert fast.bound is Bound.MESSAGES
+
+
+def test_traffic_is_read_off_the_log() -> None:
+    """Of the last ten seconds, or of the time that the log covers; the first publications are those of a second."""
+    log = Log("a", epoch="e", max_messages=100, max_bytes=1000)
+    assert traffic(log, 0.0) is None
+    log.append(b"1234", kind=Kind.TEXT, time=0.0)
+    assert traffic(log, 0.01) == Traffic(1, 4)
+    for step in range(1, 100):
+        log.append(b"12345678", kind=Kind.TEXT, time=step / 4)
+    assert traffic(log, 25.0) == Traffic(4, 8)
+    assert traffic(log, 40.0) is None
+    for step in range(100):
+        log.append(b"1", kind=Kind.TEXT, time=50 + step / 1000)
+    found = traffic(log, 50.1)
+    assert found is not None
+    assert found.messages_per_second == pytest.approx(1000)
 
 
 def test_a_silent_channel_forgives_for_ever() -> None:

@@ -129,6 +129,17 @@ def test_what_is_too_old_is_known_and_stays() -> None:
     assert log.stale == log.head == 100
 
 
+def test_how_much_came_since_a_time() -> None:
+    """As far as the log reaches back; it says from when on that is all."""
+    log = make_log(max_messages=5)
+    assert log.since(3.0) == (0, 0, 3.0)
+    for second in range(10):
+        log.append(b"12", kind=Kind.TEXT, time=float(second))
+    assert log.since(7.5) == (2, 4, 7.5)
+    assert log.since(1.0) == (5, 10, 5.0)
+    assert log.since(10.0) == (0, 0, 10.0)
+
+
 def test_it_knows_when_a_publication_came() -> None:
     """Or the oldest that is retained, where that one has gone."""
     log = make_log()

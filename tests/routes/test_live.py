@@ -53,7 +53,7 @@ async def test_a_watcher_gets_what_was_and_what_is() -> None:
             await talk.say(op="subscribe", channel="lists")
             while (heard := await talk.hear()).get("channel") != "lists" or heard["op"] != "message":
                 pass
-            assert set(heard["data"]) == {"at", "clients", "channels", "closed_clients"}
+            assert set(heard["data"]) == {"at", "clients", "channels", "forgiven", "closed_clients"}
         async with await live.talk(path="/fan/live") as again:
             await again.ask(op="subscribe", channel="stats", since={"epoch": "none", "offset": 0})
             await again.hear()

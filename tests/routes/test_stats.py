@@ -35,6 +35,9 @@ async def test_the_report_is_what_its_model_says() -> None:
             counted = {"connections": 2, "publications": 1}
             assert told["totals"] == dict.fromkeys(Totals.model_fields, 0) | counted
             assert told["channels"][0]["head"] == 1
+            pause = {"seconds": 10 + 146_000 / 6, "bound": "stall_seconds", "hidden_seconds": 146_000 / 6}
+            assert told["channels"][0]["forgiven"] == pause
+            assert told["forgiven"] == {**pause, "channel": "lobby"}
             assert told["closed_clients"][0]["reason"] == "normal"
             assert told["limits"]["queue_messages"] == 1024
             assert told["server"]["loop"] in str(type(asyncio.get_running_loop()))

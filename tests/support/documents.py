@@ -30,6 +30,7 @@ CHANNEL: dict[str, Any] = {
     "deliveries": 1_000,
     "skipped": 0,
     "publications_per_second": 59.8,
+    "forgiven": {"seconds": 17.1, "bound": "queue_messages", "hidden_seconds": 0.0},
 }
 CLOSED: dict[str, Any] = {
     "id": "89e087d5e3af61f3",
@@ -80,5 +81,6 @@ def document(**changes: Any) -> dict[str, Any]:
         "clients": [CLIENT],
         "channels": [CHANNEL],
         "closed_clients": [CLOSED],
+        "forgiven": {"seconds": 17.1, "bound": "queue_messages", "hidden_seconds": 0.0, "channel": "news"},
     }
     return {**base, **changes}

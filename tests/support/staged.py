@@ -73,6 +73,7 @@ class Figures:
         self.clients: list[dict[str, Any]] = []
         self.channels: list[dict[str, Any]] = []
         self.closed_clients: list[dict[str, Any]] = []
+        self.forgiven: dict[str, Any] | None = None
         self.stats: dict[str, Any] = {
             "version": 1,
             "at": at,
@@ -117,7 +118,7 @@ class Figures:
 
     def lists(self) -> dict[str, Any]:
         shown = {"clients": self.clients, "channels": self.channels, "closed_clients": self.closed_clients}
-        return {"at": self.stats["at"], **deepcopy(shown)}
+        return {"at": self.stats["at"], "forgiven": self.forgiven, **deepcopy(shown)}
 
     def document(self) -> dict[str, Any]:
         """What `/stats` answers."""
@@ -245,6 +246,7 @@ class Staged:
         figures = self.figures
         figures.clients = [client(1, lag=12, lag_bytes=1500, behind_seconds=2.5, state="behind"), client(2)]
         figures.channels = [channel("lobby"), channel("news/world")]
+        figures.forgiven = {"seconds": 12.9, "bound": "stall_seconds", "hidden_seconds": 2.9, "channel": "lobby"}
         figures.closed_clients = [gone(3), gone(4, CloseReason.OPERATOR)]
         self.tick()
         self.tick(clients=2, behind=1, channels=2)

@@ -57,6 +57,7 @@ class Audit:
         self.memory_bytes = memory_bytes
         self.answer_bytes = 0
         self._pause_seconds = max(hub.retention.history_seconds, stall_seconds)  # beyond, nothing is left to give
+        self._doubt_seconds = stall_seconds / 2  # after that the kernel's answers are looked at
         self._hub = hub
         self._registry = registry
         self._event_log = event_log
@@ -92,6 +93,8 @@ class Audit:
         registry = self._registry
         late = self._ended_at is not None and now - self._ended_at > 2 * AUDIT_SECONDS
         self._hub.tally.lag.observe(0, len(registry) - len(registry.behind))
+        if self._hub.forgive_seconds is not None and not late:
+            await self._age(now - self._hub.forgive_seconds)
 
         def judge(client: Client) -> None:
             if client in registry.behind:  # it may have gone, or caught up, in a turn before this one
@@ -99,11 +102,14 @@ class Audit:
 
         await in_turns(judge, registry.behind, turn_seconds=self._turn_seconds)
 
+    async def _age(self, time: float) -> None:
+        """Takes what was published before `time` as too old, on the channels of clients that are behind."""
+        await in_turns(
+            lambda client: client.subscriptions.age(time), self._registry.behind, turn_seconds=self._turn_seconds
+        )
+
     def _judge(self, client: Client, now: float, *, late: bool) -> None:
         self._hub.tally.lag.observe(client.subscriptions.note_lags())
-        forgive_seconds = self._hub.forgive_seconds
-        if forgive_seconds is not None and not late:
-            client.subscriptions.age(now - forgive_seconds)
         watch = self._registry.behind[client]
         if watch is None or late:
             watch = self._registry.behind[client] = Watch(now)
@@ -113,7 +119,7 @@ class Audit:
         watch.seen_at = now
         if _moved(client, watch):
             watch.moved_at = watch.answered_at = now
-        elif self._stalled(client, watch, now):
+        elif now - watch.moved_at >= self._doubt_seconds and self._stalled(client, watch, now):
             client.abort(CloseReason.STALLED)
             return
         if not client.overflowed:
@@ -129,7 +135,7 @@ class Audit:
     def _stalled(self, client: Client, watch: Watch, now: float) -> bool:
         """Returns whether a connection that takes nothing has to go, by what its peer's kernel answers if that counts.
 
-        One packet without an answer may have been lost; two in a row, for `stall_seconds`, have not.
+        One packet without an answer may have been lost; two in a row, for half of `stall_seconds` at least, have not.
         """
         idle_seconds = now - watch.moved_at
         sink = asked(client.sink) if client.subscriptions.skips() else None

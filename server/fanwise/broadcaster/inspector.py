@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -9,8 +10,10 @@ from typing import NamedTuple
 
 from ..core.channel import Channel
 from ..core.counters import name_of
+from ..core.forgiven import Bounds, Forgiven, forgiven, traffic
 from ..core.hub import Hub, log_begin
 from ..core.publication import Position
+from ..core.queue import Overflow
 from .client import Client, State
 from .looplag import LoopLag
 from .registry import ClientRegistry, ClosedClient
@@ -124,6 +127,34 @@ class Inspector:
             "max_channels": hub.max_channels,
             **self._limits(),
         }
+
+    def forgiven(self, channel: Channel, *, pong_seconds: float = math.inf) -> Forgiven | None:
+        """Returns the pause that a channel forgives at its present traffic; None without clients or traffic. O(log n).
+
+        `pong_seconds` is the longest time between a ping and its pong.
+        """
+        now = traffic(channel.log, time.monotonic()) if channel.queues else None
+        if now is None:
+            return None
+        hub, stall_seconds = self._hub, self._limits()["stall_seconds"]
+        skips = hub.overflow is not Overflow.DISCONNECT
+        bounds = Bounds(
+            hub.queue_messages,
+            hub.queue_bytes,
+            math.inf if hub.forgive_seconds is None else hub.forgive_seconds,
+            math.inf if skips or not isinstance(stall_seconds, float | int) else stall_seconds,
+            pong_seconds,
+        )
+        return forgiven(bounds, **now._asdict())
+
+    async def least_forgiven(self, *, pong_seconds: float = math.inf) -> tuple[Channel, Forgiven] | None:
+        """Returns the channel that forgives the shortest pause, and the pause; None if all are silent. O(channels)."""
+
+        def look(channel: Channel) -> tuple[Channel, Forgiven] | None:
+            found = self.forgiven(channel, pong_seconds=pong_seconds)
+            return None if found is None else (channel, found)
+
+        return min(await in_turns(look, self._hub), key=lambda one: one[1].seconds, default=None)
 
     async def furthest_behind(self, *, limit: int, channel: str | None = None) -> list[Client]:
         """Returns the clients that have most to get, then others. Holds the loop for 2 ms at a time.

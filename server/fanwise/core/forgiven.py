@@ -16,10 +16,36 @@ import math
 from enum import Enum
 from typing import Final, NamedTuple
 
+from .log import Log
+
 # Measured on loopback with UNSENT_BYTES of `transport.sockets`, and a reader that has read small messages so far: its
 # receive buffer, and what waits in the sender's. A reader of megabytes per second has a larger buffer.
 HIDDEN_BYTES: Final = 146_000
+_SHORT_SECONDS: Final = 0.001  # that a log covers at least, as far as rates are concerned
 _SHORT_PAYLOAD, _SHORT_HEADER, _HEADER = 125, 2, 4  # bytes of a frame to a client (RFC 6455 section 5.2), up to 64 KiB
+
+
+TRAFFIC_SECONDS: Final = 10.0  # of a channel's past, as its present traffic
+_YOUNG_SECONDS: Final = 1.0  # a channel's first publications are a second's, until they are more
+
+
+class Traffic(NamedTuple):
+    """A channel's present traffic: publications per second, and payload bytes of one of them on average."""
+
+    messages_per_second: float
+    message_bytes: float
+
+
+def traffic(log: Log, time: float) -> Traffic | None:
+    """Returns what a log shows of the seconds before `time`; None without a publication. O(log n).
+
+    A log that reaches less far back shows the rate of the time that it covers.
+    """
+    count, size_bytes, begin = log.since(time - TRAFFIC_SECONDS)
+    if not count:
+        return None
+    seconds = max(time - begin, _YOUNG_SECONDS if log.first == 1 else _SHORT_SECONDS)
+    return Traffic(count / seconds, size_bytes / count)
 
 
 class Bound(Enum):

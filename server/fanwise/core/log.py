@@ -121,6 +121,17 @@ class Log:
         """Returns when a non-empty log got the publication at `offset`, or the oldest retained one after it."""
         return self._publications[max(offset - 1, self._dropped) - self._base].time
 
+    def since(self, time: float) -> tuple[int, int, float]:
+        """Returns how much was appended from `time` on, as far as that is retained. O(log n).
+
+        The figures are publications, their payload bytes, and the time from which on all are among them.
+        """
+        oldest = self._dropped - self._base
+        place = bisect_left(self._publications, time, oldest, key=attrgetter("time"))
+        count = len(self._publications) - place
+        whole = place > oldest or not count
+        return count, self.end - self.end_at(self.head - count), time if whole else self._publications[place].time
+
     def expire(self, time: float) -> None:
         """Drops what was appended before `time`, but never the newest. O(what is dropped)."""
         place = self._dropped - self._base

@@ -53,10 +53,11 @@ class Live:
     Args:
         broadcaster: The node that is watched.
         access: Who may watch.
+        pong_seconds: The longest time between a ping and its pong; None: unlimited, or unknown.
     """
 
-    def __init__(self, broadcaster: Node, access: Access) -> None:
-        self.collector = StatsCollector(broadcaster)
+    def __init__(self, broadcaster: Node, access: Access, *, pong_seconds: float | None = None) -> None:
+        self.collector = StatsCollector(broadcaster, pong_seconds=pong_seconds)
         self._reject = broadcaster.tally.reject
         self._access = access
         self._watchers = Node(

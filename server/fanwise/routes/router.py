@@ -41,6 +41,7 @@ def build_router(
     template: str = DEFAULT_TEMPLATE,
     max_subscriptions: int = 100,
     heartbeat_seconds: float = 15.0,
+    pong_seconds: float | None = None,
     demo_clients: int = 0,
     demo_everybody: bool = False,
     access: Access | None = None,
@@ -55,14 +56,14 @@ def build_router(
         template: `WS /ws` publishes each text in it, in place of "{text}".
         max_subscriptions: Channels that one connection may be on.
         heartbeat_seconds: Time between two comments of an event stream.
+        pong_seconds: The server's longest time between a ping and its pong, for `/stats`; None: unlimited, or unknown.
         demo_clients: Simulated clients that the demo may open; 0: there is no demo.
         demo_everybody: Whether peers that are not on this machine may start the demo, too.
         access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
         page: Whether `GET /` is the live page.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
-    access = access or Access()
-    live = Live(broadcaster, access)
+    live = Live(broadcaster, access := access or Access(), pong_seconds=pong_seconds)
     send = partial(live.send, DEMO)
     demo = DemoController(broadcaster, send=send, max_clients=demo_clients, everybody=demo_everybody)
     router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))

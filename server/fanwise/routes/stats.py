@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import platform
 import time
@@ -16,7 +17,9 @@ from pydantic import BaseModel, Field
 
 from ..broadcaster.node import Node
 from ..broadcaster.statistics import ClientStatistics, describe_channel
+from ..core.channel import Channel
 from ..core.counters import Histogram, name_of
+from ..core.forgiven import Forgiven
 from ..version import SERVER_VERSION
 from .channels import ChannelInfo
 from .clients import ClientInfo, ClosedInfo, closed_info
@@ -105,6 +108,23 @@ class SlowClient(ClientInfo):
     subscriptions: Annotated[int, Field(description="number of its channels")]
 
 
+class ForgivenPause(BaseModel):
+    """The longest pause of a client for which it is neither closed nor skipped, at a channel's present traffic."""
+
+    seconds: float
+    bound: Annotated[
+        Literal["queue_messages", "queue_bytes", "forgive_seconds", "stall_seconds", "pong_seconds"],
+        Field(description="setting that decides"),
+    ]
+    hidden_seconds: Annotated[float, Field(description="of these, as long as the kernels take everything, about")]
+
+
+class LeastForgiven(ForgivenPause):
+    """The shortest of all channels with clients and publications of the last 10 seconds."""
+
+    channel: str
+
+
 class BusyChannel(ChannelInfo):
     """A channel and its traffic."""
 
@@ -112,6 +132,7 @@ class BusyChannel(ChannelInfo):
     deliveries: int
     skipped: Annotated[int, Field(description="publications that a client did not get")]
     publications_per_second: Annotated[float | None, Field(description="since the lists were last made")]
+    forgiven: ForgivenPause | None
 
 
 class Lists(BaseModel):
@@ -120,6 +141,7 @@ class Lists(BaseModel):
     at: float
     clients: Annotated[list[SlowClient], Field(description="at most 20, those furthest behind first")]
     channels: Annotated[list[BusyChannel], Field(description="at most 20, the busiest first")]
+    forgiven: LeastForgiven | None
     closed_clients: Annotated[list[ClosedInfo], Field(description="at most 200, the newest first")]
 
 
@@ -135,10 +157,12 @@ class StatsCollector:
 
     Args:
         broadcaster: The node that the document describes.
+        pong_seconds: The longest time between a ping and its pong; None: unlimited, or unknown.
     """
 
-    def __init__(self, broadcaster: Node) -> None:
+    def __init__(self, broadcaster: Node, *, pong_seconds: float | None = None) -> None:
         self._broadcaster = broadcaster
+        self._pong_seconds = math.inf if pong_seconds is None else pong_seconds
         self._started_at = time.monotonic()
         self._lists: dict[str, Any] = {}
         self._listed_at = -_FRESH_SECONDS
@@ -201,14 +225,23 @@ class StatsCollector:
     async def _make_lists(self) -> dict[str, Any]:
         clients = await self._broadcaster.inspect.furthest_behind(limit=LISTED)
         channels = await self._broadcaster.inspect.busiest.look(limit=LISTED)
+        least = await self._broadcaster.inspect.least_forgiven(pong_seconds=self._pong_seconds)
         return {
             "at": time.time(),
             "clients": [_slow_client(self._broadcaster.inspect.client(client)) for client in clients],
-            "channels": [
-                {**describe_channel(channel)._asdict(), "publications_per_second": rate} for channel, rate in channels
-            ],
+            "channels": [self._busy_channel(channel, rate) for channel, rate in channels],
+            "forgiven": None if least is None else {**_pause(least[1]), "channel": least[0].name},
             "closed_clients": [closed_info(gone) for gone in reversed(self._broadcaster.inspect.closed())],
         }
+
+    def _busy_channel(self, channel: Channel, rate: float | None) -> dict[str, Any]:
+        forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self._pong_seconds)
+        pause = None if forgiven is None else _pause(forgiven)
+        return {**describe_channel(channel)._asdict(), "publications_per_second": rate, "forgiven": pause}
+
+
+def _pause(forgiven: Forgiven) -> dict[str, Any]:
+    return {**forgiven._asdict(), "bound": forgiven.bound.value}
 
 
 def _slow_client(client: ClientStatistics) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import { onNextFrame } from "./frames.js";
 import { KeyForm } from "./keyform.js";
 import { Past } from "./history.js";
 import { Status } from "./status.js";
-import { showTiles } from "./tiles.js";
+import { showForgiven, showTiles } from "./tiles.js";
 
 const access = new Access();
 const past = new Past();
@@ -32,6 +32,11 @@ function draw() {
   showTiles(past);
   charts.show(past);
   showHint();
+}
+
+function showLists(document) {
+  tables.forEach((table) => table.show(document));
+  showForgiven(document.forgiven);
 }
 
 /** What a browser does without the key, which only scripts can bring, is not offered where there is one. */
@@ -54,7 +59,7 @@ const feed = new Feed(access, {
     }
     status.server(document.server);
     charts.limits(document.limits);
-    tables.forEach((table) => table.show(document));
+    showLists(document);
     byId("hint-demo").hidden = !(await demo.look());
   },
   stats: (document) => {
@@ -62,7 +67,7 @@ const feed = new Feed(access, {
     status.heard(document);
     onNextFrame(draw);
   },
-  lists: (document) => tables.forEach((table) => table.show(document)),
+  lists: showLists,
   demo: (document) => demo.show(document),
   link: (state) => {
     status.link(state);

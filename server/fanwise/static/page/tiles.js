@@ -1,4 +1,4 @@
-/** The eight figures at the top. */
+/** The nine figures at the top. */
 
 import { byId, mark, write } from "./dom.js";
 import { bytes, count, duration, measured, plural, rate, text } from "./format.js";
@@ -37,6 +37,13 @@ export function showTiles(past) {
   tile("lag", duration(state.loop_lag_seconds), "worst of 5 s", !state.ready);
   tile("memory", bytes(now.rss_bytes), cpu === null ? NOTHING : `CPU ${Math.round(cpu * 100)} %`);
   tile("retained", bytes(now.retained_bytes), plural(now.channels, "channel"));
+}
+
+/** Shows the pause that the least forgiving channel forgives, and the setting that decides. */
+export function showForgiven(forgiven) {
+  const found = forgiven ?? null;
+  tile("forgiven", found === null ? [NOTHING, ""] : duration(found.seconds), found === null ? "no traffic" : found.bound);
+  byId("tile-forgiven").title = found === null ? "" : `by ${found.bound}, on the channel ${found.channel}`;
 }
 
 function bytesNote(last) {
