@@ -155,10 +155,8 @@ def _read_plan(given: dict[str, Any]) -> Plan:
 @click.option(
     "--receive-buffer",
     type=int,
-    default=8192,
-    show_default=True,
     metavar="BYTES",
-    help="Of slow, stalled and pausing clients, in the kernel.",
+    help="In the kernel of clients that read late.  [default: 8192 of slow and stalled ones, 65536 of others]",
 )
 @click.option(
     "--seed", type=int, default=0, show_default=True, metavar="N", help="Equal seeds: equal pauses and paces."

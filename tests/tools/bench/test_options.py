@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from fanwise.tools.bench.errors import OptionError
-from fanwise.tools.bench.load.plan import Plan, Range
+from fanwise.tools.bench.load.plan import Plan
+from fanwise.tools.bench.load.recording import Range
 from fanwise.tools.bench.options import (
     check_file,
     check_plan,

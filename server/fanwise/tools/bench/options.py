@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from .errors import OptionError
 from .load.dialects import DIALECTS
 from .load.payload import MIN_BYTES
-from .load.plan import CHANNEL_FIELD, Plan, Range
+from .load.plan import CHANNEL_FIELD, Plan
+from .load.recording import Range
 from .run.capacity import Bound
 
 MAX_SIZE_BYTES = 16 << 20
@@ -174,7 +175,8 @@ def _message_rules(plan: Plan) -> Iterator[Rule]:
     yield burst <= _MOST_RATE * plan.every_seconds, "--every", plan.every_seconds, f"{burst / _MOST_RATE:g} s or more"
     yield 1 <= window <= _MOST_WINDOW, "--window", window, f"1 to {_MOST_WINDOW} messages"
     yield slow.low >= _LEAST_SLOW_BYTES, "--bandwidth", slow.low, f"{_LEAST_SLOW_BYTES} bytes a second or more"
-    yield _LEAST_BUFFER_BYTES <= buffer <= _MOST_BUFFER_BYTES, "--receive-buffer", buffer, buffers
+    fits = buffer is None or _LEAST_BUFFER_BYTES <= buffer <= _MOST_BUFFER_BYTES
+    yield fits, "--receive-buffer", buffer, buffers
     yield 0 <= plan.keys <= _MOST_KEYS, "--keys", plan.keys, f"0 (no keys) to {_MOST_KEYS:,}"
 
 

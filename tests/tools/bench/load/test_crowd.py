@@ -6,7 +6,8 @@ from time import monotonic_ns
 from typing import Any
 
 from fanwise.tools.bench.load.crowd import Crowd
-from fanwise.tools.bench.load.plan import Plan, Range
+from fanwise.tools.bench.load.plan import Plan
+from fanwise.tools.bench.load.recording import Range
 from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import TEXT, client_frame
 

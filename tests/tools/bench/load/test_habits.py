@@ -4,7 +4,8 @@ from time import monotonic_ns
 
 from fanwise.tools.bench.load.client import Client
 from fanwise.tools.bench.load.habits import receive_buffer
-from fanwise.tools.bench.load.plan import Place, Plan, Range
+from fanwise.tools.bench.load.plan import Place, Plan
+from fanwise.tools.bench.load.recording import Range
 from fanwise.tools.load.behaviour import Behaviour
 
 from ....support.bad_server import bad_server
@@ -49,6 +50,7 @@ def test_buffers_of_the_kernel() -> None:
         Behaviour.FLAPPING: None,
         Behaviour.PUBLISHER: None,
         Behaviour.STALLED: 8192,
-        Behaviour.PAUSING: 8192,
+        Behaviour.PAUSING: 65_536,
+        Behaviour.REPLAYED: 65_536,
         Behaviour.SLOW: 400_000,
     }

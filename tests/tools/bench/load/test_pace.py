@@ -6,6 +6,7 @@ import pytest
 
 from fanwise.tools.bench.load.pace import times
 from fanwise.tools.bench.load.plan import Plan
+from fanwise.tools.bench.load.recording import Message, Recording
 
 SECOND = 10**9
 
@@ -23,6 +24,14 @@ def test_bursts(channels: int) -> None:
     plan = Plan(url="ws://h/", channels=channels, burst_messages=5, every_seconds=2.0)
     found = [list(takewhile(lambda at: at < 4 * SECOND, times(plan, channel, 0))) for channel in range(channels)]
     assert sorted(at for each in found for at in each) == [0] * 5 + [2 * SECOND] * 5
+
+
+def test_a_recording() -> None:
+    """At the times that it names, however many there are at one."""
+    messages = (Message(0.0, 50), Message(0.25, 50), Message(0.25, 50))
+    recording = Recording(channels=((), messages), readers=(), healthy=1, seconds=1.0)
+    plan = Plan(url="ws://h/", channels=2, recording=recording, rate=9.0)
+    assert (list(times(plan, 0, 100)), list(times(plan, 1, 100))) == ([], [100, 100 + SECOND // 4, 100 + SECOND // 4])
 
 
 def test_bursts_beside_a_rate() -> None:

@@ -19,6 +19,16 @@ def test_what_is_built_is_read(sequence: int, sent_ns: int, size_bytes: int) -> 
     assert payloads.read(data, data.find(payloads.start), len(data)) == (sequence, sent_ns)
 
 
+@given(st.integers(1, 9), st.integers(0, 10**18))
+def test_messages_may_have_sizes_of_their_own(sequence: int, sent_ns: int) -> None:
+    """By their sequence; one that is cut or stretched to another's size is not whole."""
+    payloads = Payloads("abcd1234", size_bytes=64, sizes={2: MIN_BYTES, 3: 1000, 4: 70_000})
+    built = payloads.build(sequence, sent_ns)
+    assert len(built) == {2: MIN_BYTES, 3: 1000, 4: 70_000}.get(sequence, 64)
+    assert payloads.read(built, 0, len(built)) == (sequence, sent_ns)
+    assert payloads.read(built, 0, len(built) - 1) is None
+
+
 @given(st.integers(0, 127), st.integers(1, 255))
 @example(10, 16)  # a leading zero becomes a space
 def test_any_wrong_byte_is_seen(index: int, change: int) -> None:

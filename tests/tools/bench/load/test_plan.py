@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from random import Random
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.tools.bench.load.plan import RESUMABLE, Plan, Range, new_token
+from fanwise.tools.bench.load.payload import MIN_BYTES
+from fanwise.tools.bench.load.plan import RESUMABLE, Plan, new_token
+from fanwise.tools.bench.load.recording import Message, Range, RecordedReader, Recording
 from fanwise.tools.load.behaviour import Behaviour
 
 
@@ -47,14 +48,19 @@ def test_workers_share_everything() -> None:
     assert sorted(channel for worker in range(3) for channel in plan.publishes(worker)) == [0, 1, 2, 3]
 
 
-def test_what_clients_draw_lies_in_the_range() -> None:
-    """Half of the logarithmic ones below the geometric mean."""
-    chance, bound = Random(1), Range(10, 1000)
-    even = [bound.even(chance) for _ in range(1000)]
-    logarithmic = [bound.logarithmic(chance) for _ in range(1000)]
-    assert all(10 <= value <= 1000 for value in (*even, *logarithmic))
-    assert 400 < sum(value < 505 for value in even) < 600
-    assert 400 < sum(value < 100 for value in logarithmic) < 600
+def test_a_recording_has_its_own_clients() -> None:
+    """Its readers are spread among the healthy clients, each on its own channel."""
+    readers = tuple(RecordedReader(number % 2, (), away_seconds=Range(1, 2) if number else None) for number in range(4))
+    messages = ((Message(0.5, 100, "a"), Message(1.0, 7)), ())
+    recording = Recording(channels=messages, readers=readers, healthy=8, seconds=2.0)
+    plan = Plan(url="ws://h/", clients=12, channels=2, recording=recording)
+    found = [place for place in plan.places() if place.kind is Behaviour.REPLAYED]
+    assert [(place.recorded, place.channel) for place in found] == [(reader, reader.channel) for reader in readers]
+    assert [place.resumes for place in found] == [False, True, True, True]
+    assert not plan.saturates
+    first = plan.measured_from
+    assert [len(plan.payloads(0).build(first + number, 1)) for number in range(3)] == [100, MIN_BYTES, 128]
+    assert [plan.key_of(0, first + number) for number in range(3)] == ["a", None, None]
 
 
 def test_tokens_are_of_one_run_and_one_channel() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from fanwise.tools.bench.load.plan import Plan
-from fanwise.tools.bench.output.console import capacity_lines, factor_lines, lines, load, verdict
+from fanwise.tools.bench.output.console import capacity_lines, factor_lines, late_readers, lines, load, verdict
 from fanwise.tools.bench.run.capacity import Bound, find_capacity
 from fanwise.tools.bench.run.comparison import compare
 from fanwise.tools.load.behaviour import Behaviour
@@ -16,6 +16,8 @@ def test_the_load_in_one_line() -> None:
     )
     assert "3 channels" in load(Plan(url="", channels=3, rate=20))
     assert "20 messages/s" in load(Plan(url="", channels=3, rate=20))
+    bursts = Plan(url="", rate=20, burst_messages=500, pausing=9)
+    assert "(9 pausing), 128 bytes, 20 messages/s and 500 at once each 2 s, 5 s" in load(bursts)
 
 
 def test_the_verdict() -> None:
@@ -46,14 +48,28 @@ def test_a_run_in_lines() -> None:
     for words in (
         "1,000/s",
         "p99.9 2 ms",
-        "7 stalled: 4009 stalled",
-        "3 slow still connected",
+        "7 stalled: 4009 stalled (at 0.5 s)",
+        "slow        0 dropped, 3 still connected, 0 skipped",
+        "stalled     7 dropped, 0 still connected",
         "flapping left 12 times",
         "too_big: no (2 times)",
         "--server-pid",
         "verdict",
     ):
         assert words in told
+
+
+def test_clients_that_read_late_have_a_line() -> None:
+    """Each kind its own: what became of them, and how old messages were when they read them."""
+    tallies = delivered(1000, MILLISECOND)
+    pausing = tallies[Behaviour.PAUSING]
+    pausing.deliveries, pausing.lost, pausing.gaps_told, pausing.returned, pausing.recovered = 100, 29, 20, 5, 4
+    pausing.latency.add(1500 * MILLISECOND, 98)
+    pausing.latency.add(9000 * MILLISECOND, 2)
+    found = late_readers(score(tallies=tallies, **dropped("4008 slow", kind=Behaviour.PAUSING, times=6)))
+    assert len(found) == 1
+    assert "6 dropped, 0 still connected, 5 came back (4 without a gap), 29 skipped, 20 of them announced" in found[0]
+    assert "staleness p50 1,502 ms, p99 9,000 ms" in found[0]  # a bucket's middle, and the maximum
 
 
 def test_a_limited_publisher_is_told_the_setting() -> None:

@@ -63,4 +63,10 @@ def test_it_shows_the_run() -> None:
     assert "and 100 more" in text
     assert "prefers-color-scheme: dark" in text
     assert "Dropped: nobody" in text
+    assert "Clients that read late" not in text
+    slow = delivered(10, 10)
+    slow[Behaviour.SLOW].deliveries = 5
+    slow[Behaviour.SLOW].latency.add(2_000_000_000, 5)
+    late = page(of_everything([of_run("x", score(tallies=slow))], factors=None, capacity=None))
+    assert "<td>slow</td><td>0</td><td>0</td><td>0 (0 without a gap)</td><td>0</td><td>2,000 ms</td>" in late
     assert "Capacity within a p99 of 100 ms" in text

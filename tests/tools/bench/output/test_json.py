@@ -26,5 +26,8 @@ def test_a_record_is_json() -> None:
     assert run["latency_ms"].keys() == {"p50", "p90", "p99", "p99.9", "max", "mean"}
     assert run["drops"] == [{"kind": "stalled", "cause": "4009", "clients": 1}]
     assert run["dropped_when"] == [{"at_seconds": 0.5, "kind": "stalled", "cause": "4009"}]
+    assert run["clients"]["stalled"]["dropped"] == 1
+    assert run["clients"]["stalled"]["staleness_ms"]["p99"] is None
+    assert "staleness_ms" not in run["clients"]["healthy"]
     assert run["server_process"]["cpu_per_delivery_ns"] == 500_000
     assert read["capacity"]["limited"].startswith("at 1 messages/s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic_ns
 
 from ...load.behaviour import Behaviour
@@ -14,7 +15,6 @@ from .connection import Connection, resolve
 from .dialects import DIALECTS, Answer, Meaning, Position
 from .engine import BUFFER_BYTES, Engine
 from .habits import Habits, receive_buffer
-from .payload import Payloads
 from .plan import Place, Plan
 from .receiver import Control, Lane, Receiver, Tally
 from .snapshots import MAX_DROPS, Drop
@@ -47,10 +47,7 @@ class Crowd:
         self._habits = Habits(self.engine, self.agenda, plan, read_rest=self._drain, leave=self._flap)
         self._plan = plan
         self._streams = [
-            Stream(
-                Payloads(plan.channel_token(channel), size_bytes=plan.size_bytes),
-                offset_in=self.dialect.offset if plan.resuming else None,
-            )
+            Stream(plan.payloads(channel), offset_in=self.dialect.offset if plan.may_resume else None)
             for channel in range(plan.channels)
         ]
         self._lanes: dict[tuple[int, Behaviour], Lane] = {}  # {(channel, kind): lane}
@@ -61,7 +58,10 @@ class Crowd:
         self._address = resolve(plan.channel_url(0))
         self._open: dict[int, Client] = {}  # {fd: client}
         publishers = [Place(-1 - channel, channel, Behaviour.PUBLISHER) for channel in plan.publishes(worker)]
-        self._waiting = deque(Client(place, plan) for place in (*plan.share(worker), *publishers))
+        clients = [Client(place, plan) for place in (*plan.share(worker), *publishers)]
+        self._recorded = [client for client in clients if client.recorded is not None]
+        self._waiting = deque(client for client in clients if client.begins_at == 0)
+        self.ready += len(clients) - len(self._waiting)  # the others come during the measurement
         self._opening: dict[Connection, Client] = {}
 
     @property
@@ -82,16 +82,21 @@ class Crowd:
         )
 
     def start(self, start_ns: int) -> None:
-        """The measurement begins: from now on clients pause."""
+        """The measurement begins: from now on clients read at their own pace."""
         self.start_ns = start_ns
-        self._habits.started = True
-        for client in self._open.values():
-            self._habits.start(client, start_ns)
+        self._habits.start(list(self._open.values()), start_ns)
+        for client in self._recorded:
+            if client.begins_at > 0:
+                self._return(client, int(client.begins_at * 1e9))
+            if client.recorded is not None and client.recorded.ends is not None:
+                self.agenda.at(start_ns + int(client.recorded.ends * 1e9), partial(self._part, client))
 
     def tick(self, now_ns: int) -> None:
         """Opens waiting connections, and does what clients are about to do."""
         while self._waiting and len(self._opening) < _OPENING_AT_ONCE:
-            self._begin(self._waiting.popleft())
+            client = self._waiting.popleft()
+            if not client.gone:
+                self._begin(client)
         self.agenda.run(now_ns)
 
     def fates(self) -> bool:
@@ -147,6 +152,7 @@ class Crowd:
             self.publishers[client.channel] = connection
         self._habits.begin(client)
         self._subscribe(client, connection)
+        self.tallies[client.kind].returned += client.came and client.resumes
         client.came = True
         if rest:
             self._controls(connection.fd, client.receiver.feed(rest, monotonic_ns()))
@@ -172,8 +178,15 @@ class Crowd:
 
     def _return(self, client: Client, after_ns: int = 0) -> None:
         """Has a client come back, unless the run ends."""
-        if not self.ending:
+        if not self.ending and not client.gone:
             self.agenda.at(monotonic_ns() + after_ns, lambda _now_ns: self._waiting.append(client))
+
+    def _part(self, client: Client, _now_ns: int) -> None:
+        """A client leaves for good."""
+        client.gone = True
+        if client.connection is not None:
+            client.connection.send(CLOSE, _NORMAL)
+            self._leave(client).close()
 
     def _flap(self, client: Client) -> None:
         """Ends a flapping client: every other one with a close frame."""
@@ -222,7 +235,8 @@ class Crowd:
         if client.kind is Behaviour.FLAPPING:
             self._return(client)
         elif client.resumes:
-            self._return(client, int(self._plan.away_seconds.even(client.chance) * 1e9))
+            away = self._plan.away_seconds if client.recorded is None else client.recorded.away_seconds
+            self._return(client, int((away or self._plan.away_seconds).even(client.chance) * 1e9))
 
     def _controls(self, fd: int, controls: list[Control]) -> None:
         for control in controls:
@@ -250,8 +264,5 @@ class Crowd:
     def _began(self, client: Client, answer: Answer) -> None:
         """A subscription stands."""
         self.ready += client.kind is Behaviour.HEALTHY
-        if client.resumes and client.position is not None:
-            tally = self.tallies[client.kind]
-            tally.returned += 1
-            tally.recovered += answer.recovered
+        self.tallies[client.kind].recovered += answer.recovered
         client.position = answer.position

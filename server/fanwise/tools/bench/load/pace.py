@@ -11,6 +11,8 @@ from .plan import Plan
 
 def times(plan: Plan, channel: int, start_ns: int) -> Iterator[int]:
     """The times of one channel's messages in a plan that does not saturate. Channels take turns."""
+    if plan.recording is not None:
+        return (start_ns + int(message.at_seconds * 1e9) for message in plan.recording.channels[channel])
     series = []
     if plan.rate is not None:
         shift_ns = int(channel / plan.rate * 1e9)

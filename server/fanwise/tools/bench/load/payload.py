@@ -9,6 +9,8 @@ sequence plus time modulo a prime. A wrong digit in the marker asks for another 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678"
 _ROTATIONS = len(_ALPHABET)  # 61, a prime: no change of one digit is a multiple of it
 TOKEN_BYTES = 8
@@ -22,18 +24,21 @@ class Payloads:
     Args:
         token: 8 characters of a-z and 0-9 that no other channel and no other run has.
         size_bytes: Of each message, at least `MIN_BYTES`.
+        sizes: {sequence: bytes} of messages that have another size, each at least `MIN_BYTES`.
     """
 
-    def __init__(self, token: str, *, size_bytes: int) -> None:
+    def __init__(self, token: str, *, size_bytes: int, sizes: Mapping[int, int] | None = None) -> None:
         self.size_bytes = size_bytes
         self.start = f"@{token}:".encode()
+        self._sizes = sizes or {}
+        largest_bytes = max((size_bytes, *self._sizes.values())) - MARKER_BYTES
+        self._turns = _ALPHABET * (largest_bytes // _ROTATIONS + 2)
         filler_bytes = size_bytes - MARKER_BYTES
-        turns = _ALPHABET * (filler_bytes // _ROTATIONS + 2)
-        self._fillers = [turns[turn : turn + filler_bytes] for turn in range(_ROTATIONS)]
+        self._fillers = [self._turns[turn : turn + filler_bytes] for turn in range(_ROTATIONS)]
 
     def build(self, sequence: int, sent_ns: int) -> bytes:
         """The message number `sequence`, sent at `sent_ns` of the monotonic clock."""
-        return b"%s%010d:%019d@%s" % (self.start, sequence, sent_ns, self._fillers[(sequence + sent_ns) % _ROTATIONS])
+        return b"%s%010d:%019d@%s" % (self.start, sequence, sent_ns, self._filler(sequence, sent_ns))
 
     def read(self, data: bytes | bytearray, start: int, stop: int) -> tuple[int, int] | None:
         """Returns (sequence, sent_ns) of the message whose marker begins at `start`; None if a byte is wrong."""
@@ -43,13 +48,21 @@ class Payloads:
             return None
         sequence, sent_ns = int(sequence_digits), int(sent_digits)
         marker_end = start + MARKER_BYTES
+        filler = self._filler(sequence, sent_ns)
         intact = (
-            start + self.size_bytes <= stop
+            marker_end + len(filler) <= stop
             and data[digits + 10] == _COLON
             and data[marker_end - 1] == _AT
-            and data.startswith(self._fillers[(sequence + sent_ns) % _ROTATIONS], marker_end)
+            and data.startswith(filler, marker_end)
         )
         return (sequence, sent_ns) if intact and sequence > 0 else None
+
+    def _filler(self, sequence: int, sent_ns: int) -> bytes:
+        turn = (sequence + sent_ns) % _ROTATIONS
+        size_bytes = self._sizes.get(sequence)
+        if size_bytes is None:
+            return self._fillers[turn]
+        return self._turns[turn : turn + size_bytes - MARKER_BYTES]
 
 
 _COLON, _AT = b":@"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import secrets
 import string
 from dataclasses import dataclass, field
-from random import Random
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 from ...load.behaviour import Behaviour
-from .payload import TOKEN_BYTES
+from .payload import MIN_BYTES, TOKEN_BYTES, Payloads
+from .recording import Message, Range, RecordedReader, Recording
 
 CHANNEL_FIELD = "{channel}"
 RESUMABLE = (Behaviour.SLOW, Behaviour.PAUSING)  # the kinds of which some come back after a drop
+_TINY = (Behaviour.SLOW, Behaviour.STALLED)  # their buffers are small, so that the server notices them soon
+_SMALL_BUFFER, _USUAL_BUFFER = 8192, 65_536  # bytes; Linux doubles them, and 128 KiB is where its own begin
 _TOKEN_LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -22,32 +24,22 @@ def new_token() -> str:
     return "".join(secrets.choice(_TOKEN_LETTERS) for _ in range(TOKEN_BYTES))
 
 
-class Range(NamedTuple):
-    """The least and the greatest of the values that clients take."""
-
-    low: float
-    high: float
-
-    def even(self, chance: Random) -> float:
-        """Returns a value; each is as likely as any other."""
-        return chance.uniform(self.low, self.high)
-
-    def logarithmic(self, chance: Random) -> float:
-        """Returns a value; each factor is as likely as any other: half of 10 to 1000 are below 100."""
-        return float(self.low * (self.high / self.low) ** chance.random())
-
-
 _SLOW = Range(4096, 4096)
 _PAUSE, _AWAKE, _AWAY, _FLAP = Range(3.0, 20.0), Range(2.0, 8.0), Range(0.5, 1.5), Range(0.2, 1.0)
 
 
 class Place(NamedTuple):
-    """A client of a run: its number, channel and kind, and whether it comes back after a drop and resumes."""
+    """A client of a run: its number, channel and kind, and whether it comes back after a drop and resumes.
+
+    Attributes:
+        recorded: How a replayed client reads; None for all others.
+    """
 
     number: int
     channel: int
     kind: Behaviour
     resumes: bool = False
+    recorded: RecordedReader | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +52,13 @@ class Plan:
         resuming: Of the slow and pausing clients, those that come back `away_seconds` after a drop, and resume.
         rate: Messages a second over all channels, at fixed times; None: none.
         burst_messages: Messages at once, over all channels, each `every_seconds`; 0: none.
+        recording: Played instead of rates, bursts and kinds: beside healthy clients there are only its readers.
         keys: Message i has key i modulo keys; 0: messages have no key.
         window_messages: When saturating: messages published and not yet at the last healthy client, per channel.
         warmup_seconds: Bound on the delivery of the warm-up's messages.
         drain_seconds: Bound on the delivery of the last messages; also the longest standstill.
         flap_seconds: The time that a flapping client's connection lasts.
-        receive_buffer_bytes: What the kernel is asked to hold for a client that is slow, stalled or pausing.
+        receive_buffer_bytes: What the kernel is asked to hold for a client that reads late; None: by its kind.
         seed: Decides when clients pause, how fast slow ones read, and when flapping and resuming ones go and come.
         worker_cpus: Where worker 0, 1, ... is pinned, in turn; empty for nowhere.
         headers: Of each handshake, each "Name: value".
@@ -86,6 +79,7 @@ class Plan:
     rate: float | None = None
     burst_messages: int = 0
     every_seconds: float = 2.0
+    recording: Recording | None = None
     window_messages: int = 64
     duration_seconds: float = 5.0
     warmup_messages: int = 5
@@ -96,7 +90,7 @@ class Plan:
     awake_seconds: Range = _AWAKE
     away_seconds: Range = _AWAY
     flap_seconds: Range = _FLAP
-    receive_buffer_bytes: int = 8192
+    receive_buffer_bytes: int | None = None
     seed: int = 0
     workers: int = 1
     server_pid: int | None = None
@@ -107,12 +101,21 @@ class Plan:
     @property
     def saturates(self) -> bool:
         """Whether the window, and no clock, decides when a message is published."""
-        return self.rate is None and not self.burst_messages
+        return self.rate is None and not self.burst_messages and self.recording is None
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether a client may come back and resume."""
+        return bool(self.resuming) or self.recording is not None
 
     @property
     def measured_from(self) -> int:
         """The first sequence that counts."""
         return self.warmup_messages + 1
+
+    def buffer_bytes(self, kind: Behaviour) -> int:
+        """Returns what the kernel is asked to hold for a client of a kind that is read late."""
+        return self.receive_buffer_bytes or (_SMALL_BUFFER if kind in _TINY else _USUAL_BUFFER)
 
     def channel(self, index: int) -> str:
         """The name of a channel."""
@@ -131,29 +134,54 @@ class Plan:
         """Returns the URL of a channel's clients."""
         return urlsplit(self.url.replace(CHANNEL_FIELD, quote(self.channel(index), safe="")))
 
+    def payloads(self, channel: int) -> Payloads:
+        """Returns what makes and checks the messages of a channel."""
+        sizes = {
+            sequence: max(message.size_bytes, MIN_BYTES)
+            for sequence, message in enumerate(self._recorded(channel), start=self.measured_from)
+        }
+        return Payloads(self.channel_token(channel), size_bytes=self.size_bytes, sizes=sizes)
+
+    def key_of(self, channel: int, sequence: int) -> str | None:
+        """Returns the key of a message."""
+        place, recorded = sequence - self.measured_from, self._recorded(channel)
+        if 0 <= place < len(recorded):
+            return recorded[place].key
+        return f"k{sequence % self.keys}" if self.keys else None
+
+    def _recorded(self, channel: int) -> tuple[Message, ...]:
+        return () if self.recording is None else self.recording.channels[channel]
+
     def places(self) -> list[Place]:
         """Returns all clients; the unhealthy ones are spread evenly, and so are those of them that resume."""
-        odd = [
-            kind
-            for kind, count in (
-                (Behaviour.SLOW, self.slow),
-                (Behaviour.STALLED, self.stalled),
-                (Behaviour.FLAPPING, self.flapping),
-                (Behaviour.PAUSING, self.pausing),
-            )
-            for _ in range(count)
-        ]
+        odd = self._odd()
         kinds = [Behaviour.HEALTHY] * self.clients
         for place, kind in enumerate(odd):
             kinds[(2 * place + 1) * self.clients // (2 * len(odd))] = kind
+        readers = iter(() if self.recording is None else self.recording.readers)
         able, places = 0, []
         for number, kind in enumerate(kinds):
             resumes = False
+            if kind is Behaviour.REPLAYED:
+                reader = next(readers)
+                places.append(Place(number, reader.channel, kind, reader.away_seconds is not None, reader))
+                continue
             if kind in RESUMABLE:
                 resumes = _is_picked(able, self.resuming, self.slow + self.pausing)
                 able += 1
             places.append(Place(number, number % self.channels, kind, resumes))
         return places
+
+    def _odd(self) -> list[Behaviour]:
+        """Returns the kind of each client that is not healthy."""
+        counts = (
+            (Behaviour.SLOW, self.slow),
+            (Behaviour.STALLED, self.stalled),
+            (Behaviour.FLAPPING, self.flapping),
+            (Behaviour.PAUSING, self.pausing),
+            (Behaviour.REPLAYED, 0 if self.recording is None else len(self.recording.readers)),
+        )
+        return [kind for kind, count in counts for _ in range(count)]
 
     def share(self, worker: int) -> list[Place]:
         """Returns the clients of one worker: whole rounds of the channels go to the workers in turn."""

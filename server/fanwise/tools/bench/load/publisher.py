@@ -17,7 +17,7 @@ class Publisher:
     """The sending half of a publishing connection. Sequences begin at 1.
 
     Args:
-        keys: Message i has key i modulo keys; 0: messages have no key.
+        key_of: Returns the key of a message by its sequence; None: it has no key.
         done: The sequence that the last healthy client waits for, as far as known; 0 when there is none.
     """
 
@@ -28,7 +28,7 @@ class Publisher:
         payloads: Payloads,
         dialect: Dialect,
         channel: str,
-        keys: int = 0,
+        key_of: Callable[[int], str | None] = lambda _sequence: None,
         done: Callable[[], int],
     ) -> None:
         self.sequence = 0  # of the last message built
@@ -38,7 +38,7 @@ class Publisher:
         self._payloads = payloads
         self._dialect = dialect
         self._channel = channel
-        self._keys = keys
+        self._key_of = key_of
         self._done = done
         self._outgoing = bytearray()
         self._times: Iterator[int] = iter(())
@@ -62,8 +62,8 @@ class Publisher:
     def publish(self, sent_ns: int) -> None:
         """Adds a message with the time `sent_ns`; `flush` sends the message."""
         self.sequence += 1
-        key = f"k{self.sequence % self._keys}" if self._keys else None
-        text = self._dialect.publish(self._channel, self._payloads.build(self.sequence, sent_ns), key)
+        payload = self._payloads.build(self.sequence, sent_ns)
+        text = self._dialect.publish(self._channel, payload, self._key_of(self.sequence))
         self._outgoing += client_frame(TEXT, text)
 
     def pump(self, now_ns: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...humanize import milliseconds, number, size
-from ...load.behaviour import Behaviour
+from ...load.behaviour import READ_LATE, Behaviour
 from ..load.plan import Plan
 from ..run.capacity import Capacity
 from ..run.comparison import Comparison
@@ -68,6 +68,7 @@ def lines(name: str, score: Results) -> list[str]:
         f"  latency     {latency}",
         f"  messages    {flaws}  undelivered {score.undelivered:,}",
         *_drops(score),
+        *late_readers(score),
         *_others(score),
         *_server(score),
         *_generator(score),
@@ -79,20 +80,43 @@ def _drops(score: Results) -> list[str]:
     causes = score.drop_counts.most_common()
     if not causes:
         return ["  dropped     nobody"]
-    shown = [f"{times} {kind}: {cause}" for (kind, cause), times in causes[:_SHOWN_CAUSES]]
+    shown = [f"{times} {kind}: {cause}{_when(score, kind, cause)}" for (kind, cause), times in causes[:_SHOWN_CAUSES]]
     more = [f"{len(causes) - _SHOWN_CAUSES} more causes"] if len(causes) > _SHOWN_CAUSES else []
     limited = any(cause.startswith(_RATE_CODE) for (_, cause), _ in causes)
     return [f"  dropped     {'; '.join(shown + more)}", *([_LIMITED] if limited else [])]
 
 
+def _when(score: Results, kind: Behaviour, cause: str) -> str:
+    found = score.drop_times(kind, cause)
+    if found is None:
+        return ""
+    first, last = (f"{seconds:.1f}" for seconds in found)
+    return f" (at {first} s)" if first == last else f" ({first} to {last} s)"
+
+
+def late_readers(score: Results) -> list[str]:
+    """Returns a line for each kind of clients that read late: what became of them, and how stale their data was."""
+    return [line for kind in READ_LATE if (line := _late_reader(score, kind))]
+
+
+def _late_reader(score: Results, kind: Behaviour) -> str:
+    read, dropped, left = score.count("deliveries", kind), score.dropped(kind), score.open_clients[kind]
+    if not (read or dropped or left):
+        return ""
+    parts = [f"{dropped:,} dropped", f"{left:,} still connected"]
+    if returned := score.count("returned", kind):
+        parts.append(f"{returned:,} came back ({score.count('recovered', kind):,} without a gap)")
+    parts.append(f"{score.count('lost', kind):,} skipped")
+    told = score.count("gaps_told", kind)
+    parts += [f"{told:,} of them announced"] if told else []
+    p50_ms, p99_ms = score.staleness_ms(kind, "p50"), score.staleness_ms(kind, "p99")
+    if p50_ms is not None and p99_ms is not None:
+        parts.append(f"staleness p50 {milliseconds(p50_ms)}, p99 {milliseconds(p99_ms)}")
+    return f"  {kind.value:<11} {', '.join(parts)}"
+
+
 def _others(score: Results) -> list[str]:
-    left = [(score.open_clients[kind], kind) for kind in (Behaviour.SLOW, Behaviour.STALLED)]
-    found = [f"{count} {kind} still connected" for count, kind in left if count]
-    told, lost = score.count("gaps_told", *Behaviour), score.count("lost", Behaviour.SLOW, Behaviour.STALLED)
-    if told or lost:
-        found.append(f"slow and stalled missed {lost:,} in between, gaps told {told:,}")
-    if score.flaps:
-        found.append(f"flapping left {score.flaps:,} times")
+    found = [f"flapping left {score.flaps:,} times"] if score.flaps else []
     found += [f"{note} ({times} times)" for note, times in score.notes.most_common(_SHOWN_CAUSES)]
     return [f"  others      {'; '.join(found)}"] if found else []
 

@@ -6,6 +6,7 @@ from html import escape
 from math import floor, log
 from typing import Any
 
+from ...humanize import milliseconds
 from .charts import BAR_FACTOR, Point, bars, curve, marks
 
 _STYLE = """
@@ -65,6 +66,7 @@ def _run(run: dict[str, Any]) -> str:
             bars(_distribution(run["latency_histogram"])),
             "<h3>Deliveries per second (blue, left) and p99 latency in ms (amber, right) over time</h3>",
             curve(_throughput(run["timeline"]), _p99(run["timeline"])),
+            _kinds(run),
             _drops(run),
         )
     )
@@ -87,6 +89,31 @@ def _figures(run: dict[str, Any]) -> str:
     rows.append(("generator CPU, by process", f"{shares} cores"))
     rows.append(("generator read late (p99)", f"{generator['lag_p99_ms']:.3f} ms"))
     return _table((), rows)
+
+
+def _kinds(run: dict[str, Any]) -> str:
+    """Returns the clients that read late beside the healthy ones; nothing if there were none."""
+    late = [
+        (kind, told)
+        for kind, told in run["clients"].items()
+        if "staleness_ms" in told and (told["deliveries"] or told["dropped"] or told["open"])
+    ]
+    if not late:
+        return ""
+    healthy = run["clients"]["healthy"]
+    rows = [_kind("healthy", healthy, run["latency_ms"], back="")]
+    rows += [
+        _kind(kind, told, told["staleness_ms"], back=f"{told['returned']:,} ({told['recovered']:,} without a gap)")
+        for kind, told in late
+    ]
+    heads = ("kind", "at the end", "dropped", "came back", "skipped", "age when read: p50", "p99", "max")
+    return f"<h3>Clients that read late, beside the healthy ones</h3>{_table(heads, rows)}"
+
+
+def _kind(kind: str, told: dict[str, Any], ages_ms: dict[str, Any], *, back: str) -> tuple[str, ...]:
+    ages = (ages_ms[name] for name in ("p50", "p99", "max"))
+    shown = ("" if age is None else milliseconds(age) for age in ages)
+    return kind, f"{told['open']:,}", f"{told['dropped']:,}", back, f"{told['lost']:,}", *shown
 
 
 def _drops(run: dict[str, Any]) -> str:

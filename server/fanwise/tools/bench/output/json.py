@@ -7,7 +7,7 @@ import platform
 import time
 from typing import Any
 
-from ...load.behaviour import Behaviour
+from ...load.behaviour import READ_LATE, Behaviour
 from ...load.histogram import lower_bound
 from ..load.plan import Plan
 from ..run.capacity import Capacity
@@ -93,9 +93,14 @@ def of_everything(
     }
 
 
-def _of_kind(score: Results, kind: Behaviour) -> dict[str, int]:
+def _of_kind(score: Results, kind: Behaviour) -> dict[str, Any]:
     names = ("deliveries", "lost", "duplicates", "reordered", "corrupt", "gaps_told")
-    return {name: score.count(name, kind) for name in names} | {"open": score.open_clients[kind]}
+    found: dict[str, Any] = {name: score.count(name, kind) for name in names}
+    found |= {"open": score.open_clients[kind], "dropped": score.dropped(kind)}
+    if kind in READ_LATE:
+        found |= {"returned": score.count("returned", kind), "recovered": score.count("recovered", kind)}
+        found["staleness_ms"] = {name: score.staleness_ms(kind, name) for name in QUANTILES}
+    return found
 
 
 def _of_plan(plan: Plan) -> dict[str, Any]:

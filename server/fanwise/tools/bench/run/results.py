@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ...load.behaviour import Behaviour
+from ...load.behaviour import READ_LATE, Behaviour
 from ...load.histogram import Histogram
 from ..load.plan import Plan
 from ..load.snapshots import MAX_DROPS, Drop, Snapshot
@@ -50,6 +50,7 @@ class Results:
     start_ns: int = 0
     stopped_ns: int = 0
     latency: Histogram = field(default_factory=Histogram)  # of the healthy clients
+    staleness: dict[Behaviour, Histogram] = field(default_factory=dict)  # {kind read late: age of messages when read}
     lag: Histogram = field(default_factory=Histogram)
     late: Histogram = field(default_factory=Histogram)
     drops: list[Drop] = field(default_factory=list)
@@ -64,6 +65,8 @@ class Results:
         fresh = snapshot.tallies[Behaviour.HEALTHY].latency
         self.latency.merge(fresh)
         self._recent.merge(fresh)
+        for kind in READ_LATE:
+            self.staleness.setdefault(kind, Histogram()).merge(snapshot.tallies[kind].latency)
         self.lag.merge(snapshot.lag)
         self.late.merge(snapshot.late)
         self.drops += snapshot.drops[: MAX_DROPS - len(self.drops)]
@@ -174,6 +177,18 @@ class Results:
     def quantile_ms(self, name: str) -> float:
         """A latency percentile by its name in `QUANTILES`."""
         return (self.latency.max_ns if name == "max" else self.latency.quantile_ns(QUANTILES[name])) / 1e6
+
+    def staleness_ms(self, kind: Behaviour, name: str) -> float | None:
+        """The age of messages when clients of a kind read them, by a name in `QUANTILES`; None if they read nothing."""
+        ages = self.staleness.get(kind)
+        if ages is None or not ages.total:
+            return None
+        return (ages.max_ns if name == "max" else ages.quantile_ns(QUANTILES[name])) / 1e6
+
+    def drop_times(self, kind: Behaviour, cause: str) -> tuple[float, float] | None:
+        """Returns (first, last) of the connections that ended so, in seconds; None if none was reported."""
+        found = [drop.at_seconds for drop in self.drops if (drop.kind, drop.cause) == (kind, cause)]
+        return (min(found), max(found)) if found else None
 
     @property
     def bottleneck(self) -> str | None:

@@ -11,15 +11,15 @@ import time
 import traceback
 from collections.abc import Callable
 from ctypes import Array, c_uint64
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from time import monotonic_ns
 
 from ....errors import FanwiseError
-from ...load.behaviour import Behaviour
+from ...load.behaviour import READ_LATE, Behaviour
 from ...load.histogram import Histogram
 from ..load.crowd import Crowd
 from ..load.pace import steady, times
-from ..load.payload import Payloads
 from ..load.plan import Plan
 from ..load.publisher import Publisher
 from ..load.snapshots import Phase, Snapshot
@@ -148,10 +148,10 @@ class Worker:
         for channel, connection in self._crowd.publishers.items():
             self._publishers[channel] = Publisher(
                 connection.socket,
-                payloads=Payloads(self._plan.channel_token(channel), size_bytes=self._plan.size_bytes),
+                payloads=self._plan.payloads(channel),
                 dialect=self._crowd.dialect,
                 channel=self._plan.channel(channel),
-                keys=self._plan.keys,
+                key_of=partial(self._plan.key_of, channel),
                 done=lambda channel=channel: self._counters.lowest(channel),  # type: ignore[misc]
             )
 
@@ -188,8 +188,10 @@ class Worker:
         now_ns, crowd = monotonic_ns(), self._crowd
         self._next_report_ns = now_ns + REPORT_NS
         tallies = {kind: copy.copy(tally) for kind, tally in crowd.tallies.items()}
-        for tally in crowd.tallies.values():
+        for kind, tally in crowd.tallies.items():
             tally.latency = Histogram()
+            if crowd.ending and kind in READ_LATE:  # read only because the run is over: says nothing of its age
+                tallies[kind].latency = Histogram()
         late = Histogram()
         for publisher in self._publishers.values():
             late.merge(publisher.late)
