@@ -8,8 +8,10 @@ from typing import Any
 from fanwise.tools.bench.load.crowd import Crowd
 from fanwise.tools.bench.load.plan import Plan
 from fanwise.tools.bench.load.recording import Range
+from fanwise.tools.bench.run.servers import FANWISE, PATH
 from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import TEXT, client_frame
+from fanwise.tools.local_server import running
 
 from ....support import bad_server as bad
 from ....support.bad_server import bad_server
@@ -44,7 +46,8 @@ def publish(made: Crowd, count: int, *, first: int = 1, size: int = 128) -> None
     sock = made.publishers[0].socket
     sock.setblocking(True)
     for sequence in range(first, first + count):
-        sock.sendall(client_frame(TEXT, payloads.build(sequence, monotonic_ns())))
+        text = made.dialect.publish("bench-0", payloads.build(sequence, monotonic_ns()))
+        sock.sendall(client_frame(TEXT, text))
     sock.setblocking(False)
 
 
@@ -154,3 +157,33 @@ def test_what_others_publish_is_nothing_to_us() -> None:
         healthy = made.tallies[Behaviour.HEALTHY]
         until(lambda: healthy.deliveries == 4)
         assert (healthy.corrupt, healthy.lost, made.progress[0].lowest) == (0, 0, 2)
+
+
+def test_who_pauses_too_long_is_dropped_and_resumes() -> None:
+    """Nothing is lost where the log reaches back far enough; who does not resume stays away."""
+    settings = {"QUEUE_MESSAGES": "100", "HISTORY_MESSAGES": "100000", "HISTORY_BYTES": "100000000"}
+    moments: dict[str, Any] = {
+        "pause_seconds": Range(1.0, 1.0),
+        "awake_seconds": Range(0.1, 0.1),
+        "away_seconds": Range(0.01, 0.01),
+    }
+    kinds: dict[str, Any] = {"pausing": 2, "resuming": 1, "size_bytes": 1000, "away_seconds": Range(0.01, 0.01)}
+    sent = 0
+    with (
+        running(FANWISE, environ={f"FANWISE_{name}": value for name, value in settings.items()}) as server,
+        crowd(server.url("ws", PATH), dialect="fanwise.v1", **moments, **kinds) as (made, until),
+    ):
+        until(lambda: made.ready == 5)
+        pausing, healthy = made.tallies[Behaviour.PAUSING], made.tallies[Behaviour.HEALTHY]
+
+        def done() -> bool:
+            nonlocal sent
+            if healthy.deliveries == 2 * sent:
+                publish(made, 50, first=sent + 1, size=1000)
+                sent += 50
+            return pausing.recovered > 0 and made.drop_counts.total() > 1
+
+        until(done)
+        assert (pausing.lost, pausing.duplicates, pausing.gaps_told) == (0, 0, 0)
+        assert {(kind, cause[:4]) for kind, cause in made.drop_counts} == {(Behaviour.PAUSING, "4008")}
+        assert pausing.returned in (made.drop_counts.total() - 1, made.drop_counts.total() - 2)

@@ -92,32 +92,6 @@ def test_fanwise(dialect: str) -> None:
     assert {phase for phase, _ in seen} >= {"drained"}
 
 
-def test_who_pauses_too_long_is_dropped_and_resumes() -> None:
-    """Half of them: these miss nothing, since the log reaches back far enough."""
-    settings = {"QUEUE_MESSAGES": "50", "HISTORY_MESSAGES": "20000", "HISTORY_BYTES": "60000000"}
-    with running(FANWISE, environ={f"FANWISE_{name}": value for name, value in settings.items()}) as server:
-        chosen = plan(
-            server.url("ws", PATH),
-            dialect="fanwise.v1",
-            rate=None,
-            burst_messages=200,
-            every_seconds=0.1,
-            size_bytes=1000,
-            pausing=4,
-            resuming=2,
-            pause_seconds=Range(1.0, 1.0),
-            awake_seconds=Range(0.1, 0.1),
-            away_seconds=Range(0.01, 0.01),
-            duration_seconds=2.0,
-        )
-        score = run(chosen)
-    pausing = Behaviour.PAUSING
-    assert {cause[:4] for kind, cause in score.drop_counts if kind is pausing} == {"4008"}
-    assert score.dropped(pausing) >= 2
-    assert score.count("returned", pausing) == score.count("recovered", pausing) >= 1
-    assert (score.count("lost", pausing), score.count("duplicates", pausing)) == (0, 0)
-
-
 def test_a_recording_is_played() -> None:
     """Each message at its time, in its size and with its key; a reader comes, pauses, resumes and goes as it did."""
     messages = tuple(Message(number / 200, 40 + 100 * (number % 3), f"k{number % 2}") for number in range(200))
