@@ -16,11 +16,13 @@ PACKAGE = ROOT / "server" / "fanwise"
 
 # From the left. A room imports only from rooms to its right, never from its own level.
 ROOMS = (
-    "__main__ > cli > serve > app > __init__ > settings embedding > routes > protocol > transport > broadcaster "
+    "__main__ > cli > tuning > serve > app > __init__ > settings embedding > routes > protocol > transport "
+    "> broadcaster "
     "> backplane client > core tools > logs errors version"
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS.split(" > ")) for room in rooms.split()}
 ONLY_ERRORS = {"core", "tools"}
+OF_TUNING = {"broadcaster", "core", "tools", "errors", "tuning"}
 NOT_IN_THE_CORE = {"asyncio", "anyio", "socket", "os", "select", "logging", "threading", "time", "uvicorn", "fastapi"}
 FILE_LINES, FUNCTION_LINES = 400, 40
 # Maps; and files of a few lines, which the tests of others run.
@@ -81,6 +83,13 @@ def test_a_room_imports_from_rooms_to_its_right() -> None:
     found = {module: leftward(module, imports(module)) for module in MODULES}
     assert {module: others for module, others in found.items() if others} == {}
     assert [module for module in MODULES if "fanwise" in foreign(module)] == []
+
+
+def test_a_replay_is_of_the_hub_alone() -> None:
+    """`tuning` knows neither routes nor transports nor settings, and only `cli` knows `tuning`."""
+    ours = {module: {room(other) for other in imports(module)} for module in MODULES}
+    assert set().union(*(others for module, others in ours.items() if room(module) == "tuning")) <= OF_TUNING
+    assert {room(module) for module, others in ours.items() if "tuning" in others} <= {"cli", "tuning"}
 
 
 def test_there_are_no_circles() -> None:

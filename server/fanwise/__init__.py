@@ -3,6 +3,7 @@
 One log per channel, one cursor per client. A room imports only from rooms below it; each has a map of its own.
 
     cli          the command line
+    tuning       replays of recorded or planned traffic with other settings
     serve        uvicorn, set up for fan-out
     app          `create_app(settings)`
     settings     all settings; read by `app`, `serve` and `cli` only

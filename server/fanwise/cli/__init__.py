@@ -1,7 +1,7 @@
 """The command line: one module per command. The only room that reads flags.
 
     main        the group of all commands
-    serve, config, publish, subscribe, bench, doctor, top
+    serve, config, publish, subscribe, bench, doctor, top, tune
     flags       commands that take the settings as flags
     client      what `publish` and `subscribe` share
     pipes       standard input and output beside an event loop
