@@ -95,7 +95,7 @@ class JsonSession:
         """Does an operation and sends its answer, or an error; returns what to await before the next one, if anything.
 
         An operation beyond the rates of the connection waits until the connection is within them, and a client that
-        does not read its answers until it has. Large messages of all clients share 2 ms of a turn of the event loop.
+        does not read its answers until it has. Large messages of all clients share 1 ms of a turn of the event loop.
         """
         op: Operation | None = None
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..core.lease import Lease
+from .sockets import reset_at_close
 
 
 class _NoTransport(asyncio.Transport):
@@ -97,8 +98,13 @@ class LeasedTransport(asyncio.Transport):
         self._transport.close()
 
     def abort(self) -> None:
-        """Closes the transport at once."""
+        """Closes the transport at once. A peer that loses buffered bytes by that is reset, and the kernel's go as well.
+
+        Otherwise the FIN of a peer that does not read waits behind 16 KB in the kernel, for minutes.
+        """
         self.lease.end()
+        if self._transport.get_write_buffer_size():
+            reset_at_close(self._transport.get_extra_info("socket"))
         self._transport.abort()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
