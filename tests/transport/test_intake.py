@@ -92,6 +92,34 @@ async def test_an_error_is_told_and_ends_the_work(wrong: bytes) -> None:
     assert work.done == []
 
 
+class WorkAtOnce(Work):
+    """Notes texts that come together as one."""
+
+    def at_once(self, texts: list[bytes]) -> bool:
+        if b"wrong" in texts:
+            raise ValueError(b"wrong")
+        if not set(self._waits) & set(texts):
+            self.done.append(b"+".join(texts))
+            return True
+        return False
+
+
+async def test_texts_that_come_together_are_worked_on_together() -> None:
+    """None of them, where one has to wait or one before them waits; nor any by work that takes one at a time."""
+    assert not Work().intake().put_texts([b"a", b"b"])
+    work = WorkAtOnce(b"slow")
+    intake = work.intake()
+    assert intake.put_texts([b"a", b"b"])
+    assert not intake.put_texts([b"c", b"slow"])
+    intake.put(Kind.TEXT, b"slow")
+    assert not intake.put_texts([b"d", b"e"])
+    assert work.done == [b"a+b"]
+    work.go_on.set()
+    await until(lambda: not work.brake.paused)
+    assert not intake.put_texts([b"f", b"wrong"]), "put one by one, the wrong one is an error"
+    assert (work.done, work.errors) == ([b"a+b", b"slow"], [])
+
+
 async def test_what_is_here_is_worked_on_after_the_end() -> None:
     """And nothing that would come later."""
     work = Work(b"slow")

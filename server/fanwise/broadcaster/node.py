@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -222,11 +222,7 @@ class Node:
     def append(
         self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
     ) -> Coroutine[Any, Any, Publication]:
-        """Publishes `data` as it is, at the pace of the sweeps: what `publish` does once it has serialised a payload.
-
-        The caller has checked that text is UTF-8, and that JSON is one JSON value. Raises, when awaited, what
-        `publish` raises.
-        """
+        """Publishes `data` as it is, at the pace of the sweeps: `Publisher.append`."""
         return self._publisher.append(channel, kind, data, key=key)
 
     def append_in_turn(
@@ -234,6 +230,10 @@ class Node:
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Publishes like `append`, as far as that can be done at once: `Publisher.append_in_turn`."""
         return self._publisher.append_in_turn(channel, kind, data, key=key)
+
+    def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:
+        """Publishes all or nothing, as far as no producer has to wait: `Publisher.append_at_once`."""
+        return self._publisher.append_at_once(channel, kind, data)
 
     def publish_threadsafe(
         self, channel: str, payload: Payload, *, key: str | None = None

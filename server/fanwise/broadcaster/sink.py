@@ -148,7 +148,10 @@ class Decoded:
 
 
 Work: TypeAlias = Callable[[Kind, bytes], Coroutine[Any, Any, None] | None]
-"""Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on."""
+"""Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on.
+
+Work with a method `at_once` takes several texts: it works on all of them, or on none and returns False.
+"""
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -87,7 +87,7 @@ class WebSocketEndpoint:
     def _serve_plain(self, may_publish: bool, channel: str, client: Client) -> Work:
         return PlainSession(
             self._broadcaster, client, channel=channel, before=self._before, after=self._after, may_publish=may_publish
-        ).work
+        )
 
     def _serve_json(self, may_publish: bool, client: Client) -> Work:
         session = JsonSession(
@@ -121,7 +121,7 @@ class PlainSession:
         self._after = after
         self._may_publish = may_publish
 
-    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+    def __call__(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
         if not self._may_publish:
             self._client.close(CloseReason.UNAUTHORISED)
@@ -134,6 +134,13 @@ class PlainSession:
             self._client.close(CloseReason.TOO_BIG)
             return None
         return waits if publication is not None else self._publish_after(waits, kind, data)
+
+    def at_once(self, texts: Sequence[bytes]) -> bool:
+        """Publishes texts together; returns False if none was published, as they have to be looked at one by one."""
+        if not self._may_publish:
+            return False
+        before, after = self._before, self._after
+        return self._broadcaster.append_at_once(self._channel, _TEXT, [before + text + after for text in texts])
 
     async def _publish_after(self, waits: Awaitable[None] | None, kind: Kind, data: bytes) -> None:
         if waits is not None:

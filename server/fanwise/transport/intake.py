@@ -65,6 +65,16 @@ class Intake:
                 _WAITING.add(self._task)
                 self._task.add_done_callback(_WAITING.discard)
 
+    def put_texts(self, texts: list[bytes]) -> bool:
+        """Works on several texts at once; returns False if they have to be put one by one."""
+        at_once = getattr(self._work, "at_once", None)
+        if at_once is None or self._task is not None:
+            return False
+        try:
+            return bool(at_once(texts))
+        except Exception:  # noqa: BLE001 - it is worked on none: one by one, the error is raised again where it is handled
+            return False
+
     def end(self, code: int = 0, reason: str = "") -> None:  # noqa: ARG002 - the client knows why
         """Lets go of the application; messages that are here are still worked on."""
         self._ended = True

@@ -15,6 +15,7 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from .deflate import InflatingIncoming
 from .incoming import HELD_BYTES, Incoming
+from .intake import Intake
 from .limits import Budget
 from .socket_sink import SocketSink
 from .surroundings import Surroundings
@@ -174,6 +175,11 @@ class WebSocketConnection(SocketSink):
         """Hands a message on, unless the connection is closing."""
         if not self.close_sent:
             self.receiver.put(kind, payload)
+
+    def deliver_texts(self, texts: list[bytes]) -> bool:
+        """Hands texts on together; returns False if they have to be delivered one by one."""
+        receiver = self.receiver
+        return isinstance(receiver, Intake) and not self.close_sent and receiver.put_texts(texts)
 
     def receiving(self) -> None:
         """Notifies the owner when more than `HELD_BYTES` were received and are not read, and when it is less again."""
