@@ -175,7 +175,7 @@ FAULTS = (
                 "core/publication.py",
                 "        if self._encoding is encoding:\n",
                 "        if hasattr(encoding, 'slice_bytes'):\n"
-                "            return self._encode(encoding)\n"
+                "            return encoding(self)\n"
                 "        if self._encoding is encoding:\n",
             ),
             Edit(

@@ -138,7 +138,7 @@ async def test_several_cohorts_are_written_in_one_call(
         calls.append(len(fds))
         return write_to_all(fds, data)
 
-    swept.sweeper._write_to_all = write
+    swept.sweeper._write_to_all, swept.sweeper._waves = write, True
     fill(pairs[1][0])
     members = [swept.join(ours.fileno()) for ours, _ in pairs]
     swept.publish(b"a")

@@ -68,7 +68,7 @@ def _callback(place: Stage) -> Endpoint:
         session = PlainSession(
             place.broadcaster, client, channel="lobby", before=b"Message: ", after=b"", may_publish=True
         )
-        offer.detach(session, failed=partial(place.broadcaster.client_failed, client))
+        offer.detach(session.work, failed=partial(place.broadcaster.client_failed, client))
 
     return serve
 

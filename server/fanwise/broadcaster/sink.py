@@ -150,7 +150,8 @@ class Decoded:
 Work: TypeAlias = Callable[[Kind, bytes], Coroutine[Any, Any, None] | None]
 """Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on.
 
-Work with a method `at_once` takes several texts: it works on all of them, or on none and returns False.
+Work that is a method of an object with a method `at_once` takes several texts together: `at_once` works on all of them,
+or on none and returns False.
 """
 
 

@@ -51,6 +51,7 @@ def write_to_all(fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
     return short
 
 
+_ONE_BY_ONE = write_to_all
 WriteToAll: TypeAlias = Callable[[Collection[int], bytes], list[tuple[int, int]]]
 
 
@@ -113,6 +114,7 @@ class Sweeper:
         self._slice_bytes = slice_bytes
         self._sweep_seconds = sweep_seconds
         self._write_to_all = write_to_all
+        self._waves = write_to_all is not _ONE_BY_ONE  # with write(2) there is a system call for each client anyway
         self._tally = tally or Counters()
         self._clock = clock
         self._debug = loop.get_debug()
@@ -194,7 +196,7 @@ class Sweeper:
         part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
         size, members, wave = len(part.data), len(cohort), [cohort]
         fds: Collection[int] = cohort.by_fd
-        if members < len(group):
+        if self._waves and members < len(group):
             wave = group.wave(cohort, at_most=min(WAVE_CLIENTS, WAVE_BYTES // (size + 1)))
         if self._debug:
             self._check_leases(wave)

@@ -119,10 +119,8 @@ class Publication:
         """The publication's bytes in `encoding`, made at the first call and kept: once, however many clients."""
         if self._encoding is encoding:
             return self._bytes
-        encoded = None if self._others is None else self._others.get(encoding)
-        return self._encode(encoding) if encoded is None else encoded
-
-    def _encode(self, encoding: Encoding) -> bytes:
+        if self._others is not None and encoding in self._others:
+            return self._others[encoding]
         encoded = encoding(self)
         self.extra_bytes += len(encoded)
         self._ledger[0] += len(encoded)

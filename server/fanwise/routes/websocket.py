@@ -87,7 +87,7 @@ class WebSocketEndpoint:
     def _serve_plain(self, may_publish: bool, channel: str, client: Client) -> Work:
         return PlainSession(
             self._broadcaster, client, channel=channel, before=self._before, after=self._after, may_publish=may_publish
-        )
+        ).work
 
     def _serve_json(self, may_publish: bool, client: Client) -> Work:
         session = JsonSession(
@@ -121,7 +121,7 @@ class PlainSession:
         self._after = after
         self._may_publish = may_publish
 
-    def __call__(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
         if not self._may_publish:
             self._client.close(CloseReason.UNAUTHORISED)

@@ -63,6 +63,10 @@ class Receiving(Protocol):
     def deliver(self, kind: Kind, payload: bytes) -> None:
         """Takes a message."""
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether it may take texts together."""
+
     def deliver_texts(self, texts: list[bytes]) -> bool:
         """Takes texts together, or returns False and takes none."""
 
@@ -217,8 +221,10 @@ class Incoming:
 
     def _deliver_texts(self, frames: list[tuple[int, bytes]]) -> bool:
         """Hands several frames on together if all are whole texts, as most are; else returns False."""
+        if len(frames) < 2 or not self._connection.takes_texts:  # noqa: PLR2004 - several
+            return False
         texts = [piece for kind, piece in frames if kind == TEXT and piece.isascii()]
-        return len(texts) == len(frames) > 1 and self._connection.deliver_texts(texts)
+        return len(texts) == len(frames) and self._connection.deliver_texts(texts)
 
     def _watch(self, *, finished: bool) -> None:
         """Gives an unfinished message its time, and has the memory counted that it takes."""

@@ -65,13 +65,15 @@ class Intake:
                 _WAITING.add(self._task)
                 self._task.add_done_callback(_WAITING.discard)
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether texts that come together may be put together."""
+        return self._task is None and hasattr(getattr(self._work, "__self__", None), "at_once")
+
     def put_texts(self, texts: list[bytes]) -> bool:
-        """Works on several texts at once; returns False if they have to be put one by one."""
-        at_once = getattr(self._work, "at_once", None)
-        if at_once is None or self._task is not None:
-            return False
+        """Works on several texts at once, if `takes_texts`; returns False if they have to be put one by one."""
         try:
-            return bool(at_once(texts))
+            return bool(self._work.__self__.at_once(texts))  # type: ignore[union-attr]
         except Exception:  # noqa: BLE001 - it is worked on none: one by one, the error is raised again where it is handled
             return False
 

@@ -176,10 +176,14 @@ class WebSocketConnection(SocketSink):
         if not self.close_sent:
             self.receiver.put(kind, payload)
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether texts that come together may be delivered together."""
+        return isinstance(self.receiver, Intake) and self.receiver.takes_texts
+
     def deliver_texts(self, texts: list[bytes]) -> bool:
-        """Hands texts on together; returns False if they have to be delivered one by one."""
-        receiver = self.receiver
-        return isinstance(receiver, Intake) and not self.close_sent and receiver.put_texts(texts)
+        """Hands texts on together, if `takes_texts`; returns False if they have to be delivered one by one."""
+        return isinstance(self.receiver, Intake) and not self.close_sent and self.receiver.put_texts(texts)
 
     def receiving(self) -> None:
         """Notifies the owner when more than `HELD_BYTES` were received and are not read, and when it is less again."""
