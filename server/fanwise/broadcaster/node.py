@@ -259,7 +259,7 @@ class Node:
         loop = self._publisher.running_loop()
         if self.draining:
             raise DrainingError
-        if len(self._registry) >= self.max_clients:
+        if len(self._registry.clients) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
         return loop
 
@@ -294,7 +294,6 @@ class Node:
         self,
         sink: Sink,
         listen: Callable[[], Source] | None = None,
-        *,
         channel: str | None = None,
         since: Position | None = None,
         address: str = "",
@@ -303,14 +302,8 @@ class Node:
         """A client that stays until its sink has ended. Takes and raises what `client` does."""
         self.check_room()
         assert self._host is not None  # it comes with the loop
-        client = Client(
-            os.urandom(8).hex(),
-            address=address,
-            outbox=Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False))),
-            listen=listen,
-            close_seconds=self.close_seconds,
-            owner=self._host,
-        )
+        outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
+        client = Client(os.urandom(8).hex(), address, outbox, listen, self.close_seconds, self._host)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)

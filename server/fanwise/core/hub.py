@@ -158,7 +158,7 @@ class Hub:
         cursor = gap.last if gap else begin.offset
         if cursor != log.head:
             messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
-        queue = Queue(log, cursor=cursor, max_messages=messages, max_bytes=size, overflow=self.overflow)
+        queue = Queue(log, cursor, messages, size, self.overflow)
         self.tally.peak_lag.observe(0)
         channel.queues[queue] = None
         self.retention.busy(channel)

@@ -55,9 +55,8 @@ class LeasedTransport(asyncio.Transport):
     def __init__(
         self,
         transport: asyncio.Transport,
-        *,
         on_end: Callable[[], None],
-        debug: bool = False,
+        debug: bool = False,  # noqa: FBT002 - by position: one is made for each connection
         sock: socket.socket | None = None,
     ) -> None:
         if isinstance(transport, LeasedTransport):
@@ -69,7 +68,7 @@ class LeasedTransport(asyncio.Transport):
             sock = transport.get_extra_info("socket")
         descriptor = sock.fileno() if sock is not None else None
         identity = os.fstat(descriptor).st_ino if debug and descriptor is not None else None
-        self.lease = Lease(descriptor, on_end=on_end, identity=identity)
+        self.lease = Lease(descriptor, on_end, identity)
 
     def report_every_byte(self) -> None:
         """Makes the event loop call `pause_writing` as soon as anything is buffered, by any writer."""
