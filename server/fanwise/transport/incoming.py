@@ -168,7 +168,7 @@ class Incoming:
         at_most = share.frames if size <= LARGE_BYTES or share.take_read(size) else 0
         frames = self._cutter.feed(data, raw=connection.close_sent, at_most=at_most)
         others = idle = 0
-        for kind, piece in () if self._deliver_texts(frames) else frames:
+        for kind, piece in () if len(frames) > 1 and self._deliver_texts(frames) else frames:
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
@@ -221,7 +221,7 @@ class Incoming:
 
     def _deliver_texts(self, frames: list[tuple[int, bytes]]) -> bool:
         """Hands several frames on together if all are whole texts, as most are; else returns False."""
-        if len(frames) < 2 or not self._connection.takes_texts:  # noqa: PLR2004 - several
+        if not self._connection.takes_texts:
             return False
         texts = [piece for kind, piece in frames if kind == TEXT and piece.isascii()]
         return len(texts) == len(frames) and self._connection.deliver_texts(texts)
