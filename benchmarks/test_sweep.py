@@ -11,6 +11,7 @@ import uvloop
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fanwise.broadcaster.sweep import write_to_all
+from fanwise.transport.uring import Ring
 
 from .harness import drive
 from .ready_channel import CursorObjects, Scene, TaskPerClient, TutorialLoop
@@ -113,6 +114,30 @@ def test_how_a_slice_reaches_the_socket(benchmark: BenchmarkFixture, way: str, l
         for transport in transports:
             transport.abort()
         runner.run(asyncio.sleep(0))
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+@pytest.mark.parametrize("wave", [1, 512])
+def test_how_many_clients_a_system_call_serves(benchmark: BenchmarkFixture, wave: int) -> None:
+    """Guards waves: the twin sends to 512 sockets in a call for each cohort of 128."""
+    benchmark.group = "a slice to 512 sockets through io_uring"
+    data = b"x" * 137
+    try:
+        ring = Ring()
+    except OSError as error:
+        pytest.skip(f"no io_uring: {error}")
+    pairs = [socket.socketpair() for _ in range(512)]
+    fds = [ours.fileno() for ours, _ in pairs]
+    parts = [fds] if wave > 1 else [fds[start : start + 128] for start in range(0, 512, 128)]
+
+    def write() -> None:
+        for part in parts:
+            ring.write_to_all(part, data)
+
+    benchmark.pedantic(write, rounds=100)  # a hundred rounds fit into a socket's buffer
+    ring.close()
     for pair in pairs:
         for end in pair:
             end.close()

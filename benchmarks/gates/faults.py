@@ -82,7 +82,7 @@ def plant(fault: Fault | CountedFault, root: Path) -> None:
         path.write_text(text.replace(old, new))
 
 
-_WRITES = "for fd, taken in self._write_to_all(cohort.by_fd, part.data):"
+_WRITES = "for fd, taken in self._write_to_all(fds, part.data):"
 _JOIN = 'return b"".join([publication.encoded(encoding) for publication in publications])'
 _SCHEDULED = "        self._scheduled = False\n        begin = self._clock()\n"
 
@@ -95,7 +95,7 @@ FAULTS = (
                 _WRITES,
                 "batch = channel.log.read(part.before, max_bytes=1 << 40, until=part.after)\n"
                 "        for fd, taken in [\n"
-                "            short for fd in cohort.by_fd for short in "
+                "            short for fd in fds for short in "
                 'self._write_to_all((fd,), b"".join([group._encoding(one) for one in batch]))\n'
                 "        ]:",
             ),
@@ -157,7 +157,7 @@ FAULTS = (
     ),
     Fault(
         "a dict copy per sweep",
-        (Edit("broadcaster/sweep.py", _WRITES, "for fd, taken in self._write_to_all(dict(cohort.by_fd), part.data):"),),
+        (Edit("broadcaster/sweep.py", _WRITES, "for fd, taken in self._write_to_all(dict.fromkeys(fds), part.data):"),),
         "sweep-1-to-1000",
         slower=False,
     ),
@@ -169,7 +169,7 @@ FAULTS = (
                 _WRITES,
                 "batch = channel.log.read(part.before, max_bytes=1 << 40, until=part.after)\n"
                 "        for fd, taken in [\n"
-                "            short for fd in cohort.by_fd for short in "
+                "            short for fd in fds for short in "
                 'self._write_to_all((fd,), b"".join([one.encoded(group._encoding) for one in batch]))\n'
                 "        ]:",
             ),
@@ -192,8 +192,10 @@ FAULTS = (
         (
             Edit(
                 "core/publication.py",
-                "        encoded = self._encoded.get(encoding)\n",
-                "        encoded = None if hasattr(encoding, 'slice_bytes') else self._encoded.get(encoding)\n",
+                "        if self._encoding is encoding:\n",
+                "        if hasattr(encoding, 'slice_bytes'):\n"
+                "            return encoding(self)\n"
+                "        if self._encoding is encoding:\n",
             ),
             Edit(
                 "core/group.py",

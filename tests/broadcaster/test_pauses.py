@@ -81,7 +81,9 @@ class World:
         host = make_host(loop, self.hub)
         host.changed = self.registry.changed
         self.sink = KernelSink()
-        self.client = Client("1", address="", outbox=Outbox(self.sink, PLAIN), close_seconds=1.0, owner=host)
+        self.client = Client(
+            "1", address="", outbox=Outbox(self.sink, PLAIN), listen=None, close_seconds=1.0, owner=host
+        )
         self.channel = self.hub.channel("a", time=0.0)
         self.client.begin(self.hub.subscribe("a", time=0.0))
         self.registry.add(self.client)

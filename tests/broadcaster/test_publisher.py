@@ -185,3 +185,16 @@ async def test_payloads_of_all_kinds_are_serialised() -> None:
         assert kinds == [Kind.TEXT, Kind.BINARY, Kind.BINARY, Kind.BINARY, Kind.JSON]
         with pytest.raises(PayloadError):
             await node.publish("a", object())
+
+
+async def test_publications_at_once_are_all_or_none() -> None:
+    """None where a producer has to wait, where one is too large, and before there is a client."""
+    async with Node(queue_messages=20, max_message_bytes=5) as broadcaster:
+        assert not broadcaster.append_at_once("lobby", Kind.TEXT, [b"a", b"b"])
+        async with joined(broadcaster) as (_, sink):
+            await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+            assert broadcaster.append_at_once("lobby", Kind.TEXT, [b"a", b"b"])
+            assert not broadcaster.append_at_once("lobby", Kind.TEXT, [b"c", b"123456"])
+            assert not broadcaster.append_at_once("lobby", Kind.TEXT, [b"c"] * 8), "ten unswept are half a queue"
+            assert broadcaster.append_at_once("lobby", Kind.TEXT, [b"c"] * 7)
+            await until(lambda: sink.written == [b"\x81\x01a\x81\x01b" + b"\x81\x01c" * 7])

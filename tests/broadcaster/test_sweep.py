@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 from anyio.lowlevel import checkpoint
@@ -125,6 +125,32 @@ async def test_a_broken_socket_is_reported(pairs: list[tuple[socket.socket, sock
     assert member.calls == [("broken", queue, 0, CloseReason.LOST)]
     assert swept.channel.deliveries == 1
     assert pairs[1][1].recv(99) == b"\x81\x01a"
+
+
+async def test_several_cohorts_are_written_in_one_call(
+    pairs: list[tuple[socket.socket, socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as their slices are small; what one socket did not take is that client's alone."""
+    swept = Swept(cohort_clients=1)
+    calls: list[int] = []
+
+    def write(fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
+        calls.append(len(fds))
+        return write_to_all(fds, data)
+
+    swept.sweeper._write_to_all, swept.sweeper._waves = write, True
+    fill(pairs[1][0])
+    members = [swept.join(ours.fileno()) for ours, _ in pairs]
+    swept.publish(b"a")
+    await checkpoint()
+    assert (calls, swept.channel.deliveries) == ([3], 2)
+    assert [member.calls for _, member in members] == [[], [("fall_behind", members[1][0], 0, b"")], []]
+    assert [queue.cursor for queue, _ in members[::2]] == [1, 1]
+    monkeypatch.setattr("fanwise.broadcaster.sweep.WAVE_BYTES", 8)
+    swept.publish(b"b")
+    await checkpoint()
+    assert calls == [3, 2, 1]
+    assert [peer.recv(99) for _, peer in pairs[::2]] == [b"\x81\x01a\x81\x01b"] * 2
 
 
 async def test_the_tally_has_what_was_written(pairs: list[tuple[socket.socket, socket.socket]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from fanwise.broadcaster import turns as module
-from fanwise.broadcaster.turns import TURN_SECONDS, SharedTurn, TurnScheduler
+from fanwise.broadcaster.turns import SHARED_TURN_SECONDS, SharedTurn, TurnScheduler
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ class Strangers:
             await turn.give_way()
             self.steps[self.turn] += 1
             self.order.append(name)
-            self.clock.seconds += TURN_SECONDS / 2
+            self.clock.seconds += SHARED_TURN_SECONDS / 2
 
 
 async def test_strangers_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ async def test_a_piece_that_cannot_be_cut_finds_room_in_its_turn(
 ) -> None:
     """As many begin in a turn as fit into it by what each may take; one that takes longer begins in a fresh one."""
     strangers = Strangers(monkeypatch)
-    seconds = share * TURN_SECONDS
+    seconds = share * SHARED_TURN_SECONDS
 
     async def piece() -> None:
         await SharedTurn().give_way(seconds)

@@ -95,6 +95,17 @@ def test_halving_keeps_the_newest_and_what_is_unswept() -> None:
         assert len(channel.log) == left
 
 
+def test_halving_that_drops_nothing_is_no_want_of_memory() -> None:
+    """What had gone by the bounds of the log before did not go for want of memory."""
+    hub = make_hub(queue_messages=100)
+    channel = hub.channel("lobby", time=0.0)
+    for _ in range(10):
+        publish(hub, channel)
+    channel.log.trim(max_messages=1, max_bytes=1_000)
+    channel.halve()
+    assert (channel.log.first, channel.let_go) == (10, 0)
+
+
 def test_what_a_queue_came_with_is_not_its_lag() -> None:
     """A client that comes back from far has not fallen behind by that; from there on the furthest counts."""
     hub = make_hub(queue_messages=100, history_messages=100)

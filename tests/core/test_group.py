@@ -152,3 +152,19 @@ def test_few_cohorts_stay_as_they_are() -> None:
     before = list(group)
     group.tidy()
     assert list(group) == before
+
+
+def test_a_wave_is_the_cohorts_behind_one_another_at_one_cursor() -> None:
+    """As many as are wanted at most; a cohort without descriptors stays alone."""
+    log = make_log()
+    group = make_group(log)
+    join(group, log, 10, 11, 12, 13, 14, 15, None)
+    append(log, b"a")
+    join(group, log, 16, 17)
+    one, two, three, bare, late = group
+    assert group.wave(one, at_most=6) == [one, two, three]
+    assert group.wave(one, at_most=5) == [one, two]
+    assert group.wave(two, at_most=0) == [two]
+    assert group.wave(three, at_most=6) == [three]
+    assert group.wave(bare, at_most=6) == [bare]
+    assert group.wave(late, at_most=6) == [late]

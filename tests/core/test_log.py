@@ -148,3 +148,15 @@ def test_it_knows_when_a_publication_came() -> None:
     assert [log.time_at(offset) for offset in (1, 4)] == [1.0, 4.0]
     log.trim(max_messages=2, max_bytes=1000)
     assert [log.time_at(offset) for offset in (1, 3, 4)] == [3.0, 3.0, 4.0]
+
+
+def test_several_publications_at_once_are_as_many_one_after_another() -> None:
+    """Also where the oldest are dropped for them."""
+    payloads = [b"%d" % number for number in range(300)]
+    one_by_one, at_once = make_log(max_messages=100), make_log(max_messages=100)
+    append(one_by_one, *payloads)
+    at_once.extend(payloads[:120], kind=Kind.TEXT, time=0.0)
+    at_once.extend(payloads[120:], kind=Kind.TEXT, time=0.0)
+    for log in (one_by_one, at_once):
+        assert (log.first, log.head, log.end, log.retained_bytes) == (201, 300, 790, 300)
+        assert payloads_after(log, 200) == payloads[200:]

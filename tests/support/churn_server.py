@@ -24,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fanwise import Broadcaster, CloseReason
+from fanwise.broadcaster import sweep as sweeps
 from fanwise.broadcaster.client import Client
 from fanwise.core.lease import Lease
 from fanwise.routes.router import build_door
@@ -52,6 +53,8 @@ class WatchedBroadcaster(Broadcaster):
 
 
 def create_app(*, yield_after_each: bool, sweep: Mode) -> tuple[FastAPI, Broadcaster]:  # noqa: C901 - two tasks and an application
+    if yield_after_each:
+        vars(sweeps)["WAVE_CLIENTS"] = 1
     broadcaster = WatchedBroadcaster(
         queue_messages=4_000,
         queue_bytes=8_000_000,

@@ -123,7 +123,7 @@ class Live:
     def websockets(self) -> list[WebSocketConnection]:
         """The WebSockets whose handshake was answered."""
         connections: set[Any] = self.server.server_state.connections
-        return [one for one in connections if isinstance(one, WebSocketConnection)]
+        return [one for one in connections if type(one) is WebSocketConnection]
 
     async def connect(self, path: str = "/ws", **options: Any) -> ClientConnection:
         """A client that answers pings, with the library's own small buffers."""

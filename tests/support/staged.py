@@ -23,7 +23,7 @@ from fanwise.core.dialect import JSON
 from fanwise.core.reasons import CloseReason
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.json_models import SUBPROTOCOL
-from fanwise.routes.json_session import JsonSession
+from fanwise.routes.json_session import JsonSession, welcome
 from fanwise.routes.page import page_routes
 from fanwise.routes.problems import refuse
 from fanwise.routes.router import build_router
@@ -362,7 +362,7 @@ class Staged:
             return
         async with connect(self._live, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             session = JsonSession(self._live, watcher, max_subscriptions=9, may_publish=False)
-            session.welcome()
+            welcome(self._live, watcher, max_subscriptions=9)
             async for kind, data in watcher.received():
                 waits = session.work(kind, data)
                 if waits is not None:

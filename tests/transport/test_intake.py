@@ -38,7 +38,7 @@ class Work:
         self.brake = Brake()
         self._waits = waits
 
-    def __call__(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         if data == b"wrong":
             raise ValueError(data)
         if data in self._waits:
@@ -53,7 +53,7 @@ class Work:
         self.done.append(data)
 
     def intake(self) -> Intake:
-        return Intake(self, cast("asyncio.Transport", self.brake), failed=self.errors.append)
+        return Intake(self.work, cast("asyncio.Transport", self.brake), failed=self.errors.append)
 
 
 async def test_a_message_is_worked_on_where_it_comes_in() -> None:
@@ -90,6 +90,35 @@ async def test_an_error_is_told_and_ends_the_work(wrong: bytes) -> None:
     await until(lambda: not work.brake.paused)
     assert [str(error) for error in work.errors] == [str(ValueError(wrong))]
     assert work.done == []
+
+
+class WorkAtOnce(Work):
+    """Notes texts that come together as one."""
+
+    def at_once(self, texts: list[bytes]) -> bool:
+        if b"wrong" in texts:
+            raise ValueError(b"wrong")
+        if not set(self._waits) & set(texts):
+            self.done.append(b"+".join(texts))
+            return True
+        return False
+
+
+async def test_texts_that_come_together_are_worked_on_together() -> None:
+    """None of them, where one has to wait or one before them waits; nor any by work that takes one at a time."""
+    assert not Work().intake().takes_texts
+    work = WorkAtOnce(b"slow")
+    intake = work.intake()
+    together = [intake.takes_texts]
+    assert intake.put_texts([b"a", b"b"])
+    assert not intake.put_texts([b"c", b"slow"])
+    intake.put(Kind.TEXT, b"slow")
+    together.append(intake.takes_texts)
+    assert (work.done, together) == ([b"a+b"], [True, False])
+    work.go_on.set()
+    await until(lambda: not work.brake.paused)
+    assert not intake.put_texts([b"f", b"wrong"]), "put one by one, the wrong one is an error"
+    assert (work.done, work.errors) == ([b"a+b", b"slow"], [])
 
 
 async def test_what_is_here_is_worked_on_after_the_end() -> None:

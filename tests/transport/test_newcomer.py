@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from binascii import b2a_base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from fanwise.app import create_app, door_of
 from fanwise.core.reasons import CloseReason
 from fanwise.settings import load_settings
+from fanwise.transport import newcomer
 from fanwise.transport.fair_share import FRAMES_A_TURN
+from fanwise.transport.handshakes import KEY_CHARS, KEY_FIELD, Handshake, accept_value, read_handshake
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
-from fanwise.transport.newcomer import FIRST_FRAMES, Newcomer
+from fanwise.transport.newcomer import FIRST_FRAMES, PLAN_BYTES, Arrival
 from fanwise.transport.socket_sink import LEAVE_FRAMES
 from fanwise.transport.sockets import READ_BYTES
 from fanwise.transport.websocket_connection import WebSocketConnection
@@ -26,6 +30,7 @@ from ..support.live import Live, handshake, running, until
 pytestmark = pytest.mark.anyio
 PLAIN = handshake("/ws")
 END = b"\r\n\r\n"
+KEYS = [b2a_base64(bytes([number]) * 16, newline=False) for number in range(3)]
 
 
 @asynccontextmanager
@@ -51,6 +56,73 @@ async def test_a_handshake_in_two_pieces_is_put_together(at: int) -> None:
         assert b" 101 " in await reader.readuntil(END)
         assert kinds(live) == {"WebSocketConnection"}
         writer.close()
+
+
+async def test_a_handshake_changes_the_protocol_and_not_the_object() -> None:
+    """The event loop is not given another one: that would stop reading, and start it again."""
+    async with server() as live:
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        await until(lambda: kinds(live) == {"Newcomer"})
+        (one,) = live.server.server_state.connections
+        writer.write(PLAIN)
+        assert b" 101 " in await reader.readuntil(END)
+        assert kinds(live) == {"WebSocketConnection"}
+        assert [*live.server.server_state.connections] == [one]
+        writer.close()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The heads that were read, in their order."""
+    seen: list[bytes] = []
+
+    def note(data: bytes, **given: Any) -> Handshake | None:
+        seen.append(data)
+        return read_handshake(data, **given)
+
+    monkeypatch.setattr(newcomer, "read_handshake", note)
+    return seen
+
+
+async def answer(live: Live, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+    writer.write(data)
+    head = await reader.readuntil(END)
+    writer.close()
+    return head
+
+
+def head(key: bytes, more: bytes = b"") -> bytes:
+    """A plain handshake with that key."""
+    before, field, after = PLAIN.partition(KEY_FIELD)
+    return before + field + key + after[KEY_CHARS:].removesuffix(END) + more + END
+
+
+async def test_of_equal_heads_only_the_key_is_looked_at(read: list[bytes]) -> None:
+    """Each key gets its own answer. One that is none goes the long way, as it does in a head that is new."""
+    async with server() as live:
+        for key in KEYS:
+            assert b"Sec-WebSocket-Accept: %s\r\n" % accept_value(key) in await answer(live, head(key))
+        assert b" 400 " in await answer(live, head(b"!" * KEY_CHARS))
+        assert read == [head(KEYS[0])]
+
+
+@pytest.mark.parametrize("more", [b"\r\nCookie: a=b", b"\r\nX-A: " + b"b" * PLAN_BYTES])
+async def test_long_heads_and_secrets_are_not_kept(read: list[bytes], more: bytes) -> None:
+    async with server() as live:
+        for key in KEYS:
+            assert b" 101 " in await answer(live, head(key, more))
+        assert read == [head(key, more) for key in KEYS]
+
+
+async def test_the_latest_heads_are_kept(read: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bounded number of them."""
+    monkeypatch.setattr(newcomer, "PLANS", 2)
+    first, second, third = (head(KEYS[0], b"\r\nX-A: %d" % number) for number in range(3))
+    async with server() as live:
+        for one in (first, second, third, third, second, first):
+            assert b" 101 " in await answer(live, one)
+        assert read == [first, second, third, first]
 
 
 async def test_asyncio_reads_64_kib_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,14 +180,14 @@ async def test_a_stop_ends_those_that_have_not_asked() -> None:
 @pytest.mark.parametrize("request_", [PLAIN, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"])
 async def test_a_turn_begins_with_a_few(monkeypatch: pytest.MonkeyPatch, request_: bytes) -> None:
     """However many send their first request at once: the loop turns between them."""
-    begun, begin = 0, Newcomer._begin
+    begun, begin = 0, Arrival._begin
 
-    def count(self: Newcomer, data: bytes) -> None:
+    def count(self: Arrival, data: bytes) -> None:
         nonlocal begun
         begun += 1
         begin(self, data)
 
-    monkeypatch.setattr(Newcomer, "_begin", count)
+    monkeypatch.setattr(Arrival, "_begin", count)
     async with server() as live:
         peers = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(60)]
         await until(lambda: len(live.server.server_state.connections) == len(peers))
@@ -143,9 +215,8 @@ async def test_what_comes_while_a_connection_waits_is_kept() -> None:
     async with server() as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         await until(lambda: kinds(live) == {"Newcomer"})
-        (one,) = live.server.server_state.connections
-        assert isinstance(one, Newcomer)
-        one._others.share.spend(FRAMES_A_TURN)
+        one: Any = next(iter(live.server.server_state.connections))
+        one.arrival._others.share.spend(FRAMES_A_TURN)
         one.data_received(PLAIN)
         one.data_received(b"x")
         assert kinds(live) == {"Newcomer"}

@@ -113,6 +113,27 @@ def published_by_callback() -> Iterator[Step]:
 
 
 @contextmanager
+def published_at_once() -> Iterator[Step]:
+    """64 messages in one read, published together to one ready client; the step returns the number of deliveries."""
+    with devnull(1) as descriptors, stage() as place:
+        place.enter(TakesAll(descriptors[0]))
+        channel = place.broadcaster._hub.channel("lobby", time=0.0)
+        connection = Wire(place.loop, endpoint=_callback(place))
+
+        def step() -> int:
+            before = channel.deliveries
+            place.loop.call_soon(connection.feed, WHOLE)
+            place.loop.turn()
+            place.sweep(channel)
+            return channel.deliveries - before
+
+        try:
+            yield step
+        finally:
+            connection.close()
+
+
+@contextmanager
 def published_by_task() -> Iterator[Step]:
     """The twin: an endpoint with a task reads the messages from an inbox and publishes them."""
     with publishing(_task) as step:
@@ -122,6 +143,7 @@ def published_by_task() -> Iterator[Step]:
 SCENARIOS = (
     Scenario("intake-to-log", published_by_callback, does=PUBLISHED),
     Scenario("intake-to-log-by-task", published_by_task, does=PUBLISHED),
+    Scenario("intake-at-once-to-log", published_at_once, does=64),
     Scenario("intake", whole_messages, does=64 * 128),
     Scenario("intake-in-pieces", in_pieces, does=64 * 128),
     Scenario("intake-fragments", fragmented, does=16 * 128),

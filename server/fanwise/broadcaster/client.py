@@ -110,10 +110,9 @@ class Client:
     def __init__(
         self,
         client_id: str,
-        *,
         address: str,
         outbox: Outbox,
-        listen: Callable[[], Source] | None = None,
+        listen: Callable[[], Source] | None,
         close_seconds: float,
         owner: ClientOwner,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -223,11 +223,7 @@ class Node:
     def append(
         self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
     ) -> Coroutine[Any, Any, Publication]:
-        """Publishes `data` as it is, at the pace of the sweeps: what `publish` does once it has serialised a payload.
-
-        The caller has checked that text is UTF-8, and that JSON is one JSON value. Raises, when awaited, what
-        `publish` raises.
-        """
+        """Publishes `data` as it is, at the pace of the sweeps: `Publisher.append`."""
         return self._publisher.append(channel, kind, data, key=key)
 
     def append_in_turn(
@@ -235,6 +231,10 @@ class Node:
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Publishes like `append`, as far as that can be done at once: `Publisher.append_in_turn`."""
         return self._publisher.append_in_turn(channel, kind, data, key=key)
+
+    def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:
+        """Publishes all or nothing, as far as no producer has to wait: `Publisher.append_at_once`."""
+        return self._publisher.append_at_once(channel, kind, data)
 
     def publish_threadsafe(
         self, channel: str, payload: Payload, *, key: str | None = None
@@ -260,7 +260,7 @@ class Node:
         loop = self._publisher.running_loop()
         if self.draining:
             raise DrainingError
-        if len(self._registry) >= self.max_clients:
+        if len(self._registry.clients) >= self.max_clients:
             raise FullError(limit_clients=self.max_clients)
         return loop
 
@@ -295,7 +295,6 @@ class Node:
         self,
         sink: Sink,
         listen: Callable[[], Source] | None = None,
-        *,
         channel: str | None = None,
         since: Position | None = None,
         address: str = "",
@@ -304,14 +303,8 @@ class Node:
         """A client that stays until its sink has ended. Takes and raises what `client` does."""
         self.check_room()
         assert self._host is not None  # it comes with the loop
-        client = Client(
-            os.urandom(8).hex(),
-            address=address,
-            outbox=Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False))),
-            listen=listen,
-            close_seconds=self.close_seconds,
-            owner=self._host,
-        )
+        outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
+        client = Client(os.urandom(8).hex(), address, outbox, listen, self.close_seconds, self._host)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import anyio
 
@@ -13,7 +13,7 @@ from ..core.channel import Channel
 from ..core.dialect import Dialect
 from ..core.publication import Encoding, Kind, Publication
 from ..core.queue import Batch, Gap
-from .sink import Message, Sink, is_direct
+from .sink import DirectSink, Message, Sink, lease_of
 
 # What a client may leave unread of what it asked for, before nothing more is read from it.
 UNREAD_BYTES = 65_536
@@ -54,9 +54,9 @@ class Outbox:
     def __init__(self, sink: Sink, dialect: Dialect) -> None:
         self.sink = sink
         self.dialect = dialect
-        self.direct = sink if is_direct(sink) else None
-        self.lease = self.direct.lease if self.direct else None
-        self._answers: list[bytes] | None = None if self.direct else []
+        self.lease = lease = lease_of(sink)
+        self.direct = None if lease is None else cast("DirectSink", sink)
+        self._answers: list[bytes] | None = [] if lease is None else None
         self._answer_bytes = 0
         self._sending: anyio.CancelScope | None = None
         self._in_flight = _NOTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -156,6 +156,24 @@ class Publisher:
         ):
             return publication, self._pace(place)
         return publication, None
+
+    def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:
+        """Appends several publications like `append_in_turn`, if their producer need not await anything.
+
+        Returns False if nothing was appended: the producer has to append them one after another.
+        """
+        hub, sweeper = self._hub, self._sweeper
+        place, size = hub.find(channel), sum(map(len, data))
+        if sweeper is None or place is None or not place.queues or len(max(data, key=len)) > self.max_message_bytes:
+            return False
+        count = len(data)
+        if place.crowded(messages=self._pace_messages - count, size_bytes=self.slice_bytes - size) or place.outruns(
+            messages=self._pace_messages - count, size_bytes=self._pace_bytes - size
+        ):
+            return False
+        hub.publish_all(place, data, kind=kind, time=time.monotonic())
+        sweeper.schedule(place)
+        return True
 
     async def _pace(self, place: Channel) -> None:
         """Waits for the next sweep, after a burst for the next audit, and while most clients are behind."""

@@ -62,6 +62,7 @@ class ClientRegistry:
         on_closed: Notified of each client that has gone.
 
     Attributes:
+        clients: {client id: client}.
         behind: {client that is not ready: what audits have seen of it}, in the order in which they fell behind.
         receiving: {client whose `received_bytes` count: None}.
         closed: The latest closed clients, at most 200, the newest last.
@@ -77,23 +78,23 @@ class ClientRegistry:
         self._leave = leave
         self._tally = tally or Counters()
         self._on_closed = on_closed
-        self._clients: dict[str, Client] = {}  # {client id: client}
+        self.clients: dict[str, Client] = {}
         self.behind: dict[Client, Watch | None] = {}
         self.receiving: dict[Client, None] = {}
         self.closed: deque[ClosedClient] = deque(maxlen=_CLOSED_CLIENTS)
 
     def __len__(self) -> int:
-        return len(self._clients)
+        return len(self.clients)
 
     def __bool__(self) -> bool:
         return True  # also while it is empty
 
     def __iter__(self) -> Iterator[Client]:
-        return iter(self._clients.values())
+        return iter(self.clients.values())
 
     def find(self, client_id: str) -> Client | None:
         """Returns the client with that id, unless it is closing or closed. O(1)."""
-        return self._clients.get(client_id)
+        return self.clients.get(client_id)
 
     def behind_seconds(self, client: Client) -> float | None:
         """Returns for how long audits have found the client behind; None if the latest has not. O(1)."""
@@ -102,8 +103,8 @@ class ClientRegistry:
 
     def add(self, client: Client) -> None:
         """Takes in a client, which is behind until its state changes."""
-        self._tally.connections += client.id not in self._clients
-        self._clients[client.id] = client
+        self._tally.connections += client.id not in self.clients
+        self.clients[client.id] = client
         self.behind[client] = None
 
     def changed(self, client: Client) -> None:
@@ -112,12 +113,12 @@ class ClientRegistry:
             self.behind.pop(client, None)
         elif client.state is _BEHIND:
             self.behind.setdefault(client, None)
-        elif self._clients.pop(client.id, None) is not None:
+        elif self.clients.pop(client.id, None) is not None:
             self._part(client)
 
     def note_receiving(self, client: Client, *, held: bool) -> None:
         """Hears whether the `received_bytes` of `client` are worth counting. O(1)."""
-        if held and client.id in self._clients:
+        if held and client.id in self.clients:
             self.receiving[client] = None
         else:
             self.receiving.pop(client, None)

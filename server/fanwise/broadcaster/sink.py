@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from ..core.lease import Lease
 from ..core.publication import Kind
@@ -85,9 +85,10 @@ class DirectSink(Sink, Protocol):
         """Writes or buffers all of `data`; what it could not write at once makes it not `writable`. Never raises."""
 
 
-def is_direct(sink: Sink) -> TypeGuard[DirectSink]:
-    """Returns whether `sink` is a `DirectSink`. CPython 3.11's `isinstance` takes 20 times as long for a Protocol."""
-    return hasattr(sink, "lease") and getattr(sink, "write", None) is not None
+def lease_of(sink: Sink) -> Lease | None:
+    """Returns the lease of a `DirectSink`; None for others. CPython 3.11's `isinstance` takes 20 times as long."""
+    lease: Lease | None = getattr(sink, "lease", None)
+    return None if lease is None or getattr(sink, "write", None) is None else lease
 
 
 class ReceivingSink(Sink, Protocol):
@@ -163,7 +164,11 @@ class Decoded:
 
 
 Work: TypeAlias = Callable[[Kind, bytes], Coroutine[Any, Any, None] | None]
-"""Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on."""
+"""Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on.
+
+Work that is a method of an object with a method `at_once` takes several texts together: `at_once` works on all of them,
+or on none and returns False.
+"""
 
 
 @runtime_checkable

@@ -1,9 +1,9 @@
 """Sweeps: once per turn of the event loop, what was appended since the last one goes to every ready client.
 
 A sweep makes one slice of bytes and writes the slice to each file descriptor: no object of a client is touched, no
-attribute is set, no task is woken. A sweep gives the loop back every few milliseconds, between two cohorts. In the next
-turn the sweep goes on with the clients that are ready then: no file descriptor is kept over a turn. Where the kernel
-has io_uring, `transport/uring` makes the system calls.
+attribute is set, no task is woken. A sweep gives the loop back every few milliseconds, between two waves of cohorts. In
+the next turn the sweep goes on with the clients that are ready then: no file descriptor is kept over a turn. Where the
+kernel has io_uring, `transport/uring` makes the system calls.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection
+from itertools import chain
 from os import write as os_write
 from typing import Protocol, TypeAlias
 
@@ -24,7 +25,10 @@ from ..core.reasons import CloseReason
 
 # In place of the number of bytes taken: the socket answered with an error; the kernel has given the peer up.
 BROKEN, TIMED_OUT = -1, -2
-_SAMPLE = 8  # descriptors of a cohort that are looked at before each write, in the event loop's debug mode
+# A wave: the clients that a sweep writes to between two looks at the clock, in one call of its writer. It is one cohort
+# if several would get more bytes than that.
+WAVE_CLIENTS, WAVE_BYTES = 512, 4_194_304
+_SAMPLE = 8  # descriptors of a wave that are looked at before each write, in the event loop's debug mode
 
 
 def write_to_all(fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
@@ -47,6 +51,7 @@ def write_to_all(fds: Collection[int], data: bytes) -> list[tuple[int, int]]:
     return short
 
 
+_ONE_BY_ONE = write_to_all
 WriteToAll: TypeAlias = Callable[[Collection[int], bytes], list[tuple[int, int]]]
 
 
@@ -89,7 +94,7 @@ class Sweeper:
     Args:
         loop: The event loop of all clients.
         slice_bytes: About how much payload one write carries.
-        sweep_seconds: How long a sweep may hold the loop; exceeded by at most one cohort.
+        sweep_seconds: How long a sweep may hold the loop; exceeded by at most one wave.
         write_to_all: Writes a slice to descriptors, as `SweepWriter.write_to_all` does.
         tally: The counters.
         clock: Seconds, on the clock of publications' times.
@@ -109,6 +114,7 @@ class Sweeper:
         self._slice_bytes = slice_bytes
         self._sweep_seconds = sweep_seconds
         self._write_to_all = write_to_all
+        self._waves = write_to_all is not _ONE_BY_ONE  # with write(2) there is a system call for each client anyway
         self._tally = tally or Counters()
         self._clock = clock
         self._debug = loop.get_debug()
@@ -170,8 +176,9 @@ class Sweeper:
     def _sweep(self, channel: Channel, until: int, deadline: float, *, continued: bool) -> bool:
         """Writes the publications up to offset `until` to all ready clients; False if the time was up before."""
         now = self._clock() if continued else 0.0  # of the latest write
-        for wake in list(channel.sleepers.values()):
-            wake()
+        if channel.sleepers:
+            for wake in list(channel.sleepers.values()):
+                wake()
         for group in channel.groups.values():
             for cohort in group:
                 while cohort.cursor < until and len(cohort):
@@ -185,15 +192,22 @@ class Sweeper:
         return True
 
     def _write_slice(self, channel: Channel, group: ReadyGroup, cohort: Cohort, until: int) -> float:
-        """Writes the next slice to a cohort; returns the time at which that was done."""
+        """Writes the next slice to a cohort and to others that need it, too; returns when that was done."""
         part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
-        size, members = len(part.data), len(cohort)
-        given, sent = members * (part.after - part.before), members * size
+        size, members, wave = len(part.data), len(cohort), [cohort]
+        fds: Collection[int] = cohort.by_fd
+        if self._waves and members < len(group):
+            wave = group.wave(cohort, at_most=min(WAVE_CLIENTS, WAVE_BYTES // (size + 1)))
         if self._debug:
-            self._check_leases(cohort)
-        cohort.cursor = part.after  # first: a client that leaves from here on has been given the slice
-        for fd, taken in self._write_to_all(cohort.by_fd, part.data):
-            queue, member = cohort.by_fd[fd]
+            self._check_leases(wave)
+        if len(wave) > 1:
+            fds = list(chain.from_iterable([one.by_fd for one in wave]))
+            members = len(fds)
+        for one in wave:
+            one.cursor = part.after  # first: a client that leaves from here on has been given the slice
+        given, sent = members * (part.after - part.before), members * size
+        for fd, taken in self._write_to_all(fds, part.data):
+            queue, member = next(one.by_fd[fd] for one in wave if fd in one.by_fd)
             if taken < 0:
                 cursor, left = part.before, size
                 member.broken(queue, cursor, CloseReason.STALLED if taken == TIMED_OUT else CloseReason.LOST)
@@ -213,9 +227,10 @@ class Sweeper:
         tally.age.observe(now - part.time, given)
         return now
 
-    def _check_leases(self, cohort: Cohort) -> None:
+    def _check_leases(self, wave: list[Cohort]) -> None:
         """Compares the sockets behind some descriptors with those that were leased; one that differs is let go."""
-        for fd in random.sample(list(cohort.by_fd), min(_SAMPLE, len(cohort.by_fd))):
+        fds = [(cohort, fd) for cohort in wave for fd in cohort.by_fd]
+        for cohort, fd in random.sample(fds, min(_SAMPLE, len(fds))):
             queue, member = cohort.by_fd[fd]
             lease = member.lease
             if lease is None or lease.ended or _inode(fd) != lease.identity:

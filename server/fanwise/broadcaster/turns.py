@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 TURN_SECONDS = 0.002  # for which the loop is held in one turn
+SHARED_TURN_SECONDS = 0.001  # for which work that strangers ask for holds it in one turn
 _STEP = 64  # items between two looks at the clock
 _RUN = 512  # items that are sorted without one
 _WHOLE = 0.75  # of a turn, which has to be left for a piece that takes a whole one
@@ -166,12 +167,12 @@ class Turn:
 
 
 class SharedTurn(Turn):
-    """A turn of the running event loop for work that strangers ask for, who share it: 2 ms in a turn for all of them.
+    """A turn of the running event loop for work that strangers ask for, who share it: 1 ms in a turn for all of them.
 
     Work that begins when the others have used the turn up, or wait, has no turn yet.
     """
 
-    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
+    def __init__(self, turn_seconds: float = SHARED_TURN_SECONDS) -> None:
         loop = asyncio.get_running_loop()
         self._long_work = _LONG_WORK.get(loop) or _LONG_WORK.setdefault(loop, _LongWork())
         self._turn_seconds = turn_seconds

@@ -148,8 +148,10 @@ class Channel:
 
     def halve(self) -> None:
         """Lets go of the older half of the log, but of nothing that ready clients have not got yet."""
+        first = self.log.first
         self.log.trim(max_messages=max(len(self.log) // 2, self.unswept), max_bytes=self.log.retained_bytes)
-        self.let_go = self.log.first - 1
+        if self.log.first > first:
+            self.let_go = self.log.first - 1
 
     def trim(self, *, max_messages: int, max_bytes: int) -> None:
         """Audits the log: cuts it to its bounds, but for what came since the last audit while a client is behind."""

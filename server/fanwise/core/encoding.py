@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import struct
 from collections.abc import Iterable
 
 import orjson
@@ -20,6 +21,7 @@ _TEXT, _JSON, _BINARY = (
 )  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82  # final, no extension bits, opcodes 1 and 2
 _ONE_BYTE, _TWO_BYTES = 125, 65_535  # the largest payloads whose length takes one byte, and two more
+_SHORT_HEAD, _LONG_HEAD = struct.Struct("!BB").pack, struct.Struct("!BBH").pack
 _LINE_END = re.compile(rb"\r\n|\n|\r")  # what ends a line of an event stream (WHATWG HTML, section 9.2.5)
 
 
@@ -40,9 +42,9 @@ def websocket_frame(head: int, payload: bytes) -> bytes:
     """One unmasked WebSocket frame; `head` is its first byte: final, extension bits and opcode."""
     size = len(payload)
     if size <= _ONE_BYTE:
-        return b"%c%c%b" % (head, size, payload)
+        return _SHORT_HEAD(head, size) + payload
     if size <= _TWO_BYTES:
-        return b"%c\x7e%b%b" % (head, size.to_bytes(2), payload)
+        return _LONG_HEAD(head, 126, size) + payload
     return b"%c\x7f%b%b" % (head, size.to_bytes(8), payload)
 
 

@@ -8,6 +8,7 @@ loop back between any two cohorts. Nothing here does I/O.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from .encoding import join
@@ -126,6 +127,19 @@ class ReadyGroup:
             del cohort.by_fd[lease.descriptor]
         self._members -= 1
         queue.unfollow()
+
+    def wave(self, first: Cohort, *, at_most: int) -> list[Cohort]:
+        """Returns `first` and the cohorts right behind it at its cursor, together of up to `at_most` clients.
+
+        Cohorts whose clients have no descriptors stay alone. O(cohorts).
+        """
+        wave, size = [first], len(first)
+        for cohort in islice(self._cohorts, self._cohorts.index(first) + 1, None):
+            size += len(cohort)
+            if size > at_most or cohort.cursor != first.cursor or cohort.by_queue or first.by_queue:
+                break
+            wave.append(cohort)
+        return wave
 
     def slice_after(self, cursor: int, *, until: int, max_bytes: int) -> Slice:
         """Returns the next slice for a cohort at `cursor`. Joined once for all cohorts at that cursor."""

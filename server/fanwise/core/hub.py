@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ..errors import ChannelLimitError
@@ -137,6 +137,16 @@ class Hub:
             self.retention.idle(channel, time=time)
         return publication
 
+    def publish_all(self, channel: Channel, data: Sequence[bytes], *, kind: Kind, time: float) -> None:
+        """Appends several publications to the log of a channel that has clients. O(publications)."""
+        log = channel.log
+        before = log.head
+        self.tally.publications += len(data)
+        log.extend(data, kind=kind, time=time)
+        self._grown[channel] = None
+        if log.head // _SETTLE_EVERY != before // _SETTLE_EVERY:
+            self.retention.settle(channel)
+
     def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
@@ -154,7 +164,7 @@ class Hub:
         cursor = gap.last if gap else begin.offset
         if cursor != log.head:
             messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
-        queue = Queue(log, cursor=cursor, max_messages=messages, max_bytes=size, overflow=self.overflow)
+        queue = Queue(log, cursor, messages, size, self.overflow)
         self.tally.peak_lag.observe(0)
         channel.queues[queue] = None
         self.retention.busy(channel)

@@ -26,7 +26,7 @@ class Lease:
     __slots__ = ("_on_end", "descriptor", "ended", "holders", "identity")
 
     def __init__(
-        self, descriptor: int | None, *, on_end: Callable[[], None] | None = None, identity: int | None = None
+        self, descriptor: int | None, on_end: Callable[[], None] | None = None, identity: int | None = None
     ) -> None:
         self.descriptor = descriptor
         self.identity = identity

@@ -6,6 +6,7 @@ Cursors are offsets: a cursor at 7 means that 7 is the last publication its owne
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -93,6 +94,19 @@ class Log:
         if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
             self.trim(max_messages=self.max_messages, max_bytes=self.max_bytes)
         return publication
+
+    def extend(self, data: Sequence[bytes], *, kind: Kind, time: float) -> None:
+        """Appends publications without a key, as `append` does one after another. O(publications), amortised."""
+        channel, epoch, ledger, head, end = self.channel, self.epoch, self._ledger, self.head, self.end
+        publications, ends = self._publications, self._ends
+        for payload in data:
+            head += 1
+            end += len(payload)
+            publications.append(Publication(channel, epoch, head, payload, kind, time, None, ledger))
+            ends.append(end)
+        self.head, self.end = head, end
+        if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
+            self.trim(max_messages=self.max_messages, max_bytes=self.max_bytes)
 
     def read(self, cursor: int, *, max_bytes: int, until: int | None = None) -> list[Publication]:
         """The publications after `cursor`, up to offset `until` (default: the head) and `max_bytes` of payload.

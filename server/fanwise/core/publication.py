@@ -71,7 +71,20 @@ class Publication:
         ledger: The log's running total of encoded bytes in its only place; shared by all its publications.
     """
 
-    __slots__ = ("_encoded", "_ledger", "channel", "epoch", "extra_bytes", "key", "kind", "offset", "payload", "time")
+    __slots__ = (
+        "_bytes",
+        "_encoding",
+        "_ledger",
+        "_others",
+        "channel",
+        "epoch",
+        "extra_bytes",
+        "key",
+        "kind",
+        "offset",
+        "payload",
+        "time",
+    )
 
     def __init__(
         self,
@@ -91,7 +104,9 @@ class Publication:
         self.kind: Final = kind
         self.time: Final = time
         self.key: Final = key
-        self._encoded: Final[dict[Encoding, bytes]] = {}
+        self._encoding: Encoding | None = None  # the one that was asked for first: most publications have no other
+        self._bytes = b""  # in that one
+        self._others: dict[Encoding, bytes] | None = None
         self._ledger: Final = [0] if ledger is None else ledger
         self.extra_bytes = 0 if key is None else len(key) * _CHARACTER_BYTES
 
@@ -102,11 +117,19 @@ class Publication:
 
     def encoded(self, encoding: Encoding) -> bytes:
         """The publication's bytes in `encoding`, made at the first call and kept: once, however many clients."""
-        encoded = self._encoded.get(encoding)
-        if encoded is None:
-            encoded = self._encoded[encoding] = encoding(self)
-            self.extra_bytes += len(encoded)
-            self._ledger[0] += len(encoded)
+        if self._encoding is encoding:
+            return self._bytes
+        if self._others is not None and encoding in self._others:
+            return self._others[encoding]
+        encoded = encoding(self)
+        self.extra_bytes += len(encoded)
+        self._ledger[0] += len(encoded)
+        if self._encoding is None:
+            self._encoding, self._bytes = encoding, encoded
+        elif self._others is None:
+            self._others = {encoding: encoded}
+        else:
+            self._others[encoding] = encoded
         return encoded
 
     def share(self, encoding: Encoding) -> bytes:

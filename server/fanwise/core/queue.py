@@ -62,7 +62,7 @@ class Queue:
     __slots__ = ("_cursor", "begun", "joined", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
 
     def __init__(
-        self, log: Log, *, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT
+        self, log: Log, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT
     ) -> None:
         self.log = log
         self.maxsize = max_messages

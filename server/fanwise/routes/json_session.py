@@ -52,6 +52,18 @@ def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
         raise CodedError(ErrorCode.WRONG_TYPE, f"data: it is not base64: {error}") from error
 
 
+def welcome(broadcaster: Node, client: Client, *, max_subscriptions: int) -> None:
+    """Sends the first message of a connection: the client's id, and its bounds."""
+    fields = {
+        "op": "welcome",
+        "client": client.id,
+        "version": SERVER_VERSION,
+        "max_message_bytes": broadcaster.max_message_bytes,
+        "max_subscriptions": max_subscriptions,
+    }
+    client.send(orjson.dumps(fields))
+
+
 class JsonSession:
     """Answers one client of the JSON dialect.
 
@@ -81,21 +93,11 @@ class JsonSession:
         self._max_bytes = broadcaster.max_message_bytes
         self._large_bytes = min(LARGE_BYTES, self._max_bytes)
 
-    def welcome(self) -> None:
-        """Sends the first message: the client's id, and its bounds."""
-        self._send(
-            op="welcome",
-            client=self._client.id,
-            version=SERVER_VERSION,
-            max_message_bytes=self._broadcaster.max_message_bytes,
-            max_subscriptions=self._max_subscriptions,
-        )
-
     def work(self, kind: Kind, data: bytes, *, in_turn: bool = False) -> Coroutine[Any, Any, None] | None:
         """Does an operation and sends its answer, or an error; returns what to await before the next one, if anything.
 
         An operation beyond the rates of the connection waits until the connection is within them, and a client that
-        does not read its answers until it has. Large messages of all clients share 2 ms of a turn of the event loop.
+        does not read its answers until it has. Large messages of all clients share 1 ms of a turn of the event loop.
         """
         op: Operation | None = None
         try:

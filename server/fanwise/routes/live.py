@@ -26,7 +26,7 @@ from ..logs.events import Event, log
 from ..transport.connect import connect
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .json_models import SUBPROTOCOL
-from .json_session import JsonSession
+from .json_session import JsonSession, welcome
 from .problems import errors, json_response, make_router, turn_away
 from .stats import Stats, StatsCollector
 
@@ -113,7 +113,7 @@ class Live:
     async def _talk(self, websocket: WebSocket) -> None:
         async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
             session = JsonSession(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
-            session.welcome()
+            welcome(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS)
             self._take_place(watcher)
             patience = asyncio.get_running_loop().call_later(_IDLE_SECONDS, _leave_if_idle, watcher)
             try:

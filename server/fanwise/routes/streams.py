@@ -45,7 +45,7 @@ class LongAnswers:
     def json(self, parts: AsyncGenerator[bytes, None]) -> Response:
         """Returns a JSON answer whose body is made of `parts` while it is sent.
 
-        The iterator holds the loop for 2 ms at a time, and keeps little between two parts.
+        The iterator holds the loop for 1 ms at a time, and keeps little between two parts.
         """
         return _LongAnswer(self, parts)
 

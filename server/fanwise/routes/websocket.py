@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..transport.door import Entry
 from ..transport.handshakes import Asked
 from .auth.guards import KEY_REFUSED, Access
 from .json_models import SUBPROTOCOL
-from .json_session import JsonSession
+from .json_session import JsonSession, welcome
 from .problems import turn_away
 
 _TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
@@ -71,16 +71,25 @@ class WebSocketEndpoint:
         holds_key = self._access.key.is_held_by(handshake)
         if holds_key is False:
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
+        secret = bool(holds_key and self._access.key)
         if SUBPROTOCOL in handshake.scope.get("subprotocols", ()):
-            return Entry(None, SUBPROTOCOL, JSON, partial(self._serve_json, bool(holds_key)))
+            serve = partial(self._serve_json, bool(holds_key))
+            return Entry(None, SUBPROTOCOL, JSON, serve, self._welcome, secret=secret)
         channel = handshake.query_params.get("channel", self._default_channel)
-        return Entry(channel, None, PLAIN, partial(self._serve_plain, bool(holds_key), channel))
+        return Entry(channel, None, PLAIN, partial(self._serve_plain, bool(holds_key), channel), secret=secret)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Makes a client of one WebSocket, or refuses it."""
         try:
-            channel, subprotocol, dialect, serve = self.enter(websocket)
-            await attach(self._broadcaster, websocket, serve, channel=channel, subprotocol=subprotocol, dialect=dialect)
+            entry = self.enter(websocket)
+            await attach(
+                self._broadcaster,
+                websocket,
+                entry.begin,
+                channel=entry.channel,
+                subprotocol=entry.subprotocol,
+                dialect=entry.dialect,
+            )
         except (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
@@ -90,11 +99,12 @@ class WebSocketEndpoint:
         ).work
 
     def _serve_json(self, may_publish: bool, client: Client) -> Work:
-        session = JsonSession(
+        return JsonSession(
             self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
-        )
-        session.welcome()
-        return session.work
+        ).work
+
+    def _welcome(self, client: Client) -> None:
+        welcome(self._broadcaster, client, max_subscriptions=self._max_subscriptions)
 
 
 class PlainSession:
@@ -134,6 +144,13 @@ class PlainSession:
             self._client.close(CloseReason.TOO_BIG)
             return None
         return waits if publication is not None else self._publish_after(waits, kind, data)
+
+    def at_once(self, texts: Sequence[bytes]) -> bool:
+        """Publishes texts together; returns False if none was published, as they have to be looked at one by one."""
+        if not self._may_publish:
+            return False
+        before, after = self._before, self._after
+        return self._broadcaster.append_at_once(self._channel, _TEXT, [before + text + after for text in texts])
 
     async def _publish_after(self, waits: Awaitable[None] | None, kind: Kind, data: bytes) -> None:
         if waits is not None:

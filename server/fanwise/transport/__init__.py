@@ -34,7 +34,7 @@
     frames                cuts what a peer sends into WebSocket frames
     sockets               socket options
     sweep_writer          chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel
-    uring                 the ring: one system call for a cohort (io_uring)
+    uring                 the ring: one system call for a wave (io_uring)
 
 Where the protocol classes are in use, sweeps write straight to the sockets; elsewhere clients are served over ASGI.
 """

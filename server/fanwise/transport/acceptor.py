@@ -24,6 +24,7 @@ RESERVE: Final = 32  # descriptors for requests when clients have the others
 OWN: Final = 32  # descriptors for what the process opens itself: files, names, backends, and evicted connections
 RETRY_SECONDS: Final = 1.0  # after a failed accept: it does not spin while there are no descriptors
 TLS_SECONDS: Final = 10.0  # for a TLS handshake
+_Opening: TypeAlias = "Coroutine[Any, Any, Any]"  # of a plain transport; it waits for one future
 _UNREAD_BYTES: Final = 65_536  # of a request that was refused unseen
 # Makes the protocol of a connection: from its place, its peer, and its socket, which is None with TLS.
 ProtocolMaker: TypeAlias = "Callable[[Place, tuple[str, int], socket.socket | None], asyncio.Protocol]"
@@ -46,8 +47,7 @@ class AcceptedSocket(socket.socket):
     def __init__(self, family: int, kind: int, number: int) -> None:
         self.place: Place | None = None
         self.opened = False
-        super().__init__(family, kind, 0, fileno=number)
-        self.setblocking(False)
+        super().__init__(family, kind, 0, number)
 
     def ended(self, _task: asyncio.Task[None]) -> None:
         """Closes the descriptor if the task that was to open the transport was cancelled before it began."""
@@ -148,6 +148,14 @@ class Acceptor:
 
     def _accept(self) -> None:
         """Accepts some of the connections that wait; the event loop calls again while others do."""
+        opening: list[tuple[_Opening, asyncio.Future[Any]]] = []
+        try:
+            self._accept_some(opening)
+        finally:
+            if opening:
+                self._loop.call_soon(_go_on, opening)
+
+    def _accept_some(self, opening: list[tuple[_Opening, asyncio.Future[Any]]]) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 number, address = self._take()
@@ -161,14 +169,21 @@ class Acceptor:
             sock = AcceptedSocket(self._family, self._kind, number)
             short = number >= self._descriptors.short
             try:
-                self._start(sock, address[:2] if isinstance(address, tuple) else ("", 0), short=short)
+                self._start(sock, address[:2] if isinstance(address, tuple) else ("", 0), opening, short=short)
             except CodedError as refusal:
                 self._refuse(sock, refusal)
             if short:  # a connection that was ended for this one closes its descriptor in the next turn
                 return
 
-    def _start(self, sock: AcceptedSocket, peer: tuple[str, int], *, short: bool) -> None:
-        """Gives the connection a place, and opens its transport: with TLS in a task.
+    def _start(
+        self,
+        sock: AcceptedSocket,
+        peer: tuple[str, int],
+        opening: list[tuple[_Opening, asyncio.Future[Any]]],
+        *,
+        short: bool,
+    ) -> None:
+        """Gives the connection a place, and opens its transport: with TLS in a task, else `opening` gets it.
 
         Raises:
             CodedError: There is no place.
@@ -178,27 +193,33 @@ class Acceptor:
             raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=peer[0])
         sock.place = place = self._places.enter(peer[0], short=short)
         if self._tls is None:
-            _go_on(self._open(sock, place, peer))
+            sock.opened = True
+            make = partial(self._make_protocol, place, peer, sock)
+            one = self._loop.connect_accepted_socket(make, sock)
+            try:
+                opening.append((one, one.send(None)))
+            except OSError:  # the transport has closed the socket
+                return
             return
-        task = self._loop.create_task(self._open(sock, place, peer))
+        task = self._loop.create_task(self._open(sock, self._tls, place, peer))
         place.end = task.cancel  # type: ignore[assignment]  # the result is not used
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         task.add_done_callback(sock.ended)
 
-    async def _open(self, sock: AcceptedSocket, place: Place, peer: tuple[str, int]) -> None:
-        """Makes a transport of the socket; after the TLS handshake, if there is one."""
-        make = partial(self._make_protocol, place, peer, sock if self._tls is None else None)
+    async def _open(self, sock: AcceptedSocket, tls: ssl.SSLContext, place: Place, peer: tuple[str, int]) -> None:
+        """Makes a transport of the socket after the TLS handshake."""
+        make = partial(self._make_protocol, place, peer, None)
         sock.opened = True
-        seconds = None if self._tls is None else TLS_SECONDS
         try:
-            await self._loop.connect_accepted_socket(make, sock, ssl=self._tls, ssl_handshake_timeout=seconds)
+            await self._loop.connect_accepted_socket(make, sock, ssl=tls, ssl_handshake_timeout=TLS_SECONDS)
         except OSError:  # the handshake has failed or is late; the transport closes the socket
             return
 
     def _refuse(self, sock: AcceptedSocket, refusal: CodedError) -> None:
         """Answers and closes at once; what has come of a request is read, or the kernel would send a reset."""
         try:
+            sock.setblocking(False)  # event loops do it for the others
             if self._tls is None:
                 sock.send(RefusedError.of(refusal).answer)
                 sock.shutdown(socket.SHUT_WR)
@@ -216,12 +237,20 @@ class Acceptor:
         self._retry = self._loop.call_later(RETRY_SECONDS, self._loop.add_reader, self._listener, self._accept)
 
 
-def _go_on(opening: Coroutine[Any, Any, None], _waited: asyncio.Future[Any] | None = None) -> None:
-    """Runs `opening` up to the future that it waits for next, and goes on behind that.
+def _go_on(opening: list[tuple[_Opening, asyncio.Future[Any]]]) -> None:
+    """Opens plain transports up to their end, without a task for each: opening one waits once, for the next turn.
 
-    Opening a plain transport waits once, for the next turn: no task is needed.
+    What the event loop has to do for that turn, it was asked for before this call.
     """
+    for one, waited in opening:
+        if waited.done():
+            _end(one)
+        else:
+            waited.add_done_callback(partial(_end, one))
+
+
+def _end(one: _Opening, _waited: asyncio.Future[Any] | None = None) -> None:
     try:
-        opening.send(None).add_done_callback(partial(_go_on, opening))
-    except StopIteration:  # the transport is open, or its connection has left
+        one.send(None)
+    except (StopIteration, OSError):  # the transport is open, or its connection has left
         return

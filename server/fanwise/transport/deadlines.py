@@ -17,6 +17,7 @@ BODY_BYTES: Final = 1_024
 # The longest time in which a peer takes nothing of an answer. A kernel with a buffer of 128 KiB makes room in steps of
 # 64 KiB: a reader of 3.3 kB/s takes 20 s over one.
 STALL_SECONDS: Final = 20.0
+LOOK_SECONDS: Final = 2.5  # between two looks at what a peer takes: one that takes nothing ends that much later at most
 CLOSE_SECONDS: Final = 5.0  # the longest time without progress after the connection is closed
 
 
@@ -38,6 +39,7 @@ class Deadlines:
         "_late",
         "_limits",
         "_loop",
+        "_progressed_at",
         "_reading",
         "_transport",
         "_writing",
@@ -58,8 +60,9 @@ class Deadlines:
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self._body_bytes = 0  # since the timer was set
-        self._buffered_bytes = 0  # when the timer was set
-        self._acknowledged_bytes = 0  # by the peer's kernel, when the timer was set
+        self._buffered_bytes = 0  # when the peer was last seen to take something
+        self._acknowledged_bytes = 0  # by the peer's kernel, at that time
+        self._progressed_at = 0.0  # when the peer was last seen to take something, in the loop's seconds
         self._aborting: asyncio.TimerHandle | None = None
 
     def expect_head(self, *, waited_seconds: float = 0.0) -> None:
@@ -93,7 +96,7 @@ class Deadlines:
         """Gives the peer time to take some of what is buffered."""
         if self._writing is None:
             self._note_progress()
-            self._writing = self._loop.call_later(STALL_SECONDS, self._look_at_buffer)
+            self._writing = self._loop.call_later(LOOK_SECONDS, self._look_at_buffer)
 
     def flushed(self) -> None:
         """Stops the clock for what is buffered."""
@@ -130,11 +133,12 @@ class Deadlines:
             self.expect_body()
 
     def _look_at_buffer(self) -> None:
-        self._writing = None
         if self._progressed() or not self._buffered_bytes:
-            self.expect_progress()
-        else:
+            self._note_progress()
+        elif self._loop.time() - self._progressed_at >= STALL_SECONDS:
             self._transport.abort()
+            return
+        self._writing = self._loop.call_later(LOOK_SECONDS, self._look_at_buffer)
 
     def _look_at_end(self) -> None:
         if self._transport.get_write_buffer_size() and self._progressed():
@@ -143,6 +147,7 @@ class Deadlines:
             self._transport.abort()
 
     def _note_progress(self) -> None:
+        self._progressed_at = self._loop.time()
         self._buffered_bytes = self._transport.get_write_buffer_size()
         if self._buffered_bytes:
             self._acknowledged_bytes = acknowledged_bytes(self._transport.get_extra_info("socket"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
@@ -17,6 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 from websockets.exceptions import InvalidHeader
 
+from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
 from ..core.codes import CodedError
@@ -33,7 +33,7 @@ from .leased_transport import LeasedTransport
 from .proxies import FORWARDED, TrustedProxies
 from .stream_door import StreamDoor
 from .surroundings import Surroundings
-from .websocket_connection import WebSocketConnection
+from .websocket_connection import Receiver, WebSocketConnection
 
 # {field that a plain handshake has once: its values, in lower case}
 _PLAIN: Final = {
@@ -42,48 +42,54 @@ _PLAIN: Final = {
     b"sec-websocket-version": (b"13",),
 }
 _ANSWER: Final = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s"
 )
 _FORWARDED: Final = frozenset(name.decode() for name in FORWARDED)
 _REFUSALS: Final = (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError, InvalidHeader)
 
 
 class Entry(NamedTuple):
-    """What a route makes of a handshake that it takes.
+    """What a route makes of a handshake that it takes: of equal heads the same.
 
     Attributes:
         channel: The channel that the client is on from the start; None for none.
         subprotocol: The one that is agreed on; None for none.
         dialect: The client's.
-        serve: Called with the client; returns what works on its messages.
+        serve: Called with the client before its first message is worked on; returns what works on its messages.
+        welcome: Called with the client at its start; None: nothing is.
+        secret: Whether the head has brought a key.
     """
 
     channel: str | None
     subprotocol: str | None
     dialect: Dialect
-    serve: Callable[..., Work]
+    serve: Callable[[Client], Work]
+    welcome: Callable[[Client], None] | None = None
+    secret: bool = False
+
+    def begin(self, client: Client) -> Work:
+        """Welcomes the client; returns what works on its messages."""
+        if self.welcome is not None:
+            self.welcome(client)
+        return self.serve(client)
 
 
-class Peer(NamedTuple):
-    """A connection that may become a client's.
+class Plan(NamedTuple):
+    """What the door makes of all handshakes with one head, whatever their keys are.
 
     Attributes:
-        transport: The connection's.
-        address: The peer's, as "host:port".
-        sock: Its socket, without TLS; None: the transport is asked.
+        path: The route's.
+        entry: What the route makes of them.
+        deflates: Whether permessage-deflate is agreed on.
+        fields: Those of the answer that depend on the head, and the end of the answer.
+        make_receiver: Makes what takes a connection's messages; called with the connection and its client.
     """
 
-    transport: asyncio.Transport
-    address: str
-    sock: socket.socket | None = None
-
-
-class _Asks(NamedTuple):
-    """What a handshake asks for: its path, the accept value of its key, and its offers of extensions."""
-
     path: str
-    accept: bytes
-    extensions: str | None
+    entry: Entry
+    deflates: bool
+    fields: bytes
+    make_receiver: Callable[[WebSocketConnection, Any], Receiver]
 
 
 class DoorRoute(Protocol):
@@ -115,6 +121,8 @@ class Door:
         self.streams = streams
         self._routes = routes
         self._log = logging.getLogger(CONNECTION_LOGGER)
+        self._headers: Iterable[Any] = ()  # that were written last
+        self._lines = b""  # of an answer, for those
 
     def open(
         self, scope: Scope, url: bytes, transport: LeasedTransport, around: Surroundings, headers: Iterable[Any]
@@ -136,70 +144,83 @@ class Door:
         asked = _websocket_scope(scope, raw_path, query, offers)
         self._proxies.believe(asked)
         handshake = HTTPConnection(asked)
-        peer = Peer(transport, peer_name(handshake))
         extensions = [value for name, value in scope["headers"] if name == b"sec-websocket-extensions"]
-        asks = _Asks(handshake.scope["path"], accept, b", ".join(extensions).decode("latin-1") or None)
-        return self._open(handshake, asks, peer, around, headers)
-
-    def open_plain(
-        self, handshake: Handshake, peer: Peer, around: Surroundings, headers: Iterable[tuple[bytes, bytes]]
-    ) -> bool:
-        """Makes a client of a connection that has begun with a plain handshake; False: nothing was done.
-
-        Args:
-            handshake: What has come on the connection.
-            peer: The connection.
-            around: What all WebSockets of the server share.
-            headers: Those that uvicorn adds to all answers: (name, value), in bytes.
-        """
-        accept = accept_value(handshake.headers.get("sec-websocket-key", "").encode())
-        if accept is None or (self._proxies and not _FORWARDED.isdisjoint(handshake.headers)):
+        plan = self._plan(handshake, handshake.scope["path"], b", ".join(extensions).decode("latin-1"), around)
+        if plan is None or not self.has_room():
             return False
-        asks = _Asks(handshake.path, accept, handshake.headers.get("sec-websocket-extensions"))
-        return self._open(handshake, asks, peer, around, headers)
-
-    def _open(
-        self, handshake: Asked, asks: _Asks, peer: Peer, around: Surroundings, headers: Iterable[tuple[bytes, bytes]]
-    ) -> bool:
-        entry = self._entry(handshake, asks.path)
-        if entry is None:
-            return False
-        try:
-            extensions = answer_to(asks.extensions) if around.deflate and asks.extensions else None
-        except _REFUSALS:
-            return False
-        if self._log.isEnabledFor(logging.INFO):
-            self._log.info('%s - "WebSocket %s" [accepted]', peer.address, asks.path)
-        peer.transport.write(_answer(asks.accept, entry.subprotocol, extensions, headers))
-        connection = WebSocketConnection(around, peer.transport, deflates=extensions is not None, sock=peer.sock)
-        peer.transport.set_protocol(connection)
-        self._admit(connection, entry, peer.address)
+        address = peer_name(handshake)
+        self.accept(plan, accept, transport, address, headers)
+        connection = WebSocketConnection(around, transport, deflates=plan.deflates)
+        transport.set_protocol(connection)
+        self.admit(connection, plan, address)
         return True
 
-    def _entry(self, handshake: Asked, path: str) -> Entry | None:
-        """Returns what the route of `path` makes of a handshake; None if the handshake has to go the long way."""
+    def plan(self, handshake: Handshake, around: Surroundings) -> Plan | None:
+        """Returns what to make of a plain handshake that a connection has begun with; None: it goes the long way."""
+        if self._proxies and not _FORWARDED.isdisjoint(handshake.headers):
+            return None
+        return self._plan(handshake, handshake.path, handshake.headers.get("sec-websocket-extensions"), around)
+
+    def has_room(self) -> bool:
+        """Returns whether there is a place for another client."""
+        try:
+            self._broadcaster.check_room()
+        except _REFUSALS:
+            return False
+        return True
+
+    def accept(
+        self, plan: Plan, accept: bytes, transport: asyncio.Transport, address: str, headers: Iterable[Any]
+    ) -> None:
+        """Answers a handshake.
+
+        Args:
+            plan: What is made of it.
+            accept: The value for its key.
+            transport: The connection's.
+            address: The peer's, as "host:port".
+            headers: Those that uvicorn adds to all answers: (name, value), in bytes. Not to be changed afterwards.
+        """
+        if self._log.isEnabledFor(logging.INFO):
+            self._log.info('%s - "WebSocket %s" [accepted]', address, plan.path)
+        if headers is not self._headers:  # uvicorn makes new ones each second
+            self._headers, self._lines = headers, b"".join([b"%s: %s\r\n" % header for header in headers])
+        transport.write(_ANSWER % (accept, self._lines, plan.fields))
+
+    def admit(self, connection: WebSocketConnection, plan: Plan, address: str) -> None:
+        """Makes a client of a connection that was accepted."""
+        broadcaster, entry = self._broadcaster, plan.entry
+        try:
+            client = broadcaster.add_client(connection, None, entry.channel, None, address, entry.dialect)
+        except ChannelLimitError:  # there is no room for another channel
+            connection.start_close(CloseReason.FULL, CloseReason.FULL.text, within_seconds=broadcaster.close_seconds)
+            return
+        connection.make_receiver = plan.make_receiver
+        if entry.welcome is not None:
+            entry.welcome(client)
+
+    def _plan(self, handshake: Asked, path: str, extensions: str | None, around: Surroundings) -> Plan | None:
         route = self._routes.get(path)
         if route is None:
             return None
         try:
             entry = route.enter(handshake)
-            self._broadcaster.check_room()
             if entry.channel is not None:
                 check_channel_name(entry.channel)
+            agreed = answer_to(extensions) if around.deflate and extensions else None
         except _REFUSALS:
             return None
-        return entry
+        lines = []
+        if agreed is not None:
+            lines.append(b"Sec-WebSocket-Extensions: %s\r\n" % agreed.encode())
+        if entry.subprotocol is not None:
+            lines.append(b"Sec-WebSocket-Protocol: %s\r\n" % entry.subprotocol.encode())
+        fields = b"".join([*lines, b"\r\n"])
+        return Plan(path, entry, agreed is not None, fields, partial(self._make_receiver, entry))
 
-    def _admit(self, connection: WebSocketConnection, entry: Entry, address: str) -> None:
-        broadcaster = self._broadcaster
-        try:
-            client = broadcaster.add_client(connection, channel=entry.channel, address=address, dialect=entry.dialect)
-        except ChannelLimitError:  # there is no room for another channel
-            connection.start_close(CloseReason.FULL, CloseReason.FULL.text, within_seconds=broadcaster.close_seconds)
-            return
-        connection.receiver = Intake(
-            entry.serve(client), connection.transport, failed=partial(broadcaster.client_failed, client)
-        )
+    def _make_receiver(self, entry: Entry, connection: WebSocketConnection, client: Client) -> Receiver:
+        failed = partial(self._broadcaster.client_failed, client)
+        return Intake(entry.serve(client), connection.transport, failed=failed)
 
 
 def _accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
@@ -234,14 +255,3 @@ def _websocket_scope(scope: Scope, raw_path: bytes, query: bytes, subprotocols: 
         "headers": scope["headers"],
         "subprotocols": subprotocols,
     }
-
-
-def _answer(
-    accept: bytes, subprotocol: str | None, extensions: str | None, headers: Iterable[tuple[bytes, bytes]]
-) -> bytes:
-    lines = [_ANSWER % accept, *[b"%s: %s\r\n" % header for header in headers]]
-    if extensions is not None:
-        lines.append(b"Sec-WebSocket-Extensions: %s\r\n" % extensions.encode())
-    if subprotocol is not None:
-        lines.append(b"Sec-WebSocket-Protocol: %s\r\n" % subprotocol.encode())
-    return b"".join([*lines, b"\r\n"])

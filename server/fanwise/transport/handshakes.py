@@ -18,6 +18,8 @@ from .upgrades import UPGRADE_LINE_BYTES
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _SHA1: Final = hashlib.sha1(usedforsecurity=False)  # copied: OpenSSL looks each new one up by its name
 _KEY_BYTES: Final = 16
+KEY_FIELD: Final = b"\r\nSec-WebSocket-Key: "  # as nearly all clients write it
+KEY_CHARS: Final = 24  # of 16 bytes in base64
 _START: Final = b"GET /"
 _VERSION: Final = "HTTP/1.1"
 _LINE_END: Final = b"\r\n"

@@ -63,6 +63,13 @@ class Receiving(Protocol):
     def deliver(self, kind: Kind, payload: bytes) -> None:
         """Takes a message."""
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether it may take texts together."""
+
+    def deliver_texts(self, texts: list[bytes]) -> bool:
+        """Takes texts together, or returns False and takes none."""
+
     def receiving(self) -> None:
         """Hears that the bytes which were received and not read have changed."""
 
@@ -161,7 +168,7 @@ class Incoming:
         at_most = share.frames if size <= LARGE_BYTES or share.take_read(size) else 0
         frames = self._cutter.feed(data, raw=connection.close_sent, at_most=at_most)
         others = idle = 0
-        for kind, piece in frames:
+        for kind, piece in () if len(frames) > 1 and self._deliver_texts(frames) else frames:
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
@@ -211,6 +218,13 @@ class Incoming:
             else:
                 connection.transport.release_reading()
         return True
+
+    def _deliver_texts(self, frames: list[tuple[int, bytes]]) -> bool:
+        """Hands several frames on together if all are whole texts, as most are; else returns False."""
+        if not self._connection.takes_texts:
+            return False
+        texts = [piece for kind, piece in frames if kind == TEXT and piece.isascii()]
+        return len(texts) == len(frames) and self._connection.deliver_texts(texts)
 
     def _watch(self, *, finished: bool) -> None:
         """Gives an unfinished message its time, and has the memory counted that it takes."""

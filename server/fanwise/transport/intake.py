@@ -65,6 +65,18 @@ class Intake:
                 _WAITING.add(self._task)
                 self._task.add_done_callback(_WAITING.discard)
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether texts that come together may be put together."""
+        return self._task is None and hasattr(getattr(self._work, "__self__", None), "at_once")
+
+    def put_texts(self, texts: list[bytes]) -> bool:
+        """Works on several texts at once, if `takes_texts`; returns False if they have to be put one by one."""
+        try:
+            return bool(self._work.__self__.at_once(texts))  # type: ignore[union-attr]
+        except Exception:  # noqa: BLE001 - it is worked on none: one by one, the error is raised again where it is handled
+            return False
+
     def end(self, code: int = 0, reason: str = "") -> None:  # noqa: ARG002 - the client knows why
         """Lets go of the application; messages that are here are still worked on."""
         self._ended = True

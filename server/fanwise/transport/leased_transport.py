@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..core.lease import Lease
+from .sockets import reset_at_close
 
 
 class _NoTransport(asyncio.Transport):
@@ -54,9 +55,8 @@ class LeasedTransport(asyncio.Transport):
     def __init__(
         self,
         transport: asyncio.Transport,
-        *,
         on_end: Callable[[], None],
-        debug: bool = False,
+        debug: bool = False,  # noqa: FBT002 - by position: one is made for each connection
         sock: socket.socket | None = None,
     ) -> None:
         if isinstance(transport, LeasedTransport):
@@ -68,7 +68,7 @@ class LeasedTransport(asyncio.Transport):
             sock = transport.get_extra_info("socket")
         descriptor = sock.fileno() if sock is not None else None
         identity = os.fstat(descriptor).st_ino if debug and descriptor is not None else None
-        self.lease = Lease(descriptor, on_end=on_end, identity=identity)
+        self.lease = Lease(descriptor, on_end, identity)
 
     def report_every_byte(self) -> None:
         """Makes the event loop call `pause_writing` as soon as anything is buffered, by any writer."""
@@ -97,8 +97,13 @@ class LeasedTransport(asyncio.Transport):
         self._transport.close()
 
     def abort(self) -> None:
-        """Closes the transport at once."""
+        """Closes the transport at once. A peer that loses buffered bytes by that is reset, and the kernel's go as well.
+
+        Otherwise the FIN of a peer that does not read waits behind 16 KB in the kernel, for minutes.
+        """
         self.lease.end()
+        if self._transport.get_write_buffer_size():
+            reset_at_close(self._transport.get_extra_info("socket"))
         self._transport.abort()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:

@@ -87,8 +87,8 @@ class Place:
 
     __slots__ = ("_address", "_places", "_proxied", "end", "host", "short", "since")
 
-    def __init__(
-        self, places: Places, host: str, *, address: str | None, proxied: bool, short: bool, since: float
+    def __init__(  # by position: a place is made for each connection
+        self, places: Places, host: str, address: str | None, proxied: bool, short: bool, since: float
     ) -> None:
         self._places = places
         self._address = address  # at which the connection counts
@@ -183,7 +183,7 @@ class Places:
                 raise self.refused(ErrorCode.BUSY, f"more than {rate} connections are opened per second", host=host)
             address = None if proxied else self._join(host, now)
             self._all.take()
-        place = Place(self, host, address=address, proxied=proxied, short=short, since=now)
+        place = Place(self, host, address, proxied, short, now)
         (self.reserve if short else self.waiting)[place] = None
         return place
 

@@ -65,7 +65,6 @@ class SocketSink(asyncio.Protocol):
         around: Surroundings,
         transport: asyncio.Transport,
         owner: SinkOwner | None = None,
-        *,
         sock: socket.socket | None = None,
     ) -> None:
         self._around = around
@@ -80,7 +79,7 @@ class SocketSink(asyncio.Protocol):
         self.asked = b""
         self.asked_at = 0.0
         self.taken = 0
-        self.transport = LeasedTransport(transport, on_end=self._lease_ended, debug=around.loop.get_debug(), sock=sock)
+        self.transport = LeasedTransport(transport, self._lease_ended, around.loop.get_debug(), sock)
         self.transport.report_every_byte()
         around.connections.add(self)
         around.keep_alive.add(self)

@@ -14,12 +14,13 @@ from ..core.reasons import CloseReason
 # noise. A reader that stops then hides 146, 146, 160 and 252 KB in the kernel, and 4.3 MB without the option.
 UNSENT_BYTES = 16_384
 READ_BYTES: Final = 65_536  # of one read
+_LINGER: Final = struct.pack("ii", 1, 0)  # struct linger: on, and for 0 s
 
 
 class TakesOptions(Protocol):
     """A socket, or what uvloop shows of one, whose options can be set."""
 
-    def setsockopt(self, level: int, option: int, value: int, /) -> None:
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
         """As `socket.socket.setsockopt`."""
 
 
@@ -127,6 +128,13 @@ def acknowledged_bytes(sock: TellsOptions) -> int:
         return int(_ACKNOWLEDGED.unpack(sock.getsockopt(socket.IPPROTO_TCP, option, _ACKNOWLEDGED.size))[0])
     except (OSError, ValueError, struct.error):  # no TCP, an older kernel, or closed by uvloop
         return 0
+
+
+def reset_at_close(sock: TakesOptions | None) -> None:
+    """Has a close of `sock` send RST and drop what the kernel holds: SO_LINGER of 0 s (socket(7))."""
+    if sock is not None:
+        with contextlib.suppress(OSError):  # no TCP, or closed
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
 def lost_reason(error: Exception | None) -> CloseReason | None:

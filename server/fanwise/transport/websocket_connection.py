@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 from websockets.frames import Close, Frame, Opcode
 
@@ -15,6 +15,7 @@ from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from .deflate import InflatingIncoming
 from .incoming import HELD_BYTES, Incoming
+from .intake import Intake
 from .limits import Budget
 from .socket_sink import SocketSink
 from .surroundings import Surroundings
@@ -50,6 +51,10 @@ class WebSocketConnection(SocketSink):
         owner: Who hears of its events until a client is attached; None: nobody.
         deflates: Whether the handshake has agreed on permessage-deflate.
         sock: Its socket, without TLS; None: the transport is asked.
+
+    Attributes:
+        make_receiver: Makes the receiver at the first message, of the connection and its owner: most clients send none.
+            None: the receiver is here.
     """
 
     __slots__ = (
@@ -60,6 +65,7 @@ class WebSocketConnection(SocketSink):
         "close_sent",
         "deflates",
         "held",
+        "make_receiver",
         "receiver",
     )
 
@@ -75,13 +81,14 @@ class WebSocketConnection(SocketSink):
     ) -> None:
         self.deflates = deflates
         self.receiver: Receiver = receiver or _NOBODY
+        self.make_receiver: Callable[[WebSocketConnection, Any], Receiver] | None = None
         self.close_sent = False  # whether nothing may be written any more
         self._close_code: int | None = None  # of the close frame that was sent
         self._peer_closed = False  # whether a close frame has come
         self._incoming: Incoming | None = None  # while there is something to remember of what has come
         self._unsent_bytes = 0  # when a pong was looked for last
         self.held = False  # whether the owner counts what was received
-        super().__init__(around, transport, owner, sock=sock)
+        SocketSink.__init__(self, around, transport, owner, sock)
 
     # The transport's events.
 
@@ -95,7 +102,8 @@ class WebSocketConnection(SocketSink):
 
     def data_received(self, data: bytes) -> None:
         """Takes in frames."""
-        self.incoming.feed(data)
+        incoming = self._incoming
+        (self.incoming if incoming is None else incoming).feed(data)
 
     def shutdown(self) -> None:
         """The server stops: closing must come to its end before uvicorn's patience does, and the loop is closed."""
@@ -173,7 +181,23 @@ class WebSocketConnection(SocketSink):
     def deliver(self, kind: Kind, payload: bytes) -> None:
         """Hands a message on, unless the connection is closing."""
         if not self.close_sent:
+            if self.make_receiver is not None:
+                self._begin_to_receive(self.make_receiver)
             self.receiver.put(kind, payload)
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether texts that come together may be delivered together."""
+        return isinstance(self.receiver, Intake) and self.receiver.takes_texts
+
+    def deliver_texts(self, texts: list[bytes]) -> bool:
+        """Hands texts on together, if `takes_texts`; returns False if they have to be delivered one by one."""
+        return isinstance(self.receiver, Intake) and not self.close_sent and self.receiver.put_texts(texts)
+
+    def _begin_to_receive(self, make_receiver: Callable[[WebSocketConnection, Any], Receiver]) -> None:
+        self.make_receiver = None
+        if self._owner is not None:  # else the client has ended
+            self.receiver = make_receiver(self, self._owner)
 
     def receiving(self) -> None:
         """Notifies the owner when more than `HELD_BYTES` were received and are not read, and when it is less again."""

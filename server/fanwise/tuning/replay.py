@@ -170,6 +170,7 @@ class Replay:
             f"{reader.name}/{self._descriptors}",
             address=reader.name,
             outbox=NotedOutbox(socket, self._dialect),
+            listen=None,
             close_seconds=self._candidate.close_seconds,
             owner=self,
         )

@@ -33,7 +33,7 @@ def event_loop(loop: str) -> Finding:
 def sweeps(name: str, why: str) -> Finding:
     """Returns how sweeps write to sockets."""
     if name == "io_uring":
-        return ok("sweeps", "io_uring: one system call for each cohort of clients")
+        return ok("sweeps", "io_uring: one system call for up to 512 clients")
     return ok(
         "sweeps", f"{printable(name)}, a system call for each client ({printable(why)}): io_uring takes a sixth less"
     )
