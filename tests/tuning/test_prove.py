@@ -35,7 +35,8 @@ def test_before_and_after_are_played_with_their_settings() -> None:
     def play(arguments: list[str], variables: dict[str, str], seconds: float) -> dict[str, Any]:
         assert "--pausing" in arguments
         played.append((variables, seconds))
-        kinds = {kind: {"gaps_told": 7} for kind in ("slow", "pausing", "healthy")}
+        counted = {"gaps_told": 7, "returned": 2, "recovered": 1, "staleness_ms": {"p99": 1500.0}}
+        kinds = dict.fromkeys(("slow", "pausing", "healthy"), counted)
         drops = [{"kind": "pausing", "clients": 5}, {"kind": "flapping", "clients": 9}]
         process = {"rss_peak_bytes": 5_000_000}
         return {
@@ -50,6 +51,7 @@ def test_before_and_after_are_played_with_their_settings() -> None:
     assert [(proof["dropped"], proof["gaps"]) for proof in proofs] == [(5, 14)] * 2
     assert proofs[0]["replayed"] == pytest.approx(proposal.today.dropped * 120 / 500)
     assert "5 connections dropped" in proof_lines(proofs)[2]
+    assert "2/4 resumed without a loss" in proof_lines(proofs)[2]
 
 
 def test_only_what_is_proposed_is_played_twice() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import FanwiseError
-from ..tools.humanize import number, size
+from ..tools.humanize import number, size, span
 from .outcome import Outcome
 from .plan import Plan
 from .proposal import Proposal
@@ -122,7 +122,9 @@ def proof_lines(proofs: list[dict[str, Any]]) -> list[str]:
 def _line(proof: dict[str, Any]) -> str:
     return (
         f"  {proof['title']:<10} {number(proof['dropped'])} connections dropped (replay: {number(proof['replayed'])}), "
-        f"{number(proof['gaps'])} publications skipped, memory {size(proof['memory_bytes'] or 0)}"
+        f"{proof['recovered']}/{proof['returned']} resumed without a loss, "
+        f"{number(proof['gaps'])} publications skipped, "
+        f"age p99 {span(proof['stale_p99_ms'] / 1000)}, memory {size(proof['memory_bytes'] or 0)}"
     )
 
 
@@ -133,6 +135,9 @@ def _proof(title: str, outcome: Outcome, run: dict[str, Any], plan: Plan, second
         "dropped": sum(drop["clients"] for drop in run["drops"] if drop["kind"] in _PLAYED),
         "replayed": outcome.dropped * seconds / plan.seconds,
         "gaps": sum(run["clients"][kind]["gaps_told"] for kind in _PLAYED),
+        "returned": sum(run["clients"][kind]["returned"] for kind in _PLAYED),
+        "recovered": sum(run["clients"][kind]["recovered"] for kind in _PLAYED),
+        "stale_p99_ms": max((run["clients"][kind]["staleness_ms"]["p99"] or 0.0) for kind in _PLAYED),
         "latency_p99_ms": run["latency_ms"]["p99"],
         "memory_bytes": run["server_process"]["rss_peak_bytes"],
         "verdict": run["verdict"],
