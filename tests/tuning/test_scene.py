@@ -16,6 +16,7 @@ PIECES = st.lists(st.tuples(st.floats(0.1, 5.0), st.sampled_from([0.0, 1.0, 250.
 def test_a_supply_adds_up() -> None:
     """Two seconds of 10, three of none, then 100 for ever."""
     supply = Supply([(0.0, 10.0), (2.0, 0.0), (5.0, 100.0)])
+    assert supply.pieces == [(0.0, 10.0), (2.0, 0.0), (5.0, 100.0)]
     assert [supply.total(time) for time in (0.0, 1.0, 2.0, 4.0, 6.0)] == [0.0, 10.0, 20.0, 20.0, 120.0]
     assert supply.when(20.0) == 2.0
     assert supply.when(70.0) == 5.5

@@ -3,6 +3,7 @@
     main        the group of all commands
     serve, config, publish, subscribe, bench, doctor, top, tune
     flags       commands that take the settings as flags
+    recordings  traces in files, for `bench --replay`
     client      what `publish` and `subscribe` share
     pipes       standard input and output beside an event loop
     interrupts  SIGINT and SIGTERM of commands without an event loop

@@ -10,6 +10,7 @@ import click
 from ..tools.bench.errors import BenchFailedError, OptionError
 from ..tools.bench.load.dialects import DIALECTS
 from ..tools.bench.load.plan import Plan
+from ..tools.bench.load.recording import Recording
 from ..tools.bench.options import (
     Options,
     check_file,
@@ -23,10 +24,18 @@ from ..tools.bench.options import (
 from ..tools.bench.run.capacity import Bound
 from ..tools.local_server import NotStartedError
 from .interrupts import INTERRUPTED, interrupt_on_signals
+from .recordings import read_recording
 
 _BASELINES = ("tutorial", "queue")
+_NOT_GIVEN = (None, False, "0")  # 0 is False
 _SECONDS, _CAPACITY_SECONDS = "5s", "2s"  # default durations: of a run, and of each step of --find-capacity
+_CLIENTS, _CHANNELS, _SIZE_BYTES = 1000, 1, 128  # defaults, but for those of a trace
 _CLASHES = (
+    *(
+        ("replay", other)
+        for other in ("rate", "saturate", "burst", "keys", "clients", "channels", "size", "find_capacity")
+    ),
+    *(("replay", other) for other in ("slow", "stalled", "flapping", "pausing", "resuming")),
     ("rate", "saturate"),
     ("burst", "saturate"),
     ("find_capacity", "saturate"),
@@ -43,7 +52,7 @@ def clash(given: dict[str, Any], *pairs: tuple[str, str]) -> None:
         OptionError: Both of a pair are given.
     """
     for one, other in pairs:
-        if given[one] not in (None, False) and given[other] not in (None, False):
+        if given[one] not in _NOT_GIVEN and given[other] not in _NOT_GIVEN:
             first, second = (f"--{name.replace('_', '-')}" for name in (one, other))
             raise OptionError(first, given[one], f"no {second} beside it: one of the two")
 
@@ -70,8 +79,9 @@ def read_options(given: dict[str, Any]) -> Options:
 
 
 def _read_plan(given: dict[str, Any]) -> Plan:
-    clients = given["clients"]
-    duration = given["duration"] or (_SECONDS if given["find_capacity"] is None else _CAPACITY_SECONDS)
+    recording = None if given["replay"] is None else read_recording("--replay", given["replay"])
+    given = {**given, **_missing(given, recording)}
+    clients, duration = given["clients"], given["duration"]
     slow, pausing = (parse_share(f"--{name}", given[name], clients) for name in ("slow", "pausing"))
     return Plan(
         url="" if given["url"] is None else check_url(given["url"], given["channels"]),
@@ -87,6 +97,7 @@ def _read_plan(given: dict[str, Any]) -> Plan:
         keys=given["keys"],
         rate=given["rate"],
         burst_messages=given["burst"],
+        recording=recording,
         every_seconds=parse_seconds("--every", given["every"]),
         window_messages=given["window"],
         duration_seconds=parse_seconds("--duration", duration),
@@ -102,6 +113,18 @@ def _read_plan(given: dict[str, Any]) -> Plan:
     )
 
 
+def _missing(given: dict[str, Any], recording: Recording | None) -> dict[str, Any]:
+    """Returns the defaults of what was not given: those of a trace, or those of every other load."""
+    duration = _SECONDS if given["find_capacity"] is None else _CAPACITY_SECONDS
+    defaults = {"clients": _CLIENTS, "channels": _CHANNELS, "size": _SIZE_BYTES, "dialect": "plain"}
+    defaults["duration"] = duration
+    if recording is not None:
+        clients = recording.healthy + len(recording.readers)
+        defaults |= {"clients": clients, "channels": len(recording.channels), "dialect": "fanwise.v1"}
+        defaults["duration"] = f"{recording.seconds:f}"
+    return {name: default for name, default in defaults.items() if given[name] is None}
+
+
 @click.command()
 @click.option(
     "--url",
@@ -109,11 +132,11 @@ def _read_plan(given: dict[str, Any]) -> Plan:
     help="A server that runs already; {channel} stands for the channel's name. By default one of our own is started.",
 )
 @click.option("--server-pid", type=int, metavar="PID", help="Its process, for CPU and memory.")
-@click.option("--dialect", type=click.Choice(list(DIALECTS)), default="plain", show_default=True)
-@click.option("--clients", type=int, default=1000, show_default=True, metavar="N")
 @click.option(
-    "--channels", type=int, default=1, show_default=True, metavar="N", help="Client i listens to channel i modulo N."
+    "--dialect", type=click.Choice(list(DIALECTS)), help="[default: plain; with --replay fanwise.v1, which can resume]"
 )
+@click.option("--clients", type=int, metavar="N", help="[default: 1000; with --replay those of the trace]")
+@click.option("--channels", type=int, metavar="N", help="Client i listens to channel i modulo N.  [default: 1]")
 @click.option("--rate", type=float, metavar="N", help="Messages a second over all channels, at fixed times.")
 @click.option("--saturate", is_flag=True, help="As many as keep the window full. This is the default.")
 @click.option(
@@ -123,7 +146,12 @@ def _read_plan(given: dict[str, Any]) -> Plan:
 @click.option(
     "--window", type=int, default=64, show_default=True, metavar="N", help="Saturated: messages in flight, per channel."
 )
-@click.option("--size", type=int, default=128, show_default=True, metavar="BYTES", help="Of each message.")
+@click.option("--size", type=int, metavar="BYTES", help="Of each message.  [default: 128]")
+@click.option(
+    "--replay",
+    metavar="TRACE",
+    help="A file of `fanwise trace`: its messages at their times, and its clients at their pace.",
+)
 @click.option(
     "--keys", type=int, default=0, metavar="N", help="Message i has key i modulo N; fanwise.v1 only.  [default: none]"
 )

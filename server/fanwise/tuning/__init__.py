@@ -4,6 +4,7 @@
     report          a proposal as text, environment, TOML and JSON
     page            a proposal as a page with curves
     prove           a plan as a load of `fanwise bench`, before and after
+    recording       a scene as data that `fanwise bench` plays
     search          which settings matter, and which values serve best
     traced          a scene from a trace
     plan            a scene from a few figures

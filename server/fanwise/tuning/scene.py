@@ -38,6 +38,11 @@ class Supply:
         for place, (one, other) in enumerate(pairwise(self._starts)):
             self._sums.append(self._sums[-1] + (other - one) * self._rates[place])
 
+    @property
+    def pieces(self) -> list[tuple[float, float]]:
+        """The pieces: (from when on, bytes a second)."""
+        return list(zip(self._starts, self._rates, strict=True))
+
     def total(self, time: float) -> float:
         """Returns the bytes taken by `time`, counted from the first piece; negative before. O(log pieces)."""
         place = max(bisect_right(self._starts, time) - 1, 0)

@@ -25,15 +25,19 @@ def load(plan: Plan) -> str:
     parts = [f"{plan.clients:,} clients" + (f" ({odd})" if odd else "")]
     if plan.channels > 1:
         parts.append(f"{plan.channels} channels")
-    return ", ".join([*parts, f"{plan.size_bytes} bytes", pace, f"{plan.duration_seconds:g} s", plan.dialect])
+    size_bytes = [f"{plan.size_bytes} bytes"] if plan.recording is None else []
+    return ", ".join([*parts, *size_bytes, pace, f"{plan.duration_seconds:g} s", plan.dialect])
 
 
 def _odd(plan: Plan) -> Iterable[tuple[str, int]]:
-    slow, stalled, flapping, pausing = plan.slow, plan.stalled, plan.flapping, plan.pausing
-    return ("slow", slow), ("stalled", stalled), ("flapping", flapping), ("pausing", pausing)
+    replayed = 0 if plan.recording is None else len(plan.recording.readers)
+    yield from (("slow", plan.slow), ("stalled", plan.stalled), ("flapping", plan.flapping))
+    yield from (("pausing", plan.pausing), ("replayed", replayed))
 
 
 def _paces(plan: Plan) -> Iterable[str]:
+    if plan.recording is not None:
+        yield f"{sum(map(len, plan.recording.channels)):,} recorded messages"
     if plan.rate is not None:
         yield f"{plan.rate:g} messages/s"
     if plan.burst_messages:

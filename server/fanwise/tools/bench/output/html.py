@@ -51,15 +51,10 @@ def page(record: dict[str, Any]) -> str:
 
 
 def _run(run: dict[str, Any]) -> str:
-    plan = run["plan"]
-    pace = f"{plan['rate']:g} messages/s" if plan["rate"] else f"saturated, {plan['window_messages']} in flight"
-    load = (
-        f"{plan['clients']} clients, {plan['channels']} channels, {plan['size_bytes']} bytes, {pace}, {plan['dialect']}"
-    )
     bad = " bad" if run["bottleneck"] or run["flaws"] or not run["deliveries"] else ""
     return "".join(
         (
-            f"<h2>{escape(run['server'])}</h2><p class=soft>{escape(load)}, at {escape(plan['url'])}</p>",
+            f"<h2>{escape(run['server'])}</h2><p class=soft>{escape(run['load'])}, at {escape(run['plan']['url'])}</p>",
             f'<p class="verdict{bad}">{escape(run["verdict"])}</p>',
             _figures(run),
             "<h3>Latency: share of deliveries by how long they took</h3>",

@@ -12,7 +12,7 @@ from ...load.histogram import lower_bound
 from ..load.plan import Plan
 from ..run.capacity import Capacity
 from ..run.results import QUANTILES, Moment, Results
-from .console import verdict
+from .console import load, verdict
 
 FORMAT = 1  # of the file; grows when a name changes its meaning
 
@@ -31,6 +31,7 @@ def of_run(name: str, score: Results) -> dict[str, Any]:
     """Returns all figures of one run."""
     return {
         "server": name,
+        "load": load(score.plan),
         "plan": _of_plan(score.plan),
         "verdict": verdict(score),
         "bottleneck": score.bottleneck,
@@ -120,6 +121,8 @@ def _of_plan(plan: Plan) -> dict[str, Any]:
         "away_seconds": plan.away_seconds,
         "receive_buffer_bytes": plan.receive_buffer_bytes,
         "seed": plan.seed,
+        "replayed": 0 if plan.recording is None else len(plan.recording.readers),
+        "recorded_messages": None if plan.recording is None else sum(map(len, plan.recording.channels)),
         "size_bytes": plan.size_bytes,
         "keys": plan.keys,
         "rate": plan.rate,
