@@ -46,7 +46,7 @@ POLICIES = ("disconnect", "drop_oldest", "latest")
 SEEDS = (1, 2, 3, 4)
 WIDE = 100_000  # messages: nobody is dropped
 ATTEMPTS = 20
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "queue_bytes": 100_000_000,
     "history_messages": 4000,
     "history_bytes": 100_000_000,
