@@ -286,6 +286,6 @@ COUNTED_FAULTS = (
         "a second look at the loop's lag",
         (Edit("broadcaster/looplag.py", "_PERIOD_SECONDS = 0.2 ", "_PERIOD_SECONDS = 0.1 "),),
         "wakeups",
-        "wakeups per idle second, nobody",
+        "callbacks per idle second, nobody",
     ),
 )

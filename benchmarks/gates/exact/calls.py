@@ -23,21 +23,36 @@ from .observed import Server, observed
 CLIENTS = 50
 PUBLICATIONS = 40
 _CALL = re.compile(r"(?P<thread>\d+) +(?:<\.\.\. )?(?P<name>\w+)(?:\(| resumed>)(?P<rest>.*)")
+_DESCRIPTOR = re.compile(r"\d+")
 _MARK = re.compile(r'"/mark-(?P<name>[\w-]+)"')
 _WRITES = {"write", "writev", "send", "sendto", "sendmsg", "sendmmsg"}
 _WAITS = {"epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6"}
-# What comes when it likes: of the memory allocator, of locks, and of timers.
-_LEFT_OUT = {"brk", "mmap", "munmap", "mremap", "madvise", "futex", "sched_yield", "restart_syscall", "getpid"}
+# What comes when it likes: of the memory allocator, of locks and timers, and what libuv gathers of epoll_ctl.
+_LEFT_OUT = {
+    "brk",
+    "clock_gettime",
+    "epoll_ctl",
+    "futex",
+    "getpid",
+    "io_uring_enter",
+    "madvise",
+    "mmap",
+    "mremap",
+    "munmap",
+    "restart_syscall",
+    "sched_yield",
+}
 MESSAGE = b"x" * 100
 
 
 def counted(trace: str) -> dict[str, Counter[str]]:
     """The system calls of each stretch between two marks, {mark at its begin: {call: times}}.
 
-    Without those of the thread that sets the marks, and without waits in which nothing came: those are for timers.
+    Without those of the thread that sets the marks, those on files, and waits in which nothing came (for timers).
     """
     stretches: dict[str, Counter[str]] = {}
     calls: Counter[str] = Counter()
+    files: set[str] = set()  # descriptors of files, which are read when it is time
     marking = ""
     for line in trace.splitlines():
         call = _CALL.match(line)
@@ -45,9 +60,21 @@ def counted(trace: str) -> dict[str, Counter[str]]:
         if mark is not None and call is not None:
             marking = call["thread"]
             calls = stretches.setdefault(mark["name"], Counter())
-        elif call is not None and call["thread"] != marking and _counts(call["name"], call["rest"]):
-            calls[call["name"]] += 1
+        elif call is not None and call["thread"] != marking and not _of_a_file(call["name"], call["rest"], files):
+            calls[call["name"]] += _counts(call["name"], call["rest"])
     return stretches
+
+
+def _of_a_file(name: str, rest: str, files: set[str]) -> bool:
+    descriptor = _DESCRIPTOR.match(rest)
+    if name == "openat":
+        files.add(rest.rpartition("= ")[2])
+        return True
+    if descriptor is None or descriptor[0] not in files:
+        return False
+    if name == "close":
+        files.discard(descriptor[0])
+    return True
 
 
 def _counts(name: str, rest: str) -> bool:
@@ -90,6 +117,25 @@ class Work:
         for peer in all_:
             peers.read_until(peer, message)
 
+    def ops(self, name: str) -> None:
+        """Publications of a client of the JSON dialect, each with its answer and its delivery."""
+        message = peers.op({"op": "publish", "channel": name, "data": "x" * 100, "id": "a"})
+        with peers.connect(self._server.port, "/ws", subprotocol="fanwise.v1") as peer:
+            peer.sendall(peers.op({"op": "subscribe", "channel": name}))
+            peers.read_until(peer, b'"op":', 2)  # `welcome` and `subscribed`
+            with self.stretch(name, PUBLICATIONS):
+                for _ in range(PUBLICATIONS):
+                    peer.sendall(message)
+                    peers.read_until(peer, b'"op":', 2)
+
+    def posts(self, name: str) -> None:
+        """Publications over HTTP, on one connection, to nobody."""
+        with peers.opened(self._server.port) as peer:
+            peers.post(peer, f"/publish/{name}", MESSAGE)
+            with self.stretch(name, PUBLICATIONS):
+                for _ in range(PUBLICATIONS):
+                    peers.post(peer, f"/publish/{name}", MESSAGE)
+
     def connections(self, name: str) -> None:
         """Connections that come, one after the other, and leave together."""
         with peers.crowd(CLIENTS) as kept, self.stretch(name, CLIENTS):
@@ -97,10 +143,10 @@ class Work:
                 kept.enter_context(peers.connect(self._server.port, "/ws"))
 
     def bursts(self, name: str, count: int) -> None:
-        """Bursts of 16 publications of one client, in one write, to `count`."""
+        """Bursts of 16 publications of one client, in one write, to `count`; divided by bursts and clients."""
         with peers.crowd(count) as kept:
             all_ = [kept.enter_context(peers.connect(self._server.port, f"/ws?channel={name}")) for _ in range(count)]
-            with self.stretch(name, 16 * 10 * count):
+            with self.stretch(name, 10 * count):
                 for _ in range(10):
                     all_[0].sendall(masked(MESSAGE) * 16)
                     for peer in all_:
@@ -133,5 +179,7 @@ def count(root: str) -> dict[str, float]:
                 "to-event-streams", CLIENTS, others=partial(peers.stream, server.port, "/sse/to-event-streams")
             )
             work.bursts("bursts", CLIENTS)
+            work.ops("ops")
+            work.posts("posts")
             work.connections("connections")
         return figures_of(counted(path.read_text()), work.times)

@@ -52,7 +52,7 @@ def publisher(port: int, payload: bytes, kept: ExitStack) -> Callable[[], None]:
 
     def publish() -> None:
         if not connections:
-            connections.append(kept.enter_context(socket.create_connection(("127.0.0.1", port))))
+            connections.append(kept.enter_context(peers.opened(port)))
         peers.post(connections[0], "/publish/retained", payload)
 
     return publish

@@ -12,9 +12,16 @@ from benchmarks.harness import SPARE, allow_descriptors
 _SECONDS = 60.0  # after which a server that does not answer is given up
 
 
+def opened(port: int) -> socket.socket:
+    """A connection that has sent nothing."""
+    peer = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return peer
+
+
 def connect(port: int, path: str, *, subprotocol: str = "") -> socket.socket:
     """A WebSocket after its handshake."""
-    peer = _open(port)
+    peer = opened(port)
     offer = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     peer.sendall(
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{offer}"
@@ -26,7 +33,7 @@ def connect(port: int, path: str, *, subprotocol: str = "") -> socket.socket:
 
 def stream(port: int, path: str) -> socket.socket:
     """An event stream that has begun."""
-    peer = _open(port)
+    peer = opened(port)
     peer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n".encode())
     _read_head(peer, "200")
     return peer
@@ -64,12 +71,6 @@ def op(fields: dict[str, object]) -> bytes:
     from benchmarks.wire import masked  # noqa: PLC0415 - it imports the server
 
     return masked(json.dumps(fields).encode())
-
-
-def _open(port: int) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
-    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return peer
 
 
 def _read_head(peer: socket.socket, status: str) -> None:

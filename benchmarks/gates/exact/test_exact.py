@@ -22,6 +22,10 @@ TRACE = r"""
 9 read(0,  <unfinished ...>
 7 <... write resumed>) = 7
 7 read(9, 0x7f, 262144) = -1 EAGAIN (Resource temporarily unavailable)
+7 openat(AT_FDCWD, "/proc/self/statm", O_RDONLY|O_CLOEXEC) = 14
+7 newfstatat(14, "", {st_mode=S_IFREG|0444, st_size=0, ...}, AT_EMPTY_PATH) = 0
+7 read(14, "30171 12064", 1024) = 11
+7 close(14) = 0
 7 epoll_pwait(3, [], 1024, 75, NULL, 8) = 0
 9 newfstatat(AT_FDCWD, "/mark-between", 0x7ffd, 0) = -1 ENOENT (No such file or directory)
 7 write(9, "\x81\x05hello", 7) = 7
@@ -31,7 +35,7 @@ TRACE = r"""
 def test_a_stretch_has_the_calls_of_the_server_and_no_others() -> None:
     """Neither those of the thread that sets the marks, nor waits for timers, nor what was tried too early."""
     stretches = counted(TRACE)
-    assert stretches["fan-out"] == {"epoll_pwait": 1, "read": 1, "write": 1}
+    assert +stretches["fan-out"] == {"epoll_pwait": 1, "read": 1, "write": 1}
     assert figures_of(stretches, {"fan-out": 2}) == {"fan-out: calls": 1.5, "fan-out: writes": 0.5}
 
 
@@ -97,6 +101,17 @@ def test_a_loop_that_waits_for_ever_says_so() -> None:
     loop = virtual.VirtualLoop(Clock())
     with pytest.raises(virtual.NothingToComeError):
         loop.run_forever()
-    with pytest.raises(virtual.NothingToComeError):
-        loop.turn_until(lambda: False, most=3)
+    loop.close()
+
+
+def test_turns_alone_do_not_wait_for_a_timer() -> None:
+    """The clock stands still for a hundred of them; then it moves, so that who waits for a timer sees it."""
+    clock = Clock()
+    rang: list[int] = []
+    loop = virtual.VirtualLoop(clock)
+    begin = clock.now
+    loop.call_later(0.001, rang.append, 1)
+    while not rang:
+        loop.turn()
+    assert (loop.turns, round(clock.now - begin, 6)) == (virtual.PATIENCE + 2, 0.001)
     loop.close()

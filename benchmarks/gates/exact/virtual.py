@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable
 from typing import Any
 
 from benchmarks.harness import StillLoop
 
 from .clock import Clock
+
+PATIENCE = 100
+STEP_SECONDS = 0.000_5
 
 
 class NothingToComeError(RuntimeError):
@@ -42,6 +44,7 @@ class VirtualLoop(StillLoop):
     Attributes:
         clock: Its clock.
         turns: How often `turn` was called.
+        callbacks: How often anything was scheduled, for the next turn or for later.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -49,6 +52,8 @@ class VirtualLoop(StillLoop):
         super().__init__(self._waiter)
         self.clock = clock
         self.turns = 0
+        self.callbacks = 0
+        self._began = 0  # at that turn
 
     def time(self) -> float:
         """Now."""
@@ -64,17 +69,24 @@ class VirtualLoop(StillLoop):
         """How often the loop has turned, on whoever's behalf."""
         return self._waiter.selects
 
+    def call_soon(self, *args: Any, **kwargs: Any) -> Any:
+        """Counts, and schedules."""
+        self.callbacks += 1
+        return super().call_soon(*args, **kwargs)
+
+    def call_at(self, *args: Any, **kwargs: Any) -> Any:
+        """Counts, and schedules."""
+        self.callbacks += 1
+        return super().call_at(*args, **kwargs)
+
+    def begin(self) -> None:
+        """Has the clock stand still again."""
+        self._began = self.turns
+
     def turn(self) -> None:
-        """Runs what is due, once; the clock stands still."""
+        """Runs what is due, once. The clock stands still for PATIENCE turns, and then what is waited for is a timer."""
         self.turns += 1
+        if self.turns - self._began > PATIENCE:
+            self.clock.now += STEP_SECONDS
         self.call_soon(self.stop)
         self.run_forever()
-
-    def turn_until(self, done: Callable[[], bool], *, most: int = 1000) -> int:
-        """Turns until it is so; returns how often. Raises NothingToComeError when that is in vain."""
-        begin = self.turns
-        while not done():
-            if self.turns - begin >= most:
-                raise NothingToComeError
-            self.turn()
-        return self.turns - begin

@@ -27,11 +27,12 @@ Observe = Callable[[VirtualLoop, int], Awaitable[dict[str, float]]]
 async def idle(loop: VirtualLoop, name: str) -> dict[str, float]:
     """The figures of some seconds in which nothing comes."""
     await asyncio.sleep(1)  # what came before has its end
-    waits, turns = loop.waits, loop.selects
+    waits, turns, callbacks = loop.waits, loop.selects, loop.callbacks
     await asyncio.sleep(SECONDS)
     return {
         f"wakeups per idle second, {name}": (loop.waits - waits - 1) / SECONDS,  # one is this function's
         f"turns per idle second, {name}": (loop.selects - turns - 1) / SECONDS,
+        f"callbacks per idle second, {name}": (loop.callbacks - callbacks - 1) / SECONDS,
     }
 
 
