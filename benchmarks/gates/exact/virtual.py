@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import selectors
+from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from benchmarks.harness import StillLoop
@@ -69,15 +72,19 @@ class VirtualLoop(StillLoop):
         """How often the loop has turned, on whoever's behalf."""
         return self._waiter.selects
 
-    def call_soon(self, *args: Any, **kwargs: Any) -> Any:
+    def call_soon(  # type: ignore[override] # its type variables say no more
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """Counts, and schedules."""
         self.callbacks += 1
-        return super().call_soon(*args, **kwargs)
+        return super().call_soon(callback, *args, context=context)
 
-    def call_at(self, *args: Any, **kwargs: Any) -> Any:
+    def call_at(  # type: ignore[override] # its type variables say no more
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
         """Counts, and schedules."""
         self.callbacks += 1
-        return super().call_at(*args, **kwargs)
+        return super().call_at(when, callback, *args, context=context)
 
     def begin(self) -> None:
         """Has the clock stand still again."""
