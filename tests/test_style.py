@@ -31,6 +31,7 @@ SLEEPERS = {
     "tests/support/churn_server.py": "the pace at which a server of its own ends clients",
     "tests/system/test_endurance.py": "the pace of publishers",
     "benchmarks/storm.py": "the pace of round trips, and quiet before and after a storm",
+    "tests/system/pauses.py": "the pauses of readers, and the pace of publishers",
     "tests/system/hostile/": "the pace of probes, and of traffic that is honest",
     "benchmarks/gates/exact/wakeups.py": "seconds of a clock that is not real, in which a server is idle",
 }
