@@ -37,6 +37,7 @@ _OF_THE_BROADCASTER: Final = {
     "memory_bytes",
     "ready_lag_seconds",
     "sweep",
+    "trace",
     "compress_from_bytes",
     "compress_level",
 }

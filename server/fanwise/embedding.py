@@ -19,6 +19,7 @@ from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
 from .broadcaster.sink import Work
 from .broadcaster.sweep import OsWriter
+from .broadcaster.trace_file import traced
 from .core.publication import Kind, Position
 from .logs.events import Event, log
 from .routes.router import build_router
@@ -39,6 +40,8 @@ class Broadcaster(Node):
             kernel passes a probe. Entering `lifespan` raises OSError if "uring" cannot be had.
         trim_heap: Whether `lifespan` gives free memory of the process back to the kernel every 10 s, in a thread, where
             the C library is glibc. Without that, a process stays as large as it has ever been.
+        trace: A file that `lifespan` writes a trace to, of 256 MiB at most; None: no file. Entering raises OSError if
+            the file cannot be opened.
 
     Example:
         broadcaster = Broadcaster()
@@ -53,6 +56,7 @@ class Broadcaster(Node):
 
     sweep: Mode = "auto"
     trim_heap: bool = True
+    trace: str | None = None
 
     def __post_init__(self) -> None:
         """Composes the broadcaster."""
@@ -64,7 +68,8 @@ class Broadcaster(Node):
     async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
         """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`."""
         warn_of_other_workers()
-        async with self, trimmed_heap() if self.trim_heap else nullcontext():
+        heap = trimmed_heap() if self.trim_heap else nullcontext()
+        async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
             yield
 
     def connect(

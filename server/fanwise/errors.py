@@ -102,6 +102,17 @@ class FullError(FanwiseError, RuntimeError):
         return f"all {self.limit_clients} places are taken"
 
 
+class RecordingLimitError(FanwiseError, RuntimeError):
+    """One trace too many is to be recorded at the same time."""
+
+    def __init__(self, *, limit_recordings: int) -> None:
+        super().__init__(limit_recordings)
+        self.limit_recordings = limit_recordings
+
+    def __str__(self) -> str:
+        return f"{self.limit_recordings} traces are being recorded already"
+
+
 class AlreadySubscribedError(FanwiseError, RuntimeError):
     """The client is on that channel."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
@@ -140,6 +141,9 @@ class Settings(BaseSettings):
     body_seconds: Seconds = Field(LIMITS.body_seconds, description="longest time for each 1,024 bytes of a body")
     ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
     ssl_keyfile: str | None = Field(None, description="private key (PEM)")
+    trace: str | None = Field(
+        None, description="file that a trace is written to from the start on, 256 MiB at most; by default none"
+    )
     loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", description="event loop; auto takes uvloop if it can")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
         "info", description="least level logged"
@@ -150,6 +154,13 @@ class Settings(BaseSettings):
     @classmethod
     def _name_is_allowed(cls, name: str) -> str:
         return check_channel_name(name)
+
+    @field_validator("trace")
+    @classmethod
+    def _trace_can_be_written(cls, path: str | None) -> str | None:
+        if path is not None and (Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK)):
+            raise ValueError("it takes a file in a directory that exists and can be written to")
+        return path
 
     @field_validator("template")
     @classmethod

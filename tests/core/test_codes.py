@@ -83,6 +83,7 @@ def test_who_may_come_back_is_told_when() -> None:
         ErrorCode.FULL,
         ErrorCode.PUBLISHES_TOO_FAST,
         ErrorCode.TOO_MANY_CHANNELS,
+        ErrorCode.TOO_MANY_TRACES,
         *WITHOUT_PLACE,
     }
 

@@ -1,9 +1,15 @@
 """The hub on an event loop. Every task of the server is created here.
 
     node           hub, publisher and registry on one event loop
+    recordings     the traces that are being made, and what a node calls only meanwhile
+    trace_file     a trace into a file, from the start to the end
+    recorder       one trace: publications, and clients that are behind
     publisher      into the log at once, to the sockets at the pace of the sweeps
     registry       the clients of this process, and the latest closed ones
     audit          four times a second: all bounds, and the verdict on slow and stalled clients
+    stretches      for how long clients were behind, how far, and for how long they took nothing
+    dropped        clients that the server gave up: how much further they fall, and whether they come back
+    traffic        sizes and rates of publications
     subscriptions  a client's queues, by channel
     drain          clients leave one after the other before the server stops
     statistics     plain tuples about a node

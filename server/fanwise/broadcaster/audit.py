@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from ..core.hub import Hub
 from ..core.reasons import CloseReason
@@ -15,6 +16,8 @@ from .client import Client
 from .event_log import EventLog
 from .registry import ClientRegistry, Watch
 from .sink import asked
+from .stretches import Stretches
+from .traffic import Traffic
 from .turns import TURN_SECONDS, in_turns
 
 _ASKED_PER_STALL = 4  # so that two questions in a row stay without an answer within `stall_seconds`
@@ -22,6 +25,16 @@ AUDIT_SECONDS = 0.25  # between two audits; a client is slow that was over its b
 
 # Sent to a client that is slow among many: more than half of the channel's clients are behind.
 PRODUCER = "slow: the producer is faster than most readers"
+
+
+class Witness(Protocol):
+    """Sees what audits see."""
+
+    def audited(self, now: float) -> None:
+        """An audit begins."""
+
+    def sample(self, client: Client, now: float) -> None:
+        """An audit looks at a client that is behind."""
 
 
 class Audit:
@@ -39,6 +52,7 @@ class Audit:
 
     Attributes:
         answer_bytes: Memory of HTTP answers that are being sent. History makes room for them.
+        witness: Notified of each audit and of each client in it, before the verdict; None: nobody is.
     """
 
     def __init__(
@@ -58,12 +72,15 @@ class Audit:
         self.answer_bytes = 0
         self._pause_seconds = max(hub.retention.history_seconds, stall_seconds)  # beyond, nothing is left to give
         self._doubt_seconds = stall_seconds / 2  # after that the kernel's answers are looked at
+        self.witness: Witness | None = None
         self._hub = hub
         self._registry = registry
         self._event_log = event_log
         self._ended = ended
         self._clock = clock
         self._turn_seconds = turn_seconds
+        self._stretches = Stretches(registry, hub.tally)
+        self._traffic = Traffic(hub)
         self._ended_at: float | None = None  # when the latest audit ended
 
     async def run(self) -> None:
@@ -76,6 +93,7 @@ class Audit:
     async def once(self) -> None:
         """One audit. O(clients that are behind + channels that were published to), in turns of the event loop."""
         retention, now = self._hub.retention, self._clock()
+        await self._traffic.look(now)
         retention.trim(now)
         retention.expire(now)
         freed_bytes = retention.charged_bytes
@@ -85,12 +103,14 @@ class Audit:
         await self._judge_all(now)
         if self.memory_bytes is not None:
             await self._relieve(self.memory_bytes)
+        self._stretches.end_audit(now)
+        self._registry.dropped.end_audit()
         self._ended_at = self._clock()
         self._event_log.audited(freed_bytes=freed_bytes, retained_bytes=retention.charged_bytes)
 
     async def _judge_all(self, now: float) -> None:
         """Judges each client that is behind. After a late loop all begin afresh: no client could be served."""
-        registry = self._registry
+        registry, stretches = self._registry, self._stretches
         late = self._ended_at is not None and now - self._ended_at > 2 * AUDIT_SECONDS
         self._hub.tally.lag.observe(0, len(registry) - len(registry.behind))
         if self._hub.forgive_seconds is not None and not late:
@@ -99,13 +119,27 @@ class Audit:
         def judge(client: Client) -> None:
             if client in registry.behind:  # it may have gone, or caught up, in a turn before this one
                 self._judge(client, now, late=late)
+                watch = registry.behind.get(client)
+                if watch is not None:
+                    stretches.look(client, watch, now)
 
+        if self.witness is not None:
+            await self._show(self.witness, now)
         await in_turns(judge, registry.behind, turn_seconds=self._turn_seconds)
 
     async def _age(self, time: float) -> None:
         """Takes what was published before `time` as too old, on the channels of clients that are behind."""
         await in_turns(
             lambda client: client.subscriptions.age(time), self._registry.behind, turn_seconds=self._turn_seconds
+        )
+
+    async def _show(self, witness: Witness, now: float) -> None:
+        behind = self._registry.behind
+        witness.audited(now)
+        await in_turns(
+            lambda client: witness.sample(client, now) if client in behind else None,
+            behind,
+            turn_seconds=self._turn_seconds,
         )
 
     def _judge(self, client: Client, now: float, *, late: bool) -> None:

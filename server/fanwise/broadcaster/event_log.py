@@ -11,12 +11,11 @@ from ..core.counters import name_of
 from ..core.reasons import CloseReason
 from ..logs.events import Event, log
 from ..logs.limiter import log_left_out
+from .dropped import DROPPED
 from .registry import ClosedClient
 
 _REPEAT_SECONDS = 60.0  # memory that is short stays so for a while: each minute logs the sum since the last
 
-# The server gave them up.
-_DROPPED = {CloseReason.SLOW, CloseReason.STALLED, CloseReason.MEMORY, CloseReason.NO_PONG}
 # Connections end all the time: these are counted, and no more.
 _ENDED = {CloseReason.NORMAL, CloseReason.LOST, CloseReason.SHUTDOWN}
 
@@ -46,7 +45,7 @@ class EventLog:
         if gone.reason in _ENDED:
             return
         log(
-            Event.CLIENT_DROPPED if gone.reason in _DROPPED else Event.CLIENT_CLOSED,
+            Event.CLIENT_DROPPED if gone.reason in DROPPED else Event.CLIENT_CLOSED,
             client=gone.id,
             address=gone.address,
             reason=gone.text or name_of(gone.reason),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..core.counters import Histogram
@@ -27,6 +27,7 @@ class ClientHost:
     Attributes:
         turns: The order in which clients that are behind are served.
         tasks: The tasks of clients that have not ended.
+        changed: Notified of each change of a client's state: the registry, or a recording before it.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class ClientHost:
         self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
         self.tasks: set[asyncio.Task[None]] = set()
         self.enlist = self.turns.enlist
-        self.changed = registry.changed
+        self.changed: Callable[[Client], None] = registry.changed
         self.receiving = registry.note_receiving
         self.ponged = ping_rtt.observe
         self._loop = loop

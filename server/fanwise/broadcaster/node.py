@@ -27,6 +27,7 @@ from .inspector import Inspector
 from .looplag import LoopLag
 from .outbox import Outbox
 from .publisher import Payload, Publisher, serialise
+from .recordings import Recordings
 from .registry import ClientRegistry
 from .sink import Sink, Source
 from .statistics import Statistics
@@ -63,6 +64,7 @@ class Node:
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
         inspect: Answers about the node.
+        recordings: The traces that are being recorded.
     """
 
     queue_messages: int = 1024
@@ -89,6 +91,7 @@ class Node:
     # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
     draining: bool = field(init=False)
     inspect: Inspector = field(init=False)
+    recordings: Recordings = field(init=False)
     _starts: int = field(init=False)
     _audit_task: asyncio.Task[None] | None = field(init=False)
     _host: ClientHost | None = field(init=False)
@@ -106,7 +109,10 @@ class Node:
         if self.memory_bytes is not None and self.memory_bytes < least:
             raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
         self.draining, self._starts, self._audit_task, self._host = False, 0, None, None
-        self._hub = hub = self._make_hub()
+        bounds = ("queue_messages", "queue_bytes", "forgive_seconds", "max_channels", "cohort_clients")
+        history = ("history_messages", "history_bytes", "history_seconds")
+        taken: dict[str, Any] = {name: getattr(self, name) for name in (*bounds, *history)}
+        self._hub = hub = Hub(**taken, overflow=Overflow(self.overflow))
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         self._publisher = Publisher(
             hub,
@@ -121,19 +127,7 @@ class Node:
         self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=events.looked)
         self.inspect = Inspector(hub, registry, self._loop_lag, limits=self._limits)
-
-    def _make_hub(self) -> Hub:
-        return Hub(
-            queue_messages=self.queue_messages,
-            queue_bytes=self.queue_bytes,
-            forgive_seconds=self.forgive_seconds,
-            history_messages=self.history_messages,
-            history_bytes=self.history_bytes,
-            history_seconds=self.history_seconds,
-            max_channels=self.max_channels,
-            cohort_clients=self.cohort_clients,
-            overflow=Overflow(self.overflow),
-        )
+        self.recordings = Recordings(registry, self._publisher, self._audit, settings=self.inspect.limits)
 
     async def __aenter__(self) -> Self:
         """Starts on the running event loop. May be entered more than once: the last exit stops it."""
@@ -143,6 +137,7 @@ class Node:
             self._publisher.open(loop)
             rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
             self._host = ClientHost(loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt)
+            self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
             self._audit_task = asyncio.create_task(self._audit.run(), name="fanwise audit")
@@ -184,6 +179,7 @@ class Node:
         assert self._host is not None
         self._audit_task.cancel()
         self._loop_lag.stop()
+        self.recordings.shut()
         for client in list(self._registry):
             client.close(CloseReason.SHUTDOWN)
         await asyncio.wait({self._audit_task, *self._host.tasks}, timeout=self.close_seconds)
@@ -332,6 +328,9 @@ class Node:
         now = self._publisher.running_loop().time()
         client.check_new(channel)
         start = self._hub.subscribe(channel, since=since, time=now)
+        before = "" if since is None else self._registry.dropped.resumed(client, start, since)
+        if self.recordings.active:
+            self.recordings.subscribed(client, start, before)
         client.begin(start)
         return start
 
@@ -349,6 +348,7 @@ class Node:
         """
         now = self._publisher.running_loop().time()
         place, queue = client.unsubscribe(channel)
+        self.recordings.unsubscribed(client, place)
         self._hub.unsubscribe(place, queue, time=now)
 
     def _leave(self, client: Client) -> None:

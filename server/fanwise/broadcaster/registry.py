@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ..core.counters import Counters
 from ..core.reasons import CloseReason
 from .client import Client, State
+from .dropped import DROPPED, DroppedClients
 
 _BEHIND, _READY = State.BEHIND, State.READY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _CLOSED_CLIENTS = 200  # closed clients that are remembered: what fits on a page
@@ -41,16 +42,42 @@ class Watch:
         cursors: The sum of its cursors at the latest audit.
         buffered_bytes: Bytes that its sink buffered at the latest audit.
         over_since: Its `recoveries` when it was first seen over its bounds; -1 while it is within.
+        paused_at: Its `moved_at` at the audit before the latest.
+        messages: Publications that it was behind, at most.
+        size_bytes: Their payload bytes, at most.
+        age_seconds: Age of the oldest of them, at most.
     """
 
-    __slots__ = ("answered_at", "asked", "began_at", "buffered_bytes", "cursors", "moved_at", "over_since", "seen_at")
+    __slots__ = (
+        "age_seconds",
+        "answered_at",
+        "asked",
+        "began_at",
+        "buffered_bytes",
+        "cursors",
+        "messages",
+        "moved_at",
+        "over_since",
+        "paused_at",
+        "seen_at",
+        "size_bytes",
+    )
 
     def __init__(self, now: float) -> None:
-        self.began_at = self.seen_at = self.moved_at = self.answered_at = now
+        self.began_at = self.seen_at = self.moved_at = self.paused_at = self.answered_at = now
         self.asked = False
+        self.messages = self.size_bytes = 0
+        self.age_seconds = 0.0
         self.cursors = -1
         self.buffered_bytes = 0
         self.over_since = -1
+
+    def note(self, client: Client, now: float) -> None:
+        """Keeps how far behind the client is, if it never was further. O(its queues)."""
+        messages, size_bytes, oldest = client.subscriptions.shortfall()
+        self.messages = max(self.messages, messages)
+        self.size_bytes = max(self.size_bytes, size_bytes)
+        self.age_seconds = max(self.age_seconds, now - oldest)
 
 
 class ClientRegistry:
@@ -60,12 +87,14 @@ class ClientRegistry:
         leave: Called once for each client that goes, to let go of its queues.
         tally: The counters.
         on_closed: Notified of each client that has gone.
+        clock: Seconds, on the clock of publications' times.
 
     Attributes:
         clients: {client id: client}.
         behind: {client that is not ready: what audits have seen of it}, in the order in which they fell behind.
         receiving: {client whose `received_bytes` count: None}.
         closed: The latest closed clients, at most 200, the newest last.
+        dropped: The clients that the server has given up lately.
     """
 
     def __init__(
@@ -74,13 +103,16 @@ class ClientRegistry:
         leave: Callable[[Client], None],
         tally: Counters | None = None,
         on_closed: Callable[[ClosedClient], None] = lambda _gone: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._leave = leave
         self._tally = tally or Counters()
         self._on_closed = on_closed
         self.clients: dict[str, Client] = {}
         self.behind: dict[Client, Watch | None] = {}
         self.receiving: dict[Client, None] = {}
+        self.dropped = DroppedClients(self._tally, clock=clock)
         self.closed: deque[ClosedClient] = deque(maxlen=_CLOSED_CLIENTS)
 
     def __len__(self) -> int:
@@ -123,6 +155,13 @@ class ClientRegistry:
         else:
             self.receiving.pop(client, None)
 
+    def _peak(self, client: Client) -> tuple[int, int, float]:
+        """Returns how far behind the client was, at most: publications, payload bytes, age of the oldest."""
+        now = self._clock()
+        watch = self.behind[client] or Watch(now)
+        watch.note(client, now)
+        return watch.messages, watch.size_bytes, watch.age_seconds
+
     def _part(self, client: Client) -> None:
         """Closes the books on a client."""
         gone = ClosedClient(
@@ -138,6 +177,8 @@ class ClientRegistry:
         )
         if client in self.behind:
             client.subscriptions.note_lags()
+            if gone.reason in DROPPED:
+                self.dropped.add(client, self._peak(client))
             del self.behind[client]
         self.receiving.pop(client, None)
         self._tally.close(gone.reason, lag=gone.lag)

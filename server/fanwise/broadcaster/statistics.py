@@ -38,7 +38,8 @@ class ChannelStatistics(NamedTuple):
     """One channel, as it was when asked.
 
     `deliveries` counts publications given to clients, `skipped` those that an overflow policy kept from them, both once
-    per client.
+    per client. `most_per_second` are publications in the busiest quarter of a second; `message_bytes` is their payload
+    on average, None before the first.
     """
 
     name: str
@@ -50,6 +51,8 @@ class ChannelStatistics(NamedTuple):
     retained_bytes: int
     deliveries: int
     skipped: int
+    most_per_second: float
+    message_bytes: float | None
 
 
 class Outline(NamedTuple):
@@ -117,4 +120,6 @@ def describe_channel(channel: Channel) -> ChannelStatistics:
         retained_bytes=channel.log.retained_bytes,
         deliveries=channel.deliveries,
         skipped=channel.skipped,
+        most_per_second=channel.most_per_second,
+        message_bytes=channel.log.end / channel.log.head if channel.log.head else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -88,6 +89,20 @@ class Subscriptions(dict[str, Subscription]):
     def starved(self) -> bool:
         """Whether each queue that has overflowed did so for want of memory. O(channels)."""
         return all(place.starved for place in self.values() if place.queue.overflowed())
+
+    def shortfall(self) -> tuple[int, int, float]:
+        """Returns the publications that the client has still to get, their payload bytes, and the time of the oldest.
+
+        The time is infinite while there are none. O(channels).
+        """
+        messages, size_bytes, oldest = 0, 0, math.inf
+        for _, queue in self.values():
+            log, cursor = queue.log, queue.cursor
+            if cursor < log.head:
+                messages += log.head - cursor
+                size_bytes += log.bytes_after(cursor)
+                oldest = min(oldest, log.time_at(cursor + 1))
+        return messages, size_bytes, oldest
 
     def note_lags(self) -> int:
         """Keeps how far behind each queue is; returns the sum, in publications. O(channels)."""

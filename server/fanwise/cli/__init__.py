@@ -1,7 +1,7 @@
 """The command line: one module per command. The only room that reads flags.
 
     main        the group of all commands
-    serve, config, publish, subscribe, bench, doctor, top, tune
+    serve, config, publish, subscribe, bench, doctor, top, trace, tune
     flags       commands that take the settings as flags
     recordings  traces in files, for `bench --replay`
     client      what `publish` and `subscribe` share

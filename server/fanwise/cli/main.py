@@ -11,6 +11,7 @@ from .publish import publish
 from .serve import serve
 from .subscribe import subscribe
 from .top import top
+from .trace import trace
 from .tune import tune
 
 
@@ -20,5 +21,5 @@ def main() -> None:
     """Fanwise: a WebSocket fan-out server. Flags win over FANWISE_* variables, those over a .env file."""
 
 
-for command in (serve, config, publish, subscribe, bench, doctor, top, tune):
+for command in (serve, config, publish, subscribe, bench, doctor, top, trace, tune):
     main.add_command(command)

@@ -28,12 +28,15 @@ class Channel:
         "_cohort_clients",
         "_swept_end",
         "charged_bytes",
+        "counted",
+        "counted_end",
         "deliveries",
         "followed",
         "followed_end",
         "groups",
         "let_go",
         "log",
+        "most_per_second",
         "name",
         "outrun",
         "queues",
@@ -60,6 +63,8 @@ class Channel:
         self.let_go = 0  # offset of the newest publication that went for want of memory
         self.outrun = False  # whether the last audit has seen most clients behind: then producers are the cause
         self.charged_bytes = 0  # what the hub's sum has of `cost_bytes`
+        self.counted, self.counted_end = log.head, log.end  # as of the latest count of its traffic (`Traffic`)
+        self.most_per_second = 0.0  # publications, in the busiest time between two audits
         self.deliveries = 0  # publications given to the sockets of ready clients, once per client
         self._cohort_clients = cohort_clients
 

@@ -20,6 +20,7 @@ from ..errors import (
     MessageTooBigError,
     PayloadError,
     PositionError,
+    RecordingLimitError,
 )
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -131,6 +132,13 @@ class ErrorCode(StrEnum):
         "The connection is on as many channels as it may be.",
         True,
     )
+    TOO_MANY_TRACES = (
+        "too_many_traces",
+        503,
+        "As many traces are recorded as may be at a time: come back after `Retry-After` seconds.",
+        False,
+        COME_BACK,
+    )
     UNAUTHORISED = ("unauthorised", 401, "The server's key is missing, or another one.", True, _CHALLENGE)
     UNKNOWN_FIELD = ("unknown_field", None, "The message has a field that its operation does not have.", True)
     UNKNOWN_OP = ("unknown_op", None, "The message's operation does not exist.", True)
@@ -164,6 +172,7 @@ _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     MessageTooBigError: ErrorCode.TOO_BIG,
     PayloadError: ErrorCode.WRONG_TYPE,
     PositionError: ErrorCode.BAD_POSITION,
+    RecordingLimitError: ErrorCode.TOO_MANY_TRACES,
 }
 
 

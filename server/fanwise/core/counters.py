@@ -18,6 +18,11 @@ LAG_BOUNDS: Final = (0, *(2**power for power in range(18)))  # publications: 0, 
 # Seconds: 10 us, 20 us, 50 us, ... 10 s, and a minute: what no client waits for.
 TIME_BOUNDS: Final = (*(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)), 10.0, 60.0)
 
+SPAN_BOUNDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)  # seconds: what audits see
+SIZE_BOUNDS: Final = tuple(4.0**power for power in range(2, 15))  # bytes: 16, 64, 256, ... 268435456
+RATE_BOUNDS: Final = tuple(10.0**power * step for power in range(6) for step in (1, 3))  # per second: 1, 3, 10, ...
+OUTCOMES: Final = ("returned", "returned_late", "recovered", "away")
+
 
 def name_of(reason: CloseReason) -> str:
     """Returns the name of a close reason in statistics: "no_pong"."""
@@ -81,10 +86,21 @@ class Counters:
         sweep: How long one turn's sweeps held the event loop, in seconds.
         ping_rtt: From a ping to its pong, in seconds.
         loop_lag: How late the event loop called a timer, in seconds.
+        dropped_clients: {outcome: dropped clients}. "returned": one resumed in time; "returned_late": the log had let
+            go of a part; "away": it has not resumed for a minute, or too many others were dropped since. "recovered"
+            are those of the first two that were up to date after that.
+        pause: How long a connection took nothing while something waited for it, in seconds.
+        catch_up: How long a client was behind that is up to date now, in seconds.
+        stretch_messages, stretch_bytes, stretch_seconds: The furthest that a client was behind, once for each time that
+            it was: publications, payload bytes, age of the oldest. A dropped client goes on falling until it resumes.
+        message_bytes: Average payload of a channel's publications in a quarter of a second, once for each.
+        channel_rate: A channel's publications per second, once for each quarter of a second with some.
     """
 
     __slots__ = (
         "age",
+        "catch_up",
+        "channel_rate",
         "closed",
         "compressed_bytes",
         "compressions",
@@ -92,15 +108,21 @@ class Counters:
         "delivered_bytes",
         "deliveries",
         "dropped",
+        "dropped_clients",
         "gaps",
         "lag",
         "last_socket",
         "loop_lag",
+        "message_bytes",
+        "pause",
         "peak_lag",
         "ping_rtt",
         "publications",
         "rejected",
         "saved_bytes",
+        "stretch_bytes",
+        "stretch_messages",
+        "stretch_seconds",
         "sweep",
     )
 
@@ -125,6 +147,14 @@ class Counters:
         self.sweep = Histogram(TIME_BOUNDS)
         self.ping_rtt = Histogram(TIME_BOUNDS)
         self.loop_lag = Histogram(TIME_BOUNDS)
+        self.dropped_clients = dict.fromkeys(OUTCOMES, 0)
+        self.pause = Histogram(SPAN_BOUNDS)
+        self.catch_up = Histogram(SPAN_BOUNDS)
+        self.stretch_messages = Histogram(LAG_BOUNDS)
+        self.stretch_bytes = Histogram(SIZE_BOUNDS)
+        self.stretch_seconds = Histogram(SPAN_BOUNDS)
+        self.message_bytes = Histogram(SIZE_BOUNDS)
+        self.channel_rate = Histogram(RATE_BOUNDS)
 
     def gap(self, gap: Gap) -> int:
         """Counts a gap that a client is given; returns how many publications it is.
@@ -149,6 +179,12 @@ class Counters:
         """Counts a refusal."""
         self.rejected[code] += 1
 
+    def observe_stretch(self, messages: int, size_bytes: int, seconds: float) -> None:
+        """Counts how far a client was behind, at most, in a stretch that is over."""
+        self.stretch_messages.observe(messages)
+        self.stretch_bytes.observe(size_bytes)
+        self.stretch_seconds.observe(seconds)
+
     def histograms(self) -> dict[str, Histogram]:
         """Returns {name in `/stats`, with the unit at its end: histogram}."""
         return {
@@ -159,4 +195,11 @@ class Counters:
             "sweep_seconds": self.sweep,
             "ping_rtt_seconds": self.ping_rtt,
             "loop_lag_seconds": self.loop_lag,
+            "pause_seconds": self.pause,
+            "catch_up_seconds": self.catch_up,
+            "stretch_lag_messages": self.stretch_messages,
+            "stretch_lag_bytes": self.stretch_bytes,
+            "stretch_lag_seconds": self.stretch_seconds,
+            "message_bytes": self.message_bytes,
+            "channel_messages_per_second": self.channel_rate,
         }

@@ -13,6 +13,7 @@ A `Published` leaves out its channel or its size where the `Published` before it
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -227,11 +228,13 @@ class TraceEncoder:
 
     Args:
         header: What the trace begins with.
+        on_block: Called when a record has filled a block.
     """
 
-    __slots__ = ("_channel", "_content", "_done", "_latest", "_past", "_size_bytes")
+    __slots__ = ("_channel", "_content", "_done", "_latest", "_on_block", "_past", "_size_bytes")
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, *, on_block: Callable[[], None] = lambda: None) -> None:
+        self._on_block = on_block
         self._done = bytearray(LINE % VERSION + _block(json.dumps(header._asdict()).encode()))
         self._content = bytearray()
         self._latest = 0  # microseconds of the latest record
@@ -259,6 +262,7 @@ class TraceEncoder:
             _add_number(content, key)
         if len(content) >= BLOCK_BYTES:
             self._close_block()
+            self._on_block()
 
     def add(self, record: Record) -> None:
         """Adds a record. A time before that of the latest record becomes that time. O(1)."""
@@ -277,6 +281,7 @@ class TraceEncoder:
                 _add_number(content, value + (field == "n"))
         if len(content) >= BLOCK_BYTES:
             self._close_block()
+            self._on_block()
         return None
 
     def take(self) -> bytes:

@@ -58,6 +58,8 @@ class Event(Enum):
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
     FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
     DEMO_FAILED = (ERROR, "the demo's %(part)s failed: %(error)s", ())
+    TRACE_ENDED = (INFO, "the trace in %(path)s has ended with %(size_bytes)d bytes: %(reason)s", ())
+    TRACE_FAILED = (ERROR, "the trace in %(path)s cannot be written: %(error)s", ())
     LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())
     UNCAUGHT = (ERROR, "nobody caught %(error)s", ())
     LIBRARY = (INFO, "what uvicorn, asyncio or another library logs, at its own level", ())

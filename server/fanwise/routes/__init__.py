@@ -14,6 +14,7 @@
     live          `GET /stats`, and `WS /live`: its parts each second
     stats         the document of `/stats` and `/live`
     process       memory, CPU time and descriptors of this process
+    trace         `GET /trace`: publications and slow clients, as a file to replay
     metrics       `GET /metrics`, for Prometheus
     asyncapi      `GET /asyncapi.json`: the WebSocket dialects described for machines
     page          `GET /`: the live page

@@ -33,6 +33,16 @@ HISTOGRAMS: Final = {
     "last_socket_seconds": ("fanwise_last_socket_seconds", "from publishing to the write to the last ready client"),
     "sweep_seconds": ("fanwise_sweep_seconds", "how long a turn's sweeps held the event loop"),
     "ping_rtt_seconds": ("fanwise_ping_rtt_seconds", "from a ping to its pong"),
+    "pause_seconds": ("fanwise_pause_seconds", "how long a connection took nothing while something waited for it"),
+    "catch_up_seconds": ("fanwise_catch_up_seconds", "how long a client was behind that has caught up"),
+    "stretch_lag_messages": ("fanwise_stretch_lag_messages", "the furthest that a client was behind, each time it was"),
+    "stretch_lag_bytes": ("fanwise_stretch_lag_bytes", "the same in payload bytes"),
+    "stretch_lag_seconds": ("fanwise_stretch_lag_seconds", "the same as the age of the oldest publication not given"),
+    "message_bytes": ("fanwise_message_bytes", "payload of a publication, averaged over a channel's quarter second"),
+    "channel_messages_per_second": (
+        "fanwise_channel_messages_per_second",
+        "publications per second of a channel, once for each quarter second with some",
+    ),
     "loop_lag_seconds": ("fanwise_loop_lag_seconds", "how late the event loop called a timer, five times a second"),
 }
 # Not a counter: a queue that falls further behind moves from one bucket to another.
@@ -119,7 +129,12 @@ class Collector:
         )
         for code, count in tally.rejected.items():
             rejected.add_metric([code.value], count)
-        yield from (dropped, gaps, closed, rejected)
+        outcomes = self._core.CounterMetricFamily(
+            "fanwise_dropped_clients", "what became of dropped clients", labels=["outcome"]
+        )
+        for outcome, count in tally.dropped_clients.items():
+            outcomes.add_metric([outcome], count)
+        yield from (dropped, gaps, closed, rejected, outcomes)
 
     def _histograms(self) -> Iterator[Metric]:
         tally = self._broadcaster.tally

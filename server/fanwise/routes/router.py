@@ -29,6 +29,7 @@ from .page import page_routes
 from .publish import publishing_routes
 from .sse import CHANNEL, EventStreamEndpoint, sse_routes
 from .streams import LongAnswers
+from .trace import trace_routes
 from .websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, WebSocketEndpoint
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Any]]
@@ -108,6 +109,7 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController)
     yield client_routes(broadcaster, access, answers)
     yield live_routes(live, broadcaster, access)
     yield metrics_routes(broadcaster, access)
+    yield trace_routes(broadcaster, access)
     yield demo_routes(demo, broadcaster, access)
     yield probe_routes(broadcaster)
     yield static_routes()

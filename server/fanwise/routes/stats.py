@@ -96,6 +96,10 @@ class Summary(BaseModel):
         dict[str, int],
         Field(description="publications that clients did not get, by cause: the reasons of gaps and of closing"),
     ]
+    dropped_clients: Annotated[
+        dict[str, int],
+        Field(description="clients that the server gave up, by what became of them; `recovered` is among the rest"),
+    ]
     gaps: dict[str, int]
     closed: Annotated[dict[str, int], Field(description="connections that ended, by reason")]
     rejected: Annotated[dict[str, int], Field(description="refusals, by the code of the error")]
@@ -133,6 +137,8 @@ class BusyChannel(ChannelInfo):
     skipped: Annotated[int, Field(description="publications that a client did not get")]
     publications_per_second: Annotated[float | None, Field(description="since the lists were last made")]
     forgiven: ForgivenPause | None
+    most_per_second: Annotated[float, Field(description="publications, in its busiest quarter of a second")]
+    message_bytes: Annotated[float | None, Field(description="payload of a publication, on average")]
 
 
 class Lists(BaseModel):
@@ -186,6 +192,7 @@ class StatsCollector:
             "now": {**outline, **read_usage()._asdict()},
             "totals": {name: getattr(tally, name) for name in totals},
             "dropped": dict(tally.dropped),
+            "dropped_clients": dict(tally.dropped_clients),
             "gaps": {reason.value: count for reason, count in tally.gaps.items()},
             "closed": {name_of(reason): count for reason, count in tally.closed.items()},
             "rejected": {code.value: count for code, count in tally.rejected.items()},

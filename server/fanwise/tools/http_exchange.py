@@ -66,14 +66,17 @@ class Answer:
             NotHTTPError: The body has more than `most_bytes`, or ends too early.
             OSError: The connection broke, or the body did not come in time.
         """
-        parts, left_bytes = [], most_bytes
+        return b"".join(self.parts(most_bytes=most_bytes))
+
+    def parts(self, *, most_bytes: int) -> Iterator[bytes]:
+        """Yields the body as it comes. Raises what `read_body` raises."""
+        left_bytes = most_bytes
         while not isinstance(event := self._next(), h11.EndOfMessage):
             if isinstance(event, h11.Data):
-                parts.append(bytes(event.data))
-                left_bytes -= len(parts[-1])
-            if left_bytes < 0:
-                raise NotHTTPError(f"its answer has more than {most_bytes:,} bytes")
-        return b"".join(parts)
+                left_bytes -= len(event.data)
+                if left_bytes < 0:
+                    raise NotHTTPError(f"its answer has more than {most_bytes:,} bytes")
+                yield bytes(event.data)
 
     def _next(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         try:

@@ -12,7 +12,7 @@ from ..core.lease import Lease
 from ..core.reasons import CloseReason
 from .inbox import Inbox
 from .leased_transport import LeasedTransport
-from .sockets import ask_every, unanswered_packets, unanswered_seconds
+from .sockets import ask_every, kernel_bytes, unanswered_packets, unanswered_seconds
 
 
 class SocketProtocol(Protocol):
@@ -69,6 +69,11 @@ class SocketConnection:
         sock = None if self._protocol is None else self._protocol.transport.get_extra_info("socket")
         if sock is not None:
             ask_every(sock, seconds)
+
+    def kernel_bytes(self) -> int:
+        """Bytes that the kernel holds for the peer; -1: unknown."""
+        sock = None if self._protocol is None else self._protocol.transport.get_extra_info("socket")
+        return -1 if sock is None else kernel_bytes(sock)
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""

@@ -17,7 +17,7 @@ from ..broadcaster.sink import SinkOwner
 from ..core.reasons import CloseReason
 from .fair_share import fair_share
 from .leased_transport import LeasedTransport
-from .sockets import ask_every, lost_reason, unanswered_packets, unanswered_seconds
+from .sockets import ask_every, kernel_bytes, lost_reason, unanswered_packets, unanswered_seconds
 from .surroundings import Surroundings
 
 CLOSE_SECONDS: Final = 5.0  # for the end of a connection; a peer on a bad line answers in a few round trips
@@ -155,6 +155,11 @@ class SocketSink(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket") if self.open else None
         if sock is not None:
             ask_every(sock, seconds)
+
+    def kernel_bytes(self) -> int:
+        """Bytes that the kernel holds for the peer; -1: unknown."""
+        sock = self.transport.get_extra_info("socket") if self.open else None
+        return -1 if sock is None else kernel_bytes(sock)
 
     def attach(self, owner: SinkOwner) -> None:
         """Notifies `owner` of the connection's events."""

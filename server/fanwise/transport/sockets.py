@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import struct
 import sys
+import termios
 from typing import Final, NamedTuple, Protocol
 
 from ..core.reasons import CloseReason
@@ -48,6 +50,8 @@ _ANSWERS: Final = struct.Struct("=2xBB20xI16xI8xI")
 _TCP_RTO_MAX_MS: Final = 44  # linux/tcp.h, since Linux 6.15; Python has no name for it
 _LEAST_RTO_MAX_MS: Final = 1000
 _ACKNOWLEDGED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked, of Linux 4.1 and later
+
+_INT: Final = struct.Struct("=i")
 
 
 class SocketOptions(NamedTuple):
@@ -135,6 +139,24 @@ def reset_at_close(sock: TakesOptions | None) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):  # no TCP, or closed
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+
+
+class HasNumber(Protocol):
+    """A socket, or what uvloop shows of one."""
+
+    def fileno(self) -> int:
+        """As `socket.socket.fileno`."""
+
+
+def kernel_bytes(sock: HasNumber) -> int:
+    """Returns the bytes that the kernel holds for the peer, unsent or not acknowledged (SIOCOUTQ, tcp(7)).
+
+    -1: unknown.
+    """
+    try:
+        return int(_INT.unpack(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(_INT.size)))[0])
+    except (OSError, ValueError):  # no socket, or closed
+        return -1
 
 
 def lost_reason(error: Exception | None) -> CloseReason | None:
