@@ -47,6 +47,7 @@ class Place:
             str(self._last),
             address=f"{host}:{self._last}",
             outbox=Outbox(FakeSink(), PLAIN),
+            listen=None,
             close_seconds=1.0,
             owner=make_host(asyncio.get_running_loop(), self.hub),
         )

@@ -22,8 +22,8 @@ class SettingsCommand(click.Command):
 
         Imports the settings when click asks for the flags: other commands start faster.
         """
-        own = {param.name for param in self.params}
-        self.params += [param for param in _setting_flags() if param.name not in own]
+        own = {word for param in self.params for word in (param.name, *param.opts)}
+        self.params += [param for param in _setting_flags() if own.isdisjoint((param.name, *param.opts))]
         return super().get_params(ctx)
 
 
