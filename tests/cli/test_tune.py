@@ -50,6 +50,15 @@ def test_a_plan_gets_a_proposal_as_text_and_page(tmp_path: Path) -> None:
     assert page.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("kind", ["ticker", "chat", "cursors"])
+def test_known_kinds_of_traffic_are_plans(kind: str) -> None:
+    """Whose parts other options change."""
+    done = run("--like", kind, "--clients", "10", "--duration", "1s", "--json")
+    assert done.exit_code in (0, 1), done.output
+    assert json.loads(done.stdout)["traffic"]["clients"] == 10
+    assert "one of --url, --trace, or a plan" in run("--like", kind, "--url", "http://127.0.0.1:1").output
+
+
 def test_good_settings_end_with_0() -> None:
     done = run(*PLAN, "--queue-messages", "600", "--queue-bytes", "1000000", "--json")
     assert done.exit_code == 0, done.output

@@ -45,6 +45,14 @@ _PLAN = (
     "keys",
     "seed",
 )
+_LIKE: Final[dict[str, dict[str, Any]]] = {
+    # Quotes to phones, which sleep now and then.
+    "ticker": {"rate": 50.0, "size": 300, "clients": 200, "pausing": "20%", "pause": "1s..20s", "between": "20s"},
+    # Few short messages, a burst now and then; some clients lie in a background tab.
+    "chat": {"rate": 5.0, "size": 200, "clients": 200, "burst": 100, "pausing": "10%", "pause": "5s..60s"},
+    # Positions of which only the newest counts; some clients have little bandwidth.
+    "cursors": {"rate": 300.0, "size": 80, "clients": 100, "keys": 50, "slow": "10%", "bandwidth": "5k..40k"},
+}
 _MOST, _MOST_SIZE, _MOST_BURST = 1_000_000, 16 << 20, 100_000
 _NEEDED = ("clients", "size")
 
@@ -70,6 +78,9 @@ def parse_bytes(option: str, text: str) -> float:
 @click.option("--url", metavar="URL", help="Watch this server: its trace is recorded for --for.")
 @click.option("--for", "watch", default="60s", show_default=True, metavar="TIME", help="With --url: how long.")
 @click.option("--trace", "trace_file", metavar="FILE", help="A file that `fanwise trace` has written.")
+@click.option(
+    "--like", type=click.Choice(list(_LIKE)), help="A plan of a known kind; the options below change parts of it."
+)
 @click.option("--rate", type=float, metavar="N", help="A plan: publications a second.")
 @click.option("--size", type=int, metavar="BYTES", help="A plan: payload of each.")
 @click.option("--clients", type=int, metavar="N", help="A plan: clients of the channel.")
@@ -119,6 +130,8 @@ def _run(given: dict[str, Any]) -> int:
     from ..tuning import report  # noqa: PLC0415 - imported late
     from ..tuning.page import page  # noqa: PLC0415 - imported late
 
+    known = _LIKE.get(given["like"], {})
+    given = {**given, **{name: value for name, value in known.items() if given[name] is None}}
     _check_sources(given)
     check_file("--html", given["html_file"])
     proposal, source = _proposal(given)
