@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from binascii import b2a_base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,6 @@ from typing import Any
 import pytest
 
 from fanwise.app import create_app, door_of
-from fanwise.core.reasons import CloseReason
 from fanwise.settings import load_settings
 from fanwise.transport import newcomer
 from fanwise.transport.fair_share import FRAMES_A_TURN
@@ -21,9 +21,8 @@ from fanwise.transport.handshakes import KEY_CHARS, KEY_FIELD, Handshake, accept
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.limits import Limits
 from fanwise.transport.newcomer import FIRST_FRAMES, PLAN_BYTES, Arrival
-from fanwise.transport.socket_sink import LEAVE_FRAMES
+from fanwise.transport.socket_sink import LEAVE_FRAMES, LOST_FRAMES
 from fanwise.transport.sockets import READ_BYTES
-from fanwise.transport.websocket_connection import WebSocketConnection
 
 from ..support.live import Live, handshake, running, until
 
@@ -31,6 +30,7 @@ pytestmark = pytest.mark.anyio
 PLAIN = handshake("/ws")
 END = b"\r\n\r\n"
 KEYS = [b2a_base64(bytes([number]) * 16, newline=False) for number in range(3)]
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER (socket(7)): close sends a reset
 
 
 @asynccontextmanager
@@ -224,33 +224,41 @@ async def test_what_comes_while_a_connection_waits_is_kept() -> None:
         writer.close()
 
 
-async def test_those_who_leave_at_once_are_closed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many end their streams in one turn: the loop turns between them, and all are closed."""
-    closed, end = 0, WebSocketConnection._end
-
-    def count(self: WebSocketConnection, reason: CloseReason) -> None:
-        nonlocal closed
-        closed += self.open
-        end(self, reason)
-
-    monkeypatch.setattr(WebSocketConnection, "_end", count)
+@pytest.mark.parametrize(("linger", "frames"), [(None, LEAVE_FRAMES), (RESET, LOST_FRAMES)], ids=["end", "reset"])
+async def test_those_who_leave_at_once_go_in_turns(linger: bytes | None, frames: int) -> None:
+    """However many streams end or are reset in one turn: the loop turns between them, and all are gone in the end."""
     async with server() as live:
-        peers = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(60)]
+        connections = live.server.server_state.connections
+        peers = [socket.create_connection(("127.0.0.1", live.port)) for _ in range(100)]
         for peer in peers:
             peer.sendall(PLAIN)
         await until(lambda: len(live.websockets) == len(peers))
         for peer in peers:
             peer.recv(4096)  # with something unread, closing would send a reset
+            if linger is not None:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             peer.close()
-        turns = [closed]
+        turns = [len(connections)]
 
         def turn() -> None:
-            turns.append(closed)
-            if closed < len(peers):
+            turns.append(len(connections))
+            if connections:
                 asyncio.get_running_loop().call_soon(turn)
 
         turn()
-        await until(lambda: not live.server.server_state.connections)
-        most = 2 * FRAMES_A_TURN // LEAVE_FRAMES  # those of the turn that ends, and of the next
-        assert max(after - before for before, after in pairwise(turns)) <= most
-        assert closed == len(peers)
+        await until(lambda: not connections)
+        most = 2 * FRAMES_A_TURN // frames  # those of the turn that ends, and of the next
+        assert max(before - after for before, after in pairwise(turns)) <= most
+
+
+async def test_peers_that_are_lost_and_come_back_find_their_places_free() -> None:
+    """The handshake of a peer waits behind the end of its lost connection, however many there are."""
+    clients = 60
+    app = create_app(load_settings(max_clients=clients))
+    async with running(app, door=door_of(app), ours=True) as live:
+        peers = [await live.raw("/ws") for _ in range(clients)]
+        for peer in peers:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            peer.close()
+        for peer in [await live.raw("/ws") for _ in range(clients)]:
+            peer.close()

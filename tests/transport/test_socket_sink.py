@@ -12,6 +12,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from fanwise.core.reasons import CloseReason
+from fanwise.transport.fair_share import FRAMES_A_TURN, fair_share
 from fanwise.transport.limits import Limits
 from fanwise.transport.socket_sink import SocketSink
 from fanwise.transport.surroundings import Surroundings, surroundings
@@ -88,6 +89,24 @@ async def test_an_owner_hears_of_the_end_once() -> None:
         late = Owner()
         sink.attach(late)
         assert late.heard == [CloseReason.LOST]
+
+
+async def test_a_lost_connection_writes_no_more_and_goes_in_its_turn() -> None:
+    """Its client leaves the ready groups at once, and hears of the end when others have had their turn."""
+    async with opened() as (sink, peer, around):
+        owner = Owner()
+        sink.attach(owner)
+        fair_share(around.loop).spend(FRAMES_A_TURN)
+        lease = sink.lease
+        sink.connection_lost(TimeoutError())
+        assert (lease.ended, sink.open, sink.writable, sink.transport.is_closing()) == (True, False, False, True)
+        assert (owner.heard, len(around.connections)) == (["paused"], 1)
+        sink.write(b"never")
+        sink.abort()
+        await until(lambda: not around.connections)
+        assert owner.heard == ["paused", CloseReason.STALLED]
+        with pytest.raises(BlockingIOError):
+            peer.recv(1, socket.MSG_DONTWAIT)
 
 
 async def test_a_close_that_is_not_flushed_ends_in_an_abort() -> None:

@@ -13,7 +13,7 @@ from .sockets import reset_at_close
 
 
 class _NoTransport(asyncio.Transport):
-    """The transport of a protocol that has handed its own over: closed, and deaf to everything."""
+    """The transport of a protocol that has lost its own, or handed it over: closed, and deaf to everything."""
 
     def is_closing(self) -> bool:
         return True
@@ -81,13 +81,14 @@ class LeasedTransport(asyncio.Transport):
         return self._transport
 
     def lost(self) -> None:
-        """Ends the lease of a connection that is lost, in its protocol's `connection_lost`.
+        """Ends the lease of a connection that is lost, in its protocol's `connection_lost`, and lets the transport go.
 
         asyncio's own transport holds methods of itself: it would wait for a full collection, with its socket.
         """
         self.lease.end()
         for name in _OWN_METHODS:
             getattr(self._transport, "__dict__", {}).pop(name, None)
+        self._transport = _NO_TRANSPORT
 
     # Calls that take the transport away.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+from functools import partial
 from typing import Any, Final
 
 from ..broadcaster.sink import SinkOwner
@@ -23,6 +24,8 @@ from .surroundings import Surroundings
 CLOSE_SECONDS: Final = 5.0  # for the end of a connection; a peer on a bad line answers in a few round trips
 
 LEAVE_FRAMES: Final = 16  # of a turn, for the end of a connection
+LOST_FRAMES: Final = 6  # of a turn, for what is left to do when the event loop has ended it
+_NEVER: Final = -math.inf  # a connection that is lost needs no abort
 
 
 class SocketSink(asyncio.Protocol):
@@ -87,14 +90,31 @@ class SocketSink(asyncio.Protocol):
     # The transport's events.
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
-        self._end(lost_reason(exc) or self._reason())
+        """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call.
+
+        All else follows in the connection's turn, as thousands may be lost at once.
+        """
+        at_once = not self.open or fair_share(self._around.loop).take(LOST_FRAMES)
+        self.open = False
+        self._abort_at = _NEVER
+        if self._owner is not None:
+            self._owner.sink_paused()
         self.transport.lost()
+        leave = partial(self._left, lost_reason(exc) or self._reason())
+        if at_once:
+            leave()
+        else:
+            fair_share(self._around.loop).wait(leave, frames=LOST_FRAMES)
+
+    def _left(self, reason: CloseReason) -> None:
+        """Lets a lost connection go: its owner hears of the end, and the books forget it."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.sink_closed(reason)
         self._around.connections.discard(self)
         self._around.keep_alive.remove(self)
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-        self._owner = None
 
     def eof_received(self) -> bool:
         """The peer will send no more: the connection closes in its turn, as thousands may leave at once.
@@ -121,7 +141,8 @@ class SocketSink(asyncio.Protocol):
 
     def _lease_ended(self) -> None:
         """Leaves the ready groups: the transport closes, or is another protocol's."""
-        self._closing(self._reason())
+        if self._abort_at > _NEVER:
+            self._closing(self._reason())
 
     # The sink.
 

@@ -98,6 +98,9 @@ class WebSocketConnection(SocketSink):
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.stop()
+
+    def _left(self, reason: CloseReason) -> None:
+        super()._left(reason)
         self.receiver.end()
 
     def data_received(self, data: bytes) -> None:
