@@ -32,7 +32,7 @@ class Heard:
 
 def socket(loop: VirtualLoop, *pieces: tuple[float, float]) -> tuple[VirtualSocket, list[tuple[float, float]]]:
     got: list[tuple[float, float]] = []
-    reader = Reader(name="a", channels=("c",), supply=Supply(pieces), room_bytes=300.0)
+    reader = Reader(name="a", channels=("c",), supply=Supply(pieces), room_bytes=300.0, wake_share=1 / 3)
     return VirtualSocket(1, reader, loop, got=lambda when, published: got.append((when, published))), got
 
 

@@ -13,7 +13,7 @@ from ..core.dialect import JSON, PLAIN, SSE, SSE_JSON
 
 DIALECTS: Final = {dialect.name: dialect for dialect in (PLAIN, JSON, SSE, SSE_JSON)}
 FAST_BYTES: Final = 50e6  # a second: what a client takes that is not slow
-WAKE_SHARE: Final = 1 / 3  # of its room that a socket's kernel must have free before the server hears of that
+WAKE_SHARE: Final = 1 / 2  # of its room that a socket's kernel must have free before the server hears of that
 
 
 class Supply:

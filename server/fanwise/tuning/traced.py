@@ -16,7 +16,7 @@ from .visits import Book, Visit, wire_sizes
 
 AWAY_SECONDS: Final = (0.5, 1.5)  # until a dropped client comes back, where no trace has seen one return
 _LEAST_BYTES: Final = 32_768  # that a burst must bring, and leave, to show what the kernels took of it
-_FEW: Final = 3  # bursts that are worth more than what was measured elsewhere
+_FEW: Final = 8  # bursts that are worth more than what was measured elsewhere
 _FULL: Final = 0.9  # of them: others met a kernel that was not empty
 
 
