@@ -100,6 +100,8 @@ def test_every_metric_is_on_the_dashboard_or_named_here(known: dict[str, dict[st
     beside = {"fanwise_info", "fanwise_channels", "fanwise_connections_total", "fanwise_delivered_bytes_total"}
     beside |= {"fanwise_max_channels", "process_open_fds", "process_max_fds", "process_start_time_seconds"}
     beside |= {f"fanwise_{name}_total" for name in ("compressions", "compressed_bytes", "saved_bytes")}
+    beside |= {f"fanwise_{name}_bucket" for name in ("message_bytes", "channel_messages_per_second")}
+    beside |= {f"fanwise_stretch_lag_{unit}_bucket" for unit in ("messages", "bytes")}
     parts = {name for name in known if name.endswith(("_count", "_sum", "_gcount", "_gsum", "_created"))}
     assert set(known) - shown - parts == beside
 

@@ -82,7 +82,7 @@ def test_each_histogram_is_named_with_its_unit() -> None:
     """As `/stats` shows them, all of them."""
     tally = Counters()
     named = tally.histograms()
-    assert {name.rpartition("_")[2] for name in named} == {"messages", "seconds"}
+    assert {name.rpartition("_")[2] for name in named} == {"bytes", "messages", "second", "seconds"}
     assert {id(histogram) for histogram in named.values()} == {
         id(getattr(tally, name)) for name in tally.__slots__ if isinstance(getattr(tally, name), Histogram)
     }

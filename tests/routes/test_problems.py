@@ -68,6 +68,7 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
         "/readyz",
         "/sse/{channel}",
         "/stats",
+        "/trace",
     }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -76,7 +77,7 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
             if operation["tags"] == ["Fanwise"]:
                 refused = operation["responses"]["403"]["content"]["application/json"]["schema"]
                 assert refused == {"$ref": "#/components/schemas/FanwiseErrorBody"}
-            secured = path.startswith(("/publish", "/clients", "/stats", "/metrics"))
+            secured = path.startswith(("/publish", "/clients", "/stats", "/metrics", "/trace"))
             secured = secured or (path, method) in (("/demo", "put"), ("/demo", "delete"))
             assert ("security" in operation) == secured
     assert document["components"]["schemas"]["FanwiseErrorBody"]["required"] == ["error"]

@@ -165,7 +165,6 @@ def test_who_pauses_too_long_is_dropped_and_resumes() -> None:
     moments: dict[str, Any] = {
         "pause_seconds": Range(1.0, 1.0),
         "awake_seconds": Range(0.1, 0.1),
-        "away_seconds": Range(0.01, 0.01),
     }
     kinds: dict[str, Any] = {"pausing": 2, "resuming": 1, "size_bytes": 1000, "away_seconds": Range(0.01, 0.01)}
     sent = 0
