@@ -3,8 +3,8 @@
 A client that is READY is served by sweeps. A client that is BEHIND gets slices of its queues, one per turn:
 
 - with a direct sink the `TurnScheduler` takes the turn. Enlisted is every client that is BEHIND and whose sink is
-  writable. Both can only become true in `_enter`, `start` and `sink_resumed`, and each of them enlists. The turn runs
-  in a later callback of the loop, so the caller has done all its changes by then;
+  writable. Both can only become true in `_enter`, `start` and `sink_resumed`, and each of them enlists; `start` has a
+  client that is up to date join at once. The turn runs in a later callback, when the caller has done all its changes;
 - with any other sink its task takes the turn, as sending waits for the peer.
 
 The closing handshake waits for the peer with either sink: so a client with a direct sink has a task while it is closing
@@ -183,9 +183,11 @@ class Client:
     # What the broadcaster calls.
 
     def start(self) -> None:
-        """Begins to serve the client. To be called once, when the sink is attached."""
+        """Serves the client from now on, in turns if it is behind. To be called once, when the sink is attached."""
         if self.outbox.direct is None:
             self.task = self._owner.start_task(self, self._run())
+        elif self.state is _BEHIND and self.sink.writable and not self.subscriptions.behind():
+            self._join()
         else:
             self._serve()
 

@@ -61,6 +61,13 @@ class Subscriptions(dict[str, Subscription]):
                 return place, place.queue.get_nowait(max_bytes=max_bytes)
         return None
 
+    def behind(self) -> bool:
+        """Whether a channel has swept further than its queue stands: `take` would return publications. O(channels)."""
+        for channel, queue in self.values():  # noqa: SIM110 - each handshake asks
+            if queue.cursor < channel.swept:
+                return True
+        return False
+
     @property
     def cursors(self) -> int:
         """A number that grows with each publication that the client's sink is given. O(channels)."""
