@@ -188,7 +188,7 @@ async def test_a_dropped_client_is_recorded_with_its_reason_and_its_lag() -> Non
 
 
 async def test_a_client_that_leaves_a_channel_is_recorded() -> None:
-    """If the trace has it; its further channels go on."""
+    """Its further channels go on. One that was here before leaves its ready group for that, and is in the trace then."""
     async with staged() as node:
         stranger = node.add_client(FakeSink(), channel="a")
         reading = Reading(node)
@@ -197,7 +197,8 @@ async def test_a_client_that_leaves_a_channel_is_recorded() -> None:
         node.unsubscribe(client, "a")
         node.unsubscribe(stranger, "a")
         records = await reading.end()
-    assert [record[1:] for record in only(Unsubscribed, records)] == [(1, 1)]
+    assert [record[1:] for record in only(Unsubscribed, records)] == [(1, 1), (2, 1)]
+    assert [record.here for record in only(Connected, records)] == [False, True]
 
 
 async def test_clients_over_plain_asgi_are_recorded_when_an_audit_finds_them_behind() -> None:
