@@ -188,7 +188,7 @@ async def test_a_dropped_client_is_recorded_with_its_reason_and_its_lag() -> Non
 
 
 async def test_a_client_that_leaves_a_channel_is_recorded() -> None:
-    """Its further channels go on. One that was here before leaves its ready group for that, and is in the trace then."""
+    """Its further channels go on. One that was here before leaves its ready group for that: it is in the trace then."""
     async with staged() as node:
         stranger = node.add_client(FakeSink(), channel="a")
         reading = Reading(node)
