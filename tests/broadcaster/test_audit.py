@@ -80,6 +80,21 @@ async def test_slow_is_who_is_over_its_bounds_from_one_audit_to_the_next() -> No
     assert setting.client.reason is CloseReason.SLOW
 
 
+async def test_a_backlog_that_was_not_written_yet_is_not_the_clients_fault() -> None:
+    """Only a client whose connection holds it up is slow."""
+    registry, setting, left = make_registry()
+    audits = Audits(registry, setting)
+    setting.sink.pause()
+    for _ in range(21):
+        publish(setting.hub, setting.channels["a"])
+    setting.sink.writable = True
+    await audits.run(3)
+    assert left == []
+    setting.sink.writable = False
+    await audits.run(2)
+    assert setting.client.reason is CloseReason.SLOW
+
+
 async def test_who_recovers_between_two_audits_is_not_slow() -> None:
     """However far behind it is whenever somebody looks: a burst is not its fault."""
     registry, setting, left = make_registry()

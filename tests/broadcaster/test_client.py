@@ -161,16 +161,6 @@ async def test_a_rest_goes_to_the_transport_and_the_others_stay_in_the_log() -> 
         assert setting.state() is State.READY
 
 
-async def test_overflow_counts_only_while_the_sink_holds_the_client_up() -> None:
-    """A backlog that nobody has tried to write yet is not the client's fault."""
-    async with scene() as setting:
-        for _ in range(21):
-            publish(setting.hub, setting.channels["a"])
-        assert not setting.client.overflowed
-        setting.sink.pause()
-        assert setting.client.overflowed
-
-
 async def test_a_client_that_the_log_has_left_behind_is_closed_as_slow() -> None:
     """What it did not get is gone: it is told so, and not left with a hole."""
     async with scene() as setting:

@@ -79,7 +79,7 @@ class Audit:
         self._ended = ended
         self._clock = clock
         self._turn_seconds = turn_seconds
-        self._stretches = Stretches(registry, hub.tally)
+        self._stretches = Stretches(registry, hub.tally, turn_seconds=turn_seconds)
         self._traffic = Traffic(hub)
         self._ended_at: float | None = None  # when the latest audit ended
 
@@ -103,14 +103,14 @@ class Audit:
         await self._judge_all(now)
         if self.memory_bytes is not None:
             await self._relieve(self.memory_bytes)
-        self._stretches.end_audit(now)
+        await self._stretches.end_audit(now)
         self._registry.dropped.end_audit()
         self._ended_at = self._clock()
         self._event_log.audited(freed_bytes=freed_bytes, retained_bytes=retention.charged_bytes)
 
     async def _judge_all(self, now: float) -> None:
         """Judges each client that is behind. After a late loop all begin afresh: no client could be served."""
-        registry, stretches = self._registry, self._stretches
+        registry = self._registry
         late = self._ended_at is not None and now - self._ended_at > 2 * AUDIT_SECONDS
         self._hub.tally.lag.observe(0, len(registry) - len(registry.behind))
         if self._hub.forgive_seconds is not None and not late:
@@ -119,9 +119,6 @@ class Audit:
         def judge(client: Client) -> None:
             if client in registry.behind:  # it may have gone, or caught up, in a turn before this one
                 self._judge(client, now, late=late)
-                watch = registry.behind.get(client)
-                if watch is not None:
-                    stretches.look(client, watch, now)
 
         if self.witness is not None:
             await self._show(self.witness, now)
@@ -143,20 +140,23 @@ class Audit:
         )
 
     def _judge(self, client: Client, now: float, *, late: bool) -> None:
-        self._hub.tally.lag.observe(client.subscriptions.note_lags())
         watch = self._registry.behind[client]
-        if watch is None or late:
+        new = watch is None
+        if watch is None:
             watch = self._registry.behind[client] = Watch(now)
-            _moved(client, watch)
-            watch.over_since = client.recoveries if client.overflowed else -1
+        moved = watch.look(client, now)
+        self._hub.tally.lag.observe(watch.lag)
+        if new or late:
+            watch.moved_at = watch.answered_at = now
+            watch.over_since = client.recoveries if watch.over else -1
             return
-        watch.seen_at = now
-        if _moved(client, watch):
+        if moved:
+            self._stretches.count_pause(now - watch.moved_at)
             watch.moved_at = watch.answered_at = now
         elif now - watch.moved_at >= self._doubt_seconds and self._stalled(client, watch, now):
             client.abort(CloseReason.STALLED)
             return
-        if not client.overflowed:
+        if not watch.over:
             watch.over_since = -1
         elif watch.over_since != client.recoveries:
             watch.over_since = client.recoveries
@@ -203,10 +203,3 @@ class Audit:
 def _weight(client: Client) -> int:
     """Returns the bytes that the client still has to get, plus its own bytes that wait to be read. O(its queues)."""
     return client.lag_bytes + client.received_bytes
-
-
-def _moved(client: Client, watch: Watch) -> bool:
-    """Returns whether the connection has taken something since the last look, or has nothing to take. O(its queues)."""
-    before = watch.cursors, watch.buffered_bytes
-    watch.cursors, watch.buffered_bytes = client.subscriptions.cursors, client.sink.buffered_bytes
-    return not client.held_up or watch.cursors != before[0] or watch.buffered_bytes < before[1]

@@ -249,11 +249,6 @@ class Client:
         return self.sink.buffered_bytes + sum(queue.qsize_bytes() for _, queue in self.subscriptions.values())
 
     @property
-    def overflowed(self) -> bool:
-        """Whether the connection holds the client up, and a queue that must not overflow has. O(its queues)."""
-        return self.held_up and self.subscriptions.overflowed()
-
-    @property
     def outrun(self) -> bool:
         """Whether most clients are behind on the channels of its overflowed queues: then the producer is too fast."""
         return self.subscriptions.outrun()

@@ -348,7 +348,8 @@ class Node:
         """
         now = self._publisher.running_loop().time()
         place, queue = client.unsubscribe(channel)
-        self.recordings.unsubscribed(client, place)
+        if self.recordings.active:
+            self.recordings.unsubscribed(client, place)
         self._hub.unsubscribe(place, queue, time=now)
 
     def _leave(self, client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from enum import Enum
 from typing import NamedTuple
 
 from ..core.counters import Counters
@@ -30,6 +31,17 @@ class ClosedClient(NamedTuple):
     text: str = ""  # sent in place of the reason's text
 
 
+class End(Enum):
+    """Why a client is not behind any more."""
+
+    CAUGHT_UP = "caught up"
+    LEFT = "left"
+    DROPPED = "dropped"  # and remembered
+
+
+_CAUGHT_UP = End.CAUGHT_UP
+
+
 class Watch:
     """An audit's notes on a client that is behind.
 
@@ -41,11 +53,13 @@ class Watch:
         asked: Whether the kernel was told to ask the peer more often.
         cursors: The sum of its cursors at the latest audit.
         buffered_bytes: Bytes that its sink buffered at the latest audit.
+        lag: Publications that it was behind at the latest audit.
+        over: Whether its connection held it up then, and a queue that must not overflow had.
         over_since: Its `recoveries` when it was first seen over its bounds; -1 while it is within.
-        paused_at: Its `moved_at` at the audit before the latest.
         messages: Publications that it was behind, at most.
         size_bytes: Their payload bytes, at most.
         age_seconds: Age of the oldest of them, at most.
+        end: Why it is not behind any more; None while it is.
     """
 
     __slots__ = (
@@ -55,29 +69,46 @@ class Watch:
         "began_at",
         "buffered_bytes",
         "cursors",
+        "end",
+        "lag",
         "messages",
         "moved_at",
+        "over",
         "over_since",
-        "paused_at",
         "seen_at",
         "size_bytes",
     )
 
     def __init__(self, now: float) -> None:
-        self.began_at = self.seen_at = self.moved_at = self.paused_at = self.answered_at = now
+        self.began_at = self.seen_at = self.moved_at = self.answered_at = now
         self.asked = False
         self.messages = self.size_bytes = 0
         self.age_seconds = 0.0
         self.cursors = -1
-        self.buffered_bytes = 0
+        self.buffered_bytes = self.lag = 0
+        self.over = False
         self.over_since = -1
+        self.end: End | None = None
 
-    def note(self, client: Client, now: float) -> None:
-        """Keeps how far behind the client is, if it never was further. O(its queues)."""
-        messages, size_bytes, oldest = client.subscriptions.shortfall()
-        self.messages = max(self.messages, messages)
+    def look(self, client: Client, now: float) -> bool:
+        """Keeps how far behind the client is. O(its queues).
+
+        Returns whether its connection has taken something since the look before, or has nothing to take.
+        """
+        cursors, overflowed = self.note(client, now)
+        held_up, buffered_bytes = client.held_up, client.sink.buffered_bytes
+        moved = not held_up or cursors != self.cursors or buffered_bytes < self.buffered_bytes
+        self.seen_at, self.cursors, self.buffered_bytes = now, cursors, buffered_bytes
+        self.over = held_up and overflowed
+        return moved
+
+    def note(self, client: Client, now: float) -> tuple[int, bool]:
+        """Keeps how far behind the client is; returns its cursors, and whether it overflowed. O(its queues)."""
+        cursors, self.lag, size_bytes, oldest, overflowed = client.subscriptions.survey()
+        self.messages = max(self.messages, self.lag)
         self.size_bytes = max(self.size_bytes, size_bytes)
         self.age_seconds = max(self.age_seconds, now - oldest)
+        return cursors, overflowed
 
 
 class ClientRegistry:
@@ -92,6 +123,7 @@ class ClientRegistry:
     Attributes:
         clients: {client id: client}.
         behind: {client that is not ready: what audits have seen of it}, in the order in which they fell behind.
+        ended: Notes on clients that were behind at an audit, and are not any more. Audits take them.
         receiving: {client whose `received_bytes` count: None}.
         closed: The latest closed clients, at most 200, the newest last.
         dropped: The clients that the server has given up lately.
@@ -111,6 +143,7 @@ class ClientRegistry:
         self._on_closed = on_closed
         self.clients: dict[str, Client] = {}
         self.behind: dict[Client, Watch | None] = {}
+        self.ended: list[Watch] = []
         self.receiving: dict[Client, None] = {}
         self.dropped = DroppedClients(self._tally, clock=clock)
         self.closed: deque[ClosedClient] = deque(maxlen=_CLOSED_CLIENTS)
@@ -142,7 +175,9 @@ class ClientRegistry:
     def changed(self, client: Client) -> None:
         """Hears that the state of `client` has changed. O(1), or O(its queues) when it goes."""
         if client.state is _READY:
-            self.behind.pop(client, None)
+            watch = self.behind.pop(client, None)
+            if watch is not None:
+                self._end(watch, _CAUGHT_UP)
         elif client.state is _BEHIND:
             self.behind.setdefault(client, None)
         elif self.clients.pop(client.id, None) is not None:
@@ -155,12 +190,21 @@ class ClientRegistry:
         else:
             self.receiving.pop(client, None)
 
-    def _peak(self, client: Client) -> tuple[int, int, float]:
-        """Returns how far behind the client was, at most: publications, payload bytes, age of the oldest."""
+    def _end(self, watch: Watch, end: End) -> None:
+        watch.end = end
+        self.ended.append(watch)
+
+    def _end_behind(self, client: Client, reason: CloseReason) -> None:
+        """Closes the books on a client that goes while it is behind. O(its queues)."""
         now = self._clock()
-        watch = self.behind[client] or Watch(now)
+        seen = self.behind.pop(client)
+        watch = seen or Watch(now)
         watch.note(client, now)
-        return watch.messages, watch.size_bytes, watch.age_seconds
+        dropped = reason in DROPPED and bool(client.subscriptions)
+        if dropped:
+            self.dropped.add(client, (watch.messages, watch.size_bytes, watch.age_seconds))
+        if seen is not None:
+            self._end(seen, End.DROPPED if dropped else End.LEFT)
 
     def _part(self, client: Client) -> None:
         """Closes the books on a client."""
@@ -176,10 +220,7 @@ class ClientRegistry:
             behind_seconds=self.behind_seconds(client),
         )
         if client in self.behind:
-            client.subscriptions.note_lags()
-            if gone.reason in DROPPED:
-                self.dropped.add(client, self._peak(client))
-            del self.behind[client]
+            self._end_behind(client, gone.reason)
         self.receiving.pop(client, None)
         self._tally.close(gone.reason, lag=gone.lag)
         self.closed.append(gone)

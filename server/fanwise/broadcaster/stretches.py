@@ -1,7 +1,7 @@
 """Stretches: for how long clients were behind, how far, and for how long their connections took nothing.
 
-A stretch begins with the first audit that finds a client behind, and ends with the first one that does not. All times
-are therefore known to a quarter of a second. A client that is behind between two audits only is not seen.
+A stretch begins with the first audit that finds a client behind, and is counted by the first one after its end. All
+times are therefore known to a quarter of a second. A client that is behind between two audits only is not seen.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from ..core.counters import Counters
-from .client import Client, State
-from .registry import ClientRegistry, Watch
+from .registry import ClientRegistry, End, Watch
+from .turns import TURN_SECONDS, in_turns
 
 PAUSE_SECONDS: Final = 0.375  # one and a half audits: who takes something between all audits takes no pause
-_CLOSING, _CLOSED = State.CLOSING, State.CLOSED  # as globals: CPython 3.11 makes a call of each attribute of an enum
+_CAUGHT_UP, _DROPPED = End.CAUGHT_UP, End.DROPPED  # as globals: CPython 3.11 makes a call of each attribute of an enum
 
 
 class Stretches:
@@ -22,42 +22,31 @@ class Stretches:
     A client that is dropped is not counted here: `DroppedClients` sees how much further it falls.
 
     Args:
-        registry: The clients that are behind.
+        registry: The notes on clients that were behind.
         tally: The counters.
+        turn_seconds: How long counting holds the event loop in one turn.
     """
 
-    def __init__(self, registry: ClientRegistry, tally: Counters) -> None:
+    def __init__(self, registry: ClientRegistry, tally: Counters, *, turn_seconds: float = TURN_SECONDS) -> None:
         self._registry = registry
         self._tally = tally
-        self._before: dict[Client, Watch] = {}  # of the latest audit
-        self._now: dict[Client, Watch] = {}  # of this one, so far
+        self._turn_seconds = turn_seconds
 
-    def look(self, client: Client, watch: Watch, now: float) -> None:
-        """Keeps how far behind a client is, in an audit that has just had its verdict. O(its queues)."""
-        self._now[client] = watch
-        watch.note(client, now)
-        if watch.moved_at != watch.paused_at:
-            self._count_pause(watch.moved_at - watch.paused_at)
-            watch.paused_at = watch.moved_at
+    async def end_audit(self, now: float) -> None:
+        """Counts the stretches that are over. O(them), in turns of the event loop."""
+        ended, self._registry.ended = self._registry.ended, []
+        await in_turns(lambda watch: self._count(watch, now), ended, turn_seconds=self._turn_seconds)
 
-    def end_audit(self, now: float) -> None:
-        """Counts the stretches that are over. O(clients that were behind)."""
-        before, self._before, self._now = self._before, self._now, {}
-        for client, watch in before.items():
-            if self._before.get(client) is not watch:
-                self._count(client, watch, now)
-
-    def _count(self, client: Client, watch: Watch, now: float) -> None:
-        tally = self._tally
-        if client.state is _CLOSING or client.state is _CLOSED:
-            if client in self._registry.dropped:
-                self._count_pause(watch.seen_at - watch.paused_at)
-                return
-        else:
-            tally.catch_up.observe(now - watch.began_at)
-            self._count_pause(now - watch.paused_at)
-        tally.observe_stretch(watch.messages, watch.size_bytes, watch.age_seconds)
-
-    def _count_pause(self, seconds: float) -> None:
+    def count_pause(self, seconds: float) -> None:
+        """Counts a time in which a connection took nothing, unless that was too short to be seen."""
         if seconds >= PAUSE_SECONDS:
             self._tally.pause.observe(seconds)
+
+    def _count(self, watch: Watch, now: float) -> None:
+        if watch.end is _DROPPED:
+            self.count_pause(watch.seen_at - watch.moved_at)
+            return
+        if watch.end is _CAUGHT_UP:
+            self._tally.catch_up.observe(now - watch.began_at)
+            self.count_pause(now - watch.moved_at)
+        self._tally.observe_stretch(watch.messages, watch.size_bytes, watch.age_seconds)

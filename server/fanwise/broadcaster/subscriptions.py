@@ -68,18 +68,6 @@ class Subscriptions(dict[str, Subscription]):
                 return True
         return False
 
-    @property
-    def cursors(self) -> int:
-        """A number that grows with each publication that the client's sink is given. O(channels)."""
-        return sum(queue.cursor for _, queue in self.values())
-
-    def overflowed(self) -> bool:
-        """Whether a queue that must not overflow has. O(channels)."""
-        for _, queue in self.values():  # noqa: SIM110 - audits call this for each client that is behind
-            if queue.overflow is _DISCONNECT and queue.overflowed():
-                return True
-        return False
-
     def skips(self) -> bool:
         """Whether every queue skips what overflows, so that the client need not go; False for none. O(channels)."""
         return bool(self) and all(queue.overflow is not _DISCONNECT for _, queue in self.values())
@@ -97,26 +85,27 @@ class Subscriptions(dict[str, Subscription]):
         """Whether each queue that has overflowed did so for want of memory. O(channels)."""
         return all(place.starved for place in self.values() if place.queue.overflowed())
 
-    def shortfall(self) -> tuple[int, int, float]:
-        """Returns the publications that the client has still to get, their payload bytes, and the time of the oldest.
+    def survey(self) -> tuple[int, int, int, float, bool]:
+        """Keeps how far behind each queue is, in one pass. O(channels).
 
-        The time is infinite while there are none. O(channels).
+        Returns:
+            A number that grows with each publication that the client's sink is given; the publications that the client
+            has still to get, their payload bytes, and the time of the oldest, infinite while there are none; and
+            whether a queue that must not overflow has.
         """
-        messages, size_bytes, oldest = 0, 0, math.inf
-        for _, queue in self.values():
-            log, cursor = queue.log, queue.cursor
-            if cursor < log.head:
-                messages += log.head - cursor
-                size_bytes += log.bytes_after(cursor)
-                oldest = min(oldest, log.time_at(cursor + 1))
-        return messages, size_bytes, oldest
-
-    def note_lags(self) -> int:
-        """Keeps how far behind each queue is; returns the sum, in publications. O(channels)."""
-        total = 0
+        cursors, messages, size_bytes, oldest, overflowed = 0, 0, 0, math.inf, False
         for channel, queue in self.values():
-            behind = queue.qsize()
+            log, cursor = queue.log, queue.cursor
+            cursors += cursor
+            behind = log.head - cursor
+            if not behind:
+                continue
             if behind > queue.peak:
                 channel.note_lag(queue, behind)
-            total += behind
-        return total
+            messages += behind
+            size_bytes += log.bytes_after(cursor)
+            time = log.time_at(cursor + 1)
+            oldest = min(oldest, time)
+            if queue.overflow is _DISCONNECT and queue.overflowed():
+                overflowed = True
+        return cursors, messages, size_bytes, oldest, overflowed
