@@ -11,10 +11,13 @@ from typing import Any, Self, TypeVar
 
 import pytest
 
+from fanwise.broadcaster import recorder as recorder_module
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.recorder import PENDING_BYTES, Recorder
 from fanwise.core.publication import Position
+from fanwise.core.reasons import CloseReason
 from fanwise.core.trace import (
+    MOST_BLOCK_BYTES,
     Audited,
     CaughtUp,
     ChannelSeen,
@@ -44,18 +47,18 @@ class Reading:
 
     def __init__(self, node: Node, **bounds: Any) -> None:
         self.recorder = node.recordings.start(**{"most_bytes": 1 << 30, **bounds})
-        self._chunks: list[bytes] = []
+        self.chunks: list[bytes] = []
         self._task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         while data := await self.recorder.read():
-            self._chunks.append(data)
+            self.chunks.append(data)
 
     async def end(self, reason: str = "asked") -> list[Any]:
         """All records of the whole trace, without the header."""
         self.recorder.end(reason)
         await self._task
-        header, *records = read_trace(self._chunks)
+        header, *records = read_trace(self.chunks)
         assert isinstance(header, Header)
         assert isinstance(records[-1], Ended)
         return records
@@ -177,14 +180,68 @@ async def test_a_dropped_client_is_recorded_with_its_reason_and_its_lag() -> Non
         epoch = node._hub.channel("a", time=0.0).log.epoch
         again = node.add_client(FakeSink(), channel="a", since=Position(epoch, 0))
         await until(lambda: not node._registry.behind)
+        other = node.add_client(FakeSink(), channel="a", since=Position(epoch, 12))
+        await until(lambda: not node._registry.behind)
         again.close()
+        other.close()
         await until(lambda: not len(node))
+        assert not reading.recorder._clients  # what has gone is not kept
+        assert not reading.recorder._behind
         records = await reading.end()
-    slow, normal = only(Closed, records)
+    slow, normal, _ = only(Closed, records)
     assert slow[1:] == (1, "slow", 12, 10 * 8 + 5)  # bytes as far as the log reaches
     assert normal[1:] == (2, "normal", 0, 0)
-    assert [record[1:] for record in only(Subscribed, records)] == [(1, 1, False, 0, 0), (2, 1, True, 10, 2)]
-    assert [record.here for record in only(Connected, records)] == [True, False]
+    assert [record[1:] for record in only(Subscribed, records)] == [
+        (1, 1, False, 0, 0),
+        (2, 1, True, 10, 2),
+        (3, 1, True, 0, 0),
+    ]
+    assert [record[2:4] for record in only(Connected, records)] == [(True, 0), (False, 1), (False, 0)]
+
+
+async def test_few_dropped_clients_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest makes room."""
+    monkeypatch.setattr(recorder_module, "REMEMBERED", 2)
+    async with staged() as node:
+        reading = Reading(node)
+        clients = [node.add_client(FakeSink(), channel="a") for _ in range(4)]
+        for client in clients:
+            client.abort(CloseReason.STALLED)
+        assert list(reading.recorder._dropped) == [client.id for client in clients[2:]]
+        assert len(only(Closed, await reading.end())) == 4
+
+
+async def test_many_channels_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel whose number was forgotten is introduced again, and the trace is right."""
+    monkeypatch.setattr(recorder_module, "_CHANNELS", 2)
+    async with staged() as node:
+        reading = Reading(node)
+        for name in "abca":
+            node.publish_nowait(name, b"x")
+        assert len(reading.recorder._channels) == 2
+        records = await reading.end()
+    assert [record[1:4] for record in only(ChannelSeen, records)] == [
+        (1, "a", 0),
+        (2, "b", 0),
+        (3, "c", 0),
+        (4, "a", 1),
+    ]
+    assert [record.channel for record in only(Published, records)] == [1, 2, 3, 4]
+
+
+async def test_what_waits_for_a_socket_is_sampled_without_a_lag() -> None:
+    """On its only channel: among several nobody knows whose bytes they are."""
+    async with staged() as node:
+        sinks = FakeSink(), FakeSink()
+        clients = [node.add_client(sink, channel="a") for sink in sinks]
+        node.subscribe(clients[1], "b")
+        await until(lambda: not node._registry.behind)
+        reading = Reading(node)
+        for sink in sinks:
+            sink.pause(buffered_bytes=9)
+        await audits(node)
+        records = await reading.end()
+    assert [record[1:] for record in only(Sample, records)] == [(1, 1, True, 0, 0, 9, -1)]
 
 
 async def test_a_client_that_leaves_a_channel_is_recorded() -> None:
@@ -281,12 +338,27 @@ async def test_a_trace_has_at_most_its_bytes() -> None:
     """And a block more; then it says so."""
     async with staged() as node:
         reading = Reading(node, most_bytes=50_000)
-        while node.recordings.active:
+        for _ in range(100):
             for size in range(1000):
                 node.publish_nowait("a", bytes(size))
             await audits(node)
+            await until(lambda: reading.recorder._encoder.pending_bytes == 0)
+            if not node.recordings.active:
+                break
         records = await reading.end()
     assert ended(records) == "bytes"
+    assert 50_000 < sum(map(len, reading.chunks)) < 50_000 + MOST_BLOCK_BYTES
+
+
+async def test_an_audit_ends_a_trace_that_has_its_bytes() -> None:
+    """Also when no block is full."""
+    async with staged() as node:
+        reading = Reading(node, most_bytes=100)
+        node.publish_nowait("a", b"x")
+        assert node.recordings.active
+        await audits(node)
+        assert not node.recordings.active
+        assert ended(await reading.end()) == "bytes"
 
 
 async def test_a_recording_ends_with_its_time_and_with_the_node() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.recordings import MOST_RECORDINGS
+from fanwise.core.publication import Kind
 from fanwise.core.trace import Header, Published
 from fanwise.core.trace_reader import read_trace
 from fanwise.errors import NotRunningError, RecordingLimitError
@@ -42,6 +43,16 @@ async def test_without_one_nobody_is_notified() -> None:
         assert node._host.changed == node._registry.changed
         assert node._publisher._publish == node._hub.publish
         assert node._audit.witness is None
+
+
+async def test_texts_that_come_at_once_are_recorded_one_by_one() -> None:
+    """While there is a recording they are not appended together."""
+    async with staged() as node:
+        node.add_client(FakeSink(), channel="a")
+        recorder = node.recordings.start(most_bytes=1 << 20)
+        assert not node.append_at_once("a", Kind.TEXT, [b"x", b"y"])
+        recorder.end("asked")
+        assert node.append_at_once("a", Kind.TEXT, [b"x", b"y"])
 
 
 async def test_the_header_has_the_settings_in_force() -> None:

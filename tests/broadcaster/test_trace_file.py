@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanwise.broadcaster import trace_file
-from fanwise.broadcaster.trace_file import traced
+from fanwise.broadcaster.trace_file import _append, traced
 from fanwise.core.trace import Ended, Published
 from fanwise.core.trace_reader import read_trace
 
@@ -21,6 +23,7 @@ async def test_the_file_has_the_whole_trace(tmp_path: Path, caplog: pytest.LogCa
     """And a line of the log says how it ended."""
     caplog.set_level("INFO")
     path = tmp_path / "a.trace"
+    path.write_bytes(b"of another run")
     async with staged() as node, traced(node.recordings, str(path)):
         for _ in range(5):
             node.publish_nowait("a", b"x")
@@ -43,9 +46,25 @@ async def test_a_full_file_ends_the_trace_and_not_the_server(
             for size in range(1000):
                 node.publish_nowait("a", bytes(size))
             await node._audit.once()
-        await until(lambda: "bytes" in caplog.text)
+        await until(lambda: "bytes: bytes" in caplog.text)
         node.publish_nowait("a", b"x")
-    assert isinstance(list(read_trace([path.read_bytes()]))[-1], Ended)
+    last = list(read_trace([path.read_bytes()]))[-1]
+    assert isinstance(last, Ended)
+    assert last.reason == "bytes"
+
+
+class Short(FileIO):
+    """A file that takes three bytes at a time."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data[:3])
+
+
+def test_a_file_that_takes_a_part_gets_the_rest(tmp_path: Path) -> None:
+    """In its order."""
+    with Short(tmp_path / "a", "wb") as file:
+        _append(file, b"0123456789")
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
 
 
 async def test_a_full_disk_ends_the_trace_and_not_the_server(caplog: pytest.LogCaptureFixture) -> None:

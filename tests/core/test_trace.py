@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from fanwise.core.trace import BLOCK_BYTES, MOST_BLOCK_BYTES, Audited, Published, Sample, TraceEncoder, key_number
+from itertools import pairwise
+
+from fanwise.core.trace import (
+    BLOCK_BYTES,
+    MOST_BLOCK_BYTES,
+    Audited,
+    Ended,
+    Published,
+    Sample,
+    TraceEncoder,
+    key_number,
+)
 from fanwise.core.trace_reader import read_trace
 
 from ..support.traces import HEADER, STORY, encoded
@@ -36,6 +47,23 @@ def test_a_block_is_bounded() -> None:
     assert len(data) > 2 * MOST_BLOCK_BYTES > 4 * BLOCK_BYTES
     assert sum(isinstance(record, Published) for record in read_trace([data])) == 50_000
     assert encoder.pending_bytes == 0
+
+
+def test_a_text_is_cut_between_two_characters() -> None:
+    """Whatever it is: the reader takes it."""
+    records = list(read_trace([encoded(Ended(1.0, text)) for text in ["x" + "é" * 600]]))
+    assert records[1:] == [Ended(1.0, "x" + "é" * 511)]
+    assert list(read_trace([encoded(Ended(1.0, "\ud800"))]))[1:] == [Ended(1.0, "?")]
+
+
+def test_each_full_block_is_said() -> None:
+    """Whatever fills it: that is where a recording looks at its bounds."""
+    full: list[int] = []
+    encoder = TraceEncoder(HEADER, on_block=lambda: full.append(encoder.pending_bytes))
+    for number in range(1, 3 * BLOCK_BYTES // 2):
+        encoder.add(Audited(float(number)))
+    assert len(full) > 2
+    assert all(before + BLOCK_BYTES <= after <= before + 2 * BLOCK_BYTES for before, after in pairwise(full))
 
 
 def test_time_does_not_go_back() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -13,16 +12,10 @@ from fanwise.core.trace import FRAME_BYTES, Ended, Header
 from fanwise.core.trace_reader import read_trace
 from fanwise.errors import TraceError
 
-from ..support.traces import HEADER, STORY, encoded
+from ..support.traces import HEADER, STORY, block, encoded
 
 TRACE = encoded(*STORY)
 BEGIN = encoded()  # line and header
-
-
-def block(*parts: bytes | int) -> bytes:
-    """A block with a right checksum."""
-    content = b"".join(bytes([part]) if isinstance(part, int) else part for part in parts)
-    return len(content).to_bytes(4, "little") + crc32(content).to_bytes(4, "little") + content
 
 
 def problem(*chunks: bytes) -> tuple[int, str]:
@@ -50,6 +43,9 @@ def test_a_trace_is_read_as_it_was_written() -> None:
         (b"fanwise trace 1\n" + block(b'{"server":1,"began_at":2,"settings":{}}'), 16, "of another type"),
         (b"fanwise trace 1\n" + block(b'{"server":"","began_at":2,"settings":{"a":[]}}'), 16, "of another type"),
         (b"fanwise trace 1\n" + block(b'{"server":"","began_at":2,"settings":[]}'), 16, "of another type"),
+        (b"fanwise trace 1\n" + block(b'{"server":"","began_at":2,"settings":{"a":NaN}}'), 16, "of another type"),
+        (b"fanwise trace 1\n" + block(b'{"server":"","began_at":NaN,"settings":{}}'), 16, "no time from 1970 to 9999"),
+        (b"fanwise trace 1\n" + block(b'{"server":"","began_at":1e999,"settings":{}}'), 16, "no time from"),
     ],
 )
 def test_what_is_no_trace_is_said(data: bytes, offset: int, what: str) -> None:
@@ -82,6 +78,7 @@ CAME = bytes([3, 0, 1, 0, 1]) + b"d" + bytes([1]) + b"j"  # Connected
         ([11, 0, 2, b"\xff\xff"], 3, "not UTF-8"),
         ([11, 0, b"\xff\x7f", b"a"], 4, "a text of 16,383 bytes; at most 1,024 are allowed"),
         ([11, 0, 0, 9, 0], 3, "comes after the end"),
+        ([SEEN, 1, 0, 1, b"\xff" * 8, 1], 23, "a payload of 144,115,188,075,855,871 bytes; at most 1,073,741,824 are"),
     ],
 )
 def test_what_is_wrong_in_a_block_is_said(content: list[bytes | int], place: int, what: str) -> None:

@@ -6,9 +6,12 @@ import json
 
 from hypothesis import strategies as st
 
+from fanwise.core.trace import FRAME_BYTES, Record, TraceEncoder
+
 from ..support.live import handshake
+from ..support.traces import HEADER, STORY, block, encoded
 from ..transport.letter.wire import close, frame
-from .targets import KEYED, MOST_PIECES
+from .targets import FITTING, KEYED, MOST_PIECES
 from .world import KEY
 
 OPCODES = st.sampled_from([0, 1, 2, 8, 9, 10] * 3 + list(range(16)))
@@ -128,7 +131,44 @@ FIELDS = st.builds(
     POSITION_TEXTS, KEYS, PROTOCOLS,
 )  # fmt: skip
 
+
+def record(tag: int, time: bytes, fields: list[bytes]) -> bytes:
+    return bytes([tag]) + time + b"".join(fields)
+
+
+def alone(story: Record) -> bytes:
+    """A record's bytes as the first one of a block."""
+    encoder = TraceEncoder(HEADER)
+    encoder.take()
+    encoder.add(story)
+    return encoder.take()[FRAME_BYTES:]
+
+
+def varint(number: int) -> bytes:
+    parts = [number >> shift & 127 for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(part | 128 for part in parts[:-1]), parts[-1]])
+
+
+NUMBERS = st.one_of(st.integers(0, 3), st.integers(0, 1 << 17), st.integers(0, 1 << 65)).map(varint)
+LENGTHS = st.one_of(st.just(0), st.sampled_from([1, 1_024, 1_025, 1 << 31, (1 << 63) - 1]))
+TEXTS = st.builds(lambda more, text: varint(len(text) + more) + text, LENGTHS, st.text(max_size=4).map(str.encode))
+RECORDS = st.one_of(
+    st.sampled_from([alone(story) for story in STORY]),
+    st.builds(record, st.integers(0, 27), NUMBERS, st.lists(st.one_of(NUMBERS, NUMBERS, TEXTS), max_size=6)),
+)
+BEGUN = [b"", alone(STORY[0]), alone(STORY[0]) + alone(STORY[1])]  # a channel, and a client
+CONTENTS = st.builds(lambda first, more: first + b"".join(more), st.sampled_from(BEGUN), st.lists(RECORDS, max_size=8))
+BLOCKS = st.lists(CONTENTS.map(block), max_size=3).map(lambda blocks: encoded() + b"".join(blocks))
+CUT_TRACES = st.builds(
+    damaged, BLOCKS, st.integers(0, 400), st.one_of(st.binary(max_size=4), st.just(b"\xff" * 9)), st.integers(0, 6)
+)
+TRACES = st.one_of(
+    st.builds(prefixed, st.one_of(BLOCKS, CUT_TRACES), CUTS),
+    st.builds(lambda stream, cuts: bytes([len(cuts) | FITTING]) + prefixed(stream, cuts)[1:], CONTENTS, CUTS),
+)
+
 INPUTS = {
+    "trace": TRACES,
     "frames": STREAMS,
     "websocket": STREAMS,
     "http": DOORS,

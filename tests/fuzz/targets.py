@@ -10,19 +10,24 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 from urllib.parse import quote
 
 from fanwise.core.publication import Kind, Position, check_channel_name
 from fanwise.core.reasons import CloseReason
-from fanwise.errors import ChannelNameError, PositionError
+from fanwise.core.trace_reader import read_trace
+from fanwise.errors import ChannelNameError, PositionError, TraceError
 from fanwise.routes.json_models import DIALECT_CODES, OpError, parse_op
 
 from ..support.live import handshake
+from ..support.traces import block, encoded
 from ..transport.letter.library import compare
 from ..transport.letter.wire import CLOSE, PING, PONG, TEXT, close, frame, read_frame, read_to_end
 from .world import KEY, World, say_all
 
 MOST_PIECES = 8
+FITTING = 8  # flag of a trace's first byte: the pieces are contents of blocks whose checksums fit
+EXACT_SECONDS = 1e9  # up to which a float has all microseconds
 # What a server may close with: our reasons, and what the library says to broken frames. Else it echoes.
 CODES = {reason.code for reason in CloseReason} | {1000, 1002, 1007, 1009}
 STATUSES = {200, 400, 401, 403, 404, 405, 406, 408, 409, 411, 413, 415, 422, 426, 429, 431}
@@ -150,7 +155,30 @@ def requests(name: bytes, position: bytes, key: bytes, protocol: bytes) -> Itera
     yield b"GET /sse/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nLast-Event-ID: %s\r\n\r\n" % (path, event_id), STATUSES
 
 
-PURE: dict[str, Callable[[bytes], None]] = {"frames": fuzz_frames, "op": fuzz_op}
+def fuzz_trace(data: bytes) -> None:
+    """What is read of a trace is right, or there is an error with a place. Half of the inputs are blocks' contents."""
+    pieces = pieces_of(data)
+    if data and data[0] & FITTING:
+        chunks = [encoded(), *(block(piece) for piece in pieces if piece)]
+    else:
+        chunks = [piece for piece in pieces if piece]
+    size, found = sum(map(len, chunks)), list[Any]()
+    refused = None
+    try:
+        found.extend(read_trace(chunks))
+    except TraceError as error:
+        refused = error
+    if refused is not None:
+        assert 0 <= refused.offset <= size
+        assert 0 < len(refused.problem) < 300, "an error that repeats what it refuses"
+    assert len(found) <= 1 + size
+    times = [record.at for record in found[1:]]
+    assert times == sorted(times)
+    if found and times[-1:] < [EXACT_SECONDS]:
+        assert list(read_trace([encoded(*found[1:], header=found[0])])) == found
+
+
+PURE: dict[str, Callable[[bytes], None]] = {"frames": fuzz_frames, "op": fuzz_op, "trace": fuzz_trace}
 LIVE: dict[str, Callable[[bytes, World], None]] = {
     "websocket": fuzz_websocket,
     "http": fuzz_http,

@@ -15,7 +15,7 @@ from .world import World
 
 CORPUS = Path(__file__).parent / "corpus"
 # In every run. `FUZZ_EXAMPLES`, as in `tox -e fuzz`, asks for others.
-EXAMPLES = {"frames": 200, "websocket": 40, "http": 60, "op": 200, "ops": 30, "names": 15}
+EXAMPLES = {"frames": 200, "trace": 80, "websocket": 40, "http": 60, "op": 200, "ops": 30, "names": 15}
 MOST_GROWTH_BYTES = 64 * 1024 * 1024
 
 

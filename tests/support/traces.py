@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from fanwise.core.trace import (
     Audited,
     CaughtUp,
@@ -39,6 +41,12 @@ STORY: list[Record] = [
     Unsubscribed(1.0, 2, 1),
     Ended(2.0, "asked"),
 ]
+
+
+def block(*parts: bytes | int) -> bytes:
+    """A block with a right checksum."""
+    content = b"".join(bytes([part]) if isinstance(part, int) else part for part in parts)
+    return len(content).to_bytes(4, "little") + crc32(content).to_bytes(4, "little") + content
 
 
 def encoded(*records: Record, header: Header = HEADER) -> bytes:

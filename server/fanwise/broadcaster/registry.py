@@ -105,9 +105,13 @@ class Watch:
     def note(self, client: Client, now: float) -> tuple[int, bool]:
         """Keeps how far behind the client is; returns its cursors, and whether it overflowed. O(its queues)."""
         cursors, self.lag, size_bytes, oldest, overflowed = client.subscriptions.survey()
-        self.messages = max(self.messages, self.lag)
-        self.size_bytes = max(self.size_bytes, size_bytes)
-        self.age_seconds = max(self.age_seconds, now - oldest)
+        # As `max`: a call for each would cost an audit a fifth more.
+        if self.lag > self.messages:  # noqa: PLR1730
+            self.messages = self.lag
+        if size_bytes > self.size_bytes:  # noqa: PLR1730
+            self.size_bytes = size_bytes
+        if now - oldest > self.age_seconds:  # noqa: PLR1730
+            self.age_seconds = now - oldest
         return cursors, overflowed
 
 

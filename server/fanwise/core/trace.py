@@ -23,6 +23,7 @@ BLOCK_BYTES: Final = 16_384  # after which a block is closed: no record is as lo
 LINE: Final = b"fanwise trace %d\n"
 FRAME_BYTES: Final = 8  # length and CRC-32 of a block
 MOST_TEXT_BYTES: Final = 1_024
+MOST_SIZE_BYTES: Final = 1 << 30  # of a payload: a larger one is recorded as so large
 MICROSECONDS: Final = 1e6
 MORE: Final = 128  # flag of a varint's byte: another one follows
 
@@ -257,7 +258,7 @@ class TraceEncoder:
             _add_number(content, channel)
         if not same_size:
             self._size_bytes = size_bytes
-            _add_number(content, size_bytes)
+            _add_number(content, min(size_bytes, MOST_SIZE_BYTES))
         if key:
             _add_number(content, key)
         if len(content) >= BLOCK_BYTES:
@@ -315,6 +316,8 @@ def _add_number(content: bytearray, value: int) -> None:
 
 
 def _add_text(content: bytearray, text: str) -> None:
-    data = text.encode()[:MOST_TEXT_BYTES]
+    data = text.encode(errors="replace")
+    if len(data) > MOST_TEXT_BYTES:
+        data = data[:MOST_TEXT_BYTES].decode(errors="ignore").encode()  # no part of a character
     _add_number(content, len(data))
     content += data

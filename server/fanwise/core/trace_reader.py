@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from math import isfinite
 from typing import Any, Final
 from zlib import crc32
 
@@ -16,6 +17,7 @@ from .trace import (
     MICROSECONDS,
     MORE,
     MOST_BLOCK_BYTES,
+    MOST_SIZE_BYTES,
     MOST_TEXT_BYTES,
     PUBLISHED,
     SAME_CHANNEL,
@@ -32,6 +34,7 @@ from .trace import (
 
 _NAME: Final = b"fanwise trace "
 _MOST_LINE_BYTES: Final = 32
+_MOST_UNIX_SECONDS: Final = 253_402_300_799.0  # the end of the year 9999
 _MOST_SHIFT: Final = 56  # of a varint's last byte: 63 bits
 _TAG, _MOST_TAG = 15, 127
 _KINDS: Final = {tag: (kind, shape) for kind, (tag, shape) in SHAPES.items()}
@@ -207,6 +210,8 @@ def _read_records(content: _Content, book: _Book) -> Iterator[Record]:
             channel = content.number()
         if not tag & SAME_SIZE:
             size_bytes = content.number()
+            if size_bytes > MOST_SIZE_BYTES:
+                raise content.error(f"a payload of {size_bytes:,} bytes; at most {MOST_SIZE_BYTES:,} are allowed")
         key = content.number() if tag & KEYED else 0
         book.check_channel(channel, content)
         if size_bytes < 0 or tag > _MOST_TAG:
@@ -253,7 +258,13 @@ def _read_header(reader: _Reader) -> Header:
     except (ValueError, TypeError, RecursionError) as error:
         raise TraceError(offset, f"the header is no JSON object with {', '.join(Header._fields)}") from error
     values = header.settings.values() if isinstance(header.settings, dict) else [[]]
-    plain = all(value is None or isinstance(value, (str, int, float)) for value in values)
+    plain = all(value is None or isinstance(value, (str, int)) or _is_finite(value) for value in values)
     if not (isinstance(header.server, str) and isinstance(header.began_at, (int, float)) and plain):
         raise TraceError(offset, "the header has a value of another type than it takes")
+    if not 0 <= header.began_at <= _MOST_UNIX_SECONDS:  # neither is NaN
+        raise TraceError(offset, "the header's `began_at` is no time from 1970 to 9999")
     return header
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and isfinite(value)
