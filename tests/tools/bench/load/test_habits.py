@@ -31,6 +31,22 @@ def test_a_pausing_client_reads_nothing_and_then_everything() -> None:
         assert pausing.latency.max_ns > 10_000_000
 
 
+def test_a_pausing_client_whose_server_has_left() -> None:
+    """It is told when it reads again, and has no other pause."""
+    pause, awake = Range(0.3, 0.3), Range(0.001, 0.001)
+    with (
+        bad_server(close_at=1) as url,
+        crowd(url, pausing=4, pause_seconds=pause, awake_seconds=awake) as (made, until),
+    ):
+        until(lambda: len(made.engine.receivers) == 1)  # the publisher
+        publish(made, 1)
+        until(lambda: made.drop_counts.total())
+        for step in range(1, 20):  # far into the next pauses, on a clock of its own
+            made.tick(monotonic_ns() + step * 100_000_000)
+        assert [(kind, cause[:4]) for kind, cause in made.drop_counts] == [(Behaviour.PAUSING, "4008")]
+        assert made.open_clients()[Behaviour.PAUSING] == 3
+
+
 def test_nobody_pauses_before_the_measurement() -> None:
     """The warm-up reaches all."""
     with bad_server() as url, crowd(url, started=False, pausing=1, awake_seconds=Range(0.001, 0.001)) as (made, until):

@@ -70,7 +70,7 @@ class Habits:
             self._attend(client)
         else:
             self._ignore(client)
-        if until < math.inf:
+        if until < math.inf and client.connection is not None:  # reading may have met the end of the connection
             self._agenda.at(self._start_ns + int(until * 1e9), self._while_open(client, self._follow))
 
     def _attend(self, client: Client) -> None:
