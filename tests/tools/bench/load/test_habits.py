@@ -40,7 +40,7 @@ def test_a_pausing_client_whose_server_has_left() -> None:
     ):
         until(lambda: len(made.engine.receivers) == 1)  # the publisher
         publish(made, 1)
-        until(lambda: made.drop_counts.total())
+        until(made.drop_counts.total)
         for step in range(1, 20):  # far into the next pauses, on a clock of its own
             made.tick(monotonic_ns() + step * 100_000_000)
         assert [(kind, cause[:4]) for kind, cause in made.drop_counts] == [(Behaviour.PAUSING, "4008")]
