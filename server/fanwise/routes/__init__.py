@@ -19,6 +19,7 @@
     asyncapi      `GET /asyncapi.json`: the WebSocket dialects described for machines
     page          `GET /`: the live page
     assets        `GET /static/{path}`: the files that browsers load
+    static        those files
     streams       long answers, sent piece by piece at the peer's pace
     problems      answers to errors, over HTTP and in handshakes; `core.codes` has the codes
 
