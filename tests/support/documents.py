@@ -73,7 +73,7 @@ def document(**changes: Any) -> dict[str, Any]:
         },
         "totals": {"connections": 210, "publications": 1_000, "deliveries": 41_000, "delivered_bytes": 5_000_000},
         "dropped": {"gap_slow": 5, "closed_slow": 10},
-        "gaps": {"history": 0, "epoch": 0, "slow": 1},
+        "gaps": {"history": 0, "epoch": 0, "slow": 1, "backplane": 0},
         "closed": {"normal": 5, "slow": 1},
         "rejected": {"full": 0},
         "histograms": {"last_socket_seconds": histogram(0, 0, 0, 0), "loop_lag_seconds": histogram(10, 0, 0, 0)},

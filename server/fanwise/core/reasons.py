@@ -48,3 +48,4 @@ class GapReason(Enum):
     HISTORY = "history"  # the log does not reach back so far
     EPOCH = "epoch"  # the log that the client's position belonged to is gone
     SLOW = "slow"  # the client was further behind than its queue is wide
+    BACKPLANE = "backplane"  # the engine behind several servers has them no more

@@ -31,8 +31,9 @@
  * @property {string} epoch
  * @property {number} from
  * @property {number} to  `from - 1` if nothing of this log is missing, as after a change of the epoch.
- * @property {"history"|"epoch"|"slow"|"unknown"} reason  The log did not reach back so far; the log of our position is
- *     gone, and with it whatever came after that position; this client was too slow; a hole that nobody told.
+ * @property {"history"|"epoch"|"slow"|"backplane"|"unknown"} reason  The log did not reach back so far; the log of
+ *     our position is gone, and with it whatever came after that position; this client was too slow; the engine behind
+ *     several servers has them no more; a hole that nobody told.
  *
  * @typedef {"connecting"|"open"|"waiting"|"closed"} State  "waiting" to connect again; "closed" is for good.
  *
