@@ -138,6 +138,36 @@ class DrainingError(FanwiseError, RuntimeError):
         return "the server is restarting: come back in a moment"
 
 
+class BackplaneDownError(FanwiseError, RuntimeError):
+    """The engine behind several servers cannot be reached, or is full: nothing was published.
+
+    Attributes:
+        why: What the engine said, or what is missing.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"nothing was published, as the backplane is not available: {self.why}"
+
+
+class UnconfirmedError(FanwiseError, RuntimeError):
+    """The engine behind several servers has not answered: perhaps it was published.
+
+    Attributes:
+        why: What happened meanwhile.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"it is unknown whether this was published: {self.why}; send it again with the same Idempotency-Key"
+
+
 class SettingsError(FanwiseError, ValueError):
     """Settings that cannot be used: each problem names what is wrong and what is allowed."""
 

@@ -1,0 +1,14 @@
+"""The backplane: one engine orders the publications of several servers, and every server applies them.
+
+    port         the Protocols and promises: what a node asks of a backplane, and hears from it
+    waiting      publications that wait for the engine, bounded in number, bytes and time
+    frames       frames: the publications that an engine takes, keeps and pushes in one piece
+    options      what all engines are told
+    memory       the reference: an engine for several nodes in one process
+    urls         a backplane from its URL
+    redis        Redis >= 6.2 and Valkey; a map of its own inside
+
+Words: the *engine* gives each publication its place. A *frame* is what one node published in one turn; frames are
+numbered n, densely. A *generation* g is one life of the engine's data. A *turn* is the change to a new generation, and
+a *hole* is a range of frames that the engine has no more.
+"""

@@ -1,0 +1,127 @@
+"""The port: what a node asks of a backplane, and what a backplane tells the node.
+
+Promises, which `tests/backplane/test_port.py` holds against each engine:
+
+1. A publication is acknowledged when the engine has it, with the position that every node sees.
+2. Nodes hear a channel's publications in one order. Offsets are dense from 1 in each epoch, and none comes twice, but
+   for those that a channel was opened with: a node skips what is not above its head.
+3. `done` of `open` is called between arrivals: the head is what came before, and all later ones follow.
+4. What cannot be had is interrupted, and never missing in silence.
+5. An epoch names one content: no two payloads ever stand at one position.
+6. Publications of one node to one channel keep their order.
+7. Nothing waits without a bound.
+
+Everything runs on the event loop's thread, and no call blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from ..core.publication import Kind, Position
+
+
+class Outgoing(NamedTuple):
+    """A publication on its way to the engine."""
+
+    channel: str
+    payload: bytes
+    kind: Kind
+    key: str | None = None
+
+
+class Arrival(NamedTuple):
+    """A publication that the engine has given its place.
+
+    Attributes:
+        at_ms: When the engine took it, in milliseconds of the engine's wall clock.
+    """
+
+    channel: str
+    epoch: str
+    offset: int
+    payload: bytes
+    kind: Kind
+    key: str | None
+    at_ms: int
+
+
+class Opened(NamedTuple):
+    """Where a channel stands.
+
+    Attributes:
+        epoch: Names the channel's log.
+        head: Offset of the newest publication; 0 before the first.
+        publications: What was asked for: contiguous, and the last one is the head. May begin later than asked, and
+            is empty where nothing was asked for.
+    """
+
+    epoch: str
+    head: int
+    publications: Sequence[Arrival]
+
+
+class Standing(NamedTuple):
+    """How a backplane is.
+
+    Attributes:
+        up: Whether publications can be taken now.
+        behind: Frames that the engine has, and that this node has not heard, as of the latest check.
+        silent_seconds: Since something was heard of the engine; infinite before the first time.
+        engine: Its name and version; empty while unknown.
+        why: What is wrong; empty while nothing is.
+    """
+
+    up: bool
+    behind: int
+    silent_seconds: float
+    engine: str
+    why: str
+
+
+Done: TypeAlias = Callable[[Opened | Exception], None]
+"""Hears where a channel stands, or why that cannot be known."""
+
+
+class Listener(Protocol):
+    """A node, as a backplane calls it: synchronously, in the engine's order."""
+
+    def arrived(self, arrivals: Sequence[Arrival]) -> bool:
+        """Hears of publications. False: the node wants no more of them until it calls `Backplane.go_on`."""
+
+    def interrupted(self, concerns: Callable[[str], bool]) -> None:
+        """Hears that publications to channels for which `concerns` is true may be lost.
+
+        Each of these channels has to be opened anew, after the head that the node has.
+        """
+
+
+class Backplane(Protocol):
+    """A connection of one node to an engine."""
+
+    async def start(self, listener: Listener) -> None:
+        """Begins to connect, and returns whether or not the engine can be reached.
+
+        Raises:
+            SettingsError: The engine was reached, and refuses: password, rights, version, role.
+        """
+
+    async def stop(self) -> None:
+        """Ends the connection. What waits fails with BackplaneDownError, or with UnconfirmedError if it was sent."""
+
+    def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+        """Publishes. The future raises BackplaneDownError (not published) or UnconfirmedError (perhaps published)."""
+
+    def open(self, channel: str, since: Position | None, done: Done) -> None:
+        """Asks where a channel stands, with what came after `since` if that is given.
+
+        A `since` of another epoch gets everything that the engine retains. `done` may hear a BackplaneDownError.
+        """
+
+    def go_on(self) -> None:
+        """Lets arrivals come again, after `Listener.arrived` has returned False."""
+
+    def standing(self) -> Standing:
+        """Returns how the backplane is. O(shards)."""

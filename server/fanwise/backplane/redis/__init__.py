@@ -1,0 +1,18 @@
+"""Redis >= 6.2 and Valkey as the engine. Needs the extra `redis`.
+
+    address   where an engine is: URLs, passwords, TLS, sentinels
+    link      one connection: replies and pushes in the order of the wire
+    dial      a new link: who is there, may we, and the scripts
+    tail      the frames of a shard: each is applied once, and what is missing is fetched or told
+    opens     channels that wait for the shard to say where they stand
+    shard     one engine, and the link to it for as long as the server runs
+    backplane all shards: `port.Backplane`
+
+Three scripts hold the rules that must not be broken half-way: `publish.lua`, `verify.lua` and `open.lua`. One link per
+shard carries all: what a reply says holds exactly after the frames that were pushed before it. So nothing is buffered,
+merged or polled.
+
+Keys, of which all of a shard have one hash tag: `PREFIX:{s}:` with `shard` (generation, number, lineage), `live` (a
+stream of frames, and the name of the pub/sub channel), `m:CHANNEL` (epoch and head), `h:CHANNEL` (retained
+publications) and `w:SENDER` (the answer to the latest frame of a node).
+"""

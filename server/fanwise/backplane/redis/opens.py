@@ -1,0 +1,92 @@
+"""Channels that wait for the shard to say where they stand."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from ...core.publication import Position
+from ...errors import BackplaneDownError
+from ..frames import read_text
+from ..port import Done, Opened
+
+_CHANNELS: Final = 100  # in one script: under a millisecond of the engine's time
+_ANSWER_BYTES: Final = 1_048_576
+_EPOCH_BYTES: Final = 6
+_WAITING: Final = 1_000_000  # channels of interruptions come at once; strangers' handshakes are bounded before
+
+
+class _Open(NamedTuple):
+    channel: str
+    since: Position | None
+    done: Done
+    gives_up_at: float
+
+
+class Opens:
+    """Owns the invariant that one script is in flight, and that everybody who asks is answered.
+
+    Args:
+        prefix: Of the shard's keys.
+        channel_ms: How long a channel stays that nobody publishes to, or opens.
+        send: Sends the script, with its keys and arguments; calls back with the reply.
+    """
+
+    def __init__(
+        self, prefix: str, *, channel_ms: int, send: Callable[[list[str], list[str], Callable[[Any], None]], None]
+    ) -> None:
+        self._prefix = prefix
+        self._channel_ms = channel_ms
+        self._send = send
+        self._waiting: deque[_Open] = deque()
+        self._in_flight: list[_Open] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._in_flight)
+
+    def enter(self, channel: str, since: Position | None, done: Done, *, gives_up_at: float) -> None:
+        """Takes in a channel; a later call of `go_on` sends it."""
+        if len(self._waiting) >= _WAITING:
+            done(BackplaneDownError(f"{_WAITING} channels wait for it already"))
+        else:
+            self._waiting.append(_Open(channel, since, done, gives_up_at))
+
+    def go_on(self, generation: int) -> None:
+        """Sends the next script, if none is in flight."""
+        if self._in_flight or not self._waiting:
+            return
+        self._in_flight = [self._waiting.popleft() for _ in range(min(_CHANNELS, len(self._waiting)))]
+        keys = [f"{self._prefix}shard"]
+        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), str(self._channel_ms), str(_ANSWER_BYTES)]
+        for channel, since, *_ in self._in_flight:
+            keys += [f"{self._prefix}m:{channel}", f"{self._prefix}h:{channel}"]
+            args += ["", ""] if since is None else [since.epoch, str(since.offset)]
+        self._send(keys, args, lambda reply: self._answered(generation, reply))
+
+    def lost(self) -> None:
+        """Takes back what is in flight: it is asked again on the next link."""
+        self._waiting.extendleft(reversed(self._in_flight))
+        self._in_flight = []
+
+    def give_up(self, now: float, why: str) -> None:
+        """Answers those who have waited for too long."""
+        while self._waiting and self._waiting[0].gives_up_at <= now:
+            self._waiting.popleft().done(BackplaneDownError(why))
+
+    def shut(self) -> None:
+        """Answers all."""
+        self.lost()
+        while self._waiting:
+            self._waiting.popleft().done(BackplaneDownError("the server stops"))
+
+    def _answered(self, generation: int, reply: list[Any]) -> None:
+        asked, self._in_flight = self._in_flight, []
+        left = [one for one, found in zip(asked, reply, strict=True) if found is None]
+        self._waiting.extendleft(reversed(left))
+        for one, found in zip(asked, reply, strict=True):
+            if found is not None:
+                epoch, head, texts = found
+                one.done(Opened(epoch.decode(), head, [read_text(text) for text in texts]))
+        self.go_on(generation)

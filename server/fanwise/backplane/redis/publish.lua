@@ -1,0 +1,71 @@
+-- Takes a frame: gives each publication its offset, retains it, and keeps and pushes the frame as one text.
+-- All or nothing: Redis refuses for want of memory, disk, replicas or the primary's role before the first write.
+-- KEYS: shard, live, the sender's latest answer, then per publication: meta, history.
+-- ARGV: frame number, generation, seed of epochs, sender, history messages, history bytes, history ms, channel ms,
+-- a sixteenth of the live stream's bytes, then per publication: channel, kind with the key's size, key with payload.
+-- Returns "n", and a line "epoch offset" per publication.
+local call = redis.call
+local last = call('GET', KEYS[3])
+if last then
+  local at = string.find(last, ' ', 1, true)
+  if string.sub(last, 1, at - 1) == ARGV[1] then return string.sub(last, at + 1) end
+end
+local shard = call('HMGET', KEYS[1], 'g', 'n', 'b', 'k')
+local g = shard[1]
+if g ~= ARGV[2] then return redis.error_reply('TURNED ' .. (g or '')) end
+local n, b, k = tonumber(shard[2]) + 1, tonumber(shard[3]), tonumber(shard[4])
+local now = call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local stamp = string.format('%.0f', ms)
+local max_messages, max_bytes, ttl = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local answer, texts, sizes = {n}, {}, {}
+local place = 4
+for item = 10, #ARGV, 3 do
+  local meta, history = KEYS[place], KEYS[place + 1]
+  place = place + 2
+  local has = call('HMGET', meta, 'e', 'o', 'r', 'g', 'x')
+  local epoch, offset = has[1], tonumber(has[2] or 0) + 1
+  local retained, moved = tonumber(has[3] or 0), tonumber(has[5] or 0)
+  if has[4] ~= g then
+    epoch, offset, retained, moved = ARGV[3] .. string.format('%x', item), 1, 0, 0
+    call('DEL', history)
+  end
+  local text = epoch .. ' ' .. offset .. ' ' .. stamp .. ' ' .. ARGV[item] .. ' ' .. ARGV[item + 1] .. '\n'
+    .. ARGV[item + 2]
+  local size = #ARGV[item + 2]
+  local kept = call('RPUSH', history, text)
+  retained = retained + size
+  if kept > max_messages + 64 or retained > max_bytes then
+    local over = math.min(math.max(kept - max_messages, 16), kept - 1)
+    if over > 0 then
+      for _, old in ipairs(call('LPOP', history, over)) do
+        retained = retained - #old + string.find(old, '\n', 1, true)
+      end
+    end
+  end
+  if ms - moved > ttl / 8 then
+    call('HSET', meta, 'e', epoch, 'o', offset, 'r', retained, 'g', g, 'x', stamp)
+    call('PEXPIRE', meta, ARGV[8])
+    call('PEXPIRE', history, ttl + math.floor(ttl / 8))
+  else
+    call('HSET', meta, 'o', offset, 'r', retained)
+  end
+  texts[#texts + 1] = text
+  sizes[#sizes + 1] = #text
+  answer[#answer + 1] = epoch .. ' ' .. offset
+  b = b + size + 160
+end
+local frame = g .. ' ' .. n .. ' ' .. ARGV[4] .. ' ' .. table.concat(sizes, ' ') .. '\n' .. table.concat(texts)
+call('XADD', KEYS[2], g .. '-' .. n, 'f', frame)
+call('PUBLISH', KEYS[2], frame)
+local mark = math.floor(b / ARGV[9])
+if mark > k then
+  call('HSET', KEYS[1], 'n', n, 'b', b, 'k', mark, 'm' .. mark % 16, n)
+  local old = call('HGET', KEYS[1], 'm' .. (mark + 1) % 16)
+  if old then call('XTRIM', KEYS[2], 'MINID', '~', g .. '-' .. old) end
+else
+  call('HSET', KEYS[1], 'n', n, 'b', b)
+end
+local told = table.concat(answer, '\n')
+call('SET', KEYS[3], ARGV[1] .. ' ' .. told, 'PX', 60000)
+return told

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fanwise.core.publication import Position
+
+from ...support.backplanes import Node
+from ...support.engines import RedisEngine
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_many_channels_are_opened_at_once(engine: RedisEngine) -> None:
+    """A hundred in a script, and each gets its own answer."""
+    async with Node(engine.backplane()) as node:
+        await asyncio.gather(*(node.publish(f"c{number}", b"%d" % number) for number in range(250)))
+        opened = await asyncio.gather(*(node.open(f"c{number}", Position("", 0)) for number in range(250)))
+        assert [one.publications[0].payload for one in opened] == [b"%d" % number for number in range(250)]
+        assert len({one.epoch for one in opened}) == 250
+
+
+async def test_long_histories_come_in_several_answers(engine: RedisEngine) -> None:
+    """A megabyte each, so that neither side is held for long; all get theirs."""
+    async with Node(engine.backplane()) as node:
+        for number in range(4):
+            await asyncio.gather(*(node.publish(f"c{number}", bytes(50_000)) for _ in range(20)))
+        opened = await asyncio.gather(*(node.open(f"c{number}", Position("", 0)) for number in range(4)))
+        assert [len(one.publications) for one in opened] == [20] * 4
