@@ -9,18 +9,26 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
+from .backplane.options import Options
+from .backplane.port import Backplane, Standing
+from .backplane.urls import backplane_from
 from .broadcaster.client import Client
 from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
-from .broadcaster.sink import Work
+from .broadcaster.publisher import Payload, serialise
+from .broadcaster.sharing import Sharing
+from .broadcaster.sink import Sink, Source, Work
 from .broadcaster.sweep import OsWriter
 from .broadcaster.trace_file import traced
-from .core.publication import Kind, Position
+from .core.dialect import PLAIN, Dialect
+from .core.hub import Start
+from .core.publication import Kind, Position, Publication
+from .errors import BackplaneDownError, NotRunningError, PublishNowaitError
 from .logs.events import Event, log
 from .routes.router import build_router
 from .transport.connect import attach, connect
@@ -40,6 +48,8 @@ class Broadcaster(Node):
             kernel passes a probe. Entering `lifespan` raises OSError if "uring" cannot be had.
         trim_heap: Whether `lifespan` gives free memory of the process back to the kernel every 10 s, in a thread, where
             the C library is glibc. Without that, a process stays as large as it has ever been.
+        backplane: The engine behind several servers: a `Backplane`, or a URL (`redis://`, `rediss://`, `unix://`,
+            `redis+sentinel://`). With one, the object that is made is a `SharedBroadcaster`. None: no other server.
         trace: A file that `lifespan` writes a trace to, of 256 MiB at most; None: no file. Entering raises OSError if
             the file cannot be opened.
 
@@ -57,6 +67,11 @@ class Broadcaster(Node):
     sweep: Mode = "auto"
     trim_heap: bool = True
     trace: str | None = None
+    backplane: str | Backplane | None = None
+
+    def __new__(cls, *, backplane: str | Backplane | None = None, **_: Any) -> Self:
+        """Makes a `SharedBroadcaster` where there is a backplane."""
+        return cast("Self", super().__new__(SharedBroadcaster if backplane is not None and cls is Broadcaster else cls))
 
     def __post_init__(self) -> None:
         """Composes the broadcaster."""
@@ -122,6 +137,137 @@ class Broadcaster(Node):
     def router(self) -> APIRouter:
         """The ready-made routes, for `app.include_router(broadcaster.router)`; they start the broadcaster too."""
         return build_router(self, lifespan=self.lifespan)
+
+
+class SharedBroadcaster(Broadcaster):
+    """A broadcaster behind a backplane: its channels are those of all servers that have the engine in common.
+
+    Publishing returns when the engine has the publication, with the position that all servers see.
+    """
+
+    _sharing: Sharing | None = None
+    _standing: Callable[[], Standing] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Starts, and connects to the engine. Raises SettingsError if the engine refuses."""
+        await super().__aenter__()
+        if self._sharing is None:
+            backplane = self._open_backplane()
+            assert self._host is not None
+            self._sharing = Sharing(backplane, self._hub, self._publisher, self._host.successors)
+            self._standing = backplane.standing
+            try:
+                await self._sharing.start()
+            except BaseException:
+                self._sharing = None
+                await super().__aexit__()
+                raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Disconnects at the last exit, and stops."""
+        sharing = self._sharing
+        if self._starts == 1 and sharing is not None:
+            self._sharing = None
+            await sharing.stop()
+        await super().__aexit__(*exc)
+
+    def _open_backplane(self) -> Backplane:
+        if not isinstance(self.backplane, str):
+            assert self.backplane is not None
+            return self.backplane
+        bounds = {name: getattr(self, name) for name in ("history_messages", "history_bytes", "history_seconds")}
+        replicas = 1 if "+sentinel://" in self.backplane else 0
+        return backplane_from(self.backplane, Options(**bounds, replicas=replicas))
+
+    def _shared(self) -> Sharing:
+        if self._sharing is None:
+            raise NotRunningError
+        return self._sharing
+
+    @property
+    def shares(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients are taken in and looked after, in time, and the engine is there."""
+        return super().ready and self._standing is not None and self._standing().up
+
+    def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:  # noqa: ARG002 - it refuses
+        """Raises PublishNowaitError: the engine gives positions, and has to be waited for."""
+        raise PublishNowaitError
+
+    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+        """Publishes on all servers; returns when the engine has it.
+
+        Raises what `Broadcaster.publish` raises, and:
+            BackplaneDownError: The engine cannot be reached, or is full: nothing was published.
+            UnconfirmedError: The engine has not answered: perhaps it was published.
+        """
+        kind, data = serialise(payload)
+        return await self._shared().publish(channel, kind, data, key)
+
+    def append(
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+    ) -> Coroutine[Any, Any, Publication]:
+        """Publishes `data` as it is, like `publish`."""
+        return self._shared().publish(channel, kind, data, key)
+
+    def append_in_turn(
+        self,
+        channel: str,  # noqa: ARG002 - it publishes nothing
+        kind: Kind,  # noqa: ARG002
+        data: bytes,
+        *,
+        key: str | None = None,  # noqa: ARG002
+    ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
+        """Publishes nothing: `append` has to be awaited. Raises MessageTooBigError and NotRunningError all the same."""
+        self._publisher.check_size(data)
+        return None, None
+
+    def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:  # noqa: ARG002 - it never does
+        """Returns False: nothing is published without waiting for the engine."""
+        return False
+
+    async def open_channel(self, channel: str, since: Position | None = None) -> None:
+        """Waits until the channel can be subscribed to after `since`. Raises what `Sharing.ready` raises."""
+        await self._shared().ready(channel, since)
+
+    @asynccontextmanager
+    async def client(
+        self,
+        sink: Sink,
+        listen: Callable[[], Source],
+        *,
+        channel: str | None = None,
+        since: Position | None = None,
+        address: str = "",
+        dialect: Dialect = PLAIN,
+    ) -> AsyncIterator[Client]:
+        """A client for as long as the context lasts. Raises what `Node.client` and `open_channel` raise."""
+        self.check_room()
+        if channel is not None:
+            await self.open_channel(channel, since)
+        async with super().client(
+            sink, listen, channel=channel, since=since, address=address, dialect=dialect
+        ) as client:
+            yield client
+
+    def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """Puts `client` on a channel that is open here.
+
+        Raises what `Node.subscribe` raises, and BackplaneDownError: the channel is not open.
+        """
+        if not self._shared().is_open(channel):
+            raise BackplaneDownError("the channel is not open on this server: use `await subscribe_in_turn()`")
+        return super().subscribe(client, channel, since=since)
+
+    async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """Subscribes when the engine has said where the channel stands."""
+        await self.open_channel(channel, since)
+        return self.subscribe(client, channel, since=since)
 
 
 def _working(on_message: OnMessage, client: Client) -> Work:

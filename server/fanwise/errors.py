@@ -168,6 +168,13 @@ class UnconfirmedError(FanwiseError, RuntimeError):
         return f"it is unknown whether this was published: {self.why}; send it again with the same Idempotency-Key"
 
 
+class PublishNowaitError(FanwiseError, RuntimeError):
+    """A synchronous publication where an engine has to be waited for."""
+
+    def __str__(self) -> str:
+        return "behind a backplane publish_nowait cannot know the position: use `await publish()`, or a task for it"
+
+
 class SettingsError(FanwiseError, ValueError):
     """Settings that cannot be used: each problem names what is wrong and what is allowed."""
 

@@ -79,6 +79,7 @@ def test_openapi_and_asyncapi_have_every_code() -> None:
 def test_who_may_come_back_is_told_when() -> None:
     """What passes by itself has Retry-After; what waits for an operator has not."""
     assert {code for code in ErrorCode if "Retry-After" in code.headers} == {
+        ErrorCode.BACKPLANE_DOWN,
         ErrorCode.DRAINING,
         ErrorCode.FULL,
         ErrorCode.PUBLISHES_TOO_FAST,

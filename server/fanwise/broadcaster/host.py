@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..core.counters import Histogram
+from ..core.hub import Hub
 from ..core.reasons import CloseReason
 from .client import Client, State
 from .event_log import EventLog
 from .registry import ClientRegistry
+from .successors import Successors
 from .turns import TurnScheduler
 
 
@@ -23,8 +25,11 @@ class ClientHost:
         event_log: Notified of what has failed.
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
         ping_rtt: The histogram of seconds from a ping to its pong.
+        hub: The channels.
 
     Attributes:
+        successors: Moves clients whose channel goes on elsewhere.
+        retired: The channels that have a successor.
         turns: The order in which clients that are behind are served.
         tasks: The tasks of clients that have not ended.
         changed: Notified of each change of a client's state: the registry, or a recording before it.
@@ -38,8 +43,12 @@ class ClientHost:
         *,
         turn_seconds: float,
         ping_rtt: Histogram,
+        hub: Hub,
     ) -> None:
         self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
+        self.successors = Successors(hub, self.turns.enlist)
+        self.retired = hub.retired
+        self.move = self.successors.move
         self.tasks: set[asyncio.Task[None]] = set()
         self.enlist = self.turns.enlist
         self.changed: Callable[[Client], None] = registry.changed

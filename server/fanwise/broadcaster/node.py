@@ -136,7 +136,9 @@ class Node:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
             rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
-            self._host = ClientHost(loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt)
+            self._host = ClientHost(
+                loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt, hub=self._hub
+            )
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
@@ -151,12 +153,10 @@ class Node:
             await self._stop()
 
     def __len__(self) -> int:
-        """How many clients there are."""
         return len(self._registry)
 
     def __bool__(self) -> bool:
-        """True, also without clients."""
-        return True
+        return True  # also without clients
 
     @property
     def writer(self) -> SweepWriter:
@@ -334,6 +334,14 @@ class Node:
         client.begin(start)
         return start
 
+    @property
+    def shares(self) -> bool:
+        """Whether channels are shared with other servers: opening one, and publishing, have to be awaited."""
+        return False
+
+    async def open_channel(self, channel: str, since: Position | None = None) -> None:
+        """Waits until the channel can be subscribed to after `since`, where other servers have to be asked."""
+
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
         self._publisher.running_loop()
@@ -373,8 +381,7 @@ class Node:
 
     def close_client(self, client_id: str) -> bool:
         """Closes the client with that id as the operator wants it; False if there is none."""
-        client = self._registry.find(client_id)
-        if client is not None:
+        if (client := self._registry.find(client_id)) is not None:
             client.close(CloseReason.OPERATOR)
         return client is not None
 

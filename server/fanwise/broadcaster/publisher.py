@@ -213,6 +213,38 @@ class Publisher:
             await asyncio.sleep(_HOLD_SECONDS)
         channel.mark_followed()
 
+    def check_size(self, data: bytes) -> None:
+        """Raises MessageTooBigError for a payload above `max_message_bytes`, NotRunningError if nothing is swept."""
+        self.running_loop()
+        if len(data) > self.max_message_bytes:
+            raise MessageTooBigError(size_bytes=len(data), limit_bytes=self.max_message_bytes)
+
+    def take(self, place: Channel, data: bytes, *, kind: Kind, time: float, key: str | None) -> bool:
+        """Appends what another process has published; returns whether a sweep should come before more of it.
+
+        Args:
+            place: The channel.
+            data: The payload.
+            kind: The type of `data`.
+            time: When it was published, on the monotonic clock.
+            key: The name of the state that `data` is the newest of; or None.
+        """
+        hub, sweeper = self._hub, self._sweeper
+        if sweeper is None:
+            return False
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+            sweeper.flush(place)
+        self._publish(place, data, kind=kind, time=time, key=key)
+        if not place.queues:
+            return False
+        sweeper.schedule(place)
+        return place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes)
+
+    def flush(self, place: Channel) -> None:
+        """Sweeps a channel to its head here and now. O(its clients)."""
+        if self._sweeper is not None:
+            self._sweeper.flush(place)
+
     def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
         sweeper, hub = self._sweeper, self._hub

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from ..errors import (
     AlreadySubscribedError,
+    BackplaneDownError,
     ChannelLimitError,
     ChannelNameError,
     DrainingError,
@@ -21,6 +22,7 @@ from ..errors import (
     PayloadError,
     PositionError,
     RecordingLimitError,
+    UnconfirmedError,
 )
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -59,6 +61,13 @@ class ErrorCode(StrEnum):
         return self
 
     ALREADY_SUBSCRIBED = ("already_subscribed", None, "The connection is on this channel already.", True)
+    BACKPLANE_DOWN = (
+        "backplane_down",
+        503,
+        "The engine behind several servers is not available: come back after `Retry-After` seconds.",
+        True,
+        COME_BACK,
+    )
     BAD_CHANNEL = ("bad_channel", 400, "The channel's name is not allowed.", True)
     BAD_ENTRY = ("bad_entry", None, "An entry of a batch has a missing, unknown or wrong field.")
     BAD_HOST = ("bad_host", 403, "The server does not answer for the host that the request names.")
@@ -142,6 +151,12 @@ class ErrorCode(StrEnum):
     UNAUTHORISED = ("unauthorised", 401, "The server's key is missing, or another one.", True, _CHALLENGE)
     UNKNOWN_FIELD = ("unknown_field", None, "The message has a field that its operation does not have.", True)
     UNKNOWN_OP = ("unknown_op", None, "The message's operation does not exist.", True)
+    UNCONFIRMED = (
+        "unconfirmed",
+        504,
+        "The engine behind several servers has not answered: perhaps it was published.",
+        True,
+    )
     WRONG_VERSION = ("wrong_version", 426, "The version of WebSocket is not 13.", False, _CLOSE)
     WRONG_TYPE = ("wrong_type", None, "A field has a value of the wrong type, or the payload is no JSON.", True)
 
@@ -165,6 +180,7 @@ class CodedError(FanwiseError, ValueError):
 
 _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     AlreadySubscribedError: ErrorCode.ALREADY_SUBSCRIBED,
+    BackplaneDownError: ErrorCode.BACKPLANE_DOWN,
     ChannelLimitError: ErrorCode.TOO_MANY_CHANNELS,
     ChannelNameError: ErrorCode.BAD_CHANNEL,
     DrainingError: ErrorCode.DRAINING,
@@ -173,6 +189,7 @@ _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     PayloadError: ErrorCode.WRONG_TYPE,
     PositionError: ErrorCode.BAD_POSITION,
     RecordingLimitError: ErrorCode.TOO_MANY_TRACES,
+    UnconfirmedError: ErrorCode.UNCONFIRMED,
 }
 
 

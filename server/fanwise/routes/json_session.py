@@ -15,7 +15,7 @@ from ..broadcaster.node import Node
 from ..broadcaster.publisher import serialise
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
-from ..core.publication import Kind, Position
+from ..core.publication import Kind, Position, Publication
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
@@ -196,13 +196,20 @@ class JsonSession:
         kind, data = data_bytes(op.data, op.encoding)
         publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key)
         if publication is None:
-            return self._publish_after(waits, op)
+            return self._publish_after(waits, op) if waits is not None else self._publish_shared(op, kind, data)
+        self._answer(publication, op)
+        return waits
+
+    async def _publish_shared(self, op: Publish | UsualPublish, kind: Kind, data: bytes) -> None:
+        """Publishes where an engine gives the position."""
+        self._answer(await self._broadcaster.append(op.channel, kind, data, key=op.key), op)
+
+    def _answer(self, publication: Publication, op: Publish | UsualPublish) -> None:
         answer: dict[str, object] = {"op": "published", "channel": op.channel}
         if op.id is not None:
             answer["id"] = op.id
         answer["epoch"], answer["offset"] = publication.epoch, publication.offset
         self._client.send(orjson.dumps(answer))
-        return waits
 
     def _send(self, **fields: object) -> None:
         self._client.send(orjson.dumps(fields))

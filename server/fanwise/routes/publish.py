@@ -116,6 +116,7 @@ _HELD: Final = (
 )
 _REFUSED: Final = (
     *REFUSED_WITH_KEY,
+    ErrorCode.BACKPLANE_DOWN,
     ErrorCode.BAD_CHANNEL,
     ErrorCode.BAD_JSON,
     ErrorCode.BAD_REQUEST,
@@ -125,6 +126,7 @@ _REFUSED: Final = (
     ErrorCode.PUBLISHES_TOO_FAST,
     ErrorCode.TOO_BIG,
     ErrorCode.TOO_MANY_CHANNELS,
+    ErrorCode.UNCONFIRMED,
 )
 
 

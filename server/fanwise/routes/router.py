@@ -95,6 +95,8 @@ def build_door(
         getattr(route, "path", ""): getattr(getattr(route, "endpoint", None), "__self__", None)
         for route in router.routes
     }
+    if broadcaster.shares:  # a channel may have to be opened first, for which the application can wait
+        owners = {}
     websockets = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
     streams = {
         path.removesuffix(CHANNEL): owner for path, owner in owners.items() if isinstance(owner, EventStreamEndpoint)

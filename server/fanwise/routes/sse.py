@@ -29,6 +29,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **errors(
         *REFUSED,
+        ErrorCode.BACKPLANE_DOWN,
         ErrorCode.BAD_CHANNEL,
         ErrorCode.BAD_POSITION,
         ErrorCode.BAD_REQUEST,
@@ -81,6 +82,8 @@ class EventStreamEndpoint:
     ) -> Response:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
+        if self._broadcaster.shares:
+            await self._broadcaster.open_channel(channel, entry.since)
         return EventStreamResponse(self._broadcaster, **entry._asdict(), heartbeat_seconds=self._heartbeat_seconds)
 
     def _entry(self, channel: str, last_event_id: str | None, since: str | None, dialect: Dialect) -> StreamEntry:

@@ -44,7 +44,7 @@ async def connect(
         AlreadyConnectedError: The WebSocket is a client already.
         NotRunningError: The broadcaster was not started.
     """
-    await _accept(broadcaster, websocket, channel, subprotocol)
+    await _accept(broadcaster, websocket, channel, since, subprotocol)
     sink, listen = _open(websocket)
     async with (
         _told_of_refusals(websocket),
@@ -70,11 +70,13 @@ async def attach(
     `serve` is called with the client, and returns what works on its messages. Over our protocol class the client has no
     task then. Otherwise this returns when the client has ended.
     """
-    await _accept(broadcaster, websocket, channel, subprotocol)
+    await _accept(broadcaster, websocket, channel, since, subprotocol)
     offer = _offer(websocket)
     address = peer_name(websocket)
     async with _told_of_refusals(websocket):
         if offer is not None and offer.connection is not None:
+            if channel is not None and broadcaster.shares:  # again: it may have been forgotten meanwhile
+                await broadcaster.open_channel(channel, since)
             client = broadcaster.add_client(
                 offer.connection, channel=channel, since=since, address=address, dialect=dialect
             )
@@ -91,10 +93,14 @@ async def attach(
                     await waits
 
 
-async def _accept(broadcaster: Node, websocket: WebSocket, channel: str | None, subprotocol: str | None) -> None:
+async def _accept(
+    broadcaster: Node, websocket: WebSocket, channel: str | None, since: Position | None, subprotocol: str | None
+) -> None:
     if channel is not None:
         check_channel_name(channel)
     broadcaster.check_room()
+    if channel is not None and broadcaster.shares:
+        await broadcaster.open_channel(channel, since)
     if _CLIENT_KEY in websocket.scope:
         raise AlreadyConnectedError
     websocket.scope[_CLIENT_KEY] = True

@@ -83,6 +83,7 @@ class Replay:
         self._dialect = DIALECTS[scene.dialect]
         self._slice_bytes = min(candidate.slice_bytes, candidate.queue_bytes)
         self._hub = _make_hub(candidate)
+        self.retired = self._hub.retired
         self._registry = ClientRegistry(leave=self._leave, tally=self._hub.tally)
         events = EventLog(memory_bytes=None, late_seconds=math.inf, clock=loop.time)
         self._audit = Audit(
@@ -269,6 +270,10 @@ class Replay:
         for channel, queue in client.subscriptions.values():
             self._hub.unsubscribe(channel, queue, time=self._loop.time())
         client.subscriptions.clear()
+
+    def move(self, client: Client) -> bool:  # noqa: ARG002 - as clients call it
+        """Returns False: no channel of a replay has a successor."""
+        return False
 
     # Sockets.
 
