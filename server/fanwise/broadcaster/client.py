@@ -49,7 +49,9 @@ _DISCONNECT = Overflow.DISCONNECT
 
 
 class ClientOwner(Protocol):
-    """The event loop and the node, as a client calls them."""
+    """The event loop and the node, as a client calls them. `pause_seconds`: of the longest pause that is forgiven."""
+
+    pause_seconds: float
 
     @property
     def enlist(self) -> Callable[[Callable[[], bool]], None]:
@@ -287,6 +289,10 @@ class Client:
         """The peer has answered a ping."""
         self.rtt_seconds = rtt_seconds
         self._owner.ponged(rtt_seconds)
+
+    def sink_unanswered(self, seconds: float) -> bool:
+        """A ping has no answer for so long: a pause, which is forgiven where all queues skip. O(its channels)."""
+        return seconds < self._owner.pause_seconds and self.subscriptions.skips()
 
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -23,6 +24,7 @@ class ClientHost:
         event_log: Notified of what has failed.
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
         ping_rtt: The histogram of seconds from a ping to its pong.
+        pause_seconds: The longest pause of a client whose queues skip.
 
     Attributes:
         turns: The order in which clients that are behind are served.
@@ -38,7 +40,9 @@ class ClientHost:
         *,
         turn_seconds: float,
         ping_rtt: Histogram,
+        pause_seconds: float = math.inf,
     ) -> None:
+        self.pause_seconds = pause_seconds
         self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
         self.tasks: set[asyncio.Task[None]] = set()
         self.enlist = self.turns.enlist

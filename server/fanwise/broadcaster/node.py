@@ -136,7 +136,14 @@ class Node:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
             rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
-            self._host = ClientHost(loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt)
+            self._host = ClientHost(
+                loop,
+                self._registry,
+                self._event_log,
+                turn_seconds=turn,
+                ping_rtt=rtt,
+                pause_seconds=max(self.history_seconds, self.stall_seconds),
+            )
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)

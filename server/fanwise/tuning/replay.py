@@ -106,6 +106,7 @@ class Replay:
         self._visits: dict[int, Visit] = {}  # {descriptor: who is connected}
         self._by_client: dict[Client, Visit] = {}
         self._descriptors = 0
+        self.pause_seconds = math.inf  # is not asked for: there are no pings
         self._payloads: dict[int, bytes] = {}
         self._outcome = Outcome(
             candidate=candidate,
