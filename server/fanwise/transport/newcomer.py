@@ -239,21 +239,19 @@ class Newcomers:
 
         Most clients send one of few heads, but for the key: what is made of those is remembered.
         """
-        at = data.find(KEY_FIELD) + len(KEY_FIELD)
-        key, head = data[at : at + KEY_CHARS], data[:at] + data[at + KEY_CHARS :]
-        plan = self._plans.get(head) if at >= len(KEY_FIELD) else None
-        if plan is not None:
-            return plan, key
+        parts = _without_key(data)
+        plan = None if parts is None else self._plans.get(parts[0])
+        if parts is not None and plan is not None:
+            return plan, parts[1]
         limits = self._around.limits
         handshake = read_handshake(data, max_bytes=limits.head_bytes, max_fields=limits.headers, secure=self._secure)
         plan = None if handshake is None else self._door.plan(handshake, self._around)
         if handshake is None or plan is None:
             return None
-        given = handshake.headers.get("sec-websocket-key", "").encode()
-        secret = plan.entry.secret or "cookie" in handshake.headers
-        if given == key and at >= len(KEY_FIELD) and len(head) <= PLAN_BYTES and not secret:
-            self._remember(head, plan)
-        return plan, given
+        key = handshake.headers.get("sec-websocket-key", "").encode()
+        if parts is not None and parts[1] == key and not (plan.entry.secret or "cookie" in handshake.headers):
+            self._remember(parts[0], plan)
+        return plan, key
 
     def _remember(self, head: bytes, plan: Plan) -> None:
         if len(self._plans) >= PLANS:
@@ -280,6 +278,17 @@ class Newcomers:
         left = next(iter(self._waiting), None)
         if left is not None:
             self._timer = loop.call_at(left.came_at + seconds, self._look)
+
+
+def _without_key(data: bytes) -> tuple[bytes, bytes] | None:
+    """Returns a head without its key, and the key; None for one that is too long to be remembered, or has none."""
+    if len(data) > PLAN_BYTES:
+        return None
+    at = data.find(KEY_FIELD)
+    if at < 0:
+        return None
+    begin, end = at + len(KEY_FIELD), at + len(KEY_FIELD) + KEY_CHARS
+    return data[:begin] + data[end:], data[begin:end]
 
 
 def protocol_maker(config: Config, server_state: ServerState, app_state: dict[str, Any]) -> ProtocolMaker:
