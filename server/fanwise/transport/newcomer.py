@@ -7,7 +7,6 @@ uvicorn's, with the connection: its protocol class is made then.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final, cast
@@ -21,7 +20,7 @@ from .fair_share import FairShare, fair_share
 from .handshakes import KEY_CHARS, KEY_FIELD, accept_value, read_handshake
 from .http_protocol import FanwiseHttpProtocol
 from .places import Place
-from .sockets import bound_reads
+from .sockets import Descriptor, bound_reads
 from .surroundings import Surroundings, surroundings
 from .websocket_connection import WebSocketConnection
 
@@ -47,7 +46,7 @@ class Newcomer(WebSocketConnection):
 
     __slots__ = ()
 
-    def __init__(self, others: Newcomers, place: Place, peer: tuple[str, int], sock: socket.socket | None) -> None:
+    def __init__(self, others: Newcomers, place: Place, peer: tuple[str, int], sock: Descriptor | None) -> None:
         self._incoming = Arrival(self, others, place, peer, sock)  # type: ignore[assignment]  # fed until it is over
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,7 +112,7 @@ class Arrival:
         others: Newcomers,
         place: Place,
         peer: tuple[str, int],
-        sock: socket.socket | None,
+        sock: Descriptor | None,
     ) -> None:
         self.newcomer = newcomer
         self._others = others
@@ -202,7 +201,7 @@ class Newcomers:
         self._plans: dict[bytes, Plan] = {}  # {head without its key: what is made of it}, of the latest heads
         self.share: FairShare = fair_share(around.loop)
 
-    def __call__(self, place: Place, peer: tuple[str, int], sock: socket.socket | None) -> Newcomer:
+    def __call__(self, place: Place, peer: tuple[str, int], sock: Descriptor | None) -> Newcomer:
         """Makes the protocol of a connection (`acceptor.ProtocolMaker`)."""
         return Newcomer(self, place, peer, sock)
 
@@ -304,7 +303,7 @@ def protocol_maker(config: Config, server_state: ServerState, app_state: dict[st
     def make_http() -> FanwiseHttpProtocol:
         return http_class(config=config, server_state=server_state, app_state=app_state)
 
-    def make(place: Place, _peer: tuple[str, int], _sock: socket.socket | None) -> FanwiseHttpProtocol:
+    def make(place: Place, _peer: tuple[str, int], _sock: Descriptor | None) -> FanwiseHttpProtocol:
         protocol = make_http()
         protocol.place = place
         return protocol
