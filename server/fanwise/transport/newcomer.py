@@ -75,7 +75,7 @@ class Newcomer(WebSocketConnection):
     @property
     def arrival(self) -> Arrival:
         """What is known of the connection."""
-        return cast("Arrival", self._incoming)
+        return self._incoming  # type: ignore[return-value]  # until it is over
 
     def detach(self) -> None:
         """Forgets its arrival, which knows this object: each is freed at once, and not by the garbage collector."""
