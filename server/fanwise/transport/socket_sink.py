@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +17,15 @@ from ..broadcaster.sink import SinkOwner
 from ..core.reasons import CloseReason
 from .fair_share import fair_share
 from .leased_transport import LeasedTransport
-from .sockets import ask_every, is_answering, kernel_bytes, lost_reason, unanswered_packets, unanswered_seconds
+from .sockets import (
+    Descriptor,
+    ask_every,
+    is_answering,
+    kernel_bytes,
+    lost_reason,
+    unanswered_packets,
+    unanswered_seconds,
+)
 from .surroundings import Surroundings
 
 CLOSE_SECONDS: Final = 5.0  # for the end of a connection; a peer on a bad line answers in a few round trips
@@ -68,7 +75,7 @@ class SocketSink(asyncio.Protocol):
         around: Surroundings,
         transport: asyncio.Transport,
         owner: SinkOwner | None = None,
-        sock: socket.socket | None = None,
+        sock: Descriptor | None = None,
     ) -> None:
         self._around = around
         self._owner = owner

@@ -19,6 +19,13 @@ READ_BYTES: Final = 65_536  # of one read
 _LINGER: Final = struct.pack("ii", 1, 0)  # struct linger: on, and for 0 s
 
 
+class Descriptor(Protocol):
+    """A socket, as far as leases look at it."""
+
+    def fileno(self) -> int:
+        """As `socket.socket.fileno`."""
+
+
 class TakesOptions(Protocol):
     """A socket, or what uvloop shows of one, whose options can be set."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -18,6 +17,7 @@ from .incoming import HELD_BYTES, Incoming
 from .intake import Intake
 from .limits import Budget
 from .socket_sink import SocketSink
+from .sockets import Descriptor
 from .surroundings import Surroundings
 
 FLOOD_CLOSE_SECONDS: Final = (
@@ -78,7 +78,7 @@ class WebSocketConnection(SocketSink):
         owner: SinkOwner | None = None,
         *,
         deflates: bool = False,
-        sock: socket.socket | None = None,
+        sock: Descriptor | None = None,
     ) -> None:
         self.deflates = deflates
         self.receiver: Receiver = receiver or _NOBODY
