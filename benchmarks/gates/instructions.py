@@ -80,13 +80,17 @@ class Verdict(NamedTuple):
         """Whether it takes so much less that the baseline should follow."""
         return bool(self.expected and self.counted and self.counted < self.expected * (1 - TOLERANCE))
 
+    @property
+    def change(self) -> float:
+        """What it takes more, as a share of what was expected; 0 where there is nothing to compare."""
+        return self.counted / self.expected - 1 if self.expected and self.counted else 0.0
+
     def __str__(self) -> str:
         if self.expected is None or self.counted is None:
             where = "the baseline" if self.expected is None else "the scenarios"
             return f"{self.name:26} is not in {where}: --refresh"
         word = "MORE" if self.failed else "less: --refresh" if self.improved else "same"
-        change = 100 * (self.counted / self.expected - 1)
-        return f"{self.name:26} {self.expected:12,} {self.counted:12,} {change:+8.2f} %  {word}"
+        return f"{self.name:26} {self.expected:12,} {self.counted:12,} {100 * self.change:+8.2f} %  {word}"
 
 
 def judge(expected: Counts, counted: Counts) -> list[Verdict]:
