@@ -100,17 +100,25 @@ def judge(expected: Counts, counted: Counts) -> list[Verdict]:
 
 def facts_here() -> Facts:
     """What counts depend on, here."""
-    flags = set(re.findall(r"\w+", _first_line("/proc/cpuinfo", "flags")))
     libc, libc_version = platform.libc_ver()
     return {
         "python": sys.version,
-        "machine": f"{platform.machine()} {' '.join(feature for feature in FEATURES if feature in flags)}",
+        "machine": machine(),
         "libc": f"{libc} {libc_version}",
-        "valgrind": subprocess.run(
-            ["valgrind", "--version"], capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "valgrind": valgrind_version(),
         **{library: version(library) for library in LIBRARIES},
     }
+
+
+def machine() -> str:
+    """The architecture, and the processor's features that counts depend on."""
+    flags = set(re.findall(r"\w+", _first_line("/proc/cpuinfo", "flags")))
+    return " ".join([platform.machine(), *(feature for feature in FEATURES if feature in flags)])
+
+
+def valgrind_version() -> str:
+    """What valgrind says of itself."""
+    return subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _first_line(path: str, key: str) -> str:
