@@ -153,7 +153,7 @@ async def test_the_outline_and_the_limits_are_those_of_the_node() -> None:
 
 @pytest.mark.parametrize(
     ("overflow", "bounds"),
-    [("disconnect", [Bound.STALL, Bound.AGE, Bound.PONG]), ("latest", [Bound.MESSAGES, Bound.AGE, Bound.PONG])],
+    [("disconnect", [Bound.STALL, Bound.AGE, Bound.PONG]), ("latest", [Bound.MESSAGES, Bound.AGE, Bound.AGE])],
 )
 async def test_the_shortest_pause_of_all_channels_is_told(overflow: str, bounds: list[Bound]) -> None:
     """Of those with clients and traffic; queues that skip know no stall while the peer's kernel answers."""

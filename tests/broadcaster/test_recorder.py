@@ -187,6 +187,7 @@ async def test_a_dropped_client_is_recorded_with_its_reason_and_its_lag() -> Non
         await until(lambda: not len(node))
         assert not reading.recorder._clients  # what has gone is not kept
         assert not reading.recorder._behind
+        assert not reading.recorder._dropped
         records = await reading.end()
     slow, normal, _ = only(Closed, records)
     assert slow[1:] == (1, "slow", 12, 10 * 8 + 5)  # bytes as far as the log reaches

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fanwise.broadcaster.client import Client
-from fanwise.broadcaster.registry import ClientRegistry, ClosedClient
+from fanwise.broadcaster.registry import ClientRegistry, ClosedClient, new_id
 from fanwise.core.counters import Histogram
 from fanwise.core.reasons import CloseReason
 
@@ -87,3 +89,20 @@ async def test_an_empty_one_is_true() -> None:
     registry = ClientRegistry(leave=lambda _client: None)
     assert len(registry) == 0
     assert registry
+
+
+def test_a_process_that_is_forked_has_ids_of_its_own() -> None:
+    new_id()  # there are others left
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, new_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    its = os.read(reading, 64).decode()
+    os.close(reading)
+    os.close(writing)
+    ids = {new_id() for _ in range(200)}
+    assert len(ids) == 200
+    assert {len(one) for one in ids} == {16} == {len(its)}
+    assert its not in ids

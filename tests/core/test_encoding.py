@@ -55,6 +55,18 @@ def test_frames_at_every_header_length(size: int, binary: bool) -> None:
     assert frame[header:] == b"x" * size
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_frames_that_are_made_together_are_those_that_are_made_apart(kept: bool) -> None:
+    """At each length of the header, for texts and bytes, one after the other in any order."""
+    sizes = [0, 125, 125, 126, 126, 65_535, 65_536, 65_536, 3]
+    made = [publication(b"x" * size, kind=kind) for size in sizes for kind in (Kind.TEXT, Kind.TEXT, Kind.BINARY)]
+    apart = b"".join([plain_frame(one) for one in made])
+    if kept:
+        made[0].encoded(plain_frame)
+    assert join(made, plain_frame) == join(made[::-1][::-1], plain_frame) == apart
+    assert join(made[:0:-1], plain_frame) == b"".join([plain_frame(one) for one in made[:0:-1]])
+
+
 def test_join_puts_frames_side_by_side() -> None:
     """A slice is the frames in order and nothing else."""
     one, two = publication(b"one"), publication(b"two", kind=Kind.BINARY)

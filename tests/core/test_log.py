@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanwise.core.encoding import plain_frame
 from fanwise.core.log import Entry, Log
 from fanwise.core.publication import Kind
 
@@ -150,16 +151,46 @@ def test_it_knows_when_a_publication_came() -> None:
     assert [log.time_at(offset) for offset in (1, 3, 4)] == [3.0, 3.0, 4.0]
 
 
-def test_several_publications_at_once_are_as_many_one_after_another() -> None:
-    """Also where the oldest are dropped for them."""
+@pytest.mark.parametrize(
+    ("max_messages", "max_bytes"), [(100, 10_000), (1, 10_000), (0, 10_000), (1000, 50), (60, 100)]
+)
+@pytest.mark.parametrize("cut", [1, 40, 120, 299])
+def test_several_publications_at_once_are_as_many_one_after_another(
+    max_messages: int, max_bytes: int, cut: int
+) -> None:
+    """Also where the oldest are dropped for them, by number or by bytes, and with what they kept."""
     payloads = [b"%d" % number for number in range(300)]
-    one_by_one, at_once = make_log(max_messages=100), make_log(max_messages=100)
+    one_by_one, at_once = (make_log(max_messages=max_messages, max_bytes=max_bytes) for _ in range(2))
     append(one_by_one, *payloads)
-    at_once.extend(payloads[:120], kind=Kind.TEXT, time=0.0)
-    at_once.extend(payloads[120:], kind=Kind.TEXT, time=0.0)
+    for some in (payloads[:cut], payloads[cut:]):
+        at_once.extend(some, kind=Kind.TEXT, time=0.0)
     for log in (one_by_one, at_once):
-        assert (log.first, log.head, log.end, log.retained_bytes) == (201, 300, 790, 300)
-        assert payloads_after(log, 200) == payloads[200:]
+        assert (log.head, log.end, len(log), log.extra_bytes) == (300, 790, len(one_by_one), 0)
+        assert (log.first, log.retained_bytes) == (one_by_one.first, one_by_one.retained_bytes)
+        assert payloads_after(log, log.first - 1) == payloads[log.first - 1 :]
+
+
+def test_publications_that_go_at_once_take_what_they_kept_along() -> None:
+    """Keys and encodings are no longer counted."""
+    log = make_log(max_messages=10)
+    log.append(b"x", kind=Kind.TEXT, time=0.0, key="key")
+    log.extend([b"y"] * 5, kind=Kind.TEXT, time=0.0)
+    for publication in log.read(0, max_bytes=1000):
+        publication.encoded(plain_frame)
+    kept = log.extra_bytes
+    assert kept > 0
+    log.extend([b"z"] * 9, kind=Kind.TEXT, time=0.0)
+    assert 0 < log.extra_bytes < kept
+    log.extend([b"z"] * 10, kind=Kind.TEXT, time=0.0)
+    assert log.extra_bytes == 0
+
+
+def test_nothing_is_no_publication() -> None:
+    """The log stays as it was."""
+    log = make_log()
+    with pytest.raises(IndexError):
+        log.extend([], kind=Kind.TEXT, time=0.0)
+    assert (log.head, log.end, len(log)) == (0, 0, 0)
 
 
 @given(

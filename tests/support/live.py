@@ -262,6 +262,7 @@ async def running(
     limits: Limits | None = None,
     door: Door | None = None,
     ping_seconds: float = 20.0,
+    pong_seconds: float = 20.0,
     deflate: bool = False,
     ours: bool = False,
 ) -> AsyncIterator[Live]:
@@ -282,6 +283,7 @@ async def running(
         ssl_certfile=ssl_certfile,
         timeout_graceful_shutdown=1,
         ws_ping_interval=ping_seconds,
+        ws_ping_timeout=pong_seconds,
     )
     server = PromptServer(config, ours=ours)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -41,7 +41,7 @@ class Row(NamedTuple):
             found.queue_bytes,
             found.forgive_seconds or float("inf"),
             found.stall_seconds if found.overflow == "disconnect" else float("inf"),
-            found.pong_seconds,
+            found.pong_seconds if found.overflow == "disconnect" else float("inf"),
         )
         traffic = {"messages_per_second": self.rate, "message_bytes": self.size_bytes}
         return forgiven(bounds, **traffic, hidden_bytes=hidden_bytes)
@@ -49,7 +49,7 @@ class Row(NamedTuple):
     def predicted(self, rule: Forgiven) -> str:
         if self.pause_seconds <= rule.seconds:
             return "forgiven"
-        if rule.bound is not Bound.PONG and self.settings.get("overflow", "disconnect") != "disconnect":
+        if self.settings.get("overflow", "disconnect") != "disconnect":
             return "skipped"
         return CLOSED.get(rule.bound, "slow")
 
@@ -67,6 +67,7 @@ ROWS = [
     Row(500, 100, 30, {**WIDE, "overflow": "latest", "forgive_seconds": 10, "stall_seconds": 5}),
     Row(500, 5, 7),
     Row(500, 5, 35),
+    Row(500, 5, 35, {"overflow": "latest"}),
 ]
 
 

@@ -27,6 +27,9 @@ class Owner:
 
     def sink_ponged(self, rtt_seconds: float) -> None: ...
 
+    def sink_unanswered(self, seconds: float) -> bool:
+        return False
+
     def sink_receiving(self, *, held: bool) -> None:
         pass
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -46,6 +46,46 @@ def test_raw_leaves_everything_to_somebody_else() -> None:
     """While nobody has asked for messages."""
     one = frame(Opcode.TEXT, b"text")
     assert feed(one + one[:3], one[3:], raw=True) == [(OTHER, one), (OTHER, one)]
+
+
+_STREAM = [
+    *(frame(Opcode.TEXT, b"x" * size) for size in (0, 1, 125, 126, 127, 65_535, 65_536, MAX_BYTES)),
+    frame(Opcode.PING, b"ping"),
+    *(frame(Opcode.TEXT, b"%d" % number) for number in range(4)),
+    frame(Opcode.BINARY, b"binary"),
+    frame(Opcode.TEXT, b"a", fin=False),
+    frame(Opcode.TEXT, b"against the rule"),
+    frame(Opcode.CONT, b"b"),
+    frame(Opcode.TEXT, b"last"),
+]
+_BROKEN = {
+    "unmasked": b"\x81\x01x",
+    "too big": b"\x81\xfe\xff\xff" + bytes(70_000),
+    "reserved": b"\xc1\x80" + bytes(40),
+    "long length of a short text": b"\x81\xfe\x00\x03" + bytes(7),
+}
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("at_most", [1, 3, 100])
+@pytest.mark.parametrize("last", [b"", *_BROKEN.values()], ids=["whole", *_BROKEN])
+def test_texts_that_come_first_are_cut_as_all_frames_are(last: bytes, at_most: int, raw: bool) -> None:
+    """Call by call, wherever the stream is cut near a header."""
+    stream, max_bytes = b"".join(_STREAM) + last, 65_000 if last else MAX_BYTES
+    begins = [0, *accumulate(map(len, _STREAM))]
+    for cut in sorted({min(begin + more, len(stream)) for begin in begins for more in (0, 1, 2, 3, 5, 6, 7, 8, 9)}):
+        plain, texts_first = FrameCutter(max_bytes=max_bytes), FrameCutter(max_bytes=max_bytes)
+        for part in (stream[:cut], stream[cut:], *([b""] * len(_STREAM))):
+            texts, others = texts_first.feed_texts(part, raw=raw, at_most=at_most)
+            assert [*((TEXT, text) for text in texts), *others] == plain.feed(part, raw=raw, at_most=at_most)
+            assert (texts_first.rest, texts_first.more) == (plain.rest, plain.more)
+
+
+def test_texts_come_apart_from_what_is_behind_them() -> None:
+    """In the first list as many as stand at the beginning."""
+    ping, texts = frame(Opcode.PING, b""), [b"%d" % number * 60 for number in range(5)]
+    stream = b"".join(frame(Opcode.TEXT, text) for text in texts)
+    assert FrameCutter(max_bytes=MAX_BYTES).feed_texts(stream + ping, raw=False) == (texts, [(OTHER, ping)])
 
 
 @pytest.mark.parametrize("head", [0xC1, 0xF2, 0x83, 0x8B])

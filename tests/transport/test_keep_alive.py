@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 class Peer:
     """A connection that answers pings while it is told to."""
 
-    def __init__(self, *, answers: bool = True, waits: bool = False) -> None:
+    def __init__(self, *, answers: bool = True, waits: bool = False, stays: bool = False) -> None:
         self.place: int | None = None
         self.asked = b""
         self.asked_at = 0.0
@@ -24,6 +24,7 @@ class Peer:
         self.missed = 0
         self.answers = answers
         self.waits = waits
+        self.stays = stays
 
     def ping(self, payload: bytes) -> None:
         self.pings.append(payload)
@@ -33,8 +34,9 @@ class Peer:
     def waits_for_peer(self) -> bool:
         return self.waits
 
-    def no_pong(self) -> None:
+    def no_pong(self) -> bool:
         self.missed += 1
+        return self.stays
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +75,22 @@ async def test_who_does_not_answer_is_missed() -> None:
     assert len(held.pings) - held.missed in (0, 1)
     alive.remove(silent)
     alive.remove(held)
+    await until(lambda: not alive._running)
+
+
+async def test_who_stays_has_as_much_time_again() -> None:
+    """As often as it is missed, without another ping; when it has answered, it is asked anew."""
+    alive = KeepAlive(asyncio.get_running_loop(), interval_seconds=0.02, timeout_seconds=0.01)
+    paused = Peer(answers=False, stays=True)
+    alive.add(paused)
+    await until(lambda: paused.missed >= 3)
+    assert len(paused.pings) == 1
+    paused.answers, paused.asked = True, b""
+    await until(lambda: len(paused.pings) == 3)
+    missed = paused.missed
+    await until(lambda: len(paused.pings) == 5)
+    assert paused.missed == missed
+    alive.remove(paused)
     await until(lambda: not alive._running)
 
 

@@ -40,6 +40,10 @@ class Owner:
     def sink_ponged(self, rtt_seconds: float) -> None:
         self.heard.append(rtt_seconds)
 
+    def sink_unanswered(self, seconds: float) -> bool:
+        self.heard.append(seconds)
+        return False
+
     def sink_closed(self, reason: CloseReason) -> None:
         self.heard.append(reason)
 

@@ -11,6 +11,7 @@ from fanwise.transport.sockets import (
     SocketOptions,
     acknowledged_bytes,
     ask_every,
+    is_answering,
     unanswered_packets,
     unanswered_seconds,
 )
@@ -56,6 +57,7 @@ def test_a_peer_that_acknowledges_is_there() -> None:
     with one, other:
         assert unanswered_seconds(one) == 0
         assert unanswered_packets(one) is None
+        assert not is_answering(one, within_seconds=8.0)
         ask_every(one, 1.0)
 
 
@@ -99,6 +101,23 @@ class Told:
 def test_what_a_peer_s_kernel_has_not_answered(told: Told, unanswered: int) -> None:
     """As Linux 6.18 has said it of readers that were stopped, and of peers whose answers were dropped on their way."""
     assert unanswered_packets(told) == unanswered
+
+
+@pytest.mark.parametrize(
+    ("told", "answering"),
+    [
+        (Told(sent_ms=9_000, heard_ms=8_999), True),  # a reader that was stopped has acknowledged its ping
+        (Told(probes=1, sent_ms=9_000, heard_ms=12_000), True),  # one whose window is closed is being asked
+        (Told(probes=2, sent_ms=9_000, heard_ms=12_000), False),  # and has vanished meanwhile
+        (Told(retransmits=5, unacked=1, sent_ms=3_000, heard_ms=9_000), False),  # one that had vanished before its ping
+        (Told(unacked=1, sent_ms=9_000, heard_ms=9_000), False),  # also when nothing was sent again
+        (Told(retransmits=2, unacked=9, sent_ms=200, heard_ms=7_999), True),  # one on a bad line
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
+def test_whose_kernel_answers(told: Told, answering: bool) -> None:
+    """All is acknowledged or asked for, or something came lately."""
+    assert is_answering(told, within_seconds=8.0) is answering
 
 
 @pytest.mark.anyio

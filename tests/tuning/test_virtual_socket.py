@@ -27,6 +27,9 @@ class Heard:
 
     def sink_ponged(self, rtt_seconds: float) -> None: ...
 
+    def sink_unanswered(self, seconds: float) -> bool:
+        return False
+
     def sink_closed(self, reason: CloseReason) -> None: ...
 
 

@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 
@@ -49,7 +49,9 @@ _DISCONNECT = Overflow.DISCONNECT
 
 
 class ClientOwner(Protocol):
-    """The event loop and the node, as a client calls them."""
+    """The event loop and the node, as a client calls them. `pause_seconds`: of the longest pause that is forgiven."""
+
+    pause_seconds: float
 
     @property
     def enlist(self) -> Callable[[Callable[[], bool]], None]:
@@ -147,8 +149,6 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.address} {self.state.value}>"
 
-    # What the endpoint calls.
-
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """The client's messages, text as str and binary as bytes, until it has left or was closed."""
         return Decoded(self.received())
@@ -186,8 +186,6 @@ class Client:
         self.reason = self.reason or reason
         self.sink.abort()
         self._end(_CLOSED, reason)
-
-    # What the broadcaster calls.
 
     def start(self) -> None:
         """Serves the client from now on, in turns if it is behind. To be called once, when the sink is attached."""
@@ -242,8 +240,7 @@ class Client:
     @property
     def received_bytes(self) -> int:
         """Bytes that the connection has received and that are not read yet; 0 if unknown."""
-        received: int = getattr(self.sink, "received_bytes", 0)  # of a `ReceivingSink`
-        return received
+        return cast("int", getattr(self.sink, "received_bytes", 0))  # of a `ReceivingSink`
 
     @property
     def lag(self) -> int:
@@ -259,8 +256,6 @@ class Client:
     def outrun(self) -> bool:
         """Whether most clients are behind on the channels of its overflowed queues: then the producer is too fast."""
         return self.subscriptions.outrun()
-
-    # What a sweep calls (`group.Member`) while the client is READY.
 
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
@@ -294,6 +289,10 @@ class Client:
         """The peer has answered a ping."""
         self.rtt_seconds = rtt_seconds
         self._owner.ponged(rtt_seconds)
+
+    def sink_unanswered(self, seconds: float) -> bool:
+        """A ping has no answer for so long: a pause, which is forgiven where all queues skip. O(its channels)."""
+        return seconds < self._owner.pause_seconds and self.subscriptions.skips()
 
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -26,6 +27,7 @@ class ClientHost:
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
         ping_rtt: The histogram of seconds from a ping to its pong.
         hub: The channels.
+        pause_seconds: The longest pause of a client whose queues skip.
 
     Attributes:
         successors: Moves clients whose channel goes on elsewhere.
@@ -44,7 +46,9 @@ class ClientHost:
         turn_seconds: float,
         ping_rtt: Histogram,
         hub: Hub,
+        pause_seconds: float = math.inf,
     ) -> None:
+        self.pause_seconds = pause_seconds
         self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
         self.successors = Successors(hub, self.turns.enlist)
         self.retired = hub.retired

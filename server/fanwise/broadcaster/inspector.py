@@ -143,7 +143,7 @@ class Inspector:
             hub.queue_bytes,
             math.inf if hub.forgive_seconds is None else hub.forgive_seconds,
             math.inf if skips or not isinstance(stall_seconds, float | int) else stall_seconds,
-            pong_seconds,
+            math.inf if skips else pong_seconds,
         )
         return forgiven(bounds, **now._asdict())
 

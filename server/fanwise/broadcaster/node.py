@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from .looplag import LoopLag
 from .outbox import Outbox
 from .publisher import Payload, Publisher, serialise
 from .recordings import Recordings
-from .registry import ClientRegistry
+from .registry import ClientRegistry, new_id
 from .sink import Sink, Source
 from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
@@ -135,9 +134,10 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
+            rtt, turn, hub = self._hub.tally.ping_rtt, self.sweep_seconds, self._hub
+            pause = max(self.history_seconds, self.stall_seconds)
             self._host = ClientHost(
-                loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt, hub=self._hub
+                loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt, hub=hub, pause_seconds=pause
             )
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
@@ -300,7 +300,7 @@ class Node:
         self.check_room()
         assert self._host is not None  # it comes with the loop
         outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
-        client = Client(os.urandom(8).hex(), address, outbox, listen, self.close_seconds, self._host)
+        client = Client(new_id(), address, outbox, listen, self.close_seconds, self._host)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)

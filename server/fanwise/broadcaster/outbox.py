@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import anyio
 
@@ -55,7 +55,7 @@ class Outbox:
         self.sink = sink
         self.dialect = dialect
         self.lease = lease = lease_of(sink)
-        self.direct = None if lease is None else cast("DirectSink", sink)
+        self.direct: DirectSink | None = None if lease is None else sink  # type: ignore[assignment]  # it has a lease
         self._answers: list[bytes] | None = [] if lease is None else None
         self._answer_bytes = 0
         self._sending: anyio.CancelScope | None = None

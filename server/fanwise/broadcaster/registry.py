@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..core.counters import Counters
 from ..core.reasons import CloseReason
@@ -15,6 +16,20 @@ from .dropped import DROPPED, DroppedClients
 
 _BEHIND, _READY = State.BEHIND, State.READY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _CLOSED_CLIENTS = 200  # closed clients that are remembered: what fits on a page
+
+
+_ID_BYTES: Final = 8
+_IDS_AT_ONCE: Final = 64
+_IDS: Final[list[str]] = []  # that no client has had
+os.register_at_fork(after_in_child=_IDS.clear)  # each process has its own
+
+
+def new_id() -> str:
+    """Returns a random id for a client. The kernel is asked for many at once."""
+    if not _IDS:
+        text, chars = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex(), 2 * _ID_BYTES
+        _IDS.extend([text[at : at + chars] for at in range(0, len(text), chars)])
+    return _IDS.pop()
 
 
 class ClosedClient(NamedTuple):

@@ -38,6 +38,9 @@ class SinkOwner(Protocol):
     def sink_ponged(self, rtt_seconds: float) -> None:
         """The peer has answered a ping, so long after it was sent."""
 
+    def sink_unanswered(self, seconds: float) -> bool:
+        """The peer has not answered a ping for so long. Returns whether it may stay while its kernel answers."""
+
     def sink_closed(self, reason: CloseReason) -> None:
         """Nothing can be written any more, because of what the peer or the server did."""
 

@@ -50,6 +50,10 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
+    def observe_least(self) -> None:
+        """Counts a 0, where no bound is below. O(1)."""
+        self.counts[0] += 1
+
     def move(self, before: float, after: float) -> None:
         """Counts `after` in place of a `before` that was counted earlier. O(log buckets)."""
         self.counts[bisect_left(self.bounds, before)] -= 1

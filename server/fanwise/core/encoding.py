@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import orjson
 
@@ -22,11 +22,14 @@ _TEXT, _JSON, _BINARY = (
 _TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82  # final, no extension bits, opcodes 1 and 2
 _ONE_BYTE, _TWO_BYTES = 125, 65_535  # the largest payloads whose length takes one byte, and two more
 _SHORT_HEAD, _LONG_HEAD = struct.Struct("!BB").pack, struct.Struct("!BBH").pack
+_LONGEST_HEAD = struct.Struct("!BBQ").pack
 _LINE_END = re.compile(rb"\r\n|\n|\r")  # what ends a line of an event stream (WHATWG HTML, section 9.2.5)
 
 
-def join(publications: Iterable[Publication], encoding: Encoding) -> bytes:
+def join(publications: Sequence[Publication], encoding: Encoding) -> bytes:
     """The bytes of `publications` one after the other: a slice that one write can carry. O(bytes)."""
+    if encoding is plain_frame and not publications[0].keeps(plain_frame):
+        return plain_frames(publications)
     return b"".join([publication.encoded(encoding) for publication in publications])
 
 
@@ -45,7 +48,14 @@ def websocket_frame(head: int, payload: bytes) -> bytes:
         return _SHORT_HEAD(head, size) + payload
     if size <= _TWO_BYTES:
         return _LONG_HEAD(head, 126, size) + payload
-    return b"%c\x7f%b%b" % (head, size.to_bytes(8), payload)
+    return _frame_head(head, size) + payload
+
+
+def _frame_head(head: int, size: int) -> bytes:
+    """What stands before a payload of `size` bytes."""
+    if size <= _ONE_BYTE:
+        return _SHORT_HEAD(head, size)
+    return _LONG_HEAD(head, 126, size) if size <= _TWO_BYTES else _LONGEST_HEAD(head, 127, size)
 
 
 def chunk(data: bytes) -> bytes:
@@ -64,6 +74,25 @@ def plain_payload(publication: Publication) -> bytes:
 def plain_frame(publication: Publication) -> bytes:
     """The payload as one WebSocket frame: binary if it is binary, else text."""
     return websocket_frame(_BINARY_FRAME if publication.kind is _BINARY else _TEXT_FRAME, publication.payload)
+
+
+def plain_frames(publications: Sequence[Publication]) -> bytes:
+    """The payloads as WebSocket frames, one after the other.
+
+    Publications keep none of them: a head is made in less time than memory is taken and freed.
+    """
+    parts: list[bytes] = []
+    add = parts.append
+    head, last_size, last_kind = b"", -1, _TEXT
+    for publication in publications:
+        payload, kind = publication.payload, publication.kind
+        size = len(payload)
+        if size != last_size or kind is not last_kind:
+            last_size, last_kind = size, kind
+            head = _frame_head(_BINARY_FRAME if kind is _BINARY else _TEXT_FRAME, size)
+        add(head)
+        add(payload)
+    return b"".join(parts)
 
 
 # The JSON dialect.

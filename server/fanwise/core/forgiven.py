@@ -7,7 +7,8 @@ grows, until the first of its bounds is reached. So a channel forgives
                                                forgive_seconds, stall_seconds)
 
 of a pause, and an audit acts up to half a second later. Pings have a bound of their own: a pause that the kernels hide
-for longer than `pong_seconds` may end there, as no pong comes and nothing waits in front of the ping.
+for longer than `pong_seconds` may end there, as no pong comes and nothing waits in front of the ping. Overflow policies
+that skip have neither of these two: a peer whose kernel answers stays.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Bounds(NamedTuple):
         forgive_seconds: The age that the oldest publication may have that a client has not got.
         stall_seconds: How long a connection may take nothing while something waits. Infinite for overflow policies that
             skip: a peer whose kernel answers stays.
-        pong_seconds: The longest time between a ping and its pong.
+        pong_seconds: The longest time between a ping and its pong. Infinite for overflow policies that skip, too.
     """
 
     queue_messages: float

@@ -204,7 +204,7 @@ class Hub:
         if cursor != log.head:
             messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
         queue = Queue(log, cursor, messages, size, self.overflow)
-        self.tally.peak_lag.observe(0)
+        self.tally.peak_lag.observe_least()
         channel.queues[queue] = None
         self.retention.busy(channel)
         if gap is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -106,16 +107,20 @@ class Log:
         return publication
 
     def extend(self, data: Sequence[bytes], *, kind: Kind, time: float) -> None:
-        """Appends publications without a key, as `append` does one after another. O(publications), amortised."""
-        channel, epoch, ledger, head, end = self.channel, self.epoch, self._ledger, self.head, self.end
-        publications, ends = self._publications, self._ends
-        for payload in data:
-            head += 1
-            end += len(payload)
-            publications.append(Publication(channel, epoch, head, payload, kind, time, None, ledger))
-            ends.append(end)
-        self.head, self.end = head, end
-        if head - self._dropped > self.max_messages or end - self._dropped_end > self.max_bytes:
+        """Appends publications without a key, as `append` does one after another. O(publications), amortised.
+
+        Raises:
+            IndexError: `data` is empty.
+        """
+        first = len(self._publications)
+        self._ends += accumulate(map(len, data[1:]), initial=self.end + len(data[0]))
+        self._publications += Publication.several(self.channel, self.epoch, self.head, data, kind, time, self._ledger)
+        self.head += len(self._publications) - first
+        self.end = self._ends[-1]
+        excess = self.head - self._dropped - self.max_messages
+        if excess > 0:
+            self._drop(excess)
+        if excess > 0 or self.end - self._dropped_end > self.max_bytes:
             self.trim(max_messages=self.max_messages, max_bytes=self.max_bytes)
 
     def prepend(self, entries: Sequence[Entry]) -> None:
@@ -217,3 +222,13 @@ class Log:
         self._base_end = self._dropped_end
         del self._publications[:place]
         del self._ends[:place]
+
+    def _drop(self, count: int) -> None:
+        """Drops the `count` oldest at once, but never the newest; `trim` has to follow."""
+        begin = self._dropped - self._base
+        end = min(begin + count, len(self._publications) - 1)
+        if self._ledger[0]:
+            self._ledger[0] -= sum([publication.extra_bytes for publication in self._publications[begin:end]])
+        self._publications[begin:end] = [_DROPPED] * (end - begin)
+        self._dropped = self._base + end
+        self._dropped_end = self.end_at(self._dropped)

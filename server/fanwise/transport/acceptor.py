@@ -7,6 +7,7 @@ and both loops leave probes without an answer. Here a refusal costs an answer an
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 import ssl
@@ -18,6 +19,7 @@ from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
 from .places import Place, Places
 from .refusals import RefusedError
+from .sockets import Descriptor
 
 ACCEPTS_PER_TURN: Final = 4  # a plain handshake takes about a tenth of a millisecond
 RESERVE: Final = 32  # descriptors for requests when clients have the others
@@ -27,7 +29,7 @@ TLS_SECONDS: Final = 10.0  # for a TLS handshake
 _Opening: TypeAlias = "Coroutine[Any, Any, Any]"  # of a plain transport; it waits for one future
 _UNREAD_BYTES: Final = 65_536  # of a request that was refused unseen
 # Makes the protocol of a connection: from its place, its peer, and its socket, which is None with TLS.
-ProtocolMaker: TypeAlias = "Callable[[Place, tuple[str, int], socket.socket | None], asyncio.Protocol]"
+ProtocolMaker: TypeAlias = "Callable[[Place, tuple[str, int], Descriptor | None], asyncio.Protocol]"
 
 
 class AcceptedSocket(socket.socket):
@@ -59,6 +61,8 @@ class AcceptedSocket(socket.socket):
         super().close()
         self._left()
 
+    drop = close
+
     def detach(self) -> int:
         """Gives the descriptor away, to be closed."""
         number = super().detach()
@@ -69,6 +73,43 @@ class AcceptedSocket(socket.socket):
         place, self.place = self.place, None
         if place is not None:
             place.leave()
+
+
+class LentDescriptor:
+    """A descriptor as uvloop is given it: in place of a socket, which asks the kernel for its address when it is made.
+
+    uvloop closes the descriptor itself, and then this.
+
+    Attributes:
+        family: The address family.
+        number: The descriptor.
+        place: The connection's place.
+    """
+
+    __slots__ = ("family", "number", "place")
+
+    type: Final = int(socket.SOCK_STREAM)
+
+    def __init__(self, family: int, number: int, place: Place) -> None:
+        self.family = family
+        self.number = number
+        self.place: Place | None = place
+
+    def fileno(self) -> int:
+        """Returns the descriptor."""
+        return self.number
+
+    def close(self) -> None:
+        """Frees the place: uvloop has closed the descriptor."""
+        place, self.place = self.place, None
+        if place is not None:
+            place.leave()
+
+    def drop(self) -> None:
+        """Closes the descriptor, which uvloop has not taken. Idempotent."""
+        if self.place is not None:
+            os.close(self.number)
+            self.close()
 
 
 class Descriptors:
@@ -128,6 +169,7 @@ class Acceptor:
         self._places = places
         self._descriptors = descriptors
         self._tls = tls
+        self._lends = tls is None and "uvloop" in type(self._loop).__module__
         self._retry: asyncio.TimerHandle | None = None
         self._opening: set[asyncio.Task[None]] = set()  # TLS handshakes
         listener.setblocking(False)
@@ -166,46 +208,73 @@ class Acceptor:
             except OSError as error:  # no descriptors, no memory (accept(2))
                 self._pause(error)
                 return
-            sock = AcceptedSocket(self._family, self._kind, number)
+            peer = address[:2] if isinstance(address, tuple) else ("", 0)
             short = number >= self._descriptors.short
-            try:
-                self._start(sock, address[:2] if isinstance(address, tuple) else ("", 0), opening, short=short)
-            except CodedError as refusal:
-                self._refuse(sock, refusal)
+            place = self._place_for(number, peer[0], short=short)
+            if place is not None:
+                self._start(number, peer, place, opening)
             if short:  # a connection that was ended for this one closes its descriptor in the next turn
                 return
 
-    def _start(
-        self,
-        sock: AcceptedSocket,
-        peer: tuple[str, int],
-        opening: list[tuple[_Opening, asyncio.Future[Any]]],
-        *,
-        short: bool,
-    ) -> None:
-        """Gives the connection a place, and opens its transport: with TLS in a task, else `opening` gets it.
+    def _place_for(self, number: int, host: str, *, short: bool) -> Place | None:
+        """Returns a place for a connection of `host`; None: there is none, and the connection was refused."""
+        try:
+            if short:
+                self._make_room(host)
+            return self._places.enter(host, short=short)
+        except CodedError as refusal:
+            self._refuse(socket.socket(self._family, self._kind, 0, number), refusal)
+            return None
+        except BaseException:
+            os.close(number)
+            raise
+
+    def _make_room(self, host: str) -> None:
+        """Ends a connection for a new one.
 
         Raises:
-            CodedError: There is no place.
+            CodedError: None can be ended, and the descriptors are in use.
         """
-        needed = short and len(self._places.reserve) >= self._descriptors.reserve
-        if short and not self._places.make_room(needed=needed) and needed:
-            raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=peer[0])
-        sock.place = place = self._places.enter(peer[0], short=short)
+        needed = len(self._places.reserve) >= self._descriptors.reserve
+        if not self._places.make_room(needed=needed) and needed:
+            raise self._places.refused(ErrorCode.FULL, "the descriptors of the server are in use", host=host)
+
+    def _start(
+        self, number: int, peer: tuple[str, int], place: Place, opening: list[tuple[_Opening, asyncio.Future[Any]]]
+    ) -> None:
+        """Opens the transport of a connection: with TLS in a task, else `opening` gets it."""
+        if self._lends:
+            self._open_plain(LentDescriptor(self._family, number, place), peer, place, opening)
+            return
+        sock = AcceptedSocket(self._family, self._kind, number)
+        sock.place = place
         if self._tls is None:
             sock.opened = True
-            make = partial(self._make_protocol, place, peer, sock)
-            one = self._loop.connect_accepted_socket(make, sock)
-            try:
-                opening.append((one, one.send(None)))
-            except OSError:  # the transport has closed the socket
-                return
+            self._open_plain(sock, peer, place, opening)
             return
         task = self._loop.create_task(self._open(sock, self._tls, place, peer))
         place.end = task.cancel  # type: ignore[assignment]  # the result is not used
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         task.add_done_callback(sock.ended)
+
+    def _open_plain(
+        self,
+        sock: AcceptedSocket | LentDescriptor,
+        peer: tuple[str, int],
+        place: Place,
+        opening: list[tuple[_Opening, asyncio.Future[Any]]],
+    ) -> None:
+        """Begins to open a plain transport; `_go_on` goes on."""
+        make = partial(self._make_protocol, place, peer, sock)
+        one = self._loop.connect_accepted_socket(make, sock)  # type: ignore[arg-type]  # uvloop takes other objects
+        try:
+            opening.append((one, one.send(None)))
+        except OSError:  # the kernel has let the connection go
+            sock.drop()
+        except BaseException:
+            sock.drop()
+            raise
 
     async def _open(self, sock: AcceptedSocket, tls: ssl.SSLContext, place: Place, peer: tuple[str, int]) -> None:
         """Makes a transport of the socket after the TLS handshake."""
@@ -216,7 +285,7 @@ class Acceptor:
         except OSError:  # the handshake has failed or is late; the transport closes the socket
             return
 
-    def _refuse(self, sock: AcceptedSocket, refusal: CodedError) -> None:
+    def _refuse(self, sock: socket.socket, refusal: CodedError) -> None:
         """Answers and closes at once; what has come of a request is read, or the kernel would send a reset."""
         try:
             sock.setblocking(False)  # event loops do it for the others

@@ -7,12 +7,20 @@ as they are: `incoming` takes in what RFC 6455 allows.
 
 from __future__ import annotations
 
+import logging
 from codecs import utf_8_decode
 from collections.abc import Iterable
+from struct import Struct
 from typing import Final
 
-from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C where it can be
+from websockets.frames import (  # type: ignore[attr-defined]  # in C where it can be
+    Close,
+    apply_mask,
+)
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
+from ..core.reasons import CloseReason
 from .fair_share import FRAMES_A_TURN
 
 OTHER: Final = 0
@@ -30,9 +38,14 @@ _TWO_BYTES: Final = 126  # the length is in the next two bytes
 _EIGHT_BYTES: Final = 127
 _SHORTEST_HEADER: Final = 2
 _NO_MASK: Final = bytes(4)
+_EMPTY_TEXT, _LONG_TEXT = TEXT << 8 | _MASKED, TEXT << 8 | _MASKED | _TWO_BYTES  # the first two bytes of text frames
+_TEXT_HEAD: Final = Struct("!HH").unpack_from
+_TEXT_HEADER: Final = 8  # bytes before a payload whose length takes two bytes
 # Heads with a reserved opcode: the rest of such a frame is not waited for.
 _NEVER: Final = frozenset(head for head in range(256) if head & 0x07 > _LAST_DATA_OPCODE)
 _APART: Final = 64  # fragments
+_QUIET: Final = logging.getLogger("fanwise.judged")  # frames and headers carry keys: the library logs none
+_QUIET.disabled = True
 _SURROGATE: Final = b"\xed\xa0"  # Python's decoder waits for its third byte
 _BEHIND_SURROGATES: Final = b"\xee"
 
@@ -104,6 +117,44 @@ class FrameCutter:
             return None
         at, end = self._measure(data, 0, size)
         return apply_mask(data[at:], data[at - 4 : at]) if end == size else None
+
+    def feed_texts(
+        self, data: bytes, *, raw: bool, at_most: int = FRAMES_A_TURN
+    ) -> tuple[list[bytes], list[tuple[int, bytes]]]:
+        """Returns the payloads of the text frames that come first, and the frames behind them, as `feed` does.
+
+        Texts behind what has waited come first only if all frames are texts.
+        """
+        if self.rest or raw or self._fragments or self._broken:
+            frames = self.feed(data, raw=raw, at_most=at_most)
+            texts = [piece for kind, piece in frames if kind == TEXT]
+            return (texts, []) if len(texts) == len(frames) else ([], frames)
+        texts, end = self._cut_texts(data, at_most)
+        return texts, self.feed(data[end:], raw=False, at_most=at_most - len(texts))
+
+    def _cut_texts(self, data: bytes, at_most: int) -> tuple[list[bytes], int]:
+        """Returns the unmasked payloads of the text frames that begin `data`, and where what is left begins.
+
+        Frames of 64 KiB and more are left.
+        """
+        texts: list[bytes] = []
+        start, size, max_bytes = 0, len(data), self._max_bytes
+        last = size - _TEXT_HEADER  # where a frame with the longer header may begin
+        for _ in range(at_most):
+            if start > last:
+                break
+            head, length = _TEXT_HEAD(data, start)
+            at = start + _TEXT_HEADER
+            if head != _LONG_TEXT:
+                at, length = start + EMPTY_FRAME_BYTES, head - _EMPTY_TEXT
+                if not 0 <= length < _TWO_BYTES:
+                    break
+            end = at + length
+            if end > size or length > max_bytes:
+                break
+            texts.append(apply_mask(data[at:end], data[at - 4 : at]))
+            start = end
+        return texts, start
 
     def put_back(self, frames: Iterable[tuple[int, bytes]], *, in_message: bool) -> None:
         """Takes frames back that `feed` has returned last; they come first in its next call.
@@ -220,3 +271,17 @@ def pong_to(ping: bytes) -> bytes:
     """Returns the pong to a whole ping (RFC 6455 section 5.5.3)."""
     payload = payload_of(ping)
     return bytes((_PONG, len(payload))) + payload
+
+
+def judge(frame: bytes, *, max_bytes: int, begun_bytes: int | None) -> Close:
+    """Returns how the connection fails for a frame that breaks a rule, as the library does.
+
+    Args:
+        frame: The frame, or its beginning.
+        max_bytes: The largest message.
+        begun_bytes: Of a message that has begun; None between two.
+    """
+    library = ServerProtocol(state=State.OPEN, max_size=max_bytes, logger=_QUIET)
+    library.current_size = begun_bytes
+    library.receive_data(frame)
+    return library.close_sent or Close(CloseReason.PROTOCOL_ERROR.code, CloseReason.PROTOCOL_ERROR.text)

@@ -7,13 +7,10 @@ knows how the connection fails.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final, Protocol
 
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
@@ -27,6 +24,7 @@ from .frames import (
     FrameCutter,
     carries_nothing,
     is_whole,
+    judge,
     payload_of,
     pong_to,
     utf_8_tail,
@@ -48,8 +46,6 @@ _CONTROL: Final = frozenset((_CLOSE, _PING, _PONG))
 _FRAGMENT: Final = frozenset((_FIRST_OF_TEXT, _FIRST_OF_BINARY, _CONTINUATION, _LAST))
 _OPCODE: Final = 0x0F
 _SMALL_BYTES: Final = 125  # the largest payload whose length is in the frame's second byte
-_QUIET: Final = logging.getLogger("fanwise.judged")  # frames and headers carry keys: the library logs none
-_QUIET.disabled = True
 
 
 class Receiving(Protocol):
@@ -166,9 +162,9 @@ class Incoming:
         if size <= LARGE_BYTES and not (self._cutter.rest or connection.held) and self._feed_one(data):
             return
         at_most = share.frames if size <= LARGE_BYTES or share.take_read(size) else 0
-        frames = self._cutter.feed(data, raw=connection.close_sent, at_most=at_most)
+        count, frames = self._cut(data, at_most)
         others = idle = 0
-        for kind, piece in () if len(frames) > 1 and self._deliver_texts(frames) else frames:
+        for kind, piece in frames:
             if kind == OTHER:
                 others += 1
                 idle += carries_nothing(piece)
@@ -181,7 +177,8 @@ class Incoming:
                 self._take_message(piece, text=kind != BINARY)
             if self._deaf or (not connection.open and connection.transport.is_closing()):
                 return  # what comes after the end does not count
-        budget, count = self.budget, len(frames)
+        budget = self.budget
+        count += len(frames)
         budget.messages -= count
         budget.bytes -= size
         if count > MANY_FRAMES and size:  # without a read, it was this connection's turn
@@ -219,12 +216,15 @@ class Incoming:
                 connection.transport.release_reading()
         return True
 
-    def _deliver_texts(self, frames: list[tuple[int, bytes]]) -> bool:
-        """Hands several frames on together if all are whole texts, as most are; else returns False."""
-        if not self._connection.takes_texts:
-            return False
-        texts = [piece for kind, piece in frames if kind == TEXT and piece.isascii()]
-        return len(texts) == len(frames) and self._connection.deliver_texts(texts)
+    def _cut(self, data: bytes, at_most: int) -> tuple[int, list[tuple[int, bytes]]]:
+        """Cuts what has come; returns how many texts were handed on together, and the frames that were not."""
+        connection = self._connection
+        if not (at_most and connection.takes_texts):
+            return 0, self._cutter.feed(data, raw=connection.close_sent, at_most=at_most)
+        texts, frames = self._cutter.feed_texts(data, raw=connection.close_sent, at_most=at_most)
+        if len(texts) > 1 and b"".join(texts).isascii() and connection.deliver_texts(texts):
+            return len(texts), frames
+        return 0, [(TEXT, text) for text in texts] + frames
 
     def _watch(self, *, finished: bool) -> None:
         """Gives an unfinished message its time, and has the memory counted that it takes."""
@@ -365,10 +365,8 @@ class Incoming:
 
     def _judge(self, frame: bytes) -> None:
         """Fails the connection for a frame that breaks a rule, as the library does."""
-        library = ServerProtocol(state=State.OPEN, max_size=self._max_bytes, logger=_QUIET)
-        library.current_size = None if self._fragments is None else self._fragment_bytes
-        library.receive_data(frame)
-        close = library.close_sent or Close(CloseReason.PROTOCOL_ERROR.code, CloseReason.PROTOCOL_ERROR.text)
+        begun_bytes = None if self._fragments is None else self._fragment_bytes
+        close = judge(frame, max_bytes=self._max_bytes, begun_bytes=begun_bytes)
         self._fail(close.code, close.reason)
 
     def _drop(self, reason: CloseReason, text: str) -> None:

@@ -36,8 +36,8 @@ class Pinged(Protocol):
     def waits_for_peer(self) -> bool:
         """Whether a pong could not come: something is unsent, or nothing is read."""
 
-    def no_pong(self) -> None:
-        """Hears that no pong has come in time."""
+    def no_pong(self) -> bool:
+        """Hears that no pong has come in time. Returns whether the connection stays, and has as much time again."""
 
 
 class KeepAlive:
@@ -53,6 +53,7 @@ class KeepAlive:
 
     Attributes:
         interval_seconds: Between two pings of a connection; 0: none is pinged.
+        timeout_seconds: From a ping to its pong; None: unlimited.
     """
 
     __slots__ = (
@@ -64,8 +65,8 @@ class KeepAlive:
         "_ring",
         "_running",
         "_step_seconds",
-        "_timeout_seconds",
         "interval_seconds",
+        "timeout_seconds",
     )
 
     def __init__(
@@ -74,7 +75,7 @@ class KeepAlive:
         self.interval_seconds = interval = interval_seconds or 0.0
         self._loop = loop
         self._step_seconds = min(_MOST_STEP_SECONDS, max(interval, 0.001) / _STEPS)
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._ring: list[dict[Pinged, None]] = [{} for _ in range(round(interval / self._step_seconds))]
         self._at = 0
         self._count = 0
@@ -104,7 +105,7 @@ class KeepAlive:
     def _step(self) -> None:
         now = time.monotonic()  # uvloop's own clock stands still during a turn
         self._look(self._graced, now, final=True)
-        self._look(self._asked, now, final=self._timeout_seconds is None)
+        self._look(self._asked, now, final=self.timeout_seconds is None)
         self._in_turns(self._ping_some, list(self._ring[self._at]))
         self._at = (self._at + 1) % len(self._ring)
         self._running = bool(self._count or self._asked or self._graced)
@@ -125,8 +126,8 @@ class KeepAlive:
             one.asked, one.asked_at = payload, now
             one.ping(payload)
         asked = [one for one in due if one.asked]  # event streams have no pong
-        if self._timeout_seconds is not None and asked:
-            self._asked.append((now + self._timeout_seconds, payload, asked))
+        if self.timeout_seconds is not None and asked:
+            self._asked.append((now + self.timeout_seconds, payload, asked))
 
     def _look(self, asked: deque[tuple[float, bytes, list[Pinged]]], now: float, *, final: bool) -> None:
         """Looks at those whose time is up: a pong that cannot come has more of it, another one a moment of grace."""
@@ -139,15 +140,15 @@ class KeepAlive:
                 if one.asked == payload:
                     (held if one.waits_for_peer() else over).append(one)
             if held:
-                self._asked.append((now + (self._timeout_seconds or 0.0), payload, held))
+                self._asked.append((now + (self.timeout_seconds or 0.0), payload, held))
             if over and not final:
                 self._graced.append((now + PONG_GRACE_SECONDS, payload, over))
             if final:
                 missed += [(one, payload) for one in over]
-        self._in_turns(_end_some, missed)
+        self._in_turns(self._end_some, missed)
 
-
-def _end_some(missed: list[tuple[Pinged, bytes]]) -> None:
-    for one, payload in missed:
-        if one.asked == payload:
-            one.no_pong()
+    def _end_some(self, missed: list[tuple[Pinged, bytes]]) -> None:
+        at = time.monotonic() + (self.timeout_seconds or 0.0)
+        for one, payload in missed:
+            if one.asked == payload and one.no_pong():
+                self._asked.append((at, payload, [one]))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..core.lease import Lease
-from .sockets import reset_at_close
+from .sockets import Descriptor, reset_at_close
 
 
 class _NoTransport(asyncio.Transport):
@@ -57,7 +56,7 @@ class LeasedTransport(asyncio.Transport):
         transport: asyncio.Transport,
         on_end: Callable[[], None],
         debug: bool = False,  # noqa: FBT002 - by position: one is made for each connection
-        sock: socket.socket | None = None,
+        sock: Descriptor | None = None,
     ) -> None:
         if isinstance(transport, LeasedTransport):
             transport = transport.released()

@@ -7,7 +7,6 @@ uvicorn's, with the connection: its protocol class is made then.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final, cast
@@ -21,7 +20,7 @@ from .fair_share import FairShare, fair_share
 from .handshakes import KEY_CHARS, KEY_FIELD, accept_value, read_handshake
 from .http_protocol import FanwiseHttpProtocol
 from .places import Place
-from .sockets import bound_reads
+from .sockets import Descriptor, bound_reads
 from .surroundings import Surroundings, surroundings
 from .websocket_connection import WebSocketConnection
 
@@ -47,7 +46,7 @@ class Newcomer(WebSocketConnection):
 
     __slots__ = ()
 
-    def __init__(self, others: Newcomers, place: Place, peer: tuple[str, int], sock: socket.socket | None) -> None:
+    def __init__(self, others: Newcomers, place: Place, peer: tuple[str, int], sock: Descriptor | None) -> None:
         self._incoming = Arrival(self, others, place, peer, sock)  # type: ignore[assignment]  # fed until it is over
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,7 +75,7 @@ class Newcomer(WebSocketConnection):
     @property
     def arrival(self) -> Arrival:
         """What is known of the connection."""
-        return cast("Arrival", self._incoming)
+        return self._incoming  # type: ignore[return-value]  # until it is over
 
     def detach(self) -> None:
         """Forgets its arrival, which knows this object: each is freed at once, and not by the garbage collector."""
@@ -113,7 +112,7 @@ class Arrival:
         others: Newcomers,
         place: Place,
         peer: tuple[str, int],
-        sock: socket.socket | None,
+        sock: Descriptor | None,
     ) -> None:
         self.newcomer = newcomer
         self._others = others
@@ -202,7 +201,7 @@ class Newcomers:
         self._plans: dict[bytes, Plan] = {}  # {head without its key: what is made of it}, of the latest heads
         self.share: FairShare = fair_share(around.loop)
 
-    def __call__(self, place: Place, peer: tuple[str, int], sock: socket.socket | None) -> Newcomer:
+    def __call__(self, place: Place, peer: tuple[str, int], sock: Descriptor | None) -> Newcomer:
         """Makes the protocol of a connection (`acceptor.ProtocolMaker`)."""
         return Newcomer(self, place, peer, sock)
 
@@ -239,21 +238,19 @@ class Newcomers:
 
         Most clients send one of few heads, but for the key: what is made of those is remembered.
         """
-        at = data.find(KEY_FIELD) + len(KEY_FIELD)
-        key, head = data[at : at + KEY_CHARS], data[:at] + data[at + KEY_CHARS :]
-        plan = self._plans.get(head) if at >= len(KEY_FIELD) else None
-        if plan is not None:
-            return plan, key
+        parts = _without_key(data)
+        plan = None if parts is None else self._plans.get(parts[0])
+        if parts is not None and plan is not None:
+            return plan, parts[1]
         limits = self._around.limits
         handshake = read_handshake(data, max_bytes=limits.head_bytes, max_fields=limits.headers, secure=self._secure)
         plan = None if handshake is None else self._door.plan(handshake, self._around)
         if handshake is None or plan is None:
             return None
-        given = handshake.headers.get("sec-websocket-key", "").encode()
-        secret = plan.entry.secret or "cookie" in handshake.headers
-        if given == key and at >= len(KEY_FIELD) and len(head) <= PLAN_BYTES and not secret:
-            self._remember(head, plan)
-        return plan, given
+        key = handshake.headers.get("sec-websocket-key", "").encode()
+        if parts is not None and parts[1] == key and not (plan.entry.secret or "cookie" in handshake.headers):
+            self._remember(parts[0], plan)
+        return plan, key
 
     def _remember(self, head: bytes, plan: Plan) -> None:
         if len(self._plans) >= PLANS:
@@ -282,6 +279,17 @@ class Newcomers:
             self._timer = loop.call_at(left.came_at + seconds, self._look)
 
 
+def _without_key(data: bytes) -> tuple[bytes, bytes] | None:
+    """Returns a head without its key, and the key; None for one that is too long to be remembered, or has none."""
+    if len(data) > PLAN_BYTES:
+        return None
+    at = data.find(KEY_FIELD)
+    if at < 0:
+        return None
+    begin, end = at + len(KEY_FIELD), at + len(KEY_FIELD) + KEY_CHARS
+    return data[:begin] + data[end:], data[begin:end]
+
+
 def protocol_maker(config: Config, server_state: ServerState, app_state: dict[str, Any]) -> ProtocolMaker:
     """Returns what makes the protocols of accepted connections: newcomers where there is a door, else uvicorn's.
 
@@ -295,7 +303,7 @@ def protocol_maker(config: Config, server_state: ServerState, app_state: dict[st
     def make_http() -> FanwiseHttpProtocol:
         return http_class(config=config, server_state=server_state, app_state=app_state)
 
-    def make(place: Place, _peer: tuple[str, int], _sock: socket.socket | None) -> FanwiseHttpProtocol:
+    def make(place: Place, _peer: tuple[str, int], _sock: Descriptor | None) -> FanwiseHttpProtocol:
         protocol = make_http()
         protocol.place = place
         return protocol

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +17,15 @@ from ..broadcaster.sink import SinkOwner
 from ..core.reasons import CloseReason
 from .fair_share import fair_share
 from .leased_transport import LeasedTransport
-from .sockets import ask_every, kernel_bytes, lost_reason, unanswered_packets, unanswered_seconds
+from .sockets import (
+    Descriptor,
+    ask_every,
+    is_answering,
+    kernel_bytes,
+    lost_reason,
+    unanswered_packets,
+    unanswered_seconds,
+)
 from .surroundings import Surroundings
 
 CLOSE_SECONDS: Final = 5.0  # for the end of a connection; a peer on a bad line answers in a few round trips
@@ -68,7 +75,7 @@ class SocketSink(asyncio.Protocol):
         around: Surroundings,
         transport: asyncio.Transport,
         owner: SinkOwner | None = None,
-        sock: socket.socket | None = None,
+        sock: Descriptor | None = None,
     ) -> None:
         self._around = around
         self._owner = owner
@@ -171,6 +178,11 @@ class SocketSink(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket") if self.open else None
         return None if sock is None else unanswered_packets(sock)
 
+    def is_answering(self, within_seconds: float) -> bool:
+        """Returns whether the peer's kernel answers; while something is on its way: whether it has `within_seconds`."""
+        sock = self.transport.get_extra_info("socket") if self.open else None
+        return sock is not None and is_answering(sock, within_seconds=within_seconds)
+
     def ask_every(self, seconds: float) -> None:
         """Has the kernel ask so often, at least, for the window of a peer that takes nothing."""
         sock = self.transport.get_extra_info("socket") if self.open else None
@@ -217,8 +229,9 @@ class SocketSink(asyncio.Protocol):
         """Returns whether a pong could not come: always, where there are none."""
         return True
 
-    def no_pong(self) -> None:
-        """Hears that no pong has come in time."""
+    def no_pong(self) -> bool:
+        """Hears that no pong has come in time. Returns whether the connection stays."""
+        return True
 
     # The end.
 

@@ -19,6 +19,13 @@ READ_BYTES: Final = 65_536  # of one read
 _LINGER: Final = struct.pack("ii", 1, 0)  # struct linger: on, and for 0 s
 
 
+class Descriptor(Protocol):
+    """A socket, as far as leases look at it."""
+
+    def fileno(self) -> int:
+        """As `socket.socket.fileno`."""
+
+
 class TakesOptions(Protocol):
     """A socket, or what uvloop shows of one, whose options can be set."""
 
@@ -47,6 +54,16 @@ _TCP_INFO: Final = struct.Struct("=24xI28xI")
 # And: retransmissions and probes of a closed window in a row without progress or an answer, unacknowledged segments,
 # milliseconds since data was sent, and since the latest ACK.
 _ANSWERS: Final = struct.Struct("=2xBB20xI16xI8xI")
+
+
+class _Answers(NamedTuple):
+    retransmissions: int
+    probes: int
+    unacknowledged: int
+    sent_ms: int
+    heard_ms: int
+
+
 _TCP_RTO_MAX_MS: Final = 44  # linux/tcp.h, since Linux 6.15; Python has no name for it
 _LEAST_RTO_MAX_MS: Final = 1000
 _ACKNOWLEDGED: Final = struct.Struct("=120xQ")  # tcpi_bytes_acked, of Linux 4.1 and later
@@ -102,15 +119,32 @@ def unanswered_packets(sock: TellsOptions) -> int | None:
     A kernel whose window is closed is asked again and again for its window, and answers although its program reads
     nothing. Retransmissions count only while no answer has come since.
     """
+    told = _answers(sock)
+    if told is None:
+        return None
+    missed = told.retransmissions if told.unacknowledged and told.heard_ms > told.sent_ms else 0
+    return max(told.probes, missed)
+
+
+def is_answering(sock: TellsOptions, *, within_seconds: float) -> bool:
+    """Returns whether the peer's kernel answers, although its program may not; False if unknown (Linux, tcp(7)).
+
+    A kernel has answered that has acknowledged all that was sent, and owes no more than one answer about its closed
+    window. While a part is on its way, something has to have come from it `within_seconds`.
+    """
+    told = _answers(sock)
+    if told is None or told.probes > 1:
+        return False
+    return not told.unacknowledged or told.heard_ms < within_seconds * 1000
+
+
+def _answers(sock: TellsOptions) -> _Answers | None:
     if sys.platform != "linux":
         return None
     try:
-        retransmissions, probes, unacknowledged, sent_ms, heard_ms = _ANSWERS.unpack(
-            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ANSWERS.size)
-        )
+        return _Answers._make(_ANSWERS.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ANSWERS.size)))
     except (OSError, ValueError, struct.error):  # no TCP, or closed by uvloop
         return None
-    return max(int(probes), int(retransmissions) if unacknowledged and heard_ms > sent_ms else 0)
 
 
 def ask_every(sock: TakesOptions, seconds: float) -> None:

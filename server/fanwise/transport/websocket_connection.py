@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
@@ -18,12 +17,14 @@ from .incoming import HELD_BYTES, Incoming
 from .intake import Intake
 from .limits import Budget
 from .socket_sink import SocketSink
+from .sockets import Descriptor
 from .surroundings import Surroundings
 
 FLOOD_CLOSE_SECONDS: Final = (
     0.5  # for which a peer that sent more is still read from, so that the close frame reaches it
 )
 _PING: Final = 0x89
+_ASKED_PER_TIMEOUT: Final = 4  # so that two questions in a row stay without an answer until the next look
 _ABNORMAL: Final = 1005  # no close frame has come (RFC 6455 section 7.1.5)
 
 
@@ -77,7 +78,7 @@ class WebSocketConnection(SocketSink):
         owner: SinkOwner | None = None,
         *,
         deflates: bool = False,
-        sock: socket.socket | None = None,
+        sock: Descriptor | None = None,
     ) -> None:
         self.deflates = deflates
         self.receiver: Receiver = receiver or _NOBODY
@@ -161,9 +162,25 @@ class WebSocketConnection(SocketSink):
             self.transport.abort()
         return bool(self._unsent_bytes) or not self.transport.is_reading()
 
-    def no_pong(self) -> None:
-        """Closes the connection: its peer was asked, and has not answered."""
-        self.start_close(CloseReason.NO_PONG, CloseReason.NO_PONG.text, within_seconds=0)
+    def no_pong(self) -> bool:
+        """Closes the connection, whose peer was asked and has not answered, or returns True.
+
+        The connection stays while the peer's kernel answers, if its owner forgives that. The peer is asked again by a
+        ping behind those that are acknowledged, else by its kernel.
+        """
+        if not self._is_forgiven():
+            self.start_close(CloseReason.NO_PONG, CloseReason.NO_PONG.text, within_seconds=0)
+            return False
+        if self.kernel_bytes() <= 0:
+            self.ping(self.asked)
+        return True
+
+    def _is_forgiven(self) -> bool:
+        timeout, owner = self._around.keep_alive.timeout_seconds, self._owner
+        if timeout is None or owner is None or not owner.sink_unanswered(time.monotonic() - self.asked_at):
+            return False
+        self.ask_every(timeout / _ASKED_PER_TIMEOUT)
+        return self.is_answering(timeout)
 
     # Called for what comes in.
 

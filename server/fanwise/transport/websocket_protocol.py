@@ -193,6 +193,10 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
     def sink_ponged(self, rtt_seconds: float) -> None:
         """Nobody asks for the time of a pong."""
 
+    def sink_unanswered(self, seconds: float) -> bool:  # noqa: ARG002 - the application has no queue that skips
+        """Returns False: a connection that is no client's has to answer its pings."""
+        return False
+
     def sink_closed(self, reason: CloseReason) -> None:  # noqa: ARG002 - the disconnect event says it
         """Nothing can be sent any more."""
         self.writable.set()

@@ -83,7 +83,6 @@ class Replay:
         self._dialect = DIALECTS[scene.dialect]
         self._slice_bytes = min(candidate.slice_bytes, candidate.queue_bytes)
         self._hub = _make_hub(candidate)
-        self.retired = self._hub.retired
         self._registry = ClientRegistry(leave=self._leave, tally=self._hub.tally)
         events = EventLog(memory_bytes=None, late_seconds=math.inf, clock=loop.time)
         self._audit = Audit(
@@ -107,6 +106,7 @@ class Replay:
         self._visits: dict[int, Visit] = {}  # {descriptor: who is connected}
         self._by_client: dict[Client, Visit] = {}
         self._descriptors = 0
+        self.pause_seconds = math.inf  # is not asked for: there are no pings
         self._payloads: dict[int, bytes] = {}
         self._outcome = Outcome(
             candidate=candidate,
@@ -270,6 +270,11 @@ class Replay:
         for channel, queue in client.subscriptions.values():
             self._hub.unsubscribe(channel, queue, time=self._loop.time())
         client.subscriptions.clear()
+
+    @property
+    def retired(self) -> Mapping[Channel, None]:
+        """No channel of a replay has a successor."""
+        return self._hub.retired
 
     def move(self, client: Client) -> bool:  # noqa: ARG002 - as clients call it
         """Returns False: no channel of a replay has a successor."""

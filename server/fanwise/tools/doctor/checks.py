@@ -100,13 +100,15 @@ def check_server(report: Report, remote: Remote, *, publish: bool) -> Measured |
         return measured
 
 
-def check_keep_alive(report: Report, measured: Measured | None, *, ping_seconds: float, pong_seconds: float) -> None:
+def check_keep_alive(
+    report: Report, measured: Measured | None, *, ping_seconds: float, pong_seconds: float, skips: bool
+) -> None:
     """Checks how slow a reader may be, given the measured bytes in front of a ping."""
     if measured is None:
         report.left_out.append("keep-alive: what hides in front of a ping could not be measured")
         return
     found = keepalive.slow_reader(
-        hidden_bytes=measured.hidden_bytes, ping_seconds=ping_seconds, pong_seconds=pong_seconds
+        hidden_bytes=measured.hidden_bytes, ping_seconds=ping_seconds, pong_seconds=pong_seconds, skips=skips
     )
     report.findings.append(found)
 
