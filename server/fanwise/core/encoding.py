@@ -81,6 +81,27 @@ def plain_frames(publications: Sequence[Publication]) -> bytes:
 
     Publications keep none of them: a head is made in less time than memory is taken and freed.
     """
+    if len(publications) == 1:
+        return plain_frame(publications[0])
+    payloads = [publication.payload for publication in publications]
+    size, kind = len(payloads[0]), publications[0].kind
+    if len(payloads[-1]) != size or not _alike(publications, payloads):
+        return b"".join(_heads_and_payloads(publications))
+    head = _frame_head(_BINARY_FRAME if kind is _BINARY else _TEXT_FRAME, size)
+    return head + head.join(payloads)
+
+
+def _alike(publications: Sequence[Publication], payloads: list[bytes]) -> bool:
+    """Whether all are of one kind and size, as most are: one head then stands before each."""
+    sizes = list(map(len, payloads))
+    if sizes.count(sizes[0]) != len(sizes):
+        return False
+    kinds = [publication.kind for publication in publications]
+    return kinds.count(kinds[0]) == len(kinds)
+
+
+def _heads_and_payloads(publications: Sequence[Publication]) -> list[bytes]:
+    """What stands before each payload, and the payload."""
     parts: list[bytes] = []
     add = parts.append
     head, last_size, last_kind = b"", -1, _TEXT
@@ -92,7 +113,7 @@ def plain_frames(publications: Sequence[Publication]) -> bytes:
             head = _frame_head(_BINARY_FRAME if kind is _BINARY else _TEXT_FRAME, size)
         add(head)
         add(payload)
-    return b"".join(parts)
+    return parts
 
 
 # The JSON dialect.
