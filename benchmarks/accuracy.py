@@ -1,12 +1,15 @@
 """How well a replay predicts: a real server swept over widths, policies and seeds, beside replays of one trace each.
 
-    python -m benchmarks.accuracy --out DIRECTORY [--widths 64,128] [--policies disconnect] [--seeds 1,2]
+    python -m benchmarks.accuracy --out DIRECTORY [--seeds 1,2] [--runs 2] [--widths 64,128] [--policies disconnect]
     python -m benchmarks.accuracy --out DIRECTORY --report
     python -m benchmarks.accuracy --virtual
 
-A cell is one run of 20 s (`accuracy_load`). For each seed a trace is recorded first, with a queue that drops nobody.
-What is in the directory is not run again, so that the sweep can be made in parts: all 96 cells take 45 minutes.
-A run whose load generator was later than it may be, as on a machine that does something else, is repeated.
+A run is one server (`accuracy_server`) with a node for each of 24 cells, and one more whose queue drops nobody. All get
+the same publications, and the same clients in number and habits (`accuracy_load`). The last node records the trace
+that predicts the others. Runs of one seed show how far the real server differs from itself: no replay can be better.
+What is in the directory is not run again. A run in which the load was late, as beside other programs, is repeated.
+
+`--plan` predicts from the habits of the load in place of the trace: what is off then, the simulation leaves out.
 
 `--virtual` takes no server: plans are replayed with a wide queue and recorded. What the trace of that predicts for
 narrower queues is compared with the plans themselves. That shows what the estimates lose, on any machine.
@@ -16,36 +19,36 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from fanwise.core.trace import Header
 from fanwise.core.trace_reader import read_trace
-from fanwise.errors import FanwiseError
 from fanwise.tools.local_server import PORT, running
 from fanwise.tools.remote import Remote
 from fanwise.tuning.outcome import Candidate, Outcome
 from fanwise.tuning.plan import Plan, make_scene
 from fanwise.tuning.replay import Replay
-from fanwise.tuning.scene import Scene
+from fanwise.tuning.scene import FAST_BYTES, Reader, Scene, Supply
 from fanwise.tuning.search import NEAR
 from fanwise.tuning.traced import read_scene
 from tests.support.recorded import RecordedReplay
 
-from .accuracy_load import DEFAULTS, LATE_SECONDS
+from .accuracy_load import CHANNEL, DEFAULTS, habits_of
+from .accuracy_server import END_SECONDS
 
 WIDTHS = (32, 48, 64, 96, 128, 192, 256, 384)
 POLICIES = ("disconnect", "drop_oldest", "latest")
 SEEDS = (1, 2, 3, 4)
 WIDE = 100_000  # messages: nobody is dropped
 ATTEMPTS = 20
+TRACED: Final = "traced"  # the node that is recorded
+LATE_SECONDS: Final = 0.2  # a load that was later than that was disturbed
 SETTINGS: dict[str, Any] = {
     "queue_bytes": 100_000_000,
     "history_messages": 4000,
@@ -59,61 +62,45 @@ VIRTUAL = {
     "bursts": replace(_PLAN, seconds=20.0, rate=0, burst=500),
     "pauses": replace(_PLAN, seconds=20.0, rate=100, pause_seconds=(1.0, 8.0)),
 }
-END_SECONDS = 0.1  # from the last publication to the look at /stats
+FLOORS: Final = {"drops": 1.0, "lost": 1.0, "age": 0.05, "memory": 1e5}  # figures below count as that
 
 
-def measure(out: Path, name: str, *, seed: int, seconds: float, trace: Path | None = None, **settings: Any) -> None:
-    """Runs one cell, unless its result is there."""
-    path = out / f"{name}.json"
-    if path.exists():
-        return
+def measure(out: Path, config: dict[str, Any], *, run: int, late_seconds: float) -> None:
+    """Makes one run, unless its result is there."""
+    path = out / f"{config['seed']}-{run}.json"
     for _ in range(ATTEMPTS):
-        try:
-            found = once({**SETTINGS, **settings}, seed=seed, seconds=seconds, trace=trace)
-        except (FanwiseError, ValueError) as error:  # no answer, or no JSON
-            say(f"{name}: {error}")
-            continue
-        say(f"{name}: {found['closed']} {found['dropped']} late {found['late_seconds']:.2f} s")
-        if found["late_seconds"] < LATE_SECONDS:
-            path.write_text(json.dumps(found))
+        if path.exists():
             return
+        config["cells"][TRACED]["trace"] = str(path.with_suffix(".trace"))
+        found = once(config)
+        late = {"load": found["late_seconds"], "server": max(cell["late_seconds"] for cell in found["cells"].values())}
+        say(f"{path.name}: late by {late} s at most, {found['cpu_share']:.0%} of a CPU for the load")
+        if found["late_seconds"] < late_seconds:
+            path.write_text(json.dumps(found))
 
 
-def once(settings: dict[str, Any], *, seed: int, seconds: float, trace: Path | None) -> dict[str, Any]:
-    """Runs a server and a load; returns what both have counted."""
-    environ = {f"FANWISE_{field.upper()}": str(value) for field, value in settings.items()}
-    environ |= {"FANWISE_RATE_LIMITS": "no", "FANWISE_LOG_LEVEL": "error", "FANWISE_PING_SECONDS": "100"}
-    if trace is not None:
-        environ["FANWISE_TRACE"] = str(trace)
-    with running(("-m", "fanwise", "serve", "--port", PORT), environ=environ) as server:
-        remote = Remote(server.url("http"))
-        config = {"port": server.port, "seed": seed, "seconds": seconds}
-        command = [sys.executable, "-m", "benchmarks.accuracy_load", json.dumps(config)]
-        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        memory = 0
-        try:
-            while load.poll() is None:
-                memory = max(memory, remote.stats()["now"]["retained_bytes"])
-                with suppress(subprocess.TimeoutExpired):
-                    load.wait(0.5)
-        finally:
-            load.kill()
-        assert load.stdout is not None
-        found: dict[str, Any] = json.loads(load.stdout.read())
-        stats = remote.stats()
-    closed = {reason: number for reason, number in stats["closed"].items() if number}
-    dropped = {cause: number for cause, number in stats["dropped"].items() if number}
-    return {**found, "settings": settings, "closed": closed, "dropped": dropped, "memory_bytes": memory}
+def once(config: dict[str, Any]) -> dict[str, Any]:
+    """Runs a server and a load; returns what both have seen of each cell."""
+    text = json.dumps(config)
+    with running(("-m", "benchmarks.accuracy_server", PORT, text)) as server:
+        port = {"port": server.port}
+        command = [sys.executable, "-m", "benchmarks.accuracy_load", json.dumps({**config, **port})]
+        load = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found: dict[str, Any] = json.loads(load.stdout)
+        counted = Remote(server.url("http")).get("/found")
+    for name, cell in found["cells"].items():
+        cell.update(counted[name])
+    return found
 
 
-def sweep(out: Path, *, widths: list[int], policies: list[str], seeds: list[int], seconds: float) -> None:
-    """Runs all cells that are not there."""
-    for seed in seeds:
-        measure(out, f"trace-{seed}", seed=seed, seconds=seconds, trace=out / f"{seed}.trace", queue_messages=WIDE)
-        for width in widths:
-            for policy in policies:
-                name = f"{policy}-{width}-{seed}"
-                measure(out, name, seed=seed, seconds=seconds, queue_messages=width, overflow=policy)
+def settings_of(widths: Sequence[int], policies: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns {cell: its settings}, and those of the node that is recorded."""
+    cells = {
+        f"{policy}-{width}": {"queue_messages": width, "overflow": policy, **SETTINGS}
+        for policy in policies
+        for width in widths
+    }
+    return {TRACED: {"queue_messages": WIDE, **SETTINGS}, **cells}
 
 
 def virtual() -> None:
@@ -139,14 +126,32 @@ def virtual() -> None:
     summary(errors)
 
 
-def scene_of(out: Path, seed: int) -> Scene:
-    """Returns the scene of a seed's trace, up to the moment at which the truth was looked at."""
-    data = (out / f"{seed}.trace").read_bytes()
-    header, *records = read_trace([data])
+def scene_of(path: Path) -> Scene:
+    """Returns the scene of a run's trace, up to the moment at which the truth was looked at."""
+    header, *records = read_trace([path.read_bytes()])
     assert isinstance(header, Header)
     low, high = DEFAULTS["away"]
     scene = read_scene(header, [one for one in records if not isinstance(one, Header)], away=(low, high)).scene
     return replace(scene, ends=scene.publications[-1].time + END_SECONDS)
+
+
+def planned(scene: Scene, config: dict[str, Any]) -> Scene:
+    """Returns the scene with the readers that the load had, in place of those that the trace shows."""
+    readers, start = [], scene.publications[0].time
+    for number, habits in enumerate(habits_of(config)):
+        pieces = [(0.0, habits.rate or FAST_BYTES)]
+        for begins, ends in habits.pauses:
+            pieces += [(start + begins, 0.0), (start + ends, FAST_BYTES)]
+        if habits.kind != "fast":
+            reader = Reader(
+                name=f"{habits.kind}-{number}",
+                channels=(CHANNEL,),
+                supply=Supply(pieces),
+                room_bytes=scene.readers[0].room_bytes,
+                away_seconds=tuple(config["away"]),
+            )
+            readers.append(reader)
+    return replace(scene, readers=readers, fast_clients=config["fast"])
 
 
 def truth_of(found: dict[str, Any]) -> dict[str, float]:
@@ -168,19 +173,29 @@ def replayed(outcome: Outcome) -> dict[str, float]:
     }
 
 
-def cells(out: Path) -> Iterator[tuple[str, int, int, dict[str, float], dict[str, float]]]:
-    """Yields (policy, width, seed, truth, replayed) of each cell that is there."""
-    for seed in SEEDS:
-        if not (out / f"{seed}.trace").exists():
-            continue
-        scene = scene_of(out, seed)
-        for policy in POLICIES:
-            for width in WIDTHS:
-                path = out / f"{policy}-{width}-{seed}.json"
-                if path.exists():
-                    candidate = Candidate(queue_messages=width, overflow=policy, **SETTINGS)
-                    outcome = Replay(scene, candidate).run()
-                    yield policy, width, seed, truth_of(json.loads(path.read_text())), replayed(outcome)
+class Row(NamedTuple):
+    """A cell of a run: what a real server did, and what a replay said."""
+
+    policy: str
+    width: int
+    seed: int
+    run: int
+    seen: dict[str, float]
+    said: dict[str, float]
+
+
+def rows(out: Path, *, plan: bool) -> Iterator[Row]:
+    """Yields the cells that are there."""
+    for path in sorted(out.glob("*-*.json")):
+        seed, run = map(int, path.stem.split("-"))
+        scene = scene_of(path.with_suffix(".trace"))
+        if plan:
+            scene = planned(scene, {**DEFAULTS, "seed": seed, "seconds": scene.seconds})
+        for name, cell in json.loads(path.read_text())["cells"].items():
+            if name != TRACED:
+                policy, width = name.rsplit("-", 1)
+                candidate = Candidate(queue_messages=int(width), overflow=policy, **SETTINGS)
+                yield Row(policy, int(width), seed, run, truth_of(cell), replayed(Replay(scene, candidate).run()))
 
 
 def off(seen: float, said: float, floor: float) -> float:
@@ -188,27 +203,31 @@ def off(seen: float, said: float, floor: float) -> float:
     return (said - seen) / max(seen, floor)
 
 
-def report(out: Path) -> None:
-    """Prints the table, and the errors over all cells."""
+def report(out: Path, *, plan: bool) -> None:
+    """Prints the table, the errors over all cells, and how far runs of one seed are apart."""
     errors: dict[tuple[str, str], list[float]] = {}
-    swept: dict[tuple[str, int], list[tuple[int, dict[str, float], dict[str, float]]]] = {}
-    say("policy       width seed     drops            lost                age p99           memory")
-    for policy, width, seed, seen, said in cells(out):
-        main = _main(policy)
-        swept.setdefault((policy, seed), []).append((width, seen, said))
-        floors = {main: 1.0, "age": 0.05, "memory": 1e5}
-        row = [f"{policy:<12} {width:>5} {seed:>4} "]
+    swept: dict[tuple[str, int, int], list[Row]] = {}
+    first: dict[tuple[str, int, int], dict[str, float]] = {}
+    say("policy       width seed run     drops            lost                age p99           memory")
+    for row in rows(out, plan=plan):
+        main = _main(row.policy)
+        swept.setdefault((row.policy, row.seed, row.run), []).append(row)
+        before = first.setdefault((row.policy, row.width, row.seed), row.seen)
+        line = [f"{row.policy:<12} {row.width:>5} {row.seed:>4} {row.run:>3} "]
         for figure in ("drops", "lost", "age", "memory"):
             shown = "{:.2f}" if figure == "age" else "{:.0f}"
-            row.append(f"{shown.format(seen[figure]):>9} {shown.format(said[figure]):>9}")
-            if figure in floors:
-                error = off(seen[figure], said[figure], floors[figure])
-                errors.setdefault((policy, figure), []).append(error)
-                row.append(f"{error:>+6.0%}")
-        say(" ".join(row))
+            line.append(f"{shown.format(row.seen[figure]):>9} {shown.format(row.said[figure]):>9}")
+            if figure in FLOORS and (figure in ("age", "memory") or figure == main):
+                error = off(row.seen[figure], row.said[figure], FLOORS[figure])
+                errors.setdefault((row.policy, figure), []).append(error)
+                line.append(f"{error:>+6.0%}")
+                if before is not row.seen:
+                    apart = off(before[figure], row.seen[figure], FLOORS[figure])
+                    errors.setdefault((row.policy, f"{figure}, from run to run"), []).append(apart)
+        say(" ".join(line))
     summary(errors)
-    for (policy, seed), rows in swept.items():
-        choices(policy, seed, rows)
+    for (policy, seed, run), found in swept.items():
+        choices(f"{policy} seed {seed} run {run}", _main(policy), found)
 
 
 def summary(errors: dict[tuple[str, str], list[float]]) -> None:
@@ -222,21 +241,19 @@ def summary(errors: dict[tuple[str, str], list[float]]) -> None:
         )
 
 
-def choices(policy: str, seed: int, rows: list[tuple[int, dict[str, float], dict[str, float]]]) -> None:
+def choices(name: str, main: str, found: list[Row]) -> None:
     """Prints the width that a replay chooses, the one that the truth would, and how both did in truth."""
-    main = _main(policy)
 
-    def narrowest(figures: list[tuple[int, dict[str, float]]]) -> int:
-        least = min(one[main] for _, one in figures)
-        return min(width for width, one in figures if one[main] <= least * (1 + NEAR) + 1e-9)
+    def narrowest(figures: dict[int, dict[str, float]]) -> int:
+        least = min(one[main] for one in figures.values())
+        return min(width for width, one in figures.items() if one[main] <= least * (1 + NEAR) + 1e-9)
 
-    truth = {width: seen for width, seen, _ in rows}
-    best = narrowest(list(truth.items()))
-    chosen = narrowest([(width, said) for width, _, said in rows])
+    truth = {row.width: row.seen for row in found}
+    best, chosen = narrowest(truth), narrowest({row.width: row.said for row in found})
     shown = " ".join(
         f"{figure} {truth[chosen][figure]:.4g} against {truth[best][figure]:.4g}" for figure in (main, "age", "memory")
     )
-    say(f"{policy} seed {seed}: a replay chooses {chosen}, the truth {best}: {shown}")
+    say(f"{name}: a replay chooses {chosen}, the truth {best}: {shown}")
 
 
 def _main(policy: str) -> str:
@@ -247,28 +264,31 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - that is what it is for
 
 
-def _listed(text: str) -> list[str]:
-    return text.split(",")
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("accuracy"))
-    parser.add_argument("--widths", type=_listed, default=[str(width) for width in WIDTHS])
-    parser.add_argument("--policies", type=_listed, default=list(POLICIES))
-    parser.add_argument("--seeds", type=_listed, default=[str(seed) for seed in SEEDS])
+    parser.add_argument("--widths", type=_numbers, default=WIDTHS)
+    parser.add_argument("--policies", type=lambda text: text.split(","), default=POLICIES)
+    parser.add_argument("--seeds", type=_numbers, default=SEEDS)
+    parser.add_argument("--runs", type=int, default=2, help="of each seed")
     parser.add_argument("--seconds", type=float, default=DEFAULTS["seconds"])
+    parser.add_argument("--late", type=float, default=LATE_SECONDS, help="how late the load may be, in seconds")
     parser.add_argument("--report", action="store_true", help="replay, and compare what is there")
+    parser.add_argument("--plan", action="store_true", help="predict from the load's habits, not from the trace")
     parser.add_argument("--virtual", action="store_true", help="plans in place of servers")
     given = parser.parse_args()
     if given.virtual:
         return virtual()
     given.out.mkdir(parents=True, exist_ok=True)
-    if not given.report:
-        os.environ.setdefault("PYTHONHASHSEED", "0")
-        widths, seeds = [int(width) for width in given.widths], [int(seed) for seed in given.seeds]
-        sweep(given.out, widths=widths, policies=given.policies, seeds=seeds, seconds=given.seconds)
-    return report(given.out)
+    for seed in [] if given.report else given.seeds:
+        for run in range(1, given.runs + 1):
+            config = {"seed": seed, "seconds": given.seconds, "cells": settings_of(given.widths, given.policies)}
+            measure(given.out, config, run=run, late_seconds=given.late)
+    return report(given.out, plan=given.plan)
 
 
 if __name__ == "__main__":

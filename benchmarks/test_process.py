@@ -49,7 +49,7 @@ def test_from_client_to_clients(benchmark: BenchmarkFixture, server: ServerProce
     """Guards the whole: what one client sends until all have it. It drifts with the machine; the gates do not."""
     benchmark.group = f"a server process, {clients} clients, {burst} at once"
     if isinstance(benchmark, SteadyFixture):
-        benchmark.elsewhere()
+        benchmark.leave_out("the work is done in another process")
     peers = [connect(server.port) for _ in range(clients)]
     message, echo = masked(TEXT) * burst, ECHO * burst
 

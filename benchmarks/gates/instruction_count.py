@@ -27,7 +27,6 @@ from .scenarios import Scenario, load_all
 
 WARM_STEPS = 12  # the interpreter has specialised its bytecode, dictionaries and lists have their sizes
 STEPS = 12
-LAYOUTS = 5
 _SIZES = range(16, 513, 16)  # the classes of small objects (CPython's Objects/obmalloc.c)
 _MOST_OF_A_SIZE = 200
 
@@ -109,8 +108,8 @@ def main(root: str, processes: str, *names: str) -> None:
     for scenario in load_all():
         if names and scenario.name not in names:
             continue
-        pids[scenario.name] = [[] for _ in range(LAYOUTS)]
-        for layout, steps in product(range(LAYOUTS), (WARM_STEPS, WARM_STEPS + STEPS)):
+        pids[scenario.name] = [[] for _ in range(scenario.layouts)]
+        for layout, steps in product(range(scenario.layouts), (WARM_STEPS, WARM_STEPS + STEPS)):
             pids[scenario.name][layout].append(fork(scenario, layout, steps))
             jobs.started()
             if jobs.failed:

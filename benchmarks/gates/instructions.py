@@ -80,13 +80,17 @@ class Verdict(NamedTuple):
         """Whether it takes so much less that the baseline should follow."""
         return bool(self.expected and self.counted and self.counted < self.expected * (1 - TOLERANCE))
 
+    @property
+    def change(self) -> float:
+        """What it takes more, as a share of what was expected; 0 where there is nothing to compare."""
+        return self.counted / self.expected - 1 if self.expected and self.counted else 0.0
+
     def __str__(self) -> str:
         if self.expected is None or self.counted is None:
             where = "the baseline" if self.expected is None else "the scenarios"
             return f"{self.name:26} is not in {where}: --refresh"
         word = "MORE" if self.failed else "less: --refresh" if self.improved else "same"
-        change = 100 * (self.counted / self.expected - 1)
-        return f"{self.name:26} {self.expected:12,} {self.counted:12,} {change:+8.2f} %  {word}"
+        return f"{self.name:26} {self.expected:12,} {self.counted:12,} {100 * self.change:+8.2f} %  {word}"
 
 
 def judge(expected: Counts, counted: Counts) -> list[Verdict]:
@@ -96,17 +100,25 @@ def judge(expected: Counts, counted: Counts) -> list[Verdict]:
 
 def facts_here() -> Facts:
     """What counts depend on, here."""
-    flags = set(re.findall(r"\w+", _first_line("/proc/cpuinfo", "flags")))
     libc, libc_version = platform.libc_ver()
     return {
         "python": sys.version,
-        "machine": f"{platform.machine()} {' '.join(feature for feature in FEATURES if feature in flags)}",
+        "machine": machine(),
         "libc": f"{libc} {libc_version}",
-        "valgrind": subprocess.run(
-            ["valgrind", "--version"], capture_output=True, text=True, check=True
-        ).stdout.strip(),
+        "valgrind": valgrind_version(),
         **{library: version(library) for library in LIBRARIES},
     }
+
+
+def machine() -> str:
+    """The architecture, and the processor's features that counts depend on."""
+    flags = set(re.findall(r"\w+", _first_line("/proc/cpuinfo", "flags")))
+    return " ".join([platform.machine(), *(feature for feature in FEATURES if feature in flags)])
+
+
+def valgrind_version() -> str:
+    """What valgrind says of itself."""
+    return subprocess.run(["valgrind", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _first_line(path: str, key: str) -> str:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from .careless import CARELESS
+from .careless_counted import CARELESS_COUNTED
 from .faults import COUNTED_FAULTS, FAULTS, CountedFault, Fault, FaultError, plant
 from .trees import ROOT
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, *COUNTED_FAULTS], ids=str)
+@pytest.mark.parametrize("fault", [*FAULTS, *CARELESS, *COUNTED_FAULTS, *CARELESS_COUNTED], ids=str)
 def test_a_fault_fits_the_code(tmp_path: Path, fault: Fault | CountedFault) -> None:
     """It can be planted, and what comes of it is Python."""
     package = Path("server", "fanwise")

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.gates.instructions import machine, valgrind_version
+
 from . import callgrind, cpu_ratio
 from .fixture import SteadyFixture
 
@@ -104,8 +106,10 @@ def counter(request: pytest.FixtureRequest) -> callgrind.Counter | None:
 def facts(way: str) -> dict[str, str]:
     """Returns what figures depend on: the way, the build of the interpreter, libraries, and the machine."""
     libc = " ".join(platform.libc_ver())
-    known = {"measured by": way, "python": sys.version, "machine": platform.machine(), "libc": libc}
+    known = {"measured by": way, "python": sys.version, "machine": machine(), "libc": libc}
     known |= {library: version(library) for library in LIBRARIES}
+    if way == "instructions" and not callgrind.missing():
+        known["valgrind"] = valgrind_version()
     if way == "cpu":
         known["load"] = f"{cpu_ratio.LOAD}, {cpu_ratio.NOMINAL_SECONDS} s"
     if way != "instructions":

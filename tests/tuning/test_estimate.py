@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.tuning.estimate import Evidence, Look, Piece, path
+from fanwise.tuning.estimate import Evidence, Look, Piece, bandwidth_of, path
+from fanwise.tuning.visits import Curve, Mark, Stretch, Visit
 
 
 @given(st.floats(1e4, 1e6), st.integers(10, 60))
@@ -19,7 +20,7 @@ def test_a_steady_reader_has_one_speed(rate: float, looks: int) -> None:
         read = rate * number * 0.25
         accepted = read // step * step  # the kernel says that there is room at each third
         seen.append(Look(number * 0.25, accepted - 0.0, accepted + step))
-    pieces = path((0.0, 0.0), seen)
+    pieces = path((0.0, 0.0), seen, typical=1.2 * rate)
     total = sum(piece.rate * (piece.ends - piece.begins) for piece in pieces)
     assert total == pytest.approx(rate * looks * 0.25, abs=step)
     assert len(pieces) == 1 or rate * 0.25 * looks < step * 3
@@ -39,14 +40,19 @@ def test_a_change_of_speed_is_a_new_piece() -> None:
     assert 1000 <= fast.rate * 0.25 <= 1050
 
 
-def test_most_bytes_decide_whether_a_reader_is_slow() -> None:
-    slow = Evidence(steady_bytes=1000.0, steady_seconds=2.0, abrupt_bytes=900.0)
-    assert (slow.slow, slow.typical) == (True, 500.0)
-    assert not Evidence(steady_bytes=900.0, steady_seconds=2.0, abrupt_bytes=1000.0).slow
+@pytest.mark.parametrize(("steps", "bandwidth"), [(30, 400.0), (3, None)])
+def test_steps_are_little_bandwidth_and_leaps_are_pauses(steps: int, bandwidth: float | None) -> None:
+    """100 bytes each quarter: a kernel that takes 100 after 100 is slow; one that takes most at once has paused."""
+    curve = Curve((0.25 * number, 100.0) for number in range(400))
+    taken = [100.0 * (number // 2 * 2) for number in range(steps)] if bandwidth else [100.0] * steps + [3_000.0] * 3
+    marks = [Mark(0.25 * number, accepted, True) for number, accepted in enumerate(taken)]
+    visit = Visit(number=1, before=0, dialect="json", begins=0.0, here=False, stretches=[Stretch(0.0, marks, None)])
+    found = bandwidth_of([visit], curve, room_bytes=300.0)
+    assert found == (bandwidth if bandwidth is None else pytest.approx(bandwidth, rel=0.1))
 
 
 def test_pieces_do_not_overlap_and_leave_the_typical_rate_between() -> None:
-    evidence = Evidence(steady_bytes=1000.0, steady_seconds=2.0)
+    evidence = Evidence(bandwidth=500.0)
     evidence.add(1.0, 2.0, 0.0)
     evidence.add(1.5, 3.0, 10.0)
     supply = evidence.supply()

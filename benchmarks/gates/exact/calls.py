@@ -136,11 +136,11 @@ class Work:
                 for _ in range(PUBLICATIONS):
                     peers.post(peer, f"/publish/{name}", MESSAGE)
 
-    def connections(self, name: str) -> None:
+    def connections(self, name: str, connect: Callable[[], socket.socket]) -> None:
         """Connections that come, one after the other, and leave together."""
         with peers.crowd(CLIENTS) as kept, self.stretch(name, CLIENTS):
             for _ in range(CLIENTS):
-                kept.enter_context(peers.connect(self._server.port, "/ws"))
+                kept.enter_context(connect())
 
     def bursts(self, name: str, count: int) -> None:
         """Bursts of 16 publications of one client, in one write, to `count`; divided by bursts and clients."""
@@ -181,5 +181,6 @@ def count(root: str) -> dict[str, float]:
             work.bursts("bursts", CLIENTS)
             work.ops("ops")
             work.posts("posts")
-            work.connections("connections")
+            work.connections("connections", partial(peers.connect, server.port, "/ws"))
+            work.connections("event-streams", partial(peers.stream, server.port, "/sse/lobby"))
         return figures_of(counted(path.read_text()), work.times)

@@ -95,16 +95,17 @@ def to_transports() -> dict[str, float]:
         )
 
 
-def awaited() -> dict[str, float]:
-    """`await publish`, until it returns and the client has it."""
-    with place() as (found, loop), devnull(1) as fds:
-        found.enter(TakesAll(fds[0]))
+def awaited(clients: int) -> dict[str, float]:
+    """`await publish`, until it returns and the clients have it."""
+    with place() as (found, loop), devnull(clients) as fds:
+        for fd in fds:
+            found.enter(TakesAll(fd))
         channel = found.broadcaster._hub.channel("lobby", time=0.0)
         before, tasks = channel.deliveries, []
         return served(
             loop,
             lambda: tasks.append(loop.create_task(found.broadcaster.publish("lobby", TEXT))),
-            lambda: tasks[0].done() and channel.deliveries > before,
+            lambda: tasks[0].done() and channel.deliveries - before >= clients,
         )
 
 
@@ -218,7 +219,8 @@ def count(_root: str) -> dict[str, float]:
         "a publication to 1,000 clients": lambda: to_clients(1_000),
         "a publication to 10,000 clients": lambda: to_clients(10_000),
         "a publication through transports": to_transports,
-        "an awaited publication": awaited,
+        "an awaited publication": lambda: awaited(1),
+        "an awaited publication to nobody": lambda: awaited(0),
         "a text from a socket": lambda: from_a_socket(b"x" * 128, json=False),
         "an op from a socket": lambda: from_a_socket(OP, json=True),
         "catching up": caught_up,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from itertools import pairwise
 from statistics import median
 
@@ -58,6 +59,17 @@ def publisher(port: int, payload: bytes, kept: ExitStack) -> Callable[[], None]:
     return publish
 
 
+def left(server: Server, make: Callable[[], socket.socket]) -> float:
+    """Objects of COUNT connections that have come and gone which only the collector can free."""
+    with peers.crowd(COUNT) as kept:
+        server.ask("hold")
+        for _ in range(COUNT):
+            kept.enter_context(make())
+    for _ in range(3):  # the server has heard of the ends when it has answered those who came later
+        make().close()
+    return int(server.ask("garbage"))
+
+
 def count(root: str) -> dict[str, float]:
     """The figures of the server in `root`."""
     numbers = iter(range(1 << 20))
@@ -71,4 +83,8 @@ def count(root: str) -> dict[str, float]:
             "event stream": lambda: peers.stream(port, "/sse/lobby"),
             "publication of 100 bytes": publisher(port, b"x" * 100, kept),
         }
-        return {f"bytes per {name}": per_one(server, make, kept) for name, make in ways.items()}
+        figures = {f"bytes per {name}": per_one(server, make, kept) for name, make in ways.items()}
+        for name, path in (("WebSocket", peers.connect), ("event stream", peers.stream)):
+            where = "/ws?channel=lobby" if path is peers.connect else "/sse/lobby"
+            figures[f"left to the collector by {COUNT} {name}s"] = left(server, partial(path, port, where))
+        return figures

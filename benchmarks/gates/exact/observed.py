@@ -5,6 +5,7 @@
 A thread reads one question a line, and answers each with one line:
 
 - `memory`: the bytes that Python's allocators have given out (tracemalloc), after a collection;
+- `hold`: collects, and turns the collector off; `garbage`: how many objects a collection finds then, and turns it on;
 - `mark NAME`: looks for a file `/NAME`, which is there to be seen in a trace of the system calls.
 """
 
@@ -65,7 +66,12 @@ def _answer(question: str) -> str:
     command, _, name = question.partition(" ")
     if command == "mark":
         return str(Path("/", name).exists())
-    gc.collect()
+    found = gc.collect()
+    if command == "hold":
+        gc.disable()
+    if command == "garbage":
+        gc.enable()
+        return str(found)
     gc.collect()
     return str(tracemalloc.get_traced_memory()[0])
 

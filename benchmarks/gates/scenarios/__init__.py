@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 Step: TypeAlias = Callable[[], int]
 
-MODULES = ("fanout", "encodings", "queues", "intake", "dialects", "deflate")
+MODULES = ("fanout", "encodings", "queues", "intake", "dialects", "deflate", "serving")
 
 
 class Scenario(NamedTuple):
@@ -26,11 +26,13 @@ class Scenario(NamedTuple):
         name: What reports and baselines call it.
         build: Makes a step; its docstring says which change the scenario guards against.
         does: What each step returns.
+        layouts: Of the heap in which its instructions are counted: fewer where it takes long to build.
     """
 
     name: str
     build: Callable[[], AbstractContextManager[Step]]
     does: int
+    layouts: int = 5
 
 
 def load(module: str) -> tuple[Scenario, ...]:

@@ -119,6 +119,8 @@ class DroppedClients:
                 self._tally.dropped_clients["recovered"] += 1
             if client.state is not _BEHIND:
                 del self._back[client]
+        if not self._by_id:
+            return
         latest = self._clock() - AWAY_SECONDS
         while self._by_id and (gone := next(iter(self._by_id.values()))).dropped_at <= latest:
             self._stay_away(gone)

@@ -35,7 +35,8 @@ class Stretches:
     async def end_audit(self, now: float) -> None:
         """Counts the stretches that are over. O(them), in turns of the event loop."""
         ended, self._registry.ended = self._registry.ended, []
-        await in_turns(lambda watch: self._count(watch, now), ended, turn_seconds=self._turn_seconds)
+        if ended:
+            await in_turns(lambda watch: self._count(watch, now), ended, turn_seconds=self._turn_seconds)
 
     def count_pause(self, seconds: float) -> None:
         """Counts a time in which a connection took nothing, unless that was too short to be seen."""

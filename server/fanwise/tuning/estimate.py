@@ -1,22 +1,27 @@
 """Readers from a trace: how fast each client emptied its socket, as far as it shows.
 
 While a client is behind its kernel is about full: it holds between all of its room and what is left when it says that
-there is room again. So what was read by each look lies in a tube, and the estimate is the path through that tube with
-the fewest changes of speed. While the client follows, only a lower bound shows. Then a reader of little bandwidth has
-its average rate, and a reader that pauses has no bound.
+there is room again. So what was read by each look lies in a tube. A person either has little bandwidth or pauses: that
+shows where it begins to take something again. Little bandwidth takes what comes at about the speed of the traffic, a
+pause ends with a leap. The estimate is a path through the tube: of the typical speed where that is possible for little
+bandwidth, and of none for a pause. Between the stretches the first has its typical speed, the second no bound.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from .scene import FAST_BYTES, WAKE_SHARE, Supply
-from .visits import Curve, Stretch, Visit
+from .visits import Curve, Mark, Stretch, Visit
 
 TURN_SECONDS: Final = 0.02  # publications so close to a moment are of its burst
 _SHORT_SECONDS: Final = 1e-3  # a time that no look can tell from none
+_SLACK: Final = 0.15  # of the room
+_LEAP: Final = 2  # times the traffic of the stretch: who reads faster would not have fallen behind, but has paused
 
 
 class Piece(NamedTuple):
@@ -35,10 +40,11 @@ class Look(NamedTuple):
     most: float
 
 
-def path(start: tuple[float, float], looks: list[Look]) -> list[Piece]:
+def path(start: tuple[float, float], looks: list[Look], *, typical: float = 0.0) -> list[Piece]:
     """Returns the speeds of a path from `start` (time, bytes) through the looks, each as far as one speed goes.
 
-    A speed of 0 is chosen where it is possible: a reader that stands still is more likely than one that creeps.
+    The speed is the possible one that is nearest to `typical`. A reader that has stood still goes on at a speed of its
+    own as soon as it must have read something: the time before is not part of that.
     """
     pieces: list[Piece] = []
     anchor, least, most, rate = start, 0.0, math.inf, 0.0
@@ -46,18 +52,79 @@ def path(start: tuple[float, float], looks: list[Look]) -> list[Piece]:
     for look in looks:
         seconds = max(look.at - anchor[0], _SHORT_SECONDS)
         low, high = (look.least - anchor[1]) / seconds, (look.most - anchor[1]) / seconds
-        if max(least, low) > min(most, high) and previous > anchor[0]:
+        wakes = rate <= 0 < low
+        if (wakes or max(least, low) > min(most, high)) and previous > anchor[0]:
             pieces.append(Piece(anchor[0], previous, rate))
             anchor = previous, anchor[1] + rate * (previous - anchor[0])
             seconds = max(look.at - previous, _SHORT_SECONDS)
             least, most = 0.0, math.inf
             low, high = (look.least - anchor[1]) / seconds, (look.most - anchor[1]) / seconds
         least, most = max(least, low), min(most, max(high, 0.0))
-        rate = 0.0 if least <= 0 else (least + max(most, least)) / 2
+        rate = min(max(typical, least), max(most, least))
         previous = look.at
     if previous > anchor[0]:
         pieces.append(Piece(anchor[0], previous, rate))
     return pieces
+
+
+class Rise(NamedTuple):
+    """What a kernel accepted between two standstills, or from one to the end of a stretch.
+
+    Attributes:
+        size_bytes: What was accepted.
+        seconds: In so much time, at most.
+        ends: When the last of it was seen.
+        still: Whether a standstill followed.
+    """
+
+    size_bytes: float
+    seconds: float
+    ends: float
+    still: bool
+
+
+def rises(stretch: Stretch, curve: Curve) -> Iterator[Rise]:
+    """Yields the rises of a stretch. A client that has caught up was given all that was published."""
+    marks = stretch.marks
+    if stretch.caught_at is not None:
+        marks = [*marks, Mark(stretch.caught_at, max(curve.at(stretch.caught_at), marks[-1].accepted), False)]
+    begins: Mark | None = None
+    for one, other in pairwise(marks):
+        if other.accepted > one.accepted:
+            begins = begins or one
+        elif begins is not None:
+            yield Rise(one.accepted - begins.accepted, one.at - begins.at, one.at, True)
+            begins = None
+    if begins is not None:
+        yield Rise(marks[-1].accepted - begins.accepted, marks[-1].at - begins.at, marks[-1].at, False)
+
+
+def bandwidth_of(chain: list[Visit], curve: Curve, *, room_bytes: float) -> float | None:
+    """Returns the bytes a second of a person that has little bandwidth; None for one that pauses, or if none shows.
+
+    With little bandwidth a kernel is refilled step by step, a room at most each time. After a pause a leap comes, which
+    is larger and faster than the traffic.
+
+    Args:
+        chain: Its visits.
+        curve: What was published on its channels.
+        room_bytes: What the kernels take of a reader that does not read.
+    """
+    leaps = steps = read = seconds = 0.0
+    for stretch in (stretch for visit in chain for stretch in visit.stretches if stretch.marks):
+        found = list(rises(stretch, curve))
+        if not found:
+            continue
+        lasted = max(found[-1].ends - stretch.began_at, _SHORT_SECONDS)
+        traffic = (curve.at(found[-1].ends) - curve.before(stretch.began_at - TURN_SECONDS)) / lasted
+        read += sum(rise.size_bytes for rise in found)
+        seconds += lasted
+        for rise in found:
+            if rise.size_bytes > (1 + _SLACK) * room_bytes and rise.size_bytes > _LEAP * traffic * rise.seconds:
+                leaps += rise.size_bytes
+            elif rise.still:
+                steps += rise.size_bytes
+    return read / seconds if steps > leaps else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,30 +132,16 @@ class Evidence:
     """What the stretches of one reader have shown.
 
     Attributes:
+        bandwidth: Bytes a second, where it has little; None for a reader that pauses.
         pieces: By time, without overlap.
-        steady_bytes: Bytes that were read at a steady rate while it was behind.
-        steady_seconds: In so much time.
-        abrupt_bytes: Bytes that were read all at once, at the end of a pause.
         pauses: Seconds of the pauses whose end was seen.
         censored: From when on it paused, where the end was not seen.
     """
 
+    bandwidth: float | None = None
     pieces: list[Piece] = field(default_factory=list)
-    steady_bytes: float = 0.0
-    steady_seconds: float = 0.0
-    abrupt_bytes: float = 0.0
     pauses: list[float] = field(default_factory=list)
     censored: list[float] = field(default_factory=list)
-
-    @property
-    def slow(self) -> bool:
-        """Whether most of its bytes went at a steady rate: it does not pause, it has little bandwidth."""
-        return self.steady_bytes > self.abrupt_bytes
-
-    @property
-    def typical(self) -> float:
-        """Bytes a second where nothing shows."""
-        return self.steady_bytes / self.steady_seconds if self.slow else FAST_BYTES
 
     def add(self, begins: float, ends: float, rate: float) -> None:
         """Adds a piece behind the others; what overlaps them is cut off."""
@@ -98,7 +151,7 @@ class Evidence:
 
     def supply(self) -> Supply:
         """Returns the pieces, and the typical rate between and after them."""
-        typical = self.typical
+        typical = FAST_BYTES if self.bandwidth is None else self.bandwidth
         edges = [(0.0, typical)]
         for piece in self.pieces:
             edges += [(piece.begins, piece.rate), (piece.ends, typical)]
@@ -116,20 +169,27 @@ class Estimator:
     Args:
         curve: What was published on its channels.
         room_bytes: What the kernels take of a reader that does not read.
+        step_share: Of the room, what a slow reader's kernel takes in one step.
+        bandwidth: Of the person; None if it pauses.
     """
 
-    def __init__(self, curve: Curve, *, room_bytes: float) -> None:
+    def __init__(
+        self, curve: Curve, *, room_bytes: float, step_share: float = WAKE_SHARE, bandwidth: float | None = None
+    ) -> None:
         self._curve = curve
         self._room = room_bytes
-        self.evidence = Evidence()
+        self._step = step_share * room_bytes
+        self.evidence = Evidence(bandwidth=bandwidth)
 
     def add(self, visit: Visit) -> None:
         """Reads a visit."""
         free_from = visit.begins  # from when on it read all that it was given
         for stretch in visit.stretches:
-            if stretch.marks:
-                self._add_stretch(stretch, free_from=free_from, ends=visit.ends)
-            elif stretch.caught_at is not None:
+            if stretch.marks and self.evidence.bandwidth is not None:
+                self._add_steady(stretch, self.evidence.bandwidth)
+            elif stretch.marks:
+                self._add_paused(stretch, free_from=free_from, ends=visit.ends)
+            elif stretch.caught_at is not None and self.evidence.bandwidth is None:
                 self._add_blink(stretch.began_at, stretch.caught_at, free_from)
             free_from = stretch.caught_at or free_from
 
@@ -140,43 +200,62 @@ class Estimator:
             self.evidence.add(began_at, at, 0.0)
             self.evidence.pauses.append(at - began_at)
 
-    def _add_stretch(self, stretch: Stretch, *, free_from: float, ends: float | None) -> None:
-        evidence, caught_at = self.evidence, stretch.caught_at
-        accepted = min(self._accepted_at(stretch.began_at), stretch.marks[0].accepted)
-        pieces = path((stretch.began_at, accepted - self._room), [self._look(*mark[:2]) for mark in stretch.marks])
-        idle = not pieces or pieces[-1].rate <= 0
+    def _add_steady(self, stretch: Stretch, bandwidth: float) -> None:
+        """A stretch of little bandwidth."""
+        slack = _SLACK * self._room  # a kernel says that there is room a little sooner or later
+        looks = [Look(at, least - slack, most + slack) for at, least, most in self._looks(stretch, wakes=False)]
+        for piece in path(self._start(stretch), looks, typical=bandwidth):
+            self.evidence.add(*piece)
+        if stretch.caught_at is not None:
+            last = stretch.marks[-1]
+            rest = self._curve.at(stretch.caught_at) - last.accepted
+            seconds = max(stretch.caught_at - last.at, _SHORT_SECONDS)
+            self.evidence.add(last.at, stretch.caught_at, max(bandwidth, (rest - self._step) / seconds))
+
+    def _add_paused(self, stretch: Stretch, *, free_from: float, ends: float | None) -> None:
+        """A stretch that a pause began, and others may have made longer."""
+        evidence, caught_at, last = self.evidence, stretch.caught_at, stretch.marks[-1]
+        start = self._start(stretch)
+        pieces = path(start, self._looks(stretch, wakes=True))
         if not pieces or pieces[0].rate <= 0:  # it paused before that showed
-            evidence.add(max(self._curve.when(accepted - self._room), free_from), stretch.began_at, 0.0)
+            evidence.add(max(self._curve.when(start[1]), free_from), stretch.began_at, 0.0)
         for piece in pieces:
             evidence.add(*piece)
-            if piece.rate > 0:
-                evidence.steady_bytes += piece.rate * (piece.ends - piece.begins)
-                evidence.steady_seconds += piece.ends - piece.begins
-        last = stretch.marks[-1]
-        if caught_at is None:
-            if idle:
-                evidence.add(last.at, ends or last.at, 0.0)
-                evidence.censored.append(pieces[-1].begins if pieces else last.at)
-            return
-        rest = max(self._curve.at(caught_at) - last.accepted, 0.0)
-        if idle:
-            resumed = max(caught_at - rest / FAST_BYTES, last.at)
+        evidence.pauses += [one.ends - one.begins for one, other in pairwise(pieces) if one.rate <= 0 < other.rate]
+        idle = not pieces or pieces[-1].rate <= 0
+        idle_from = pieces[-1].begins if pieces else last.at
+        if caught_at is None and idle:
+            evidence.add(last.at, ends or last.at, 0.0)
+            evidence.censored.append(idle_from)
+        elif caught_at is not None:
+            rest = max(self._curve.at(caught_at) - last.accepted, 0.0)
+            resumed = max(caught_at - rest / FAST_BYTES, last.at) if idle else last.at
             evidence.add(last.at, resumed, 0.0)
             evidence.add(resumed, caught_at, FAST_BYTES)
-            evidence.abrupt_bytes += rest
-            evidence.pauses.append(resumed - (pieces[-1].begins if pieces else last.at))
-        else:
-            evidence.add(last.at, caught_at, max(rest / max(caught_at - last.at, _SHORT_SECONDS), pieces[-1].rate))
+            if idle:
+                evidence.pauses.append(resumed - idle_from)
 
     def _add_blink(self, began_at: float, caught_at: float, free_from: float) -> None:
-        """A stretch that no audit has met: a short pause, or a burst that little bandwidth took long for."""
+        """A stretch that no audit has met: a short pause."""
         paused_at = max(self._curve.when(self._accepted_at(began_at) - self._room), free_from)
-        if not self.evidence.slow:
-            self.evidence.add(paused_at, caught_at - _SHORT_SECONDS, 0.0)
+        self.evidence.add(paused_at, caught_at - _SHORT_SECONDS, 0.0)
+
+    def _start(self, stretch: Stretch) -> tuple[float, float]:
+        """Returns when a stretch began, and what was read by then."""
+        accepted = min(self._accepted_at(stretch.began_at), stretch.marks[0].accepted)
+        return stretch.began_at, accepted - self._room
 
     def _accepted_at(self, began_at: float) -> float:
         """Returns what the kernel had accepted when it was full: all, or as much of a burst as it had room for."""
         return min(self._curve.at(began_at), self._curve.before(began_at - TURN_SECONDS) + self._room)
 
-    def _look(self, at: float, accepted: float) -> Look:
-        return Look(at, accepted - self._room, accepted - self._room * (1 - WAKE_SHARE))
+    def _looks(self, stretch: Stretch, *, wakes: bool) -> list[Look]:
+        """Returns the tube; with `wakes` a kernel that accepts again after a standstill was read to a good part."""
+        looks, before, stood = [], stretch.marks[0], False
+        for mark in stretch.marks:
+            rose = stood and mark.accepted > before.accepted
+            read = before.accepted - self._room + self._step / 2 if rose else -math.inf
+            least = max(mark.accepted - self._room, read)
+            looks.append(Look(mark.at, least, max(mark.accepted - self._room + self._step, least)))
+            before, stood = mark, wakes and mark.accepted == before.accepted
+        return looks

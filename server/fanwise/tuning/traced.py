@@ -10,13 +10,14 @@ from typing import Final, NamedTuple
 
 from ..core.forgiven import HIDDEN_BYTES
 from ..core.trace import Connected, Header, Record
-from .estimate import TURN_SECONDS, Estimator, Evidence
-from .scene import DIALECTS, Reader, Scene
+from .estimate import TURN_SECONDS, Estimator, Evidence, bandwidth_of, rises
+from .scene import DIALECTS, WAKE_SHARE, Reader, Scene
 from .visits import Book, Visit, wire_sizes
 
 AWAY_SECONDS: Final = (0.5, 1.5)  # until a dropped client comes back, where no trace has seen one return
 _LEAST_BYTES: Final = 32_768  # that a burst must bring, and leave, to show what the kernels took of it
 _FEW: Final = 8  # bursts that are worth more than what was measured elsewhere
+_MOST_STEP: Final = 0.95  # some of the room is never empty while a reader is behind
 _FULL: Final = 0.9  # of them: others met a kernel that was not empty
 
 
@@ -28,6 +29,7 @@ class Traced(NamedTuple):
         header: Of the trace.
         book: What the trace has said.
         room_bytes: What the kernels take of a client that does not read.
+        step_share: Of that, what a slow reader's kernel takes in one step.
         room_seen: Whether the trace shows that, and not another measurement.
         pauses: Seconds of each pause whose end was seen.
         censored: Pauses whose end was not seen.
@@ -38,6 +40,7 @@ class Traced(NamedTuple):
     header: Header
     book: Book
     room_bytes: float
+    step_share: float
     room_seen: bool
     pauses: list[float]
     censored: int
@@ -60,7 +63,8 @@ def read_scene(header: Header, records: Iterable[Record], *, away: tuple[float, 
     chains = people(book)
     seen = room_bytes(book)
     room = float(HIDDEN_BYTES) if seen is None else seen
-    shown = [(chain, _evidence(chain, book, room)) for chain in chains]
+    step = step_share(book, room)
+    shown = [(chain, _evidence(chain, book, room=room, step=step)) for chain in chains]
     pauses = sorted(seconds for _, evidence in shown for seconds in evidence.pauses)
     censored = sum(_complete(evidence, pauses, book.ends) for _, evidence in shown)
     away = away or away_seconds(chains)
@@ -72,8 +76,8 @@ def read_scene(header: Header, records: Iterable[Record], *, away: tuple[float, 
         ends=book.ends,
         dialect=dialect,
     )
-    slow = [evidence.typical for _, evidence in shown if evidence.slow]
-    return Traced(scene, header, book, room, seen is not None, pauses, censored, slow)
+    slow = [evidence.bandwidth for _, evidence in shown if evidence.bandwidth is not None]
+    return Traced(scene, header, book, room, step, seen is not None, pauses, censored, slow)
 
 
 def people(book: Book) -> list[list[Visit]]:
@@ -103,6 +107,22 @@ def room_bytes(book: Book) -> float | None:
     return sorted(found)[int(_FULL * len(found))] if len(found) >= _FEW else None
 
 
+def step_share(book: Book, room: float) -> float:
+    """Returns the part of the room that a slow reader's kernel takes in one step: the median of what a trace shows.
+
+    It is wider than what a replay's sockets wait for: several wakes may lie between two audits.
+    """
+    found = [
+        rise.size_bytes
+        for visit in book.visits.values()
+        for stretch in visit.stretches
+        if stretch.marks
+        for rise in rises(stretch, book.curve(visit.channels))
+        if rise.still and rise.size_bytes <= room
+    ]
+    return min(max(statistics.median(found) / room, WAKE_SHARE), _MOST_STEP) if len(found) >= _FEW else WAKE_SHARE
+
+
 def away_seconds(chains: list[list[Visit]]) -> tuple[float, float] | None:
     """Returns how long dropped clients stay away; None if some were dropped and none came back.
 
@@ -115,8 +135,10 @@ def away_seconds(chains: list[list[Visit]]) -> tuple[float, float] | None:
     return None if any(visit.dropped for chain in chains for visit in chain) else AWAY_SECONDS
 
 
-def _evidence(chain: list[Visit], book: Book, room: float) -> Evidence:
-    estimator = Estimator(book.curve(chain[0].channels), room_bytes=room)
+def _evidence(chain: list[Visit], book: Book, *, room: float, step: float) -> Evidence:
+    curve = book.curve(chain[0].channels)
+    bandwidth = bandwidth_of(chain, curve, room_bytes=room)
+    estimator = Estimator(curve, room_bytes=room, step_share=step, bandwidth=bandwidth)
     for number, visit in enumerate(chain):
         if number:
             estimator.come_back(visit.begins)
@@ -137,7 +159,12 @@ def _complete(evidence: Evidence, pauses: list[float], ends: float) -> int:
 
 
 def _reader(
-    chain: list[Visit], evidence: Evidence, book: Book, *, room: float, away: tuple[float, float] | None
+    chain: list[Visit],
+    evidence: Evidence,
+    book: Book,
+    *,
+    room: float,
+    away: tuple[float, float] | None,
 ) -> Reader:
     last = chain[-1]
     channels = next((visit.channels for visit in reversed(chain) if visit.channels), {})
