@@ -81,7 +81,11 @@ def test_texts_that_come_first_are_cut_as_all_frames_are(last: bytes, at_most: i
             assert (texts_first.rest, texts_first.more) == (plain.rest, plain.more)
 
 
-@pytest.mark.parametrize("behind", [frame(Opcode.PING, b""), frame(Opcode.BINARY, b"x" * 125), b"\x81\x01x"])
+@pytest.mark.parametrize(
+    "behind",
+    [frame(Opcode.PING, b""), frame(Opcode.BINARY, b"x" * 125), b"\x81\x01x"],
+    ids=["ping", "binary", "unmasked"],
+)
 @pytest.mark.parametrize("header", [b"\x81\x80", b"\x81\x81", b"\x81\xfd", b"\x81\xfe\x00\x7e", b"\x81\xfe\x00\x03"])
 def test_texts_of_one_length_are_cut_as_all_frames_are(header: bytes, behind: bytes) -> None:
     """With any number of them, wherever the second read begins, and whatever ends their row."""
