@@ -33,6 +33,7 @@ GROUPS = {
     "tests/test_style.py": "first",
     "tests/system/test_churn.py": "first",
     "tests/system/test_endurance.py": "first",
+    "tests/tuning/": "second",  # one search is shared
     "tests/tools/bench/run/": "second",
     "tests/tools/bench/test_session.py": "second",
     "benchmarks/gates/": "second",

@@ -10,7 +10,7 @@ from fanwise.tuning.proposal import Proposal, propose
 from fanwise.tuning.search import Search, Wish
 
 SCENE = make_scene(
-    Plan(rate=60, size=500, clients=12, pausing=5, pause_seconds=(0.5, 3.0), between_seconds=2.0, seconds=10.0,
+    Plan(rate=60, size=500, clients=12, pausing=5, pause_seconds=(0.5, 3.0), between_seconds=2.0, seconds=5.0,
          room_bytes=2_000.0)
 )  # fmt: skip
 NARROW = Candidate(queue_messages=20)

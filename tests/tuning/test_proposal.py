@@ -40,4 +40,4 @@ def test_a_proposal_says_what_it_rests_on() -> None:
     doubts = " ".join(proposal.doubts)
     assert "Only 5 clients" in doubts
     assert "A plan says what is expected" in doubts
-    assert (proposal.traffic.clients, proposal.traffic.readers, round(proposal.traffic.rate)) == (12, 5, 55)
+    assert (proposal.traffic.clients, proposal.traffic.readers, round(proposal.traffic.rate)) == (12, 5, 50)

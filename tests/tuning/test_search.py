@@ -31,7 +31,9 @@ def test_the_proposal_is_the_narrowest_queue_with_little_harm() -> None:
 
 
 def test_of_many_readers_a_part_is_replayed() -> None:
-    readers = [replace(SCENE.readers[0], name=f"{number}") for number in range(4 * MOST_STEPS // 600)]
+    readers = [
+        replace(SCENE.readers[0], name=f"{number}") for number in range(4 * MOST_STEPS // len(SCENE.publications))
+    ]
     search = Search(Scene(publications=SCENE.publications, readers=readers, fast_clients=0, ends=1.0), NARROW)
-    assert len(search.scene.readers) * 600 <= MOST_STEPS
+    assert len(search.scene.readers) * len(SCENE.publications) <= MOST_STEPS
     assert search.share == pytest.approx(0.25, rel=0.1)
