@@ -70,6 +70,19 @@ class Keeping(Wrapping):
         await self.app(scope, receive, wrapped)
 
 
+def waiting(entered: asyncio.Event, go_on: asyncio.Event) -> type[Wrapping]:
+    """Middleware that says when a request has come, and holds it until it may go on."""
+
+    class Waiting(Wrapping):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                entered.set()
+                await go_on.wait()
+            await self.app(scope, receive, send)
+
+    return Waiting
+
+
 async def dispatch(request: Request, call_next: RequestResponseEndpoint) -> Response:
     response = await call_next(request)
     response.headers["x-wrapped"] = "yes"
@@ -156,15 +169,7 @@ async def test_middleware_that_keeps_the_body_sees_all_of_it() -> None:
 async def test_a_peer_that_leaves_before_the_head() -> None:
     """There is no client, no slow path, and nothing to serve."""
     entered, go_on = asyncio.Event(), asyncio.Event()
-
-    class Waiting(Wrapping):
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                entered.set()
-                await go_on.wait()
-            await self.app(scope, receive, send)
-
-    async with serving(Waiting) as (live, broadcaster, done):
+    async with serving(waiting(entered, go_on)) as (live, broadcaster, done):
         _, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(REQUEST)
         await entered.wait()
@@ -178,15 +183,7 @@ async def test_a_peer_that_leaves_before_the_head() -> None:
 async def test_a_stream_that_begins_while_the_server_stops_is_closed() -> None:
     """The connections are told once: this one comes after that, and its end is not waited for in vain."""
     entered, go_on = asyncio.Event(), asyncio.Event()
-
-    class Waiting(Wrapping):
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                entered.set()
-                await go_on.wait()
-            await self.app(scope, receive, send)
-
-    async with serving(Waiting) as (live, _, __):
+    async with serving(waiting(entered, go_on)) as (live, _, __):
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
         writer.write(REQUEST)
         await entered.wait()

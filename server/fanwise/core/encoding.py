@@ -84,11 +84,10 @@ def plain_frames(publications: Sequence[Publication]) -> bytes:
     if len(publications) == 1:
         return plain_frame(publications[0])
     payloads = [publication.payload for publication in publications]
-    size, kind = len(payloads[0]), publications[0].kind
-    if len(payloads[-1]) != size or not _alike(publications, payloads):
-        return b"".join(_heads_and_payloads(publications))
-    head = _frame_head(_BINARY_FRAME if kind is _BINARY else _TEXT_FRAME, size)
-    return head + head.join(payloads)
+    if _alike(publications, payloads):
+        head = _plain_head(publications[0])
+        return head + head.join(payloads)
+    return b"".join([part for one in publications for part in (_plain_head(one), one.payload)])
 
 
 def _alike(publications: Sequence[Publication], payloads: list[bytes]) -> bool:
@@ -100,20 +99,10 @@ def _alike(publications: Sequence[Publication], payloads: list[bytes]) -> bool:
     return kinds.count(kinds[0]) == len(kinds)
 
 
-def _heads_and_payloads(publications: Sequence[Publication]) -> list[bytes]:
-    """What stands before each payload, and the payload."""
-    parts: list[bytes] = []
-    add = parts.append
-    head, last_size, last_kind = b"", -1, _TEXT
-    for publication in publications:
-        payload, kind = publication.payload, publication.kind
-        size = len(payload)
-        if size != last_size or kind is not last_kind:
-            last_size, last_kind = size, kind
-            head = _frame_head(_BINARY_FRAME if kind is _BINARY else _TEXT_FRAME, size)
-        add(head)
-        add(payload)
-    return parts
+def _plain_head(publication: Publication) -> bytes:
+    """What stands before the payload in its frame."""
+    head = _BINARY_FRAME if publication.kind is _BINARY else _TEXT_FRAME
+    return _frame_head(head, len(publication.payload))
 
 
 # The JSON dialect.
