@@ -16,6 +16,7 @@ from fanwise.core.encoding import (
     json_frame,
     json_message,
     plain_frame,
+    plain_frames,
     sse_chunk,
     sse_event,
     sse_json_chunk,
@@ -65,6 +66,20 @@ def test_frames_that_are_made_together_are_those_that_are_made_apart(kept: bool)
         made[0].encoded(plain_frame)
     assert join(made, plain_frame) == join(made[::-1][::-1], plain_frame) == apart
     assert join(made[:0:-1], plain_frame) == b"".join([plain_frame(one) for one in made[:0:-1]])
+
+
+def test_frames_of_one_size_are_those_that_are_made_apart() -> None:
+    """Also where only the first and the last are of one size or kind."""
+    for sizes in ([5] * 4, [126] * 3, [5, 6, 5], [65_536] * 2, [0, 0], [7]):
+        for kinds in (
+            [Kind.TEXT],
+            [Kind.JSON],
+            [Kind.BINARY],
+            [Kind.TEXT, Kind.BINARY],
+            [Kind.BINARY, Kind.JSON, Kind.BINARY],
+        ):
+            made = [publication(b"x" * size, kind=kinds[at % len(kinds)]) for at, size in enumerate(sizes)]
+            assert plain_frames(made) == b"".join([plain_frame(one) for one in made])
 
 
 def test_join_puts_frames_side_by_side() -> None:

@@ -27,6 +27,7 @@ from fanwise.logs.scrubbing import CONNECTION_LOGGER
 from fanwise.routes.auth.keys import KEY_SUBPROTOCOL
 
 from ..support.live import until
+from ..support.loggers import loggers_as_they_were
 from ..support.processes import ServerProcess
 
 KEY, WRONG_KEY = "correct-horse-battery", "incorrect-zebra-staple"
@@ -178,16 +179,11 @@ def test_a_message_that_cannot_be_written_is_written() -> None:
 
 @pytest.fixture
 def _logging_as_it_was() -> Iterator[None]:
-    names = ["", "fanwise", "uvicorn", "uvicorn.error", CONNECTION_LOGGER, "uvicorn.access", "websockets"]
-    loggers = [logging.getLogger(name) for name in names]
-    before = [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
-    yield
+    with loggers_as_they_were():
+        yield
     logging.captureWarnings(capture=False)
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
-    for logger, (level, handlers, propagate) in zip(loggers, before, strict=True):
-        logger.setLevel(level)
-        logger.handlers, logger.propagate = handlers, propagate
 
 
 def lines(text: str) -> list[dict[str, Any]]:

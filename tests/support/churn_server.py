@@ -18,6 +18,7 @@ import random
 from array import array
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -29,7 +30,7 @@ from fanwise.broadcaster.client import Client
 from fanwise.core.lease import Lease
 from fanwise.routes.router import build_door
 from fanwise.serve import FanwiseServer
-from fanwise.transport import door, stream_door, sweep_writer, websocket_protocol
+from fanwise.transport import door, http_protocol, stream_door, sweep_writer, websocket_protocol
 from fanwise.transport.event_stream_connection import EventStreamConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
@@ -129,14 +130,22 @@ def late(name: str) -> tuple[type[FanwiseProtocol], type[FanwiseHttpProtocol]]: 
 
     vars(websocket_protocol)["WebSocketConnection"] = vars(door)["WebSocketConnection"] = late_sink(WebSocketConnection)
     vars(stream_door)["EventStreamConnection"] = late_sink(EventStreamConnection)
+    vars(http_protocol)["EventStreamConnection"] = late_sink(EventStreamConnection)
+
+    def take_over(connection: EventStreamConnection, following: FanwiseHttpProtocol, data: bytes) -> None:
+        own, holder = connection.transport._transport, connection.transport
+        following.connection_made(holder)
+        own.set_protocol(following)
+        following.data_received(data)
 
     class LateHttp(FanwiseHttpProtocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            if name == "lost" and self._stream is not None:
-                lose(self.transport)
-                self.loop.call_soon(self._stream.sink.ended, CloseReason.LOST)
-                self._stream = None
-            super().connection_lost(exc)
+        def _take_stream(self, interval_seconds: float) -> EventStreamConnection | None:
+            connection = super()._take_stream(interval_seconds)
+            if name == "taken" and connection is not None:  # what comes behind a stream is another request
+                connection.transport.lease.__class__ = LateLease
+                following = LateHttp(self.config, self.server_state, self.app_state)
+                vars(connection)["data_received"] = partial(take_over, connection, following)
+            return connection
 
         def data_received(self, data: bytes) -> None:
             if name == "taken":  # as uvicorn does it: what is here is parsed, whatever was answered

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 import trustme
 from fastapi import WebSocket
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.responses import Response
 
-from fanwise.broadcaster.client import State
+from fanwise.broadcaster.client import Client, State
 from fanwise.broadcaster.node import Node
-from fanwise.broadcaster.sink import EXTENSION
 from fanwise.broadcaster.statistics import ChannelStatistics
+from fanwise.core.dialect import SSE
 from fanwise.routes.auth.guards import Access
 from fanwise.routes.router import build_router
 from fanwise.transport.connect import connect
+from fanwise.transport.event_stream import EventStreamResponse
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.websocket_protocol import FanwiseProtocol
 
@@ -93,14 +94,14 @@ async def place(
         raise RuntimeError("on purpose")
 
     @app.get("/fails-late")
-    async def fails_late(request: Request) -> Response:
-        async def body() -> AsyncIterator[bytes]:
-            yield b"begun"
-            offer = request.scope["extensions"][EXTENSION]
-            assert offer(request.scope, lambda _reason, _text: b"") is not None
-            raise RuntimeError("on purpose")
+    async def fails_late() -> Response:
+        return stream_of(Failing())
 
-        return StreamingResponse(body())
+    @app.get("/fails-behind")
+    async def fails_behind() -> Response:
+        response = stream_of(broadcaster)
+        response.background = BackgroundTask(fail)
+        return response
 
     authority, certificate = None, None
     if tls:
@@ -110,6 +111,21 @@ async def place(
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
     async with running(app, fast=fast, ssl_certfile=str(certificate) if certificate else None) as live:
         yield Place(broadcaster, live, authority)
+
+
+class Failing(Node):
+    """Takes no client, for a reason that nobody has thought of."""
+
+    def add_client(self, *_: Any, **__: Any) -> Client:
+        raise RuntimeError("on purpose")
+
+
+async def fail() -> None:
+    raise RuntimeError("on purpose")
+
+
+def stream_of(broadcaster: Node) -> EventStreamResponse:
+    return EventStreamResponse(broadcaster, channel="lobby", since=None, dialect=SSE, heartbeat_seconds=15)
 
 
 def broadcaster_connect(broadcaster: Node, websocket: WebSocket) -> Any:
@@ -266,7 +282,7 @@ async def test_a_connection_that_is_aborted_while_it_is_made(monkeypatch: pytest
     [
         (handshake("/fails"), b"\x88"),
         (b"GET /fails HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 500"),
-        (b"GET /fails-late HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"begun"),
+        (b"GET /fails-late HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 200"),
     ],
     ids=["a websocket's", "before the response", "after the stream was opened"],
 )
@@ -275,6 +291,18 @@ async def test_an_endpoint_that_fails(monkeypatch: pytest.MonkeyPatch, request_:
     monkeypatch.setattr("fanwise.transport.socket_sink.CLOSE_SECONDS", 0.05)
     async with place() as here:
         assert answer in await here.answer(request_)
+        await here.empty()
+
+
+async def test_a_stream_outlives_what_fails_behind_it() -> None:
+    """Its connection is the application's no more when background tasks run."""
+    async with place() as here:
+        reader, writer = await here.open(b"GET /fails-behind HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await reader.readuntil(b"subscribed")
+        await until(lambda: not here.live.server.server_state.tasks)
+        await here.broadcaster.publish("lobby", "on it goes")
+        await reader.readuntil(b"on it goes")
+        writer.close()
         await here.empty()
 
 

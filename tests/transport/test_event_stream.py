@@ -11,7 +11,7 @@ import pytest
 from fanwise.broadcaster.drain import restart_text
 from fanwise.broadcaster.node import Node
 from fanwise.core.reasons import CloseReason
-from fanwise.transport.event_stream import farewell
+from fanwise.transport.event_stream_connection import farewell
 
 from ..routes.test_json_session import serving
 from ..support.live import Live, until
@@ -35,15 +35,13 @@ async def test_an_open_stream_gets_comments(way: dict[str, Any]) -> None:
         assert await task is not None
 
 
-@pytest.mark.parametrize(("door", "module"), [(True, "socket_sink"), (False, "connection")])
-async def test_a_peer_that_acknowledges_nothing_is_gone(
-    monkeypatch: pytest.MonkeyPatch, door: bool, module: str
-) -> None:
+@pytest.mark.parametrize("door", [True, False])
+async def test_a_peer_that_acknowledges_nothing_is_gone(monkeypatch: pytest.MonkeyPatch, door: bool) -> None:
     """Not even the last comment: its kernel is not there any more, and nothing else would tell."""
     broadcaster = Node()
     async with serving(broadcaster, door=door, heartbeat_seconds=0.01) as live, live.events("/sse/a") as events:
         await events.next()
-        monkeypatch.setattr(f"fanwise.transport.{module}.unanswered_seconds", lambda _: 0.011)
+        monkeypatch.setattr("fanwise.transport.socket_sink.unanswered_seconds", lambda _: 0.011)
         await until(lambda: len(broadcaster) == 0)
         assert broadcaster.statistics().closed == {"stalled": 1}
 

@@ -81,6 +81,32 @@ def test_texts_that_come_first_are_cut_as_all_frames_are(last: bytes, at_most: i
             assert (texts_first.rest, texts_first.more) == (plain.rest, plain.more)
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [frame(Opcode.PING, b""), frame(Opcode.BINARY, b"x" * 125), b"\x81\x01x"],
+    ids=["ping", "binary", "unmasked"],
+)
+@pytest.mark.parametrize("header", [b"\x81\x80", b"\x81\x81", b"\x81\xfd", b"\x81\xfe\x00\x7e", b"\x81\xfe\x00\x03"])
+def test_texts_of_one_length_are_cut_as_all_frames_are(header: bytes, behind: bytes) -> None:
+    """With any number of them, wherever the second read begins, and whatever ends their row."""
+    size = int.from_bytes(header[2:]) if header[2:] else header[1] - 0x80
+    one = [header + bytes((number, 2, 3, 4)) + b"x" * size for number in range(9)]
+    for stream in (b"".join([*one, behind, *one[:3]]), b"".join([*one[:6], frame(Opcode.TEXT, b"another"), *one])):
+        for at_most in (3, 5, 8, 100):
+            for cut in (0, *range(4 * len(one[0]), 5 * len(one[0])), len(stream)):
+                plain, texts_first = FrameCutter(max_bytes=200), FrameCutter(max_bytes=200)
+                for part in (stream[:cut], stream[cut:], *([b""] * 6)):
+                    texts, others = texts_first.feed_texts(part, raw=False, at_most=at_most)
+                    assert [*((TEXT, text) for text in texts), *others] == plain.feed(part, raw=False, at_most=at_most)
+                    assert (texts_first.rest, texts_first.more) == (plain.rest, plain.more)
+
+
+def test_long_texts_of_one_length_end_the_connection_together_or_apart() -> None:
+    """What is too big is left, as the beginning of a frame that breaks a rule."""
+    stream = frame(Opcode.TEXT, b"x" * 201) * 8
+    assert FrameCutter(max_bytes=200).feed_texts(stream, raw=False) == ([], [(OTHER, stream)])
+
+
 def test_texts_come_apart_from_what_is_behind_them() -> None:
     """In the first list as many as stand at the beginning."""
     ping, texts = frame(Opcode.PING, b""), [b"%d" % number * 60 for number in range(5)]

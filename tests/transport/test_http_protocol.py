@@ -8,7 +8,7 @@ import pytest
 
 from fanwise.broadcaster.client import State
 from fanwise.broadcaster.node import Node
-from fanwise.transport.connection import SocketConnection
+from fanwise.transport.event_stream_connection import EventStreamConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 
 from ..routes.test_json_session import serving
@@ -25,7 +25,7 @@ async def test_a_stream_is_served_over_its_descriptor() -> None:
         await events.next()
         (client,) = broadcaster._registry
         await until(lambda: client.state is State.READY)
-        assert isinstance(client.sink, SocketConnection)
+        assert isinstance(client.sink, EventStreamConnection)
         assert client.outbox.path == "direct"
         recoveries = client.recoveries
         for number in range(100):

@@ -179,12 +179,12 @@ class Publisher:
         Returns False if nothing was appended: the producer has to append them one after another.
         """
         hub, sweeper = self._hub, self._sweeper
-        place, size = hub.find(channel), sum(map(len, data))
-        if sweeper is None or place is None or not place.queues or len(max(data, key=len)) > self.max_message_bytes:
+        sizes = list(map(len, data))
+        place, size, count = hub.find(channel), sum(sizes), len(sizes)
+        if sweeper is None or place is None or not place.queues or max(sizes) > self.max_message_bytes:
             return False
         if self._recorded:  # which notes one after another
             return False
-        count = len(data)
         if place.crowded(messages=self._pace_messages - count, size_bytes=self.slice_bytes - size) or place.outruns(
             messages=self._pace_messages - count, size_bytes=self._pace_bytes - size
         ):

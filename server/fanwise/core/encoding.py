@@ -81,18 +81,28 @@ def plain_frames(publications: Sequence[Publication]) -> bytes:
 
     Publications keep none of them: a head is made in less time than memory is taken and freed.
     """
-    parts: list[bytes] = []
-    add = parts.append
-    head, last_size, last_kind = b"", -1, _TEXT
-    for publication in publications:
-        payload, kind = publication.payload, publication.kind
-        size = len(payload)
-        if size != last_size or kind is not last_kind:
-            last_size, last_kind = size, kind
-            head = _frame_head(_BINARY_FRAME if kind is _BINARY else _TEXT_FRAME, size)
-        add(head)
-        add(payload)
-    return b"".join(parts)
+    if len(publications) == 1:
+        return plain_frame(publications[0])
+    payloads = [publication.payload for publication in publications]
+    if _alike(publications, payloads):
+        head = _plain_head(publications[0])
+        return head + head.join(payloads)
+    return b"".join([part for one in publications for part in (_plain_head(one), one.payload)])
+
+
+def _alike(publications: Sequence[Publication], payloads: list[bytes]) -> bool:
+    """Whether all are of one kind and size, as most are: one head then stands before each."""
+    sizes = list(map(len, payloads))
+    if sizes.count(sizes[0]) != len(sizes):
+        return False
+    kinds = [publication.kind for publication in publications]
+    return kinds.count(kinds[0]) == len(kinds)
+
+
+def _plain_head(publication: Publication) -> bytes:
+    """What stands before the payload in its frame."""
+    head = _BINARY_FRAME if publication.kind is _BINARY else _TEXT_FRAME
+    return _frame_head(head, len(publication.payload))
 
 
 # The JSON dialect.

@@ -112,10 +112,9 @@ class Log:
         Raises:
             IndexError: `data` is empty.
         """
-        first = len(self._publications)
         self._ends += accumulate(map(len, data[1:]), initial=self.end + len(data[0]))
         self._publications += Publication.several(self.channel, self.epoch, self.head, data, kind, time, self._ledger)
-        self.head += len(self._publications) - first
+        self.head += len(data)
         self.end = self._ends[-1]
         excess = self.head - self._dropped - self.max_messages
         if excess > 0:

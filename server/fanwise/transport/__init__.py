@@ -26,7 +26,7 @@
     deadlines             the timers of an HTTP connection's head, body and answer; `limits` has their seconds
     connect               a Starlette WebSocket becomes a client
     event_stream          a response of an application becomes a client: Server-Sent Events
-    connection            the connection of such a response, as its client holds it
+    passage               whether a response's bytes reach the server as they were sent: then its connection may leave
     leased_transport      a transport that ends the lease before it is taken away
     asgi                  the fallback over plain ASGI
     inbox                 a client's messages that its endpoint has not read

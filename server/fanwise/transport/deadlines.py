@@ -94,7 +94,7 @@ class Deadlines:
 
     def expect_progress(self) -> None:
         """Gives the peer time to take some of what is buffered."""
-        if self._writing is None:
+        if self._writing is None and self._late is not _nothing:  # stopped
             self._note_progress()
             self._writing = self._loop.call_later(LOOK_SECONDS, self._look_at_buffer)
 

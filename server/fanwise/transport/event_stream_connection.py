@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import orjson
+
 from ..broadcaster.sink import Message
-from ..core.encoding import chunk
+from ..core.encoding import chunk, event
 from ..core.reasons import CloseReason
-from .event_stream import HEARTBEAT, farewell
 from .socket_sink import SocketSink
 
-_COMMENT: Final = chunk(HEARTBEAT)
+HEARTBEAT: Final = b":\n\n"  # a comment: proxies see that the stream lives, and so do we
+HEARTBEAT_CHUNK: Final = chunk(HEARTBEAT)
 _LAST_CHUNK: Final = b"0\r\n\r\n"  # RFC 9112 section 7.1
+_RETRY_MS: Final = 1000
+
+
+def farewell(reason: CloseReason, text: str) -> bytes:
+    """The last event: the close reason as WebSocket clients get it, and when to come back."""
+    fields: dict[str, object] = {"code": reason.code, "reason": text}
+    if text.startswith("{"):  # `drain.restart_text`
+        fields |= orjson.loads(text)
+    retry_ms = fields.get("retry_ms", _RETRY_MS)
+    return event(orjson.dumps(fields), name="close", retry_ms=retry_ms if isinstance(retry_ms, int) else _RETRY_MS)
 
 
 class EventStreamConnection(SocketSink):
@@ -62,4 +74,4 @@ class EventStreamConnection(SocketSink):
             self._end(CloseReason.STALLED)
             self.transport.abort()
         elif self.writable:
-            self.transport.write(_COMMENT)
+            self.transport.write(HEARTBEAT_CHUNK)

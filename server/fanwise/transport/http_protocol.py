@@ -1,9 +1,9 @@
 """The protocol class for uvicorn's HTTP side (`http=FanwiseHttpProtocol`): event streams on the fast path.
 
-The application is offered `scope["extensions"]["fanwise"]`: a function that makes a connection of a response whose
-header was sent. Sweeps write to that connection, chunk by chunk. One request is worked on at a time: bytes behind a
-request are not parsed before the request was answered. A connection therefore has at most one response in the making,
-and changes to WebSocket only when it has none. All else stays uvicorn's.
+The application is offered `scope["extensions"]["fanwise"]`: a function by which an event stream leaves the application
+once its head was sent (`passage`). Sweeps write to that connection, chunk by chunk. One request is worked on at a time:
+bytes behind a request are not parsed before the request was answered. A connection therefore has at most one response
+in the making, and changes its protocol only behind a whole head. All else stays uvicorn's.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..broadcaster.sink import EXTENSION
 from ..core.codes import CodedError, ErrorCode
-from ..core.reasons import CloseReason
 from .asgi import quiet
-from .connection import SocketConnection, ended
-from .deadlines import CLOSE_SECONDS, Deadlines
+from .deadlines import Deadlines
 from .door import Door
-from .event_stream import EventStream
+from .event_stream_connection import EventStreamConnection
 from .fair_share import LARGE_BYTES, REQUEST_FRAMES, fair_share
 from .leased_transport import LeasedTransport
 from .limits import BUDGET, Budget, Limits
+from .passage import Passage, gone
 from .places import PLACE, Place
 from .refusals import RefusedError, always_room, refuse, uncounted
 from .request_cutter import BodyOnly, RequestCutter, body_of
-from .sockets import SocketOptions, lost_reason
+from .sockets import SocketOptions
 from .stream_door import Stream, StreamDoor
 from .surroundings import Surroundings, surroundings
 from .upgrades import upgrade_problem
@@ -54,7 +53,6 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.app = quiet(self.app)
         self.transport: LeasedTransport
-        self._stream: EventStream | None = None
         self._cutter = RequestCutter(head_bytes=self.limits.head_bytes)
         self.budget = Budget(self.limits)
         self._waiting = b""  # what has come and was not parsed
@@ -63,6 +61,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._received = False  # whether the parser has seen the end of the request that is worked on
         self._continuing = False  # whether its peer waits for 100 Continue, or has just got it
         self._upgrade_ignored = False  # whether the request asks for another protocol that is not WebSocket
+        self._stopping = False  # whether the server does
         self._refusal: RefusedError | None = None  # why the parser was stopped
         self._entering: Callable[[], None] | None = None  # the door, for an event stream's request
         self._deadlines: Deadlines  # from `connection_made` on
@@ -82,15 +81,11 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         self._deadlines.expect_head(waited_seconds=self.waited_seconds)
 
     def _lease_ended(self) -> None:
-        """Leaves the ready groups: the transport closes, or is another protocol's."""
-        if self._stream is not None:
-            self._stream.sink.ended(CloseReason.LOST)
+        """The transport closes, or is another protocol's."""
         self._deadlines.expect_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leaves the ready groups now: the descriptor is closed, and may be reused, right after this call."""
-        if self._stream is not None:
-            self._stream.sink.ended(lost_reason(exc) or CloseReason.LOST)
+        """Forgets the transport: its descriptor is closed, and may be reused, right after this call."""
         self._deadlines.stop()
         self.transport.lost()
         self._waiting = b""
@@ -104,39 +99,27 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The transport has buffered something."""
         super().pause_writing()
-        if self._stream is not None:
-            self._stream.sink.paused()  # audits look after it
-        else:
-            self._deadlines.expect_progress()
+        self._deadlines.expect_progress()
 
     def resume_writing(self) -> None:
         """The transport is empty."""
         super().resume_writing()
-        if self._stream is not None:
-            self._stream.sink.resumed()
-        elif not self.transport.is_closing():
+        if not self.transport.is_closing():
             self._deadlines.flushed()
 
     def shutdown(self) -> None:
         """The server stops: uvicorn would wait for an endless stream, and for a body that may never come."""
-        if not (self._received or self._cutter.fresh or self._stream):
+        self._stopping = True
+        if self._received or self._cutter.fresh:
+            super().shutdown()
+        else:
             self._answer(RefusedError(ErrorCode.DRAINING, "the server stops: send the request again in a moment"))
-            return
-        if self._stream is not None:
-            seconds = CLOSE_SECONDS
-            if self.config.timeout_graceful_shutdown is not None:
-                seconds = min(seconds, self.config.timeout_graceful_shutdown / 2)
-            self._stream.start_close(CloseReason.SHUTDOWN, CloseReason.SHUTDOWN.text, within_seconds=seconds)
-        super().shutdown()
 
     # One request at a time.
 
     def data_received(self, data: bytes) -> None:
         """Parses up to the end of a request; the rest waits until that was answered, and more of it in the kernel."""
         self._unset_keepalive_if_required()
-        if self._stream is not None:  # its response has said "Connection: close"
-            self.transport.close()
-            return
         self._waiting, self._parsed = self._waiting[self._parsed :] + data if self._waiting else data, 0
         self._deadlines.body_came(len(data))
         self.budget.bytes -= len(data)
@@ -383,18 +366,35 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
         """Forgets what leads back here, so that it is freed at once and not by the collector."""
         self.parser = self._refusal = self._entering = None  # type: ignore[assignment]
         if self.cycle is not None:
-            cast("dict[str, Any]", self.cycle.scope)["extensions"] = {EXTENSION: ended}
+            cast("dict[str, Any]", self.cycle.scope)["extensions"] = {EXTENSION: gone}
 
-    def _open_stream(self, scope: Scope, farewell: Callable[[CloseReason, str], bytes]) -> SocketConnection | None:
-        """A connection over the response to the request of `scope`, or None where it cannot be one."""
-        transport, cycle = self.transport, self.cycle
-        if cycle.scope is not scope or not cycle.chunked_encoding:
+    def _open_stream(self, scope: Scope) -> Passage | None:
+        """Returns what an event stream leaves the application by, in answer to the request of `scope`; None: nothing.
+
+        The request has to be the one that is worked on. Its head was not sent yet.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not scope or cycle.response_started:
             return None
+        passage = Passage(self.transport, cycle, self._take_stream)
+        cycle.transport = cast("asyncio.Transport", passage)
+        return passage
+
+    def _take_stream(self, interval_seconds: float) -> EventStreamConnection | None:
+        """Makes an event stream of the connection, whose response was begun; None if it has ended."""
+        transport = self.transport
         if self._waiting:  # a request behind one whose response never ends would never be answered
             transport.close()
-        if cycle.disconnected or transport.is_closing():  # closed, or no longer ours
-            return ended(cast("Scope", scope), farewell)
-        cycle.keep_alive = False  # nothing may come on this connection after the stream
-        self._stream = EventStream(transport, farewell=farewell, abort_after=self._deadlines.abort_after)
-        transport.report_every_byte()  # also those of the header, as for WebSockets
-        return self._stream.sink
+        if self.cycle.disconnected or transport.is_closing():
+            return None
+        self._hand_over()
+        self.connections.discard(self)
+        self.server_state.total_requests += 1
+        connection = EventStreamConnection(self._surroundings().at_interval(interval_seconds), transport)
+        transport.set_protocol(connection)
+        self.cycle.disconnected = True  # what the application still sends goes nowhere, and what it waits for has come
+        self.cycle.message_event.set()
+        if self._stopping:  # uvicorn tells each connection once
+            self.loop.call_soon(connection.shutdown)
+        self._let_go()
+        return connection

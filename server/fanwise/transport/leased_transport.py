@@ -32,7 +32,7 @@ class _NoTransport(asyncio.Transport):
         """Nothing takes it."""
 
 
-_NO_TRANSPORT: Final = _NoTransport()
+NO_TRANSPORT: Final = _NoTransport()
 _OWN_METHODS: Final = ("_read_ready_cb", "_write_ready")  # of asyncio's selector transports, which look after a socket
 
 
@@ -87,7 +87,7 @@ class LeasedTransport(asyncio.Transport):
         self.lease.end()
         for name in _OWN_METHODS:
             getattr(self._transport, "__dict__", {}).pop(name, None)
-        self._transport = _NO_TRANSPORT
+        self._transport = NO_TRANSPORT
 
     # Calls that take the transport away.
 
@@ -110,7 +110,7 @@ class LeasedTransport(asyncio.Transport):
         """Gives the transport to another protocol. The one before hears nothing any more, and finds it closed."""
         self.lease.end()
         self._transport.set_protocol(protocol)
-        self._transport = _NO_TRANSPORT
+        self._transport = NO_TRANSPORT
 
     def write_eof(self) -> None:
         """Says that nothing more will be sent."""

@@ -19,10 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..broadcaster.node import Node
 from ..core.dialect import Dialect
 from ..core.publication import Position
-from ..core.reasons import CloseReason
-from ..errors import ChannelLimitError, FanwiseError
+from ..errors import FanwiseError
 from .addresses import peer_name
-from .event_stream import HEADERS, MEDIA_TYPE
+from .event_stream import HEADERS, MEDIA_TYPE, begin
 from .event_stream_connection import EventStreamConnection
 from .leased_transport import LeasedTransport
 from .proxies import TrustedProxies
@@ -123,17 +122,12 @@ class StreamDoor:
             around: What all connections of the server share.
             headers: Those that uvicorn adds to all answers.
         """
-        broadcaster, entry = self._broadcaster, stream.entry
+        entry = stream.entry
         connection = EventStreamConnection(around, transport)
         transport.set_protocol(connection)
         lines = [b"%s: %s\r\n" % field for field in (*headers, *stream.fields)]
         connection.write(b"".join([_STATUS, *lines, _CHUNKED]))
-        try:
-            broadcaster.add_client(
-                connection, channel=entry.channel, since=entry.since, address=stream.address, dialect=entry.dialect
-            )
-        except ChannelLimitError:  # an empty stream: the browser tries again
-            connection.finish(CloseReason.FULL, within_seconds=broadcaster.close_seconds)
+        begin(self._broadcaster, connection, entry.channel, entry.since, stream.address, entry.dialect)
 
     def _route(self, url: bytes) -> tuple[StreamRoute, str] | None:
         path = unquote(url.partition(b"?")[0].decode("ascii", "replace"))

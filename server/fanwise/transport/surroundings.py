@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -25,6 +25,7 @@ class Surroundings:
         keep_alive: Pings, and the comments of event streams.
         deflate: Whether handshakes may agree on permessage-deflate.
         graceful_seconds: How long uvicorn waits for connections when it stops; None: for ever.
+        others: {seconds: what connections share whose comments come at that interval}.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -34,6 +35,17 @@ class Surroundings:
     keep_alive: KeepAlive
     deflate: bool
     graceful_seconds: float | None
+    others: dict[float, Surroundings] = field(default_factory=dict, compare=False)
+
+    def at_interval(self, seconds: float) -> Surroundings:
+        """Returns what connections share whose comments come every `seconds`: one value for each interval."""
+        if seconds == self.keep_alive.interval_seconds:
+            return self
+        found = self.others.get(seconds)
+        if found is None:
+            keep_alive = KeepAlive(self.loop, interval_seconds=seconds, timeout_seconds=None)
+            found = self.others[seconds] = replace(self, keep_alive=keep_alive)
+        return found
 
 
 def surroundings(
