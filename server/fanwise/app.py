@@ -40,6 +40,11 @@ _OF_THE_BROADCASTER: Final = {
     "trace",
     "compress_from_bytes",
     "compress_level",
+    "backplane_prefix",
+    "backplane_replicas",
+    "backplane_durable",
+    "backplane_live_bytes",
+    "publish_seconds",
 }
 _OF_THE_ROUTES: Final = {"default_channel", "template", "max_subscriptions", "demo_clients"}
 
@@ -54,7 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SettingsError: A value of the environment cannot be used.
     """
     settings = settings or load_settings()
-    broadcaster = Broadcaster(**settings.model_dump(include=_OF_THE_BROADCASTER))
+    backplane = settings.backplane.get_secret_value() if settings.backplane is not None else None
+    broadcaster = Broadcaster(**settings.model_dump(include=_OF_THE_BROADCASTER), backplane=backplane)
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,

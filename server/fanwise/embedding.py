@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from .backplane.options import Options
 from .backplane.port import Backplane, Standing
-from .backplane.urls import backplane_from
+from .backplane.urls import backplane_from, default_replicas
 from .broadcaster.client import Client
 from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
@@ -36,6 +36,8 @@ from .transport.sweep_writer import Mode, open_writer
 
 OnMessage: TypeAlias = Callable[[Client, str | bytes], Coroutine[Any, Any, None] | None]
 """Works on one message of a client."""
+_OPTIONS = Options()
+_BOUNDS = ("history_messages", "history_bytes", "history_seconds", "publish_seconds")  # of the engine and of a node
 _TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 
 
@@ -50,6 +52,12 @@ class Broadcaster(Node):
             the C library is glibc. Without that, a process stays as large as it has ever been.
         backplane: The engine behind several servers: a `Backplane`, or a URL (`redis://`, `rediss://`, `unix://`,
             `redis+sentinel://`). With one, the object that is made is a `SharedBroadcaster`. None: no other server.
+        backplane_prefix: Of all keys in the engine of a URL.
+        backplane_replicas: How many replicas have a publication before it is acknowledged; None: 1 behind sentinels,
+            else 0.
+        backplane_durable: Whether what the engine has acknowledged survives its restart, so that epochs stay.
+        backplane_live_bytes: How many bytes a server may be behind before it asks the engine for histories.
+        publish_seconds: How long a publication, or a channel to be opened, waits for the engine of a URL.
         trace: A file that `lifespan` writes a trace to, of 256 MiB at most; None: no file. Entering raises OSError if
             the file cannot be opened.
 
@@ -68,6 +76,11 @@ class Broadcaster(Node):
     trim_heap: bool = True
     trace: str | None = None
     backplane: str | Backplane | None = None
+    backplane_prefix: str = _OPTIONS.prefix
+    backplane_replicas: int | None = None
+    backplane_durable: bool = _OPTIONS.durable
+    backplane_live_bytes: int = _OPTIONS.live_bytes
+    publish_seconds: float = _OPTIONS.publish_seconds
 
     def __new__(cls, *, backplane: str | Backplane | None = None, **_: Any) -> Self:
         """Makes a `SharedBroadcaster` where there is a backplane."""
@@ -82,7 +95,8 @@ class Broadcaster(Node):
     @asynccontextmanager
     async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
         """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`."""
-        warn_of_other_workers()
+        if self.backplane is None:
+            warn_of_other_workers()
         heap = trimmed_heap() if self.trim_heap else nullcontext()
         async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
             yield
@@ -176,9 +190,11 @@ class SharedBroadcaster(Broadcaster):
         if not isinstance(self.backplane, str):
             assert self.backplane is not None
             return self.backplane
-        bounds = {name: getattr(self, name) for name in ("history_messages", "history_bytes", "history_seconds")}
-        replicas = 1 if "+sentinel://" in self.backplane else 0
-        return backplane_from(self.backplane, Options(**bounds, replicas=replicas))
+        bounds = {name: getattr(self, name) for name in _BOUNDS}
+        own = {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
+        replicas = self.backplane_replicas
+        own["replicas"] = default_replicas(self.backplane) if replicas is None else replicas
+        return backplane_from(self.backplane, Options(**bounds, **own))
 
     def _shared(self) -> Sharing:
         if self._sharing is None:

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from .app import create_app, door_of
+from .backplane.urls import check, passwords, shown
 from .broadcaster.node import Node
 from .core.codes import ErrorCode
 from .errors import DrainingError, FullError, SettingsError
@@ -220,10 +221,13 @@ def check_settings(settings: Settings) -> None:
     """Checks what `serve` needs beyond valid values.
 
     Raises:
-        SettingsError: Strangers could publish, or the settings ask for io_uring, and there is none.
+        SettingsError: Strangers could publish, the settings ask for io_uring, and there is none, or the backplane needs
+            an extra that is not installed.
     """
     check_exposure(settings)
     sweep_way(settings.sweep)
+    if settings.backplane is not None:
+        check(settings.backplane.get_secret_value())
 
 
 def check_exposure(settings: Settings) -> None:
@@ -249,6 +253,7 @@ def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
         "version": SERVER_VERSION,
         "url": f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}",
         "publishing": "key" if settings.api_key else "open",
+        "backplane": shown(settings.backplane.get_secret_value()) if settings.backplane else "",
         "descriptors": fd_limit,
         "fast_path": not settings.ssl_certfile,
         "sweep": sweep_way(settings.sweep),
@@ -289,6 +294,7 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
         f"  clients    at most {clients} per address, file descriptors {fd_limit}",
         *(few if room < settings.max_clients else []),
+        *([f"  backplane  {known['backplane']}"] if known["backplane"] else []),
         f"  fast path  {direct}",
     ]
 
@@ -366,6 +372,7 @@ def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Returns the key as it is and as browsers send it; empty without a key."""
+    """Returns the key as it is and as browsers send it, and the passwords of the backplane."""
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    return [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
+    keys = [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
+    return keys if settings.backplane is None else keys + passwords(settings.backplane.get_secret_value())

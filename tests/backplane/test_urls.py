@@ -4,7 +4,7 @@ import pytest
 
 from fanwise.backplane.options import Options
 from fanwise.backplane.redis.backplane import RedisBackplane
-from fanwise.backplane.urls import backplane_from
+from fanwise.backplane.urls import backplane_from, default_replicas, passwords, shown
 from fanwise.errors import SettingsError
 
 
@@ -13,6 +13,18 @@ def test_several_urls_are_shards() -> None:
     backplane = backplane_from("redis://a unix:///b", Options())
     assert isinstance(backplane, RedisBackplane)
     assert [str(address) for address in backplane._addresses] == ["redis://a:6379", "unix:///b"]
+
+
+def test_what_logs_show_and_hide_of_urls() -> None:
+    """Users and passwords stand in no line; only a long password can be told from a word."""
+    urls = "redis://user:long-enough@a unix:///b redis+sentinel://:short@c,d/name"
+    assert shown(urls) == "redis://a:6379 unix:///b redis+sentinel://c:26379,d:26379/name"
+    assert passwords(urls) == ["long-enough"]
+
+
+def test_sentinels_ask_for_a_replica() -> None:
+    """One of which they may promote."""
+    assert [default_replicas(urls) for urls in ("redis://a", "redis://a redis+sentinel://b/name")] == [0, 1]
 
 
 @pytest.mark.parametrize("urls", ["", "  ", "redis://a http://b"])

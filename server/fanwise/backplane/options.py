@@ -10,7 +10,7 @@ class Options:
     """Bounds and promises, in one place for all engines.
 
     Attributes:
-        prefix: Of all keys and channels in the engine.
+        prefix: Of all keys and channels in the engine: at most 64 characters of A-Z a-z 0-9 . _ : -.
         replicas: How many replicas must have a publication before it is acknowledged.
         durable: Whether what the engine has acknowledged survives its restart, so that epochs stay.
         live_bytes: How many bytes of publications a node may be behind before it has to ask for histories.

@@ -39,7 +39,7 @@ class Event(Enum):
         (
             "default_channel", "queue_messages", "queue_bytes", "overflow", "stall_seconds", "pong_seconds",
             "history_messages", "history_bytes", "max_message_bytes", "publishing", "max_clients",
-            "address_connections", "descriptors", "fast_path", "sweep",
+            "address_connections", "descriptors", "fast_path", "sweep", "backplane",
         ),
     )  # fmt: skip
     STOPPING = (INFO, "%(clients)d clients leave within %(seconds)g s, then the server stops", ())
