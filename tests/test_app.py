@@ -7,6 +7,7 @@ import fanwise.app
 from fanwise.app import create_app
 from fanwise.backplane.options import Options
 from fanwise.backplane.redis.backplane import RedisBackplane
+from fanwise.backplane.redis.fleet import RedisFleet
 from fanwise.core.codes import CodedError
 from fanwise.errors import SettingsError
 from fanwise.settings import load_settings
@@ -25,7 +26,8 @@ def test_settings_reach_what_they_set() -> None:
 @pytest.mark.anyio
 async def test_settings_reach_the_backplane(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the engine, and the bounds that it shares with the logs; sentinels ask for a replica by default."""
-    monkeypatch.setattr(RedisBackplane, "start", _as_is)
+    for connection in (RedisBackplane, RedisFleet):
+        monkeypatch.setattr(connection, "start", _as_is)
     engine = {"prefix": "mine", "durable": True, "live_bytes": 70_000}
     flags = {f"backplane_{name}": str(value) for name, value in engine.items()}
     flags |= {"publish_seconds": "1.5", "history_seconds": "7", "history_messages": "8", "history_bytes": "9"}
@@ -40,7 +42,7 @@ async def test_settings_reach_the_backplane(monkeypatch: pytest.MonkeyPatch) -> 
         assert broadcaster._sharing._backplane._options.replicas == 0
 
 
-async def _as_is(backplane: RedisBackplane, listener: object) -> None:
+async def _as_is(connection: object, listener: object) -> None:
     """In place of connecting."""
 
 

@@ -21,8 +21,10 @@ from .broadcaster.client import Client
 from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
 from .broadcaster.publisher import Payload, serialise
+from .broadcaster.registry import new_id
 from .broadcaster.sharing import Sharing
 from .broadcaster.sink import Sink, Source, Work
+from .broadcaster.survey import Answer, Survey
 from .broadcaster.sweep import OsWriter
 from .broadcaster.trace_file import traced
 from .core.dialect import PLAIN, Dialect
@@ -30,7 +32,9 @@ from .core.hub import Start
 from .core.publication import Kind, Position, Publication
 from .errors import BackplaneDownError, NotRunningError, PublishNowaitError
 from .logs.events import Event, log
+from .routes.fleet.answers import answers_of
 from .routes.router import build_router
+from .routes.stats import StatsCollector
 from .transport.connect import attach, connect
 from .transport.sweep_writer import Mode, open_writer
 
@@ -159,8 +163,15 @@ class SharedBroadcaster(Broadcaster):
     Publishing returns when the engine has the publication, with the position that all servers see.
     """
 
+    shares = True
+    _survey: Survey | None = None
     _sharing: Sharing | None = None
     _standing: Callable[[], Standing] | None = None
+
+    def __post_init__(self) -> None:
+        """Composes the broadcaster."""
+        super().__post_init__()
+        self.answers: dict[str, Answer] = answers_of(self, StatsCollector(self), published=lambda: self.published)
 
     async def __aenter__(self) -> Self:
         """Starts, and connects to the engine. Raises SettingsError if the engine refuses."""
@@ -176,13 +187,16 @@ class SharedBroadcaster(Broadcaster):
                 self._sharing = None
                 await super().__aexit__()
                 raise
+            self._survey = Survey(backplane.fleet(), self.answers)
+            await self._survey.start()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Disconnects at the last exit, and stops."""
         sharing = self._sharing
         if self._starts == 1 and sharing is not None:
-            self._sharing = None
+            await self.survey.stop()
+            self._sharing = self._survey = None
             await sharing.stop()
         await super().__aexit__(*exc)
 
@@ -196,15 +210,26 @@ class SharedBroadcaster(Broadcaster):
         own["replicas"] = default_replicas(self.backplane) if replicas is None else replicas
         return backplane_from(self.backplane, Options(**bounds, **own))
 
+    @property
+    def survey(self) -> Survey:
+        """What asks the other workers. Raises NotRunningError before the start."""
+        if self._survey is None:
+            raise NotRunningError
+        return self._survey
+
+    @property
+    def published(self) -> int:
+        """Publications that were acknowledged to this worker since its start."""
+        return 0 if self._sharing is None else self._sharing.published
+
+    def _new_id(self) -> str:
+        """Returns an id for a client, which tells the worker: 25 characters."""
+        return f"{self.survey.worker}-{new_id()}"
+
     def _shared(self) -> Sharing:
         if self._sharing is None:
             raise NotRunningError
         return self._sharing
-
-    @property
-    def shares(self) -> bool:
-        """True."""
-        return True
 
     @property
     def ready(self) -> bool:

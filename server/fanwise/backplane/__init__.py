@@ -3,8 +3,10 @@
     port         the Protocols and promises: what a node asks of a backplane, and hears from it
     waiting      publications that wait for the engine, bounded in number, bytes and time
     frames       frames: the publications that an engine takes, keeps and pushes in one piece
+    questions    questions of workers to each other, and the messages in which they travel
     options      what all engines are told
     memory       the reference: an engine for several nodes in one process
+    memory_fleet workers of one process, as they see each other
     urls         a backplane from its URL
     redis        Redis >= 6.2 and Valkey; a map of its own inside
 

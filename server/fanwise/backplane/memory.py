@@ -15,6 +15,7 @@ from math import inf
 from typing import Final
 
 from ..core.publication import Position
+from .memory_fleet import MemoryFleet, MemoryRoom
 from .port import Arrival, Done, Listener, Opened, Outgoing, Standing
 from .waiting import WaitingRoom
 
@@ -65,6 +66,7 @@ class MemoryEngine:
         self._channels: dict[str, _Channel] = {}
         self._frames: deque[list[Arrival]] = deque(maxlen=kept_frames)
         self._backplanes: dict[MemoryBackplane, None] = {}
+        self.room = MemoryRoom()
 
     def backplane(self) -> MemoryBackplane:
         """Returns a new connection to this engine, for one node."""
@@ -91,7 +93,7 @@ class MemoryEngine:
 
     def stall(self, *, stalled: bool = True) -> None:
         """Answers nothing, as a server that hangs; with `stalled=False` it goes on."""
-        self.stalled = stalled
+        self.stalled = self.room.closed = stalled
         if not stalled:
             self._wake()
 
@@ -187,6 +189,10 @@ class MemoryBackplane:
         behind = self._engine.number - number if generation == self._engine.generation else self._engine.number
         stalled = self._engine.stalled
         return Standing(not stalled, behind, inf if stalled else 0.0, "memory", "it is stalled" if stalled else "")
+
+    def fleet(self) -> MemoryFleet:
+        """Returns a connection to the other workers."""
+        return MemoryFleet(self._engine.room)
 
     def wake(self) -> None:
         """Has the connection look at the engine in the next turn of the loop. Idempotent until then."""

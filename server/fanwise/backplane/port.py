@@ -12,15 +12,24 @@ Promises, which `tests/backplane/test_port.py` holds against each engine:
 7. Nothing waits without a bound.
 
 Everything runs on the event loop's thread, and no call blocks.
+
+Workers of one engine see each other through a `Fleet`, which promises nothing: `tests/backplane/test_fleet.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from ..core.publication import Kind, Position
+
+CARD_SECONDS: Final = 5.0
+CARD_BYTES: Final = 1_024
+QUESTION_BYTES: Final = 4_096
+ANSWER_BYTES: Final = 1_048_576
+OPEN_QUESTIONS: Final = 64  # of one worker
+WORKERS: Final = 1_024  # that are listed
 
 
 class Outgoing(NamedTuple):
@@ -125,3 +134,46 @@ class Backplane(Protocol):
 
     def standing(self) -> Standing:
         """Returns how the backplane is. O(shards)."""
+
+    def fleet(self) -> Fleet:
+        """Returns a connection to the other workers, which is not started yet."""
+
+
+Asked: TypeAlias = Callable[[bytes, Callable[[bytes], None]], None]
+"""Hears a question of another worker, and what takes the answer: at most ANSWER_BYTES, once, or never."""
+Heard: TypeAlias = Callable[[str, bytes], None]
+"""Hears a worker's name and its answer."""
+
+
+class Fleet(Protocol):
+    """The workers behind one engine, as one of them sees the others. O(1), but for `workers`.
+
+    Questions and answers may be lost, and none comes twice. The card of a worker that has gone is kept for
+    CARD_SECONDS at most.
+
+    Attributes:
+        worker: The worker's own name, 8 hexadecimal digits; another one at each start.
+    """
+
+    worker: str
+
+    async def start(self, asked: Asked) -> None:
+        """Begins to connect, and returns whether or not the engine can be reached."""
+
+    async def stop(self) -> None:
+        """Takes the card back, and ends the connection."""
+
+    def announce(self, card: bytes) -> None:
+        """Keeps the worker's card, of CARD_BYTES at most, where all can read it. To be called once a second."""
+
+    async def workers(self) -> dict[str, bytes]:
+        """Returns {name: card} of the workers, the caller among them. Raises BackplaneDownError."""
+
+    def ask(self, question: bytes, heard: Heard, *, to: str = "") -> Callable[[], None]:
+        """Asks all other workers, or one, a question of QUESTION_BYTES at most. `heard` hears each of them once.
+
+        Returns what ends it: afterwards `heard` hears nothing.
+
+        Raises:
+            BackplaneDownError: OPEN_QUESTIONS are open already.
+        """

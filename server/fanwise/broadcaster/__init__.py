@@ -13,6 +13,7 @@
     subscriptions  a client's queues, by channel
     successors     clients whose channel's log goes on elsewhere
     sharing        a node behind a backplane: what arrives, and channels that are opened
+    survey         what is asked of all workers behind one engine, and answered by each
     drain          clients leave one after the other before the server stops
     statistics     plain tuples about a node
     inspector      answers about a node: clients behind, busy channels, retained publications

@@ -87,6 +87,8 @@ class Node:
     compress_level: int = 1
     open_writer: Callable[[], SweepWriter] = OsWriter
 
+    shares = False  # whether channels are shared with other servers: opening one, and publishing, have to be awaited
+    _new_id = staticmethod(new_id)
     # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
     draining: bool = field(init=False)
     inspect: Inspector = field(init=False)
@@ -300,7 +302,7 @@ class Node:
         self.check_room()
         assert self._host is not None  # it comes with the loop
         outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
-        client = Client(new_id(), address, outbox, listen, self.close_seconds, self._host)
+        client = Client(self._new_id(), address, outbox, listen, self.close_seconds, self._host)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)
@@ -333,11 +335,6 @@ class Node:
             self.recordings.subscribed(client, start, before)
         client.begin(start)
         return start
-
-    @property
-    def shares(self) -> bool:
-        """Whether channels are shared with other servers: opening one, and publishing, have to be awaited."""
-        return False
 
     async def open_channel(self, channel: str, since: Position | None = None) -> None:
         """Waits until the channel can be subscribed to after `since`, where other servers have to be asked."""

@@ -28,9 +28,13 @@ class Sharing:
         hub: The channels.
         publisher: Sweeps what arrives.
         successors: Moves clients when a log ends.
+
+    Attributes:
+        published: Publications that the engine has acknowledged.
     """
 
     def __init__(self, backplane: Backplane, hub: Hub, publisher: Publisher, successors: Successors) -> None:
+        self.published = 0
         self._backplane = backplane
         self._hub = hub
         self._publisher = publisher
@@ -61,6 +65,7 @@ class Sharing:
         """
         self._publisher.check_size(data)
         position = await self._backplane.publish(Outgoing(check_channel_name(channel), data, kind, key))
+        self.published += 1
         return Publication(channel, *position, data, kind, time.monotonic(), key)
 
     # Channels.

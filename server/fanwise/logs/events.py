@@ -63,6 +63,7 @@ class Event(Enum):
     BACKPLANE_TURNED = (WARNING, "the backplane has lost its data: all channels begin a new epoch", ())
     BACKPLANE_HOLE = (WARNING, "%(frames)d frames of the backplane are lost: histories are asked for", ())
     BACKPLANE_DEAF = (WARNING, "%(frames)d frames of the backplane were not pushed: they are fetched", ())
+    SURVEY_FAILED = (ERROR, "a question of another worker was not answered: %(error)s", ())
     TRACE_ENDED = (INFO, "the trace in %(path)s has ended with %(size_bytes)d bytes: %(reason)s", ())
     TRACE_FAILED = (ERROR, "the trace in %(path)s cannot be written: %(error)s", ())
     LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())

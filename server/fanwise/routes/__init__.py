@@ -23,7 +23,7 @@
     streams       long answers, sent piece by piece at the peer's pace
     problems      answers to errors, over HTTP and in handshakes; `core.codes` has the codes
 
-Two rooms inside have maps of their own: auth and demo.
+Three rooms inside have maps of their own: auth, demo and fleet.
 """
 
 from __future__ import annotations

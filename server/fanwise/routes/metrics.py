@@ -6,9 +6,9 @@ All labels come from closed sets, so that the number of series is the same for o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -153,16 +153,24 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return list(zip([*bounds, "+Inf"], accumulate(histogram.counts), strict=True))
 
 
-def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
-    """`GET /metrics`."""
+Everywhere: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
+"""Returns what has a `collect`, as registries do, with the metrics of all workers of the host."""
+
+
+def metrics_routes(broadcaster: Node, access: Access, everywhere: Everywhere | None = None) -> APIRouter:
+    """`GET /metrics`. `everywhere`: where there are other workers."""
     router = make_router(broadcaster.tally.reject)
     render = _renderer(broadcaster)
 
     async def metrics(request: Request) -> Response:
-        """Exposes the metrics of this process, in the text format of Prometheus or OpenMetrics, as Accept asks."""
+        """Exposes the metrics of this process, in the text format of Prometheus or OpenMetrics, as Accept asks.
+
+        Behind a backplane those of all workers of the host, with the label `worker`.
+        """
         if render is None:
             raise CodedError(ErrorCode.NO_METRICS, MISSING)
-        body, media_type = render(request.headers.get("accept", ""))
+        registry = None if everywhere is None else await everywhere()
+        body, media_type = render(request.headers.get("accept", ""), registry)
         return Response(body, headers={"Content-Type": media_type})
 
     router.add_api_route(
@@ -178,8 +186,11 @@ def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
     return router
 
 
-def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
-    """Returns a function of the Accept header; None without the extra, whose import holds the loop for 20 ms."""
+def _renderer(broadcaster: Node) -> Callable[[str, Any], tuple[bytes, str]] | None:
+    """Returns a function of the Accept header and of what is exposed, by default one node.
+
+    None without the extra, whose import holds the loop for 20 ms.
+    """
     try:
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
         from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
@@ -189,8 +200,8 @@ def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
     collector: Any = Collector(broadcaster)  # `register` is typed for a base class without content
     registry.register(collector)
 
-    def render(accept: str) -> tuple[bytes, str]:
+    def render(accept: str, given: Any) -> tuple[bytes, str]:
         encode, media_type = choose_encoder(accept)
-        return encode(registry), media_type
+        return encode(given or registry), media_type
 
     return render

@@ -36,7 +36,7 @@ async def test_who_is_there(server: RedisServer) -> None:
     found = await dialled(server.url)
     assert found.engine.split()[0] in {"redis", "valkey"}
     assert len(found.lineage) == 40
-    assert set(found.scripts) == {"publish", "verify", "open"}
+    assert set(found.scripts) == {"publish", "verify", "open", "workers"}
     assert (await dialled(server.url)).lineage == found.lineage
 
 

@@ -12,6 +12,7 @@ from ...core.publication import Position
 from ..options import Options
 from ..port import Done, Listener, Outgoing, Standing
 from .address import Address
+from .fleet import RedisFleet
 from .shard import Shard
 
 _NAME_BYTES = 6
@@ -72,6 +73,10 @@ class RedisBackplane:
     def standing(self) -> Standing:
         """Returns how the worst of the shards is."""
         return min((shard.standing() for shard in self._shards), key=lambda one: (one.up, -one.silent_seconds))
+
+    def fleet(self) -> RedisFleet:
+        """Returns a connection to the other workers, through the first engine."""
+        return RedisFleet(self._addresses[0], self._options)
 
     def _shard(self, channel: str) -> Shard:
         return self._shards[crc32(channel.encode()) % len(self._shards)]

@@ -16,7 +16,7 @@ from .link import Link, LinkError
 DIAL_SECONDS: Final = 2.0
 _LEAST: Final = (6, 2)
 SCRIPTS: Final[Mapping[str, str]] = {
-    name: files(__package__).joinpath(f"{name}.lua").read_text() for name in ("publish", "verify", "open")
+    name: files(__package__).joinpath(f"{name}.lua").read_text() for name in ("publish", "verify", "open", "workers")
 }
 # Answers that another attempt does not change: the operator has to.
 _REFUSALS: Final = ("WRONGPASS", "NOAUTH", "NOPERM", "NOPROTO", "ERR", "LAYOUT")

@@ -1,0 +1,34 @@
+"""Two workers behind an engine in memory, on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+
+from fanwise import Broadcaster
+from fanwise.backplane.memory import MemoryEngine
+from fanwise.embedding import SharedBroadcaster
+
+from ...support.live import Live, app_of, running, until
+
+
+class Workers(NamedTuple):
+    """Two workers: their engine, their names, their broadcasters, and where they listen."""
+
+    engine: MemoryEngine
+    names: tuple[str, str]
+    nodes: tuple[SharedBroadcaster, SharedBroadcaster]
+    lives: tuple[Live, Live]
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[Workers]:
+    engine = MemoryEngine()
+    one, two = (Broadcaster(backplane=engine.backplane()) for _ in range(2))
+    assert isinstance(one, SharedBroadcaster)
+    assert isinstance(two, SharedBroadcaster)
+    async with running(app_of(one.router)) as here, running(app_of(two.router)) as there:
+        await until(lambda: len(engine.room.listed()) == 2)
+        yield Workers(engine, (one.survey.worker, two.survey.worker), (one, two), (here, there))
