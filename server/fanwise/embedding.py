@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, Self, TypeAlias, cast
 
 from fastapi import APIRouter
@@ -17,6 +14,7 @@ from starlette.websockets import WebSocket
 from .backplane.options import Options
 from .backplane.port import Backplane, Standing
 from .backplane.urls import backplane_from, default_replicas
+from .backplane.workers.siblings import noticed_siblings
 from .broadcaster.client import Client
 from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
@@ -31,7 +29,6 @@ from .core.dialect import PLAIN, Dialect
 from .core.hub import Start
 from .core.publication import Kind, Position, Publication
 from .errors import BackplaneDownError, NotRunningError, PublishNowaitError
-from .logs.events import Event, log
 from .routes.fleet.answers import answers_of
 from .routes.router import build_router
 from .routes.stats import StatsCollector
@@ -99,11 +96,11 @@ class Broadcaster(Node):
     @asynccontextmanager
     async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
         """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`."""
-        if self.backplane is None:
-            warn_of_other_workers()
         heap = trimmed_heap() if self.trim_heap else nullcontext()
-        async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
-            yield
+        siblings = nullcontext() if self.shares else noticed_siblings()
+        with siblings:
+            async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
+                yield
 
     def connect(
         self, websocket: WebSocket, *, channel: str, since: Position | None = None, subprotocol: str | None = None
@@ -316,25 +313,3 @@ def _working(on_message: OnMessage, client: Client) -> Work:
         return on_message(client, data.decode() if kind is _TEXT else data)
 
     return work
-
-
-def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Returns the number of workers that `--workers N` or the environment ask uvicorn for; 1 by default."""
-    asked = environ.get("UVICORN_WORKERS") or environ.get("WEB_CONCURRENCY") or "1"
-    for place, word in enumerate(argv):
-        if word == "--workers" and place + 1 < len(argv):
-            asked = argv[place + 1]
-        elif word.startswith("--workers="):
-            asked = word.partition("=")[2]
-    return int(asked) if asked.isdecimal() else 1
-
-
-@cache
-def warn_of_other_workers() -> None:
-    """Logs an error, at its first call, when this is a worker process among others.
-
-    uvicorn spawns its workers with their parent's arguments, so a worker sees `--workers` as the parent did.
-    """
-    count = worker_count(sys.argv, os.environ)
-    if count > 1 and multiprocessing.parent_process() is not None:
-        log(Event.WORKERS, workers=count)

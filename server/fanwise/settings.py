@@ -52,6 +52,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="worker processes; without a backplane they get a private engine"
+    )
+    engine: str | None = Field(
+        None, description="program of the private engine; by default valkey-server or redis-server in PATH"
+    )
     default_channel: str = Field(DEFAULT_CHANNEL, description="channel of /ws without ?channel=")
     template: str = Field(DEFAULT_TEMPLATE, description="text of each publication of /ws; contains {text} once")
     queue_messages: Positive = Field(1024, description="publications a client may be behind")

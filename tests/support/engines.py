@@ -93,12 +93,17 @@ class RedisServer:
     async def ask(self, *command: str | int) -> Any:
         """Sends a command on a connection of its own; returns or raises the reply."""
         await self.ready()
-        loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(lambda: Link(lambda _: None, lambda _: None), str(self.socket))
-        try:
-            return await link.ask(*command)
-        finally:
-            link.abort()
+        return await ask(self.socket, *command)
+
+
+async def ask(path: Path, *command: str | int) -> Any:
+    """Sends a command to the server on a Unix socket; returns or raises the reply."""
+    loop = asyncio.get_running_loop()
+    _, link = await loop.create_unix_connection(lambda: Link(lambda _: None, lambda _: None), str(path))
+    try:
+        return await link.ask(*command)
+    finally:
+        link.abort()
 
 
 @contextlib.contextmanager

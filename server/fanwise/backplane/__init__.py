@@ -8,6 +8,7 @@
     memory       the reference: an engine for several nodes in one process
     memory_fleet workers of one process, as they see each other
     urls         a backplane from its URL
+    workers      the processes that `fanwise serve --workers N` runs; a map of its own inside
     redis        Redis >= 6.2 and Valkey; a map of its own inside
 
 Words: the *engine* gives each publication its place. A *frame* is what one node published in one turn; frames are

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from fanwise.backplane.workers.siblings import listening_siblings, worker_count
+
+from ...support.processes import ServerProcess
+
+SAYS = "each reaches only its own clients"
+# As gunicorn, granian and hypercorn do: one listener, and several processes with one parent.
+FORKS = """
+import os, socket, sys, uvicorn
+from fanwise.backplane.workers import siblings
+siblings.LOOK_SECONDS = 0.2
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+for _ in range(int(sys.argv[2])):
+    if os.fork() == 0:
+        server = uvicorn.Server(uvicorn.Config("fanwise.app:app", lifespan="on"))
+        server.run(sockets=[listener])
+        os._exit(0)
+print("forked", flush=True)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "count"),
+    [
+        (["uvicorn", "app"], {}, 1),
+        (["uvicorn", "app", "--workers", "4"], {}, 4),
+        (["uvicorn", "--workers=3", "app"], {"WEB_CONCURRENCY": "2"}, 3),
+        (["uvicorn", "app"], {"WEB_CONCURRENCY": "2"}, 2),
+        (["uvicorn", "app"], {"UVICORN_WORKERS": "5"}, 5),
+        (["uvicorn", "app", "--workers"], {"WEB_CONCURRENCY": "many"}, 1),
+    ],
+)
+def test_how_many_workers_were_asked_for(argv: list[str], environ: dict[str, str], count: int) -> None:
+    """Flags win over the environment; nonsense is uvicorn's to refuse."""
+    assert worker_count(argv, environ) == count
+
+
+@pytest.mark.parametrize(("flags", "warned"), [([], False), (["--workers", "2"], True)], ids=["one", "two"])
+def test_a_worker_among_others_says_so(
+    server_process: Callable[..., ServerProcess], flags: list[str], warned: bool
+) -> None:
+    """As an error in the log, in each of them, when it starts."""
+    server = server_process("-m", "uvicorn", "fanwise.app:app", "--port", "{port}", *flags)
+    server.wait_for_log("Application startup complete")
+    assert (SAYS in server.log) == warned
+
+
+def test_siblings_are_found_by_what_they_do(server_process: Callable[..., ServerProcess]) -> None:
+    """Whatever has started them, and whatever it was told how many."""
+    server = server_process("-c", FORKS, "{port}", "2")
+    server.wait_for_log(f"this is one of 2 worker processes: {SAYS}")
+    assert "Set FANWISE_BACKPLANE" in server.log
+
+
+def test_a_process_alone_has_no_siblings() -> None:
+    """Those of its parent that listen elsewhere are none."""
+    assert listening_siblings() == 1
