@@ -45,7 +45,8 @@ class Arrival(NamedTuple):
     """A publication that the engine has given its place.
 
     Attributes:
-        at_ms: When the engine took it, in milliseconds of the engine's wall clock.
+        at_ms: When the engine took it, in milliseconds of the engine's wall clock; of this machine's, where a channel
+            is opened with it.
     """
 
     channel: str

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fanwise.backplane.redis.address import Address, parse
-from fanwise.backplane.redis.dial import Dialled, dial, primary
+from fanwise.backplane.redis.address import parse
+from fanwise.backplane.redis.dial import Dialled, dial
 from fanwise.backplane.redis.link import LinkError
 from fanwise.errors import SettingsError
 
@@ -71,19 +71,3 @@ async def test_a_replica_is_worth_another_attempt() -> None:
         await replica.ready()
         with pytest.raises(LinkError, match="is a replica"):
             await dialled(replica.url)
-
-
-async def test_sentinels_know_the_primary() -> None:
-    """The first that answers is believed; if none does, it is worth another attempt."""
-    port, other = free_port(), free_port()
-    with redis_server("--port", str(other)) as main:
-        await main.ready()
-        watched = ("--sentinel", "--sentinel", "monitor", "main", "127.0.0.1", str(other), "1", "--port", str(port))
-        with redis_server(*watched, config=True) as sentinel:
-            await sentinel.ready()
-            address = Address(hosts=(("127.0.0.1", free_port()), ("127.0.0.1", port)), service="main")
-            assert await primary(address) == ("127.0.0.1", other)
-            found = await dialled(f"redis+sentinel://127.0.0.1:{port}/main")
-            assert found.lineage
-            with pytest.raises(LinkError, match=r"no sentinel of redis.sentinel://.* knows where unknown is"):
-                await dialled(f"redis+sentinel://127.0.0.1:{port}/unknown")

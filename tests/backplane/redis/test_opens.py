@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -28,3 +29,16 @@ async def test_long_histories_come_in_several_answers(engine: RedisEngine) -> No
             await asyncio.gather(*(node.publish(f"c{number}", bytes(50_000)) for _ in range(20)))
         opened = await asyncio.gather(*(node.open(f"c{number}", Position("", 0)) for number in range(4)))
         assert [len(one.publications) for one in opened] == [20] * 4
+
+
+async def test_clocks_of_machines_may_differ(engine: RedisEngine) -> None:
+    """What is opened has times of this machine, as its age is looked at here."""
+    async with Node(engine.backplane()) as node:
+        await node.publish("lobby", b"x")
+        for key in await engine._keys("*:h:*"):
+            (text,) = await engine.server.ask("LRANGE", key, 0, -1)
+            epoch, offset, _, rest = text.decode().split(" ", 3)
+            now, _ = await engine.server.ask("TIME")
+            await engine.server.ask("LSET", key, 0, f"{epoch} {offset} {int(now) * 1000 - 60_000} {rest}")
+        opened = await node.open("lobby", Position("", 0))
+        assert 59 < time.time() - opened.publications[0].at_ms / 1000 < 90

@@ -48,3 +48,16 @@ async def test_many_missed_frames_are_fetched(engine: RedisEngine) -> None:
         await two.has(last)
         assert two.heard() == [b"%d" % number for number in range(50)]
         assert two.interruptions == 0
+
+
+async def test_frames_that_are_gone_while_nobody_publishes(engine: RedisEngine) -> None:
+    """The check knows that there were some: they come from the histories, and do not wait for the next frame."""
+    async with Node(engine.backplane()) as one, Node(engine.backplane()) as two:
+        await two.open("lobby")
+        await deafen(two)
+        for number in range(3):
+            last = await one.publish("lobby", b"%d" % number)
+        await engine.lose_frames()
+        await two.has(last)
+        assert two.heard() == [b"0", b"1", b"2"]
+        assert (two.interruptions, two.gaps()) == (1, [])

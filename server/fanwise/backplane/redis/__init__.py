@@ -2,6 +2,7 @@
 
     address   where an engine is: URLs, passwords, TLS, sentinels
     link      one connection: replies and pushes in the order of the wire
+    primary   where the primary is now: as sentinels know it, or as its name resolves
     dial      a new link: who is there, may we, and the scripts
     tail      the frames of a shard: each is applied once, and what is missing is fetched or told
     opens     channels that wait for the shard to say where they stand

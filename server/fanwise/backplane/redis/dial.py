@@ -12,6 +12,7 @@ import hiredis
 from ...errors import SettingsError
 from .address import Address
 from .link import Link, LinkError
+from .primary import Place, primary
 
 DIAL_SECONDS: Final = 2.0
 _LEAST: Final = (6, 2)
@@ -30,12 +31,14 @@ class Dialled(NamedTuple):
         lineage: Changes when the engine starts again, or another one takes its place.
         engine: Name and version.
         scripts: {name: SHA1} of the scripts, which are loaded.
+        place: Host and port that were connected to; None for a Unix socket.
     """
 
     link: Link
     lineage: str
     engine: str
     scripts: dict[str, str]
+    place: Place | None
 
 
 async def dial(
@@ -53,24 +56,27 @@ async def dial(
         SettingsError: It refuses us for good.
     """
     async with asyncio.timeout(DIAL_SECONDS):
-        link = await _connect(address, name, on_push, on_lost)
+        place = None if address.path else await primary(address) if address.service else address.hosts[0]
+        link = await _connect(address, place, name, on_push, on_lost)
         try:
-            return await _examine(link, address, durable=durable)
+            return await _examine(link, address, place, durable=durable)
         except BaseException:
             link.abort()
             raise
 
 
 async def _connect(
-    address: Address, name: str, on_push: Callable[[bytes], None], on_lost: Callable[[Link], None]
+    address: Address,
+    place: Place | None,
+    name: str,
+    on_push: Callable[[bytes], None],
+    on_lost: Callable[[Link], None],
 ) -> Link:
     loop = asyncio.get_running_loop()
-    if address.path:
+    if place is None:
         _, link = await loop.create_unix_connection(lambda: Link(on_push, on_lost), address.path)
     else:
-        host, port = await primary(address) if address.service else address.hosts[0]
-        context = address.context()
-        _, link = await loop.create_connection(lambda: Link(on_push, on_lost), host, port, ssl=context)
+        _, link = await loop.create_connection(lambda: Link(on_push, on_lost), *place, ssl=address.context())
     await _greet(link, address, name)
     return link
 
@@ -86,26 +92,7 @@ async def _greet(link: Link, address: Address, name: str) -> None:
         raise
 
 
-async def primary(address: Address) -> tuple[str, int]:
-    """Returns host and port of the primary, as the first sentinel that answers knows them. Raises LinkError."""
-    loop = asyncio.get_running_loop()
-    for host, port in address.hosts:
-        try:
-            _, link = await loop.create_connection(
-                lambda: Link(lambda _: None, lambda _: None), host, port, ssl=address.context()
-            )
-            try:
-                found = await link.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service)
-            finally:
-                link.abort()
-        except (OSError, hiredis.ReplyError):
-            continue
-        if found is not None:
-            return found[0].decode(), int(found[1])
-    raise LinkError(f"no sentinel of {address} knows where {address.service} is")
-
-
-async def _examine(link: Link, address: Address, *, durable: bool) -> Dialled:
+async def _examine(link: Link, address: Address, place: Place | None, *, durable: bool) -> Dialled:
     try:
         facts = _facts(await link.ask("INFO"))
         _check(facts, address, durable=durable)
@@ -113,7 +100,7 @@ async def _examine(link: Link, address: Address, *, durable: bool) -> Dialled:
     except hiredis.ReplyError as error:
         raise refusal(address, error) from error
     engine = f"valkey {facts['valkey_version']}" if "valkey_version" in facts else f"redis {facts['redis_version']}"
-    return Dialled(link, facts.get("master_replid", ""), engine, scripts)
+    return Dialled(link, facts.get("master_replid", ""), engine, scripts, place)
 
 
 def _facts(info: Any) -> dict[str, str]:

@@ -106,6 +106,12 @@ class Link(asyncio.Protocol):
                 asyncio.get_running_loop().call_soon(self._read)
 
     @property
+    def peer(self) -> tuple[str, int] | None:
+        """Address and port of the other end; None for a Unix socket."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return name[:2] if isinstance(name, tuple) else None
+
+    @property
     def paused(self) -> bool:
         """Whether it reads no further."""
         return self._paused

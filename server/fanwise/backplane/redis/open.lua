@@ -1,11 +1,12 @@
 -- Says where channels stand, with what their histories have after the positions that are given.
 -- KEYS: shard, then per channel: meta, history. ARGV: generation, seed of epochs, channel ms, bytes of the answer, then
 -- per channel: epoch and offset, or "" and "" if nothing of its history is wanted.
--- Returns per channel {epoch, head, texts}; false where the answer has no room left.
+-- Returns the engine's time in milliseconds, and per channel {epoch, head, texts}; false where the answer has no room.
 local call = redis.call
 local g = call('HGET', KEYS[1], 'g')
 if g ~= ARGV[1] then return redis.error_reply('TURNED ' .. (g or '')) end
-local out, left = {}, tonumber(ARGV[4])
+local now = call('TIME')
+local out, left = {now[1] * 1000 + math.floor(now[2] / 1000)}, tonumber(ARGV[4])
 for item = 5, #ARGV, 2 do
   local meta, history = KEYS[item - 3], KEYS[item - 2]
   if left <= 0 then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -83,10 +84,14 @@ class Opens:
 
     def _answered(self, generation: int, reply: list[Any]) -> None:
         asked, self._in_flight = self._in_flight, []
-        left = [one for one, found in zip(asked, reply, strict=True) if found is None]
+        engine_ms, *answers = reply
+        ahead_ms = time.time_ns() // 1_000_000 - engine_ms  # clocks of machines differ, and ages are looked at here
+        left = [one for one, found in zip(asked, answers, strict=True) if found is None]
         self._waiting.extendleft(reversed(left))
-        for one, found in zip(asked, reply, strict=True):
+        for one, found in zip(asked, answers, strict=True):
             if found is not None:
                 epoch, head, texts = found
-                one.done(Opened(epoch.decode(), head, [read_text(text) for text in texts]))
+                arrivals = map(read_text, texts)
+                publications = [arrival._replace(at_ms=arrival.at_ms + ahead_ms) for arrival in arrivals]
+                one.done(Opened(epoch.decode(), head, publications))
         self.go_on(generation)

@@ -5,10 +5,19 @@
 -- a sixteenth of the live stream's bytes, then per publication: channel, kind with the key's size, key with payload.
 -- Returns "n", and a line "epoch offset" per publication.
 local call = redis.call
-local last = call('GET', KEYS[3])
-if last then
-  local at = string.find(last, ' ', 1, true)
-  if string.sub(last, 1, at - 1) == ARGV[1] then return string.sub(last, at + 1) end
+local answered = call('GET', KEYS[3])
+if answered then
+  local at = string.find(answered, ' ', 1, true)
+  local last, number = tonumber(string.sub(answered, 1, at - 1)), tonumber(ARGV[1])
+  -- A frame of a link that was given up, and that was on its way for long: its sender has gone on since.
+  if number < last then return redis.error_reply('LATE frame ' .. ARGV[1] .. ' comes after ' .. last) end
+  if number == last then
+    -- A write, so that WAIT on this link waits for replicas to have all that came before it.
+    local moved = redis.pcall('PEXPIRE', KEYS[3], 900000)
+    if type(moved) ~= 'table' then return string.sub(answered, at + 1) end
+    if string.find(moved.err, '^READONLY') then return moved end
+    return redis.error_reply('AGAIN ' .. ARGV[1] .. ' was taken, and now: ' .. moved.err)
+  end
 end
 local shard = call('HMGET', KEYS[1], 'g', 'n', 'b', 'k')
 local g = shard[1]
@@ -34,7 +43,7 @@ for item = 10, #ARGV, 3 do
     .. ARGV[item + 2]
   local size = #ARGV[item + 2]
   local kept = call('RPUSH', history, text)
-  retained = retained + size
+  retained = kept == 1 and size or retained + size -- the history expires before its channel does
   if kept > max_messages + 64 or retained > max_bytes then
     local over = math.min(math.max(kept - max_messages, 16), kept - 1)
     if over > 0 then
@@ -67,5 +76,5 @@ else
   call('HSET', KEYS[1], 'n', n, 'b', b)
 end
 local told = table.concat(answer, '\n')
-call('SET', KEYS[3], ARGV[1] .. ' ' .. told, 'PX', 60000)
+call('SET', KEYS[3], ARGV[1] .. ' ' .. told, 'PX', 900000)
 return told

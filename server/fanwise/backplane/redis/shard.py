@@ -23,6 +23,7 @@ from .address import Address
 from .dial import Dialled, dial, refusal
 from .link import Link, LinkError
 from .opens import Opens
+from .primary import has_moved, look_seconds
 from .tail import Tail
 
 LAYOUT: Final = 1  # of keys and frames; another one needs another prefix
@@ -75,7 +76,7 @@ class Shard:
         self._why = "it has not been reached yet"
         self._lost_at: float | None = None  # the start, or the end of the latest link that was up
         self._links_lost = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._look_timer: asyncio.TimerHandle | None = None
         self._looks = 0
         self._checked_at: float | None = None  # when the check was sent that is not answered yet
@@ -88,17 +89,22 @@ class Shard:
             await self._connect()
         except OSError as error:
             self._failed(error)
-        self._task = self._loop.create_task(self._stay_connected(), name=f"fanwise backplane {self._address}")
+        name = f"fanwise backplane {self._address}"
+        self._tasks = {self._loop.create_task(self._stay_connected(), name=name)}
+        seconds = look_seconds(self._address)
+        if seconds is not None:
+            self._tasks.add(self._loop.create_task(self._follow(seconds), name=name))
         self._look()
 
     async def stop(self) -> None:
         """Disconnects; what waits fails."""
         if self._look_timer is not None:
             self._look_timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._dialled is not None:
             dialled, self._dialled = self._dialled, None
             dialled.link.abort()
@@ -146,6 +152,15 @@ class Shard:
                 await self._connect()
             except (OSError, SettingsError) as error:
                 self._failed(error)
+
+    async def _follow(self, seconds: float) -> None:
+        """Leaves an engine that is the primary no more, and does not know that."""
+        while True:
+            await asyncio.sleep(seconds)
+            dialled = self._dialled
+            if self._up and dialled is not None and await has_moved(self._address, dialled.place, dialled.link.peer):
+                self._why = "the primary is elsewhere"
+                dialled.link.abort()
 
     async def _connect(self) -> None:
         self._links_lost.clear()

@@ -45,6 +45,7 @@ class Tail:
         self._settled = settled
         self._link: Link | None = None  # the one that was verified; frames of others are not for us
         self._fetching = False
+        self._known = 0  # the newest frame that the engine is known to have had
         self._deaf = False  # whether the latest check has found frames that were not pushed
 
     def verified(self, link: Link, generation: int, number: int) -> None:
@@ -56,7 +57,7 @@ class Tail:
         elif generation != self.generation:
             self._turn(generation, number)
         elif number > self.number:
-            self._fetch()
+            self._fetch(number)
             return
         self._settled()
 
@@ -79,7 +80,7 @@ class Tail:
         elif head.number == self.number + 1:
             self._apply(frame, head)
         elif head.number > self.number:
-            self._fetch()
+            self._fetch(head.number)
 
     def checked(self, generation: int, number: int) -> None:
         """Compares with what the engine has: here and now, as replies and pushes have one order, it must be ours."""
@@ -97,18 +98,18 @@ class Tail:
             self._link.abort()
         else:
             self._deaf = True
-            self._fetch()
+            self._fetch(number)
 
     def _apply(self, frame: bytes, head: FrameHead) -> None:
         self.number = head.number
         if not self._arrived(read_frame(frame, head)) and self._link is not None:
             self._link.pause()
 
-    def _fetch(self) -> None:
-        """Asks for what follows. What is pushed until the answer is in the answer, or in the next one."""
+    def _fetch(self, known: int) -> None:
+        """Asks for what follows, `known` at least. What is pushed meanwhile is in the answer, or in the next one."""
         link = self._link
         assert link is not None
-        self._fetching = True
+        self._fetching, self._known = True, known
         begin = f"({self.generation}-{self.number}"
         link.send(lambda reply: self._fetched(link, reply), "XRANGE", self._live, begin, "+", "COUNT", _FETCHED_FRAMES)
 
@@ -127,10 +128,12 @@ class Tail:
                 self._hole(head.number - 1)
             self._apply(fields[1], head)
         if len(reply) == _FETCHED_FRAMES:
-            self._fetch()
-        else:
-            self._fetching = False
-            self._settled()
+            self._fetch(self._known)
+            return
+        if self.number < self._known:  # nothing is left of them
+            self._hole(self._known)
+        self._fetching = False
+        self._settled()
 
     def _hole(self, last: int) -> None:
         log(Event.BACKPLANE_HOLE, frames=last - self.number)
