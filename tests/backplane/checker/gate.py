@@ -1,0 +1,199 @@
+"""What is between a worker and the engine: passes bytes on, holds them, cuts, and loses subscriptions."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+
+class _End(asyncio.Protocol):
+    """One end of a connection through the gate; `other` is its counterpart."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.transport: asyncio.Transport | None = None
+        self.other = self  # until the pair is made
+        self.waiting: list[bytes] = []  # for this end
+        self.gone = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.flush()
+        if self.other.gone:
+            self.pair.ended(self.other)
+
+    def data_received(self, data: bytes) -> None:
+        self.other.waiting.append(data)
+        self.other.flush()
+        if self is self.pair.worker:
+            self.pair.gate.passed(self.pair, data)
+
+    def flush(self) -> None:
+        if self.transport is not None and not self.pair.held:
+            waiting, self.waiting = self.waiting, []
+            for data in waiting:
+                self.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport, self.gone = None, True
+        self.pair.ended(self)
+
+
+class Pair:
+    """A connection of a worker, and the one to the engine behind it.
+
+    What the gate holds stays on its way when an end has gone, as with the packets of a network: it arrives later.
+    """
+
+    def __init__(self, gate: Gate, *, held: bool) -> None:
+        self.gate = gate
+        self.held = held
+        self.worker, self.engine = _End(self), _End(self)
+        self.worker.other, self.engine.other = self.engine, self.worker
+
+    def ended(self, end: _End) -> None:
+        if self.held:
+            return
+        end.other.flush()
+        if end.other.transport is not None:
+            end.other.transport.close()
+        if self in self.gate.pairs:
+            self.gate.pairs.remove(self)
+
+    def cut(self) -> None:
+        """The worker's end breaks at once; what it has sent arrives."""
+        if self.worker.transport is not None:
+            self.worker.transport.abort()
+
+    def released(self) -> None:
+        """What was held goes on; then the end whose counterpart has gone meanwhile is closed."""
+        self.held = False
+        for end in (self.worker, self.engine):
+            end.flush()
+        for end in (self.worker, self.engine):
+            if end.gone:
+                self.ended(end)
+
+
+class Gate:
+    """Listens on a socket of its own, at `url`.
+
+    Attributes:
+        target: The socket of the engine that new connections lead to.
+        holding: Whether what new connections send stays on its way, in both directions, for now.
+        refusing: Whether new connections are reset.
+        on_frame: Called when a frame of publications has passed; None for nothing.
+        pairs: The connections.
+    """
+
+    def __init__(self, path: Path, target: Path, *, is_frame: Callable[[bytes], bool] = lambda _: False) -> None:
+        self.path = path
+        self.target = target
+        self.holding = False
+        self.refusing = False
+        self.on_frame: Callable[[Pair], None] | None = None
+        self.pairs: list[Pair] = []
+        self._is_frame = is_frame
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.path}"
+
+    def accept(self) -> _End:
+        """A worker connects."""
+        pair = Pair(self, held=self.holding)
+        self.pairs.append(pair)
+        task = asyncio.get_running_loop().create_task(self._join(pair))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return pair.worker
+
+    async def _join(self, pair: Pair) -> None:
+        try:
+            if self.refusing:
+                raise ConnectionResetError
+            loop = asyncio.get_running_loop()
+            await loop.create_unix_connection(lambda: pair.engine, str(self.target))
+        except OSError:
+            pair.cut()
+
+    def passed(self, pair: Pair, data: bytes) -> None:
+        if self.on_frame is not None and self._is_frame(data):
+            self.on_frame(pair)
+
+    def hold(self, *, new: bool = True) -> None:
+        """Swallows what is sent, in both directions, as a network does that is cut in two; on `new` connections too."""
+        self.holding = new
+        for pair in self.pairs:
+            pair.held = True
+
+    def release(self) -> None:
+        """What was held arrives, also of connections that were given up meanwhile."""
+        self.holding = False
+        for pair in list(self.pairs):
+            pair.released()
+
+    def cut(self) -> None:
+        """All connections break."""
+        for pair in list(self.pairs):
+            pair.cut()
+
+    def refuse(self, *, refusing: bool) -> None:
+        """Resets all connections, and new ones while this lasts."""
+        self.refusing = refusing
+        if refusing:
+            self.cut()
+
+    def deafen(self) -> None:
+        """Takes the worker's subscription away, as if the engine had lost it."""
+        for pair in self.pairs:
+            if pair.engine.transport is not None:
+                pair.engine.transport.write(b"*1\r\n$11\r\nUNSUBSCRIBE\r\n")
+
+    async def shut(self) -> None:
+        self.release()
+        self.refuse(refusing=True)
+        for pair in list(self.pairs):
+            if pair.engine.transport is not None:
+                pair.engine.transport.abort()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+@asynccontextmanager
+async def gate(path: Path, target: Path, *, is_frame: Callable[[bytes], bool] = lambda _: False) -> AsyncIterator[Gate]:
+    """A gate for as long as the context lasts."""
+    found = Gate(path, target, is_frame=is_frame)
+    server = await asyncio.get_running_loop().create_unix_server(found.accept, str(path))
+    try:
+        yield found
+    finally:
+        server.close()
+        await found.shut()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def tls_gate(target: Path, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """A port of this machine on which TLS ends: what is behind it is the engine. Yields the port."""
+    found = Gate(target, target)
+    server = await asyncio.get_running_loop().create_server(found.accept, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await found.shut()
+        await server.wait_closed()
