@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -48,3 +49,26 @@ async def test_every_way_in_leads_to_every_server(server: RedisServer, *, fast: 
                 if event.name == "message":
                     data.append(event.data)
             assert data == ["from JSON", "from POST"]
+
+
+async def test_all_workers_are_one_picture(server: RedisServer) -> None:
+    """Through Redis: lists, figures and metrics of any worker have the others, and any closes a client of any."""
+    await server.ready()
+    workers = [Broadcaster(backplane=server.url, backplane_prefix="fleet") for _ in range(2)]
+    async with running(app_of(workers[0].router)) as here, running(app_of(workers[1].router)) as there:  # noqa: SIM117
+        async with await here.talk() as one, await there.talk() as two:
+            await two.ask(op="subscribe", channel="lobby")
+            names = sorted(talk.welcome["client"].partition("-")[0] for talk in (one, two))
+            clients: dict[str, Any] = {}
+            while [worker["worker"] for worker in clients.get("workers", ())] != names:  # until each has a card
+                clients = (await here.request("GET", "/clients")).json
+            assert (sorted(client["worker"] for client in clients["clients"]), clients["silent"]) == (names, [])
+            (channel,) = (await here.request("GET", "/channels")).json["channels"]
+            assert (channel["name"], channel["clients"]) == ("lobby", 1)
+            told = (await there.request("GET", "/stats?scope=all")).json
+            assert (told["now"]["clients"], [worker["worker"] for worker in told["workers"]]) == (2, names)
+            metrics = (await here.request("GET", "/metrics")).body.decode()
+            assert all(f'fanwise_clients{{worker="{name}"}} 1.0' in metrics for name in names)
+            assert (await here.request("DELETE", f"/clients/{two.welcome['client']}")).status == 204
+            clients = (await there.request("GET", "/clients")).json
+            assert (clients["total"], clients["closed"][0]["id"]) == (1, two.welcome["client"])

@@ -19,6 +19,7 @@ export class Channels {
       number("Bytes", ({ retained_bytes }) => text(bytes(retained_bytes))),
       number("Head", ({ head }) => text(count(head))),
       number("Skipped", ({ skipped }) => text(count(skipped))),
+      { ...number("Workers", ({ workers }) => text(count(workers?.length))), isOfWorkers: true },
     ];
     this.#table = new Table(byId("channels-table"), byId("channels-empty"), columns, ({ name }) => name);
   }

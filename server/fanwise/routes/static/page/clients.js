@@ -33,6 +33,7 @@ export class Clients {
       { head: "Address", textOf: ({ address }) => address },
       { head: "Channels", textOf: channelsOf },
       { head: "Dialect, path", textOf: ({ dialect, path }) => `${dialect}, ${WAY[path] ?? path}` },
+      { head: "Worker", isOfWorkers: true, textOf: ({ worker }) => worker ?? "" },
       { head: "Action", makeCell: (id) => this.#button(id) },
     ];
     this.#table = new Table(byId("clients-table"), byId("clients-empty"), columns, ({ id }) => id);

@@ -15,6 +15,7 @@ export class Closed {
       { head: "Why", textOf: ({ reason }) => String(reason).replaceAll("_", " ") },
       { head: "Code", isNumber: true, textOf: ({ code }) => code },
       { head: "Lag left", isNumber: true, textOf: ({ lag }) => text(count(lag)) },
+      { head: "Worker", isOfWorkers: true, textOf: ({ worker }) => worker ?? "" },
     ];
     this.#table = new Table(byId("closed-table"), byId("closed-empty"), columns, ({ id, at }) => `${id} ${at}`);
   }

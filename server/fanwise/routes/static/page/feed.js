@@ -3,7 +3,7 @@
  * itself, whatever happens to the server.
  *
  * `told` gets
- *   welcomed(document)   the whole of /stats, when a connection is made
+ *   welcomed(document)   the whole of /stats, of all workers, when a connection is made
  *   stats(document)      once a second
  *   lists(document)      once a second, while the page is seen
  *   demo(document)       while the demo runs and the page is seen
@@ -49,7 +49,7 @@ export class Feed {
   }
 
   async #ask() {
-    const response = await this.#access.fetch("stats");
+    const response = await this.#access.fetch("stats?scope=all");
     if (response.status === 401) {
       const refused = this.#access.key !== undefined;
       this.#access.forget();

@@ -14,6 +14,7 @@ import { KeyForm } from "./keyform.js";
 import { Past } from "./history.js";
 import { Status } from "./status.js";
 import { showForgiven, showTiles } from "./tiles.js";
+import { Workers } from "./workers.js";
 
 const access = new Access();
 const past = new Past();
@@ -26,11 +27,13 @@ const keyForm = new KeyForm((key) => {
 });
 const keyNeeded = () => feed.start(); // which hears the same, and asks for it
 const tables = [new Clients(access, keyNeeded), new Channels(), new Closed()];
+const workers = new Workers();
 const demo = new Demo(access, keyNeeded);
 
 function draw() {
   showTiles(past);
   charts.show(past);
+  workers.show(past.newest);
   showHint();
 }
 

@@ -10,9 +10,12 @@ const SAME_START_SECONDS = 1; // two documents of one process agree about its st
 const startOf = ({ at, uptime_seconds }) => at - uptime_seconds;
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
-/** Whether `after` is a later document of the process that `before` is of: counters of another began at 0. */
+const namesOf = ({ workers }) => (workers ?? []).map(({ worker }) => worker).join();
+
+/** Whether `after` is a later document of the processes that `before` is of: counters of another began at 0. */
 export function isSameProcess(before, after) {
   return (
+    namesOf(after) === namesOf(before) &&
     Math.abs(startOf(after) - startOf(before)) < SAME_START_SECONDS &&
     after.uptime_seconds > before.uptime_seconds &&
     Object.entries(before.totals).every(([name, total]) => after.totals[name] >= total)

@@ -1,7 +1,7 @@
 /** The header: which server this is, and whether what the page shows is of now. In words, and told when it changes. */
 
 import { byId, mark, write } from "./dom.js";
-import { age, timeOfDay } from "./format.js";
+import { age, plural, timeOfDay } from "./format.js";
 
 const SILENT_MS = 3500; // three documents have not come
 
@@ -33,11 +33,14 @@ export class Status {
     this.#show();
   }
 
-  heard({ state, uptime_seconds }) {
+  heard({ state, uptime_seconds, workers, silent }) {
     this.#heardMs = performance.now();
     this.#ready = state.ready;
     this.#draining = state.draining;
     write(byId("uptime"), `up ${age(uptime_seconds)},`);
+    if (workers !== undefined) {
+      write(byId("runtime"), plural(workers.length, "worker") + (silent.length > 0 ? `, ${silent.length} silent` : ""));
+    }
     this.#show();
   }
 

@@ -3,13 +3,16 @@
  * place: while the pointer is over the rows their order stays and rows that go are only marked, and a row that has the
  * focus is never moved or taken away.
  *
- * A column is `{head, textOf(row)}`, with `isNumber`; or `{head, makeCell(keyOf)}` for what is no text.
+ * A column is `{head, textOf(row)}`, with `isNumber`; or `{head, makeCell(keyOf)}` for what is no text. One with
+ * `isOfWorkers` is seen only where there are several workers.
  */
 
 import { make, mark, write } from "./dom.js";
 
 const MOST_ROWS = 400; // while the order is held, rows only come
 const LONG = 24; // characters
+
+const classOf = ({ isNumber, isOfWorkers }) => [isNumber && "n", isOfWorkers && "of-workers"].filter(Boolean).join(" ");
 
 export class Table {
   #columns;
@@ -25,7 +28,7 @@ export class Table {
     this.#columns = columns;
     this.#keyOf = keyOf;
     this.#empty = empty;
-    const heads = columns.map((one) => make("th", { scope: "col", className: one.isNumber ? "n" : "" }, one.head));
+    const heads = columns.map((one) => make("th", { scope: "col", className: classOf(one) }, one.head));
     this.#body = make("tbody");
     table.append(make("thead", {}, make("tr", {}, ...heads)), this.#body);
     this.#body.addEventListener("pointerenter", ({ pointerType }) => this.#hold(pointerType === "mouse"));
@@ -94,13 +97,13 @@ export class Table {
     }
   }
 
-  #makeCell({ isNumber, makeCell }, index, key) {
-    const cell = make(index === 0 ? "th" : "td", { className: isNumber ? "n" : "" });
+  #makeCell(column, index, key) {
+    const cell = make(index === 0 ? "th" : "td", { className: classOf(column) });
     if (index === 0) {
       cell.scope = "row";
     }
-    if (makeCell !== undefined) {
-      cell.append(makeCell(key));
+    if (column.makeCell !== undefined) {
+      cell.append(column.makeCell(key));
     }
     return cell;
   }
