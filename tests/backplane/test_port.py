@@ -15,6 +15,7 @@ from fanwise.errors import BackplaneDownError, UnconfirmedError
 
 from ..support.backplanes import Engine, Node
 from ..support.engines import RedisEngine, RedisServer, redis_server
+from ..support.nats import NatsEngine, NatsServer, nats_server
 
 pytestmark = pytest.mark.anyio
 NUMBERS = count()
@@ -49,13 +50,22 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def nats() -> Iterator[NatsServer]:
+    with nats_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis", "nats"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     if request.param == "memory":
         yield InMemory()
-    else:
-        async with RedisEngine(request.getfixturevalue("server"), f"p{next(NUMBERS)}") as engine:
+    elif request.param == "nats":
+        async with NatsEngine(request.getfixturevalue("nats"), f"p{next(NUMBERS)}") as engine:
             yield engine
+    else:
+        async with RedisEngine(request.getfixturevalue("server"), f"p{next(NUMBERS)}") as redis:
+            yield redis
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@
     urls         a backplane from its URL
     workers      the processes that `fanwise serve --workers N` runs; a map of its own inside
     redis        Redis >= 6.2 and Valkey; a map of its own inside
+    nats         NATS with JetStream; a map of its own inside
 
 Words: the *engine* gives each publication its place. A *frame* is what one node published in one turn; frames are
 numbered n, densely. A *generation* g is one life of the engine's data. A *turn* is the change to a new generation, and

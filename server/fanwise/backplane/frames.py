@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from ..core.publication import Kind
 from .port import Arrival, Outgoing
 
-_LETTERS: Final = {Kind.TEXT: b"T", Kind.JSON: b"J", Kind.BINARY: b"B"}
-_KINDS: Final = {letter: kind for kind, letter in _LETTERS.items()}
+LETTERS: Final = {Kind.TEXT: b"T", Kind.JSON: b"J", Kind.BINARY: b"B"}
+KINDS: Final = {letter: kind for kind, letter in LETTERS.items()}
 
 
 class FrameHead(NamedTuple):
@@ -32,7 +32,7 @@ class FrameHead(NamedTuple):
 
 def pack(outgoing: Outgoing) -> tuple[bytes, bytes]:
     """Returns what passes through the engine: the kind with the key's size, and the key with the payload."""
-    letter = _LETTERS[outgoing.kind]
+    letter = LETTERS[outgoing.kind]
     if outgoing.key is None:
         return letter, outgoing.payload
     key = outgoing.key.encode(errors="surrogatepass")
@@ -63,4 +63,4 @@ def read_text(text: bytes) -> Arrival:
     if key_size:
         begin += int(key_size[0])
         key = text[end + 1 : begin].decode(errors="surrogatepass")
-    return Arrival(channel.decode(), epoch.decode(), int(offset), text[begin:], _KINDS[kind], key, int(at_ms))
+    return Arrival(channel.decode(), epoch.decode(), int(offset), text[begin:], KINDS[kind], key, int(at_ms))

@@ -6,9 +6,10 @@ from importlib.util import find_spec
 from typing import Final
 
 from ..errors import SettingsError
+from .nats import address as nats
 from .options import Options
 from .port import Backplane
-from .redis.address import Address, parse
+from .redis import address as redis
 
 _HIDDEN_CHARACTERS: Final = 8  # a shorter password would be found in words of the log
 
@@ -20,40 +21,53 @@ def backplane_from(urls: str, options: Options) -> Backplane:
         SettingsError: A URL is not allowed, or the engine's extra is not installed. Its text names no password.
     """
     addresses = check(urls)
+    if isinstance(addresses, nats.Address):
+        from .nats.backplane import NatsBackplane  # noqa: PLC0415 - imported by those who use it
+
+        return NatsBackplane(addresses, options)
     from .redis.backplane import RedisBackplane  # noqa: PLC0415 - hiredis is imported by those who use it
 
     return RedisBackplane(addresses, options)
 
 
-def check(urls: str) -> list[Address]:
+def check(urls: str) -> list[redis.Address] | nats.Address:
     """Returns the addresses, for which everything is installed.
 
     Raises:
         SettingsError: A URL is not allowed, or the engine's extra is not installed.
     """
     addresses = _parsed(urls)
-    if find_spec("hiredis") is None:
+    if isinstance(addresses, list) and find_spec("hiredis") is None:
         raise SettingsError(["the backplane needs the extra `redis`: pip install 'fanwise[redis]'"])
     return addresses
 
 
 def shown(urls: str) -> str:
     """Returns the URLs without users and passwords. Raises SettingsError if one is not allowed."""
-    return " ".join(map(str, _parsed(urls)))
+    return " ".join(map(str, _each(urls)))
 
 
 def passwords(urls: str) -> list[str]:
     """Returns the passwords in URLs that a log must not show, and can be told from words."""
-    return [address.password for address in _parsed(urls) if len(address.password) >= _HIDDEN_CHARACTERS]
+    return [address.secret for address in _each(urls) if len(address.secret) >= _HIDDEN_CHARACTERS]
 
 
 def default_replicas(urls: str) -> int:
     """Returns how many replicas a publication waits for unless that is set: 1 behind sentinels, which promote one."""
-    return 1 if any(address.service for address in _parsed(urls)) else 0
+    return 1 if any(isinstance(address, redis.Address) and address.service for address in _each(urls)) else 0
 
 
-def _parsed(urls: str) -> list[Address]:
-    addresses = [parse(url) for url in urls.split()]
-    if not addresses:
-        raise SettingsError(["the backplane is empty: it looks like redis://host:6379"])
-    return addresses
+def _each(urls: str) -> list[redis.Address] | list[nats.Address]:
+    addresses = _parsed(urls)
+    return addresses if isinstance(addresses, list) else [addresses]
+
+
+def _parsed(urls: str) -> list[redis.Address] | nats.Address:
+    found = urls.split()
+    if not found:
+        raise SettingsError(["the backplane is empty: it looks like redis://host:6379, or nats://host:4222"])
+    if not any(url.startswith(nats.BEGINNINGS) for url in found):
+        return [redis.parse(url) for url in found]
+    if len(found) > 1:
+        raise SettingsError(["several backplanes are for Redis: a cluster of NATS is one, nats://host,host,host"])
+    return nats.parse(found[0])

@@ -51,6 +51,11 @@ class Address:
         return f"{scheme}://{hosts}" + (f"/{self.service}" if self.service else "")
 
     @property
+    def secret(self) -> str:
+        """The password; empty for none."""
+        return self.password
+
+    @property
     def login(self) -> tuple[str, ...]:
         """What HELLO takes of user and password."""
         return ("AUTH", self.user or "default", self.password) if self.password else ()
@@ -76,7 +81,7 @@ def parse(url: str) -> Address:
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
-        raise _wrong(parts, f"its scheme is none of {', '.join(_SCHEMES)}")
+        raise _wrong(parts, f"its scheme is none of {', '.join(_SCHEMES)}, nats, tls")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if options.keys() - _OPTIONS or parts.fragment:
         raise _wrong(parts, f"it may have the options {', '.join(sorted(_OPTIONS))} and nothing else behind its path")

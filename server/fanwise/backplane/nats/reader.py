@@ -1,0 +1,169 @@
+"""Reading the stream: where a channel stands, and what came before."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from ..port import Arrival
+from .dial import ApiError, api, read_answer
+from .life import EXPECTED
+from .link import Delivery, Link
+from .messages import Message, channel_of, new_head, read, token_of, write
+from .tail import NANOSECONDS_PER_MS, consumer, place_of
+
+_NOT_FOUND: Final = 404
+_STEPS_BACK: Final = 8  # messages that are read one by one, before a consumer is made
+_NEAR: Final = 64  # publications before the first one that is wanted, which are read as well
+_RANGE_SECONDS: Final = 2.0
+_UNAVAILABLE: Final = 503
+
+
+class Reader:
+    """The stream of a life, over one link.
+
+    Args:
+        link: The link.
+        stream: The stream's name.
+        base: What the subjects of its channels begin with.
+        sender: The node's name.
+    """
+
+    def __init__(self, link: Link, stream: str, base: str, sender: str) -> None:
+        self._link = link
+        self._stream = stream
+        self._base = base
+        self._sender = sender
+        self._consumers = 0
+
+    async def last(self, channel: str) -> Message | None:
+        """Returns the channel's newest message. Raises ApiError and LinkError."""
+        return await self._get({"last_by_subj": self._subject(channel)})
+
+    async def at(self, sequence: int) -> tuple[int, int] | None:
+        """Returns sequence and time in ns of a message; None if the stream does not have it."""
+        try:
+            answer = await api(self._link, f"STREAM.MSG.GET.{self._stream}", {"seq": sequence})
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+        return sequence, _nanoseconds(answer["message"]["time"])
+
+    async def begin(self, channel: str) -> None:
+        """Begins an epoch of a channel of which the stream has nothing, unless another node does."""
+        data = write(new_head(), f"{self._sender}:0", [])
+        try:
+            read_answer(await self._link.ask(self._subject(channel), data, EXPECTED % 0))
+        except ApiError as error:
+            if error.status == _UNAVAILABLE:
+                raise
+
+    async def before(self, last: Message, wanted: int, *, least_size: int, count: int) -> list[Arrival]:
+        """Returns the publications of an epoch up to a message: at most `count`, from offset `wanted` on.
+
+        Args:
+            last: The message.
+            wanted: The first offset that is wanted.
+            least_size: Payload bytes that the epoch had, at least, before the first publication that is wanted.
+            count: How many publications at most.
+        """
+        wanted = max(wanted, last.head.offset - count + 1)
+        messages = deque([last])
+        for _ in range(_STEPS_BACK):
+            oldest = messages[0]
+            if oldest.first <= wanted or oldest.size_before <= least_size or not oldest.previous:
+                break
+            before = await self._get({"seq": oldest.previous})
+            if before is None or before.head.epoch != last.head.epoch:
+                return _from(messages, wanted, least_size)
+            messages.appendleft(before)
+        else:
+            start = await self._search(last, wanted, least_size)
+            messages = deque(await self._range(last, start))
+        return _from(messages, wanted, least_size)
+
+    async def _search(self, last: Message, wanted: int, least_size: int) -> int:
+        """Returns a sequence from which on the stream has all that is wanted of a channel, and little more."""
+        low, high = 1, last.head.sequence
+        while low < high:
+            middle = (low + high) // 2
+            found = await self._get({"seq": middle, "next_by_subj": self._subject(last.channel)})
+            if found is None:  # the stream has nothing any more
+                return high
+            same = found.head.epoch == last.head.epoch
+            if same and found.head.offset >= wanted and found.head.size > least_size:
+                high = middle
+            elif same and wanted - found.head.offset <= _NEAR and found.head.size <= least_size:
+                return found.head.sequence
+            else:
+                low = found.head.sequence + 1
+        return low
+
+    async def _range(self, last: Message, start: int) -> list[Message]:
+        """Returns the channel's messages from a sequence on, up to `last`. Raises ApiError and LinkError."""
+        messages: list[Message] = []
+        complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def heard(delivery: Delivery) -> None:
+            if complete.done() or delivery.status:
+                return
+            sequence, time_ns = place_of(delivery.reply)
+            if sequence <= last.head.sequence:
+                message = read(last.channel, sequence, time_ns // NANOSECONDS_PER_MS, delivery.data)
+                if message.head.epoch == last.head.epoch:
+                    messages.append(message)
+            if sequence >= last.head.sequence:
+                complete.set_result(None)
+
+        self._consumers += 1
+        inbox = f"{self._link.inbox}.h.{self._consumers}"
+        sid = self._link.subscribe(inbox, heard)
+        try:
+            async with asyncio.timeout(_RANGE_SECONDS):
+                config = consumer(start - 1, inbox) | {"filter_subject": self._subject(last.channel)}
+                del config["flow_control"], config["idle_heartbeat"]
+                body = {"stream_name": self._stream, "config": config}
+                made = await api(self._link, f"CONSUMER.CREATE.{self._stream}", body)
+                await complete
+        finally:
+            self._link.unsubscribe(sid)  # without which the consumer ends by itself
+        await api(self._link, f"CONSUMER.DELETE.{self._stream}.{made['name']}")
+        return messages
+
+    async def _get(self, what: dict[str, Any]) -> Message | None:
+        try:
+            answer = await api(self._link, f"STREAM.MSG.GET.{self._stream}", what)
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            return None
+        found = answer["message"]
+        data, at_ms = base64.b64decode(found.get("data", "")), _nanoseconds(found["time"]) // NANOSECONDS_PER_MS
+        return read(channel_of(found["subject"].encode()), int(found["seq"]), at_ms, data)
+
+    def _subject(self, channel: str) -> str:
+        return f"{self._base}.{token_of(channel)}"
+
+
+def _from(messages: Iterable[Message], wanted: int, least_size: int) -> list[Arrival]:
+    """Returns the publications from an offset on, as far as the epoch had a size before them."""
+    found: list[Arrival] = []
+    for message in messages:
+        size = message.size_before
+        for one in message.arrivals:
+            if one.offset >= wanted and size >= least_size:
+                found.append(one)
+            size += len(one.payload)
+    return found
+
+
+def _nanoseconds(text: str) -> int:
+    """Returns a time as JetStream writes it, since 1970."""
+    moment, _, fraction = text.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{moment}+00:00").timestamp())
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0"))
