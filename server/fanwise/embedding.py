@@ -52,7 +52,8 @@ class Broadcaster(Node):
         trim_heap: Whether `lifespan` gives free memory of the process back to the kernel every 10 s, in a thread, where
             the C library is glibc. Without that, a process stays as large as it has ever been.
         backplane: The engine behind several servers: a `Backplane`, or a URL (`redis://`, `rediss://`, `unix://`,
-            `redis+sentinel://`). With one, the object that is made is a `SharedBroadcaster`. None: no other server.
+            `redis+sentinel://`, `nats://`, `tls://`). With one, the object that is made is a `SharedBroadcaster`. None:
+            no other server.
         backplane_prefix: Of all keys in the engine of a URL.
         backplane_replicas: How many replicas have a publication before it is acknowledged; None: 1 behind sentinels,
             else 0.

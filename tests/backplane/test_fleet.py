@@ -15,6 +15,7 @@ from fanwise.errors import BackplaneDownError
 
 from ..support.engines import RedisEngine, RedisServer, redis_server
 from ..support.live import until
+from ..support.nats import NatsEngine, NatsServer, nats_server
 
 pytestmark = pytest.mark.anyio
 NUMBERS = count()
@@ -60,12 +61,21 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def nats() -> Iterator[NatsServer]:
+    with nats_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis", "nats"])
 async def new(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[], Fleet]]:
     """Makes connections to one engine."""
     if request.param == "memory":
         engine = MemoryEngine()
         yield lambda: engine.backplane().fleet()
+    elif request.param == "nats":
+        async with NatsEngine(request.getfixturevalue("nats"), f"f{next(NUMBERS)}") as nats:
+            yield lambda: nats.backplane().fleet()
     else:
         async with RedisEngine(request.getfixturevalue("server"), f"f{next(NUMBERS)}") as redis:
             yield lambda: redis.backplane().fleet()

@@ -9,10 +9,12 @@
     sending   publishing: a message is taken only behind the one that its node has heard
     reader    where a channel stands, and what came before
     opens     channels that wait to hear where they stand
+    fleet     the workers behind the engine, as one of them sees the others
     backplane one engine, and the link to it: `port.Backplane`
 
 The stream's sequence orders all publications; a message carries the offset of its first publication, and is taken only
 if its node knew the newest message of the channel. Readers need nothing else: an offset is true as it stands.
 
-Streams: `PREFIX-LIFE` with the subjects `PREFIX.c.LIFE.CHANNEL`, and `PREFIX-life` with `PREFIX.life`, the witness.
+Streams: `PREFIX-LIFE` with the subjects `PREFIX.c.LIFE.CHANNEL`, `PREFIX-life` with `PREFIX.life`, the witness, and
+`PREFIX-cards` with `PREFIX.cards.WORKER`. Subjects without a stream: `PREFIX.ask` and `PREFIX.to.WORKER`.
 """

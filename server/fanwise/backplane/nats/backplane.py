@@ -18,6 +18,7 @@ from ..port import Arrival, Done, Listener, Outgoing, Standing
 from ..waiting import WaitingRoom
 from .address import Address
 from .dial import DIAL_SECONDS, ApiError, api, dial, read_answer
+from .fleet import NatsFleet
 from .life import Life, Lives
 from .link import NOT_PERMITTED, Delivery, Link, LinkError
 from .messages import Message
@@ -128,6 +129,10 @@ class NatsBackplane:
         engine = f"nats-server {link.info.get('version', '')}"
         silent = time.monotonic() - link.heard_at
         return Standing(self._up, self._behind, silent, engine, "" if self._up else self._why)
+
+    def fleet(self) -> NatsFleet:
+        """Returns a connection to the other workers."""
+        return NatsFleet(self._address, self._options)
 
     # The link.
 

@@ -171,7 +171,7 @@ class Lives:
             "name": self._witness,
             "subjects": [self._subject],
             "storage": "file" if self._options.durable else "memory",
-            "num_replicas": self._servers(),
+            "num_replicas": servers_of(self._options),
             "retention": "limits",
             "discard": "old",
             "max_msgs_per_subject": 1,
@@ -184,7 +184,7 @@ class Lives:
             "name": self._stream(name),
             "subjects": [f"{self._base(name)}.*"],
             "storage": "file",
-            "num_replicas": self._servers(),
+            "num_replicas": servers_of(self._options),
             "retention": "limits",
             "discard": "old",
             "deny_delete": True,  # without its newest message a channel would give an offset twice
@@ -194,12 +194,13 @@ class Lives:
             "duplicate_window": _REPEAT_SECONDS * _NANOSECONDS,
         }
 
-    def _servers(self) -> int:
-        """A majority of the stream's servers acknowledges: one, and `replicas` others."""
-        return 2 * self._options.replicas + 1
-
 
 async def last_of(link: Link, stream: str) -> int:
     """Returns the sequence of the newest message. Raises ApiError and LinkError."""
     answer = await api(link, f"STREAM.INFO.{stream}")
     return int(answer["state"]["last_seq"])
+
+
+def servers_of(options: Options) -> int:
+    """Returns how many servers a stream has: a majority of them, one and `replicas` others, acknowledges."""
+    return 2 * options.replicas + 1

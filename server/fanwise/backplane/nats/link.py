@@ -187,6 +187,11 @@ class Link(asyncio.Protocol):
         """Whether it reads no further."""
         return self._paused
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the socket has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     # Reading.
 
     def _read(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import secrets
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,12 +15,12 @@ from .dial import ApiError, api, read_answer
 from .life import EXPECTED
 from .link import Delivery, Link
 from .messages import Message, channel_of, new_head, read, token_of, write
-from .tail import NANOSECONDS_PER_MS, consumer, place_of
+from .tail import NANOSECONDS_PER_MS, UNACKNOWLEDGED, pending_of, place_of, starts_after
 
 _NOT_FOUND: Final = 404
 _STEPS_BACK: Final = 8  # messages that are read one by one, before a consumer is made
 _NEAR: Final = 64  # publications before the first one that is wanted, which are read as well
-_RANGE_SECONDS: Final = 2.0
+_COLLECT_SECONDS: Final = 2.0
 _UNAVAILABLE: Final = 503
 
 
@@ -38,7 +39,6 @@ class Reader:
         self._stream = stream
         self._base = base
         self._sender = sender
-        self._consumers = 0
 
     async def last(self, channel: str) -> Message | None:
         """Returns the channel's newest message. Raises ApiError and LinkError."""
@@ -106,33 +106,13 @@ class Reader:
 
     async def _range(self, last: Message, start: int) -> list[Message]:
         """Returns the channel's messages from a sequence on, up to `last`. Raises ApiError and LinkError."""
-        messages: list[Message] = []
-        complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def heard(delivery: Delivery) -> None:
-            if complete.done() or delivery.status:
-                return
+        config = {**starts_after(start - 1), "filter_subject": self._subject(last.channel)}
+        messages = []
+        for delivery in await collect(self._link, self._stream, config, last.head.sequence):
             sequence, time_ns = place_of(delivery.reply)
-            if sequence <= last.head.sequence:
-                message = read(last.channel, sequence, time_ns // NANOSECONDS_PER_MS, delivery.data)
-                if message.head.epoch == last.head.epoch:
-                    messages.append(message)
-            if sequence >= last.head.sequence:
-                complete.set_result(None)
-
-        self._consumers += 1
-        inbox = f"{self._link.inbox}.h.{self._consumers}"
-        sid = self._link.subscribe(inbox, heard)
-        try:
-            async with asyncio.timeout(_RANGE_SECONDS):
-                config = consumer(start - 1, inbox) | {"filter_subject": self._subject(last.channel)}
-                del config["flow_control"], config["idle_heartbeat"]
-                body = {"stream_name": self._stream, "config": config}
-                made = await api(self._link, f"CONSUMER.CREATE.{self._stream}", body)
-                await complete
-        finally:
-            self._link.unsubscribe(sid)  # without which the consumer ends by itself
-        await api(self._link, f"CONSUMER.DELETE.{self._stream}.{made['name']}")
+            message = read(last.channel, sequence, time_ns // NANOSECONDS_PER_MS, delivery.data)
+            if sequence <= last.head.sequence and message.head.epoch == last.head.epoch:
+                messages.append(message)
         return messages
 
     async def _get(self, what: dict[str, Any]) -> Message | None:
@@ -148,6 +128,37 @@ class Reader:
 
     def _subject(self, channel: str) -> str:
         return f"{self._base}.{token_of(channel)}"
+
+
+async def collect(link: Link, stream: str, config: dict[str, Any], last: int = 0) -> list[Delivery]:
+    """Returns the messages of a stream that a consumer is given, up to the sequence `last`, or all that there are.
+
+    Raises:
+        ApiError: JetStream refuses.
+        OSError: The link was lost, or not all messages came in time (LinkError, TimeoutError).
+    """
+    found: list[Delivery] = []
+    complete = asyncio.Event()
+
+    def heard(delivery: Delivery) -> None:
+        if complete.is_set() or delivery.status:
+            return
+        found.append(delivery)
+        if pending_of(delivery.reply) == 0 or 0 < last <= place_of(delivery.reply)[0]:
+            complete.set()
+
+    inbox = f"{link.inbox}.c.{secrets.token_hex(4)}"
+    sid = link.subscribe(inbox, heard)
+    try:
+        async with asyncio.timeout(_COLLECT_SECONDS):
+            body = {"stream_name": stream, "config": {**UNACKNOWLEDGED, **config, "deliver_subject": inbox}}
+            made = await api(link, f"CONSUMER.CREATE.{stream}", body)
+            if made["num_pending"] or made["delivered"]["consumer_seq"]:
+                await complete.wait()
+    finally:
+        link.unsubscribe(sid)
+    link.request(lambda _: None, f"$JS.API.CONSUMER.DELETE.{stream}.{made['name']}", b"")  # it would end by itself
+    return found
 
 
 def _from(messages: Iterable[Message], wanted: int, least_size: int) -> list[Arrival]:

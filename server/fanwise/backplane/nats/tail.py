@@ -12,6 +12,7 @@ from .messages import Head, Message, channel_of, read
 
 _HEADS: Final = 16_384  # channels of which it is known where they stand
 NANOSECONDS_PER_MS: Final = 1_000_000
+UNACKNOWLEDGED: Final[dict[str, Any]] = {"ack_policy": "none", "mem_storage": True, "num_replicas": 1}  # consumers
 _FLOW_CONTROL: Final = 100
 _OLD_TOKENS: Final = 9  # of the subject to which a message would be acknowledged; later ones name domain and account
 
@@ -99,17 +100,19 @@ class Tail:
 
 
 def consumer(after: int, inbox: str) -> dict[str, Any]:
-    """Returns the configuration of a consumer that delivers all that follows `after` to `inbox`."""
+    """Returns the configuration of a consumer that delivers all that follows `after` to `inbox`, and all that comes."""
     return {
+        **UNACKNOWLEDGED,
+        **starts_after(after),
         "deliver_subject": inbox,
-        "deliver_policy": "by_start_sequence",
-        "opt_start_seq": after + 1,
-        "ack_policy": "none",
         "flow_control": True,  # the server waits for us: what is on its way is bounded
         "idle_heartbeat": 5_000_000_000,
-        "mem_storage": True,
-        "num_replicas": 1,
     }
+
+
+def starts_after(sequence: int) -> dict[str, Any]:
+    """Returns what has a consumer begin behind a message."""
+    return {"deliver_policy": "by_start_sequence", "opt_start_seq": sequence + 1}
 
 
 def _answer_flow_control(link: Link, delivery: Delivery) -> None:
@@ -122,6 +125,12 @@ def _answer_flow_control(link: Link, delivery: Delivery) -> None:
             subject = line.split(b":", 1)[1].strip()
     if subject:
         link.publish(subject.decode(), b"")
+
+
+def pending_of(reply: bytes) -> int:
+    """Returns how many messages the consumer has after a delivered one."""
+    tokens = reply.split(b".")
+    return int(tokens[8 if len(tokens) == _OLD_TOKENS else 10])
 
 
 def place_of(reply: bytes) -> tuple[int, int]:
