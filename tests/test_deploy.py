@@ -22,6 +22,7 @@ DEPLOY = ROOT / "deploy"
 _METRIC = re.compile(r"\b(?:fanwise|process)_\w+")
 _LABELS = re.compile(r"((?:fanwise|process)_\w+)\{([^}]*)\}")
 _MATCHER = re.compile(r"(\w+)\s*(=~|!=|!~|=)\s*\"([^\"]*)\"")
+BEHIND_A_BACKPLANE = ("fanwise_workers", "fanwise_workers_silent")
 # Added when metrics are scraped.
 SCRAPED = {"instance", "job"}
 
@@ -51,7 +52,7 @@ def known() -> dict[str, dict[str, set[str]]]:
             labels = found.setdefault(sample.name, {})
             for label, value in sample.labels.items():
                 labels.setdefault(label, set()).add(value)
-    return found
+    return found | {name: {} for name in BEHIND_A_BACKPLANE}
 
 
 def unknown(expression: str, known: dict[str, dict[str, set[str]]]) -> list[str]:
@@ -98,7 +99,13 @@ def test_every_metric_is_on_the_dashboard_or_named_here(known: dict[str, dict[st
     """What is worth counting is worth seeing."""
     shown = {name for expression in expressions() for name in _METRIC.findall(expression)}
     beside = {"fanwise_info", "fanwise_channels", "fanwise_connections_total", "fanwise_delivered_bytes_total"}
-    beside |= {"fanwise_max_channels", "process_open_fds", "process_max_fds", "process_start_time_seconds"}
+    beside |= {
+        "fanwise_workers",
+        "fanwise_max_channels",
+        "process_open_fds",
+        "process_max_fds",
+        "process_start_time_seconds",
+    }
     beside |= {f"fanwise_{name}_total" for name in ("compressions", "compressed_bytes", "saved_bytes")}
     beside |= {f"fanwise_{name}_bucket" for name in ("message_bytes", "channel_messages_per_second")}
     beside |= {f"fanwise_stretch_lag_{unit}_bucket" for unit in ("messages", "bytes")}

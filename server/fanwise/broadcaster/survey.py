@@ -24,7 +24,7 @@ from ..version import SERVER_VERSION
 
 ASK_SECONDS: Final = 0.3
 GATHERED_BYTES: Final = 8_388_608  # of the answers to one question
-_AT_ONCE: Final = 4  # surveys of one worker; others wait
+_AT_ONCE: Final = 4  # surveys of one worker, and answers to others; the next ones wait
 _MOST_WAITING: Final = 64
 _MOST_ASKED: Final = 32  # questions of others that wait for their answers
 _BETWEEN_CARDS_SECONDS: Final = 1.0
@@ -134,8 +134,8 @@ class Survey:
     async def start(self) -> None:
         """Makes this worker known to the others, and begins to answer."""
         await self._fleet.start(self._take)
-        for work, name in ((self._announce(), "cards"), (self._answer_all(), "answers")):
-            self._tasks.add(asyncio.create_task(work, name=f"fanwise {name}"))
+        for work in (self._announce(), *(self._answer_all() for _ in range(_AT_ONCE))):
+            self._tasks.add(asyncio.create_task(work, name="fanwise survey"))
 
     async def stop(self) -> None:
         """Takes the card back."""

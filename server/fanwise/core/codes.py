@@ -154,7 +154,7 @@ class ErrorCode(StrEnum):
     UNCONFIRMED = (
         "unconfirmed",
         504,
-        "The engine behind several servers has not answered: perhaps it was published.",
+        "The engine, or another worker, has not answered: perhaps it was done.",
         True,
     )
     WRONG_VERSION = ("wrong_version", 426, "The version of WebSocket is not 13.", False, _CLOSE)
