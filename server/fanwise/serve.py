@@ -191,8 +191,11 @@ def raise_fd_limit() -> int:
     return hard
 
 
-def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed."""
+def build_config(settings: Settings, app: FastAPI, *, pid: bool = False) -> uvicorn.Config:
+    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed.
+
+    `pid` is whether lines of the log have the process's id.
+    """
     given = {
         "socket_options": socket_options(settings),
         "limits": limits(settings),
@@ -211,7 +214,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        log_config=log_lines(settings),
+        log_config=log_lines(settings, pid=pid),
         log_level=settings.log_level,
         proxy_headers=False,  # `transport.proxies` reads them, if proxies are trusted
         access_log=False,  # it would write each URL with its query string
@@ -332,7 +335,7 @@ def serve(settings: Settings, member: Member | None = None) -> int:
     fd_limit = raise_fd_limit()
     sweep_way(settings.sweep)
     app = create_app(settings)
-    config = build_config(settings, app)  # from here on everything goes to the log
+    config = build_config(settings, app, pid=member is not None)  # from here on everything goes to the log
     take_over()
     listener = member.listener if member is not None else config.bind_socket()
     socket_options(settings).apply(listener)  # accepted sockets inherit them
@@ -371,9 +374,9 @@ def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
     return Places(bounds, count=count, proxies=TrustedProxies(settings.trusted_proxies))
 
 
-def log_lines(settings: Settings) -> dict[str, Any]:
-    """Returns the configuration of the log."""
-    return log_config(settings.log_level, settings.log_format, secrets=_secrets(settings))
+def log_lines(settings: Settings, *, pid: bool) -> dict[str, Any]:
+    """Returns the configuration of the log; `pid` is whether its lines have the process's id."""
+    return log_config(settings.log_level, settings.log_format, secrets=_secrets(settings), pid=pid)
 
 
 def _secrets(settings: Settings) -> list[str]:

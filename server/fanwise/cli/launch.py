@@ -42,7 +42,7 @@ def launch(settings: Settings, flags: Mapping[str, str | bool | None], *, start:
         raise SettingsError(["several workers need the extra `workers`: pip install 'fanwise[workers]'"])
     fd_limit = raise_fd_limit()
     program = find_program(settings.engine) if settings.backplane is None else None
-    logging.config.dictConfig(log_lines(settings))
+    logging.config.dictConfig(log_lines(settings, pid=True))
     take_over()
     try:
         port = SharedPort.reserve(settings.host, settings.port)

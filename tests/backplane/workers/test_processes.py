@@ -41,11 +41,11 @@ def test_a_child_has_a_session_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(3, "it ended with status 3"), (-9, "it was ended by SIGKILL"), (-99, "it was ended by signal 99")],
+    [(3, "ended with status 3"), (-9, "was ended by SIGKILL"), (-99, "was ended by signal 99")],
 )
 def test_how_a_process_ended(status: int, words: str) -> None:
     """In words."""
-    assert how_it_ended(status) == words
+    assert how_it_ended(4711, status) == f"process 4711 {words}"
 
 
 def test_other_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,8 @@ class PrivateEngine:
         with suppress(OSError):
             lines = (self._folder / "log").read_text(errors="replace").split("\n")
         said = next((line for line in reversed(lines) if line.strip()), "")
-        return f"{how_it_ended(status)}: {said}" if said else how_it_ended(status)
+        how = how_it_ended(self.pid, status)
+        return f"{how}: {said}" if said else how
 
     def stop(self) -> None:
         """Kills the server, and removes its folder."""

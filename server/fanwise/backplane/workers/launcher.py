@@ -180,7 +180,7 @@ class Launcher:
             slot.free()
         if status > 0 and not self._was_ready:  # it has said why, and the next one would say it, too
             self._end_with(status)
-        return how_it_ended(status)
+        return how_it_ended(worker.pid, status)
 
     async def _replace_when_asked(self) -> None:
         """Replaces all workers, one after the other, at each SIGHUP."""

@@ -52,9 +52,9 @@ def start(argv: Sequence[str], descriptors: Sequence[int] = ()) -> subprocess.Po
     )
 
 
-def how_it_ended(status: int) -> str:
+def how_it_ended(pid: int, status: int) -> str:
     """Returns the end of a process in words, from `Popen.returncode`."""
     if status >= 0:
-        return f"it ended with status {status}"
+        return f"process {pid} ended with status {status}"
     names = {one.value: one.name for one in signal.Signals}
-    return f"it was ended by {names.get(-status, f'signal {-status}')}"
+    return f"process {pid} was ended by {names.get(-status, f'signal {-status}')}"
