@@ -13,7 +13,7 @@ from fanwise.tools.doctor.report import Report
 from fanwise.tools.doctor.system import System
 from fanwise.tools.remote import ForeignError, Remote
 
-from ...support.documents import document
+from ...support.documents import WORKER, document, of_workers
 from ...support.processes import ServerProcess
 from ..test_remote import answering
 from .test_backpressure import measured
@@ -68,6 +68,20 @@ def test_several_processes() -> None:
         report = Report()
         assert not checks.check_processes(report, Remote(url))
     assert levels(report) == {"workers": Level.FAIL}
+
+
+def test_workers_of_one_engine() -> None:
+    """Are one server, however many answer."""
+    pids = count(42)
+    workers = [{**WORKER, "pid": pid} for pid in (42, 43)]
+
+    def answer() -> bytes:
+        return json.dumps(of_workers(*workers, server={"pid": 42 + next(pids) % 2})).encode()
+
+    with answering(200, answer) as (url, _):
+        report = Report()
+        assert checks.check_processes(report, Remote(url))
+    assert levels(report) == {"workers": Level.OK}
 
 
 @pytest.mark.parametrize("server", [{}, None, {"pid": "x", "loop": 1, "gc_thresholds": []}, "text"])

@@ -62,9 +62,18 @@ def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
 
 
 def check_processes(report: Report, remote: Remote) -> bool:
-    """Returns whether a running server is one process. Raises a RemoteError without a usable answer."""
+    """Returns whether a running server is one, of one process or of workers behind one engine.
+
+    Raises a RemoteError without a usable answer.
+    """
     with _reading(remote):
-        found = exposure.processes(handshake.look_at_processes(remote))
+        pids = handshake.look_at_processes(remote)
+        told = remote.stats(everywhere=True)
+        if "workers" in told:
+            known = [int(worker["pid"]) for worker in told["workers"]]
+            found = exposure.fleet(pids, known, [str(name) for name in told["silent"]])
+        else:
+            found = exposure.processes(pids)
     report.findings.append(found)
     return not found.fix
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from ..humanize import printable
 from .findings import Finding, fail, ok, warn
@@ -50,3 +50,25 @@ def processes(pids: Collection[int]) -> Finding:
         f"{len(pids)} answers came from {different} processes: {_ONE}, and a message does not reach the others",
         "run a single worker (no --workers, no WEB_CONCURRENCY), or one server behind each address",
     )
+
+
+def fleet(pids: Collection[int], workers: Collection[int], silent: Sequence[str]) -> Finding:
+    """Checks whether the answers come from workers of one engine, and whether all workers answer each other.
+
+    Args:
+        pids: One for each answer.
+        workers: Of the workers that have answered the one that was asked.
+        silent: Names of those that have not.
+    """
+    name, strangers = "workers", sorted(set(pids) - set(workers))
+    if strangers and not silent:
+        return fail(
+            name,
+            f"process {strangers[0]} answers, and is not among the {len(workers)} workers of the engine",
+            "set one FANWISE_BACKPLANE and one FANWISE_BACKPLANE_PREFIX for all workers",
+        )
+    if silent:
+        found = f"{len(silent)} workers do not answer the others: {printable(', '.join(silent))}"
+        return warn(name, found, "look at their logs: they hang, or have lost the engine, or are of another version")
+    different = len(set(pids))
+    return ok(name, f"{len(workers)} workers behind one engine ({len(pids)} answers came from {different} of them)")
