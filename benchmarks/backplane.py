@@ -109,7 +109,7 @@ async def receiving(server: RedisServer, seconds: float) -> dict[str, float]:
     for way, opened, clients in (("not open", False, 0), ("open", True, 0), ("one client each", True, 1)):
         async with worker(server.url) as broadcaster, AsyncExitStack() as stack:
             for channel in CHANNELS if opened else ():
-                await broadcaster.open_channel(channel)
+                await broadcaster.sharing.ready(channel, None)
                 for _ in range(clients):
                     await stack.enter_async_context(
                         broadcaster.client(TakesAll(), Silence, channel=channel, dialect=PLAIN)

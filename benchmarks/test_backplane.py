@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from fanwise.backplane.counts import Counts
 from fanwise.backplane.redis.link import Link
 from fanwise.backplane.redis.tail import Tail
 from fanwise.broadcaster.sharing import Sharing
@@ -55,13 +56,16 @@ async def listening(place: Stage) -> Tail:
     """A shard's tail whose frames go to the broadcaster; the frame that it has is the first."""
     node = place.broadcaster
     sharing = Sharing(cast("Any", GoesOn()), node._hub, node._publisher, cast("Any", None))
-    tail = Tail("live", arrived=sharing.arrived, interrupted=lambda: None, settled=lambda: None)
+    tail = Tail("live", arrived=sharing.arrived, interrupted=lambda: None, settled=lambda: None, counts=Counts())
     tail.verified(Link(lambda _: None, lambda _: None), GENERATION, 1)
     return tail
 
 
 class GoesOn:
     """A backplane that has nothing to read on."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
 
     def go_on(self) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
 from .backplane.options import Options
-from .backplane.port import Backplane, Standing
+from .backplane.port import Backplane
 from .backplane.urls import backplane_from, default_replicas
 from .backplane.workers.siblings import noticed_siblings
 from .broadcaster.client import Client
@@ -28,7 +29,7 @@ from .broadcaster.trace_file import traced
 from .core.dialect import PLAIN, Dialect
 from .core.hub import Start
 from .core.publication import Kind, Position, Publication
-from .errors import BackplaneDownError, NotRunningError, PublishNowaitError
+from .errors import BackplaneDownError, FanwiseError, NotRunningError, PublishNowaitError
 from .routes.fleet.answers import answers_of
 from .routes.router import build_router
 from .routes.stats import StatsCollector
@@ -149,6 +150,18 @@ class Broadcaster(Node):
         serve = partial(_working, on_message)
         await attach(self, websocket, serve, channel=channel, since=since, subprotocol=subprotocol)
 
+    def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
+        """Publishes without waiting, with or without a backplane; the future has the publication.
+
+        Takes what `publish` takes. What is raised, the future raises.
+        """
+        future: asyncio.Future[Publication] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(self.publish_nowait(channel, payload, key=key))
+        except FanwiseError as error:
+            future.set_exception(error)
+        return future
+
     @cached_property
     def router(self) -> APIRouter:
         """The ready-made routes, for `app.include_router(broadcaster.router)`; they start the broadcaster too."""
@@ -164,7 +177,6 @@ class SharedBroadcaster(Broadcaster):
     shares = True
     _survey: Survey | None = None
     _sharing: Sharing | None = None
-    _standing: Callable[[], Standing] | None = None
 
     def __post_init__(self) -> None:
         """Composes the broadcaster."""
@@ -175,18 +187,17 @@ class SharedBroadcaster(Broadcaster):
         """Starts, and connects to the engine. Raises SettingsError if the engine refuses."""
         await super().__aenter__()
         if self._sharing is None:
-            backplane = self._open_backplane()
             assert self._host is not None
-            self._sharing = Sharing(backplane, self._hub, self._publisher, self._host.successors)
-            self._standing = backplane.standing
             try:
-                await self._sharing.start()
+                backplane = self._open_backplane()
+                sharing = Sharing(backplane, self._hub, self._publisher, self._host.successors)
+                await sharing.start()
             except BaseException:
-                self._sharing = None
                 await super().__aexit__()
                 raise
             self._survey = Survey(backplane.fleet(), self.answers)
             await self._survey.start()
+            self._sharing = sharing
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -218,25 +229,31 @@ class SharedBroadcaster(Broadcaster):
     @property
     def published(self) -> int:
         """Publications that were acknowledged to this worker since its start."""
-        return 0 if self._sharing is None else self._sharing.published
+        return 0 if self._sharing is None else self._sharing.counts.published
 
     def _new_id(self) -> str:
         """Returns an id for a client, which tells the worker: 25 characters."""
         return f"{self.survey.worker}-{new_id()}"
 
-    def _shared(self) -> Sharing:
+    @property
+    def sharing(self) -> Sharing:
+        """The way to the other servers. Raises NotRunningError: the broadcaster was not started."""
         if self._sharing is None:
             raise NotRunningError
         return self._sharing
 
     @property
-    def ready(self) -> bool:
-        """Whether new clients are taken in and looked after, in time, and the engine is there."""
-        return super().ready and self._standing is not None and self._standing().up
+    def unready(self) -> str:
+        """Why the node is not ready; "backplane" if the engine has been away for two seconds."""
+        return super().unready or ("backplane" if self._sharing is None or self._sharing.is_down else "")
 
     def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:  # noqa: ARG002 - it refuses
         """Raises PublishNowaitError: the engine gives positions, and has to be waited for."""
         raise PublishNowaitError
+
+    def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
+        """Publishes like `publish`, which may be awaited later. What is raised, the future raises."""
+        return asyncio.ensure_future(self.publish(channel, payload, key=key))
 
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes on all servers; returns when the engine has it.
@@ -246,33 +263,28 @@ class SharedBroadcaster(Broadcaster):
             UnconfirmedError: The engine has not answered: perhaps it was published.
         """
         kind, data = serialise(payload)
-        return await self._shared().publish(channel, kind, data, key)
+        return await self.sharing.publish(channel, kind, data, key)
 
     def append(
         self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
     ) -> Coroutine[Any, Any, Publication]:
         """Publishes `data` as it is, like `publish`."""
-        return self._shared().publish(channel, kind, data, key)
+        return self.sharing.publish(channel, kind, data, key)
 
     def append_in_turn(
         self,
-        channel: str,  # noqa: ARG002 - it publishes nothing
+        channel: str,  # noqa: ARG002 - it refuses
         kind: Kind,  # noqa: ARG002
-        data: bytes,
+        data: bytes,  # noqa: ARG002
         *,
         key: str | None = None,  # noqa: ARG002
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
-        """Publishes nothing: `append` has to be awaited. Raises MessageTooBigError and NotRunningError all the same."""
-        self._publisher.check_size(data)
-        return None, None
+        """Raises PublishNowaitError: the engine has to be waited for."""
+        raise PublishNowaitError
 
     def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:  # noqa: ARG002 - it never does
         """Returns False: nothing is published without waiting for the engine."""
         return False
-
-    async def open_channel(self, channel: str, since: Position | None = None) -> None:
-        """Waits until the channel can be subscribed to after `since`. Raises what `Sharing.ready` raises."""
-        await self._shared().ready(channel, since)
 
     @asynccontextmanager
     async def client(
@@ -285,10 +297,10 @@ class SharedBroadcaster(Broadcaster):
         address: str = "",
         dialect: Dialect = PLAIN,
     ) -> AsyncIterator[Client]:
-        """A client for as long as the context lasts. Raises what `Node.client` and `open_channel` raise."""
+        """A client for as long as the context lasts. Raises what `Node.client` and `Sharing.ready` raise."""
         self.check_room()
         if channel is not None:
-            await self.open_channel(channel, since)
+            await self.sharing.ready(channel, since)
         async with super().client(
             sink, listen, channel=channel, since=since, address=address, dialect=dialect
         ) as client:
@@ -299,13 +311,13 @@ class SharedBroadcaster(Broadcaster):
 
         Raises what `Node.subscribe` raises, and BackplaneDownError: the channel is not open.
         """
-        if not self._shared().is_open(channel):
+        if not self.sharing.is_open(channel):
             raise BackplaneDownError("the channel is not open on this server: use `await subscribe_in_turn()`")
         return super().subscribe(client, channel, since=since)
 
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Subscribes when the engine has said where the channel stands."""
-        await self.open_channel(channel, since)
+        await self.sharing.ready(channel, since)
         return self.subscribe(client, channel, since=since)
 
 

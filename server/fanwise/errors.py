@@ -139,7 +139,7 @@ class DrainingError(FanwiseError, RuntimeError):
 
 
 class BackplaneDownError(FanwiseError, RuntimeError):
-    """The engine behind several servers cannot be reached, or is full: nothing was published.
+    """The engine behind several servers cannot be reached, or is full: nothing was published, or no channel opened.
 
     Attributes:
         why: What the engine said, or what is missing.
@@ -150,7 +150,7 @@ class BackplaneDownError(FanwiseError, RuntimeError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"nothing was published, as the backplane is not available: {self.why}"
+        return f"nothing was done, as the backplane is not available: {self.why}"
 
 
 class UnconfirmedError(FanwiseError, RuntimeError):
@@ -168,11 +168,21 @@ class UnconfirmedError(FanwiseError, RuntimeError):
         return f"it is unknown whether this was published: {self.why}; send it again with the same Idempotency-Key"
 
 
+class IdempotencyError(FanwiseError, ValueError):
+    """The key was used for another request."""
+
+    def __str__(self) -> str:
+        return "this Idempotency-Key was used for another request: take a new one for each"
+
+
 class PublishNowaitError(FanwiseError, RuntimeError):
     """A synchronous publication where an engine has to be waited for."""
 
     def __str__(self) -> str:
-        return "behind a backplane publish_nowait cannot know the position: use `await publish()`, or a task for it"
+        return (
+            "behind a backplane publish_nowait cannot know the position: use `await publish()`, or `submit()`, which "
+            "returns a future at once"
+        )
 
 
 class SettingsError(FanwiseError, ValueError):

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 
 from fanwise.backplane.memory import MemoryEngine
-from fanwise.backplane.port import Backplane, Outgoing
+from fanwise.backplane.port import Backplane, Once, Outgoing
 from fanwise.core.publication import Kind, Position
-from fanwise.errors import BackplaneDownError, UnconfirmedError
+from fanwise.errors import BackplaneDownError, IdempotencyError, UnconfirmedError
 
 from ..support.backplanes import Engine, Node
 from ..support.engines import RedisEngine, RedisServer, redis_server
@@ -268,3 +268,46 @@ async def test_stopping_fails_what_waits(engine: Engine) -> None:
     outcomes = await asyncio.gather(*futures, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} <= {BackplaneDownError, UnconfirmedError}
     await engine.stall(stalled=False)
+
+
+async def test_a_request_is_published_once(nodes: tuple[Node, Node], engine: Engine) -> None:
+    """On any node, alone or among others; another request under its key is refused, and spoils no other."""
+    if isinstance(engine, NatsEngine):
+        pytest.skip("NATS does not promise that: a request is known to the node that has taken it")
+    one, two = nodes
+
+    def request(node: Node, key: str, digest: str, text: bytes) -> asyncio.Future[Position]:
+        return node.backplane.publish(Outgoing("lobby", text, Kind.TEXT, None, Once(key, digest)))
+
+    first = await request(one, "a1", "0a", b"first")
+    assert await request(two, "a1", "0a", b"first") == first  # a frame with nothing new in it
+    futures = [
+        request(two, "a1", "0a", b"first"),
+        two.publish("lobby", b"plain"),
+        request(two, "a1", "0b", b"another"),
+        request(two, "a2", "0b", b"second"),
+    ]
+    again, plain, refused, second = await asyncio.gather(*futures, return_exceptions=True)
+    assert again == first
+    assert isinstance(refused, IdempotencyError)
+    assert isinstance(second, Position)
+    assert second.offset == first.offset + 2
+    assert await request(one, "a2", "0b", b"second") == second
+    await one.has(second)
+    assert one.heard() == [b"first", b"plain", b"second"]
+    assert isinstance(plain, Position)
+
+
+async def test_a_node_counts_what_becomes_of_its_publications(engine: Engine) -> None:
+    """How long each took; what was refused, and what perhaps was published."""
+    async with Node(engine.backplane()) as node:
+        await asyncio.gather(*(node.publish("lobby", b"x") for _ in range(5)))
+        counts = node.backplane.counts
+        assert (counts.publish.count, counts.refused, counts.unconfirmed, counts.links) == (5, 0, 0, 1)
+        assert 0 <= counts.publish.sum < 60
+        await engine.stall(stalled=True)
+        failing = [node.publish("lobby", b"x") for _ in range(2)]
+        errors = await asyncio.gather(*failing, return_exceptions=True)
+        assert all(isinstance(error, (BackplaneDownError, UnconfirmedError)) for error in errors)
+        assert counts.refused + counts.unconfirmed == 2
+        await engine.stall(stalled=False)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from fanwise.backplane.counts import Counts
 from fanwise.backplane.port import Outgoing
 from fanwise.backplane.waiting import FRAME_BYTES, FRAME_MESSAGES, WAITING_BYTES, WAITING_MESSAGES, WaitingRoom
 from fanwise.core.publication import Kind, Position
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 def room(*, publish_seconds: float = 60.0) -> WaitingRoom:
-    return WaitingRoom(asyncio.get_running_loop(), publish_seconds=publish_seconds)
+    return WaitingRoom(asyncio.get_running_loop(), publish_seconds=publish_seconds, counts=Counts())
 
 
 def outgoing(size: int = 1) -> Outgoing:

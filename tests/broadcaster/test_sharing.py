@@ -11,11 +11,21 @@ import pytest
 
 from fanwise import Broadcaster
 from fanwise.backplane.memory import MemoryBackplane, MemoryEngine
+from fanwise.backplane.port import Done, Opened
+from fanwise.broadcaster import sharing
 from fanwise.broadcaster.client import Client
+from fanwise.broadcaster.sharing import DOWN_SECONDS
 from fanwise.core.dialect import JSON
-from fanwise.core.publication import Position
+from fanwise.core.publication import Position, Publication
 from fanwise.embedding import SharedBroadcaster
-from fanwise.errors import BackplaneDownError, ChannelNameError, MessageTooBigError, PublishNowaitError
+from fanwise.errors import (
+    BackplaneDownError,
+    ChannelNameError,
+    MessageTooBigError,
+    NotRunningError,
+    PayloadError,
+    PublishNowaitError,
+)
 from fanwise.transport.inbox import Inbox
 
 from ..support.fakes import FakeSink
@@ -104,7 +114,7 @@ async def test_a_client_may_be_ahead_of_its_server(servers: tuple[Broadcaster, B
     one, two = servers
     async with reader(two):
         assert isinstance(two, SharedBroadcaster)
-        connection = two._shared()._backplane
+        connection = two.sharing._backplane
         assert isinstance(connection, MemoryBackplane)
         connection._paused = True
         last = await one.publish("lobby", "a")
@@ -177,17 +187,110 @@ async def test_many_clients_move(engine: MemoryEngine, servers: tuple[Broadcaste
 
 
 async def test_an_engine_that_hangs(engine: MemoryEngine, servers: tuple[Broadcaster, Broadcaster]) -> None:
-    """Publishing and new channels fail in time; clients stay, and the server is not ready."""
+    """Publishing and new channels fail in time; clients stay, and after a while the server is not ready."""
     one, two = servers
     async with reader(two) as client:
         await until(lambda: two.ready)
         engine.stall()
-        await until(lambda: not two.ready)
+        assert two.ready
+        assert engine.stalled_at is not None
+        engine.stalled_at -= DOWN_SECONDS
+        assert (two.ready, two.unready) == (False, "backplane")
         with pytest.raises(BackplaneDownError):
             await one.publish("lobby", "lost")
+        with pytest.raises(BackplaneDownError):
+            await two.sharing.ready("other", None)
         engine.stall(stalled=False)
         await one.publish("lobby", "a")
         await client.has("a")
+        assert two.ready
+
+
+async def test_nothing_waits_longer_than_a_subscriber_does(
+    engine: MemoryEngine, servers: tuple[Broadcaster, Broadcaster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a channel that is far behind others in the line after an interruption."""
+    monkeypatch.setattr(sharing, "OPEN_SECONDS", 0.05)
+    engine.publish_seconds = 60.0
+    _, two = servers
+    await two.sharing.ready("lobby", None)
+    engine.turn()
+    engine.stall()
+    two.sharing.interrupted(lambda _: True)
+    for name in ("lobby", "other"):
+        with pytest.raises(BackplaneDownError, match="it is stalled"):
+            await two.sharing.ready(name, None)
+    engine.stall(stalled=False)
+    await two.sharing.ready("lobby", None)
+
+
+async def test_the_engine_is_asked_for_no_history_twice(
+    engine: MemoryEngine, servers: tuple[Broadcaster, Broadcaster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often somebody comes with an old position, or one of another log: what is not here is nowhere."""
+    one, two = servers
+    asked: list[Position | None] = []
+    answer = engine.open
+    for number in range(1500):
+        last = await one.publish("lobby", str(number))
+
+    def note(name: str, since: Position | None) -> Opened:
+        asked.append(since)
+        return answer(name, since)
+
+    monkeypatch.setattr(engine, "open", note)
+    await two.sharing.ready("lobby", None)
+    for _ in range(3):
+        await two.sharing.ready("lobby", Position(last.epoch, 7))
+        await two.sharing.ready("lobby", Position(last.epoch, 1400))
+        await two.sharing.ready("lobby", Position("gone", 7))
+    behind_head = Position(last.epoch, 1500)
+    assert asked == [None, Position(last.epoch, 7), behind_head, Position(last.epoch, 0), behind_head, behind_head]
+    assert two._hub.channel("lobby", time=0.0).log.first <= 501
+
+
+async def test_many_channels_are_opened_anew_some_at_a_time(
+    engine: MemoryEngine, servers: tuple[Broadcaster, Broadcaster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an interruption; those that were forgotten meanwhile are not asked for."""
+    one, two = servers
+    names = [f"c{number}" for number in range(1000)]
+    await asyncio.gather(*(two.sharing.ready(name, None) for name in names))
+    connection = two.sharing._backplane
+    assert isinstance(connection, MemoryBackplane)
+    most = 0
+
+    def count(name: str, since: Position | None, done: Done) -> None:
+        nonlocal most
+        opens(name, since, done)
+        most = max(most, len(connection._opens))
+
+    opens = connection.open
+    monkeypatch.setattr(connection, "open", count)
+    engine.turn()
+    await until(lambda: bool(two.sharing._reopening))
+    two._hub.retention._forget(two._hub.channel("c999", time=0.0))
+    await until(lambda: not two.sharing._reopening)
+    assert 0 < most <= 200
+    assert two._hub.find("c999") is None
+    for name in names[:999:100]:
+        published = await one.publish(name, "x")
+        await until(lambda: two._hub.channel(name, time=0.0).log.head == 1)  # noqa: B023 - it is done in this round
+        assert two._hub.channel(name, time=0.0).log.epoch == published.epoch
+
+
+async def test_what_arrives_is_counted(servers: tuple[Broadcaster, Broadcaster]) -> None:
+    """And what of it was for channels that are not open here."""
+    one, two = servers
+    async with reader(two) as client:
+        for name in ("lobby", "other"):
+            await one.publish(name, "x")
+        await one.publish("lobby", "y")
+        await client.has("x", "y")
+        counts = two.sharing.counts
+        assert (counts.received, counts.skipped, counts.delay.count, counts.links) == (3, 1, 3, 1)
+        assert list(two.sharing.in_use(published=True)) == ["lobby"]
+        assert list(two.sharing.in_use(published=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -195,7 +298,7 @@ async def test_an_engine_that_hangs(engine: MemoryEngine, servers: tuple[Broadca
     [
         (lambda one: one.publish("no good", "x"), ChannelNameError),
         (lambda one: one.publish("lobby", "x" * 70_000), MessageTooBigError),
-        (lambda one: one.open_channel("no good"), ChannelNameError),
+        (lambda one: one.sharing.ready("no good", None), ChannelNameError),
     ],
 )
 async def test_mistakes_are_told(
@@ -209,7 +312,24 @@ async def test_mistakes_are_told(
 async def test_publishing_without_waiting_is_refused(servers: tuple[Broadcaster, Broadcaster]) -> None:
     """With what to use in its place; publishing from a thread is fine."""
     one, _ = servers
-    with pytest.raises(PublishNowaitError, match="use `await publish"):
+    with pytest.raises(PublishNowaitError, match=r"use `await publish.*submit"):
         one.publish_nowait("lobby", "x")
     future = one.publish_threadsafe("lobby", "x")
     assert (await asyncio.wrap_future(future)).offset == 1
+    later = [one.submit("lobby", "y"), one.submit("lobby", {1, 2})]
+    found = await asyncio.gather(*later, return_exceptions=True)
+    assert isinstance(found[0], Publication)
+    assert found[0].offset == 2
+    assert isinstance(found[1], PayloadError)
+
+
+async def test_a_lone_server_submits_too() -> None:
+    """At once: the same code runs with and without a backplane."""
+    async with Broadcaster() as alone:
+        future = alone.submit("lobby", "x")
+        assert future.done()
+        assert (await future).offset == 1
+        with pytest.raises(ChannelNameError):
+            await alone.submit("no good", "x")
+        with pytest.raises(NotRunningError):
+            _ = alone.sharing

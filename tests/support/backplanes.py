@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, Self
 
 from fanwise.backplane.port import Arrival, Backplane, Opened, Outgoing
@@ -67,6 +67,9 @@ class Node:
         for channel, head in self.heads.items():
             if concerns(channel):
                 self.ask(channel, head)
+
+    def in_use(self, *, published: bool) -> Iterator[str]:
+        return iter([channel for channel, head in self.heads.items() if published or not head.offset])
 
     def ask(self, channel: str, since: Position | None) -> asyncio.Future[Opened]:
         future: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()

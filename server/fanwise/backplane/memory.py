@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..core.publication import Position
+from ..errors import BackplaneDownError, IdempotencyError
+from .counts import Counts
 from .memory_fleet import MemoryFleet, MemoryRoom
 from .port import Arrival, Done, Listener, Opened, Outgoing, Standing
 from .waiting import WaitingRoom
@@ -22,6 +24,7 @@ from .waiting import WaitingRoom
 _TICK_SECONDS: Final = 0.25  # between two looks at what has waited for too long
 _KEPT_FRAMES: Final = 1024
 _EPOCH_BYTES: Final = 6
+_ONCE_SECONDS: Final = 300.0
 
 
 class _Channel:
@@ -34,7 +37,7 @@ class _Channel:
 
     def append(self, outgoing: Outgoing) -> Arrival:
         self.head += 1
-        channel, payload, kind, key = outgoing
+        channel, payload, kind, key, _ = outgoing
         arrival = Arrival(channel, self.epoch, self.head, payload, kind, key, time.time_ns() // 1_000_000)
         self.publications.append(arrival)
         return arrival
@@ -46,6 +49,14 @@ class _Channel:
         return Opened(self.epoch, self.head, [one for one in self.publications if one.offset > after])
 
 
+class _Answered(NamedTuple):
+    """A request that was done."""
+
+    digest: str
+    position: Position
+    at: float
+
+
 class MemoryEngine:
     """Gives publications their places. Owns the invariants that offsets are dense, and frames numbered without a hole.
 
@@ -53,13 +64,16 @@ class MemoryEngine:
         history_messages: How many publications of a channel are retained.
         kept_frames: How many frames a node may be behind.
         publish_seconds: How long a publication may wait while the engine is stalled.
+
+    Attributes:
+        stalled_at: Since when it is stalled, on the monotonic clock; None while it is not.
     """
 
     def __init__(
         self, *, history_messages: int = 1000, kept_frames: int = _KEPT_FRAMES, publish_seconds: float = 5.0
     ) -> None:
         self.publish_seconds = publish_seconds
-        self.stalled = False
+        self.stalled_at: float | None = None
         self.generation = 1
         self.number = 0
         self._history_messages = history_messages
@@ -67,6 +81,7 @@ class MemoryEngine:
         self._frames: deque[list[Arrival]] = deque(maxlen=kept_frames)
         self._backplanes: dict[MemoryBackplane, None] = {}
         self.room = MemoryRoom()
+        self._answered: OrderedDict[str, _Answered] = OrderedDict()  # {request: its answer}, the oldest first
 
     def backplane(self) -> MemoryBackplane:
         """Returns a new connection to this engine, for one node."""
@@ -80,6 +95,7 @@ class MemoryEngine:
         self.number = 0
         self._channels.clear()
         self._frames.clear()
+        self._answered.clear()
         self._wake()
 
     def lose_frames(self) -> None:
@@ -93,7 +109,8 @@ class MemoryEngine:
 
     def stall(self, *, stalled: bool = True) -> None:
         """Answers nothing, as a server that hangs; with `stalled=False` it goes on."""
-        self.stalled = self.room.closed = stalled
+        self.stalled_at = time.monotonic() if stalled else None
+        self.room.closed = stalled
         if not stalled:
             self._wake()
 
@@ -107,13 +124,36 @@ class MemoryEngine:
         """Lets a connection go."""
         self._backplanes.pop(backplane, None)
 
-    def append(self, outgoing: Sequence[Outgoing]) -> list[Position]:
+    def append(self, outgoing: Sequence[Outgoing]) -> list[Position | Exception]:
         """Gives the publications of a frame their places, and tells all connections."""
-        arrivals = [self._channel(one.channel).append(one) for one in outgoing]
-        self.number += 1
-        self._frames.append(arrivals)
-        self._wake()
-        return [Position(one.epoch, one.offset) for one in arrivals]
+        arrivals: list[Arrival] = []
+        places: list[Position | Exception] = []
+        for one in outgoing:
+            before = self._known(one)
+            if before is None:
+                arrivals.append(self._channel(one.channel).append(one))
+                position = Position(arrivals[-1].epoch, arrivals[-1].offset)
+                if one.once is not None:
+                    self._answered[one.once.key] = _Answered(one.once.digest, position, time.monotonic())
+                places.append(position)
+            else:
+                places.append(before)
+        if arrivals:
+            self.number += 1
+            self._frames.append(arrivals)
+            self._wake()
+        return places
+
+    def _known(self, outgoing: Outgoing) -> Position | Exception | None:
+        """Returns the answer to a request that was done before; None if there is none."""
+        if outgoing.once is None:
+            return None
+        while self._answered and next(iter(self._answered.values())).at < time.monotonic() - _ONCE_SECONDS:
+            self._answered.popitem(last=False)
+        found = self._answered.get(outgoing.once.key)
+        if found is None:
+            return None
+        return found.position if found.digest == outgoing.once.digest else IdempotencyError()
 
     def frames_after(self, number: int) -> list[list[Arrival]] | None:
         """Returns the frames after `number`; None if some of them are lost."""
@@ -139,12 +179,13 @@ class MemoryBackplane:
     """One node's connection to a `MemoryEngine` (`port.Backplane`)."""
 
     def __init__(self, engine: MemoryEngine) -> None:
+        self.counts = Counts()
         self._engine = engine
         self._place = (0, 0)  # generation and number of the newest frame that the node has heard
         self._listener: Listener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room: WaitingRoom | None = None
-        self._opens: deque[tuple[str, Position | None, Done]] = deque()
+        self._opens: deque[tuple[float, str, Position | None, Done]] = deque()  # until when that is worth it
         self._paused = self._woken = False
         self._tick: asyncio.TimerHandle | None = None
 
@@ -152,7 +193,8 @@ class MemoryBackplane:
         """Connects `listener`, from the newest frame on."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._room = WaitingRoom(self._loop, publish_seconds=self._engine.publish_seconds)
+        self._room = WaitingRoom(self._loop, publish_seconds=self._engine.publish_seconds, counts=self.counts)
+        self.counts.links += 1
         self._place = (self._engine.generation, self._engine.number)
         self._engine.connected(self)
         self._look()
@@ -175,7 +217,8 @@ class MemoryBackplane:
 
     def open(self, channel: str, since: Position | None, done: Done) -> None:
         """Asks where a channel stands; `done` hears it in a later turn of the loop."""
-        self._opens.append((channel, since, done))
+        assert self._loop is not None
+        self._opens.append((self._loop.time() + self._engine.publish_seconds, channel, since, done))
         self.wake()
 
     def go_on(self) -> None:
@@ -187,8 +230,13 @@ class MemoryBackplane:
         """Returns how the engine is: up unless it is stalled."""
         generation, number = self._place
         behind = self._engine.number - number if generation == self._engine.generation else self._engine.number
-        stalled = self._engine.stalled
-        return Standing(not stalled, behind, inf if stalled else 0.0, "memory", "it is stalled" if stalled else "")
+        stalled_at = self._engine.stalled_at
+        if self._listener is None:
+            return Standing(up=False, behind=behind, silent_seconds=inf, engine="memory", why="it is not connected")
+        if stalled_at is None:
+            return Standing(up=True, behind=behind, silent_seconds=0.0, engine="memory", why="")
+        silent = time.monotonic() - stalled_at
+        return Standing(up=False, behind=behind, silent_seconds=silent, engine="memory", why="it is stalled")
 
     def fleet(self) -> MemoryFleet:
         """Returns a connection to the other workers."""
@@ -202,7 +250,7 @@ class MemoryBackplane:
 
     def _run(self) -> None:
         self._woken = False
-        if self._listener is None or self._engine.stalled:
+        if self._listener is None or self._engine.stalled_at is not None:
             return
         assert self._room is not None
         frame = self._room.next_frame()
@@ -212,7 +260,7 @@ class MemoryBackplane:
                 self.wake()
         self._hear(self._listener)
         while self._opens and not self._paused:  # what they are told holds after the frames before
-            channel, since, done = self._opens.popleft()
+            _, channel, since, done = self._opens.popleft()
             done(self._engine.open(channel, since))
 
     def _hear(self, listener: Listener) -> None:
@@ -220,6 +268,8 @@ class MemoryBackplane:
         generation, number = self._place
         frames = engine.frames_after(number) if generation == engine.generation else None
         if frames is None:
+            self.counts.turns += generation != engine.generation
+            self.counts.holes += generation == engine.generation
             self._place = (engine.generation, engine.number)
             listener.interrupted(lambda _: True)
             return
@@ -234,4 +284,6 @@ class MemoryBackplane:
         assert self._loop is not None
         assert self._room is not None
         self._room.give_up("the engine is stalled")
+        while self._opens and self._opens[0][0] <= self._loop.time() and self._engine.stalled_at is not None:
+            self._opens.popleft()[-1](BackplaneDownError("the engine is stalled"))
         self._tick = self._loop.call_later(_TICK_SECONDS, self._look)

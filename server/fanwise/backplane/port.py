@@ -10,6 +10,8 @@ Promises, which `tests/backplane/test_port.py` holds against each engine:
 5. An epoch names one content: no two payloads ever stand at one position.
 6. Publications of one node to one channel keep their order.
 7. Nothing waits without a bound.
+8. A publication with a request is published once in five minutes, on whichever node and however often it is sent. NATS
+   makes no such promise: a request is known to the node that has taken it.
 
 Everything runs on the event loop's thread, and no call blocks.
 
@@ -19,10 +21,24 @@ Workers of one engine see each other through a `Fleet`, which promises nothing: 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from ..core.publication import Kind, Position
+from .counts import Counts
+
+
+class Once(NamedTuple):
+    """A request to publish, by which the engine knows a publication again.
+
+    Attributes:
+        key: Names the request; hexadecimal.
+        digest: Of the request's content; hexadecimal. Another one under the same key is a mistake.
+    """
+
+    key: str
+    digest: str
+
 
 CARD_SECONDS: Final = 5.0
 CARD_BYTES: Final = 1_024
@@ -39,6 +55,7 @@ class Outgoing(NamedTuple):
     payload: bytes
     kind: Kind
     key: str | None = None
+    once: Once | None = None
 
 
 class Arrival(NamedTuple):
@@ -79,7 +96,8 @@ class Standing(NamedTuple):
     Attributes:
         up: Whether publications can be taken now.
         behind: Frames that the engine has, and that this node has not heard, as of the latest check.
-        silent_seconds: Since something was heard of the engine; infinite before the first time.
+        silent_seconds: Since something was heard of the engine, or since its connection was lost; infinite before the
+            first time.
         engine: Its name and version; empty while unknown.
         why: What is wrong; empty while nothing is.
     """
@@ -107,9 +125,21 @@ class Listener(Protocol):
         Each of these channels has to be opened anew, after the head that the node has.
         """
 
+    def in_use(self, *, published: bool) -> Iterator[str]:
+        """Yields the names of the channels with clients: of all, or of those without a publication.
+
+        The engine is to remember where they stand. Channels may come and go meanwhile.
+        """
+
 
 class Backplane(Protocol):
-    """A connection of one node to an engine."""
+    """A connection of one node to an engine.
+
+    Attributes:
+        counts: What the node counts of it.
+    """
+
+    counts: Counts
 
     async def start(self, listener: Listener) -> None:
         """Begins to connect, and returns whether or not the engine can be reached.
@@ -122,7 +152,10 @@ class Backplane(Protocol):
         """Ends the connection. What waits fails with BackplaneDownError, or with UnconfirmedError if it was sent."""
 
     def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
-        """Publishes. The future raises BackplaneDownError (not published) or UnconfirmedError (perhaps published)."""
+        """Publishes. The future raises BackplaneDownError (not published) or UnconfirmedError (perhaps published).
+
+        It raises IdempotencyError where another request has the same key.
+        """
 
     def open(self, channel: str, since: Position | None, done: Done) -> None:
         """Asks where a channel stands, with what came after `since` if that is given.

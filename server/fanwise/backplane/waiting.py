@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ..core.publication import Position
 from ..errors import BackplaneDownError, UnconfirmedError
+from .counts import Counts
 from .port import Outgoing
 
 WAITING_MESSAGES: Final = 4_096
@@ -38,13 +40,15 @@ class WaitingRoom:
     Args:
         loop: The event loop.
         publish_seconds: How long a publication may wait for its position.
+        counts: Counts how long that takes, and what fails.
 
     Attributes:
         frame: The frame in flight; None while there is none.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, publish_seconds: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, publish_seconds: float, counts: Counts) -> None:
         self.frame: Frame | None = None
+        self._counts = counts
         self._loop = loop
         self._publish_seconds = publish_seconds
         self._waiting: deque[Waiting] = deque()
@@ -59,6 +63,7 @@ class WaitingRoom:
         future: asyncio.Future[Position] = self._loop.create_future()
         size = _size(outgoing)
         if len(self._waiting) >= WAITING_MESSAGES or self._bytes + size > WAITING_BYTES:
+            self._counts.refused += 1
             future.set_exception(BackplaneDownError(f"{len(self._waiting)} publications wait for it already"))
             return future
         self._bytes += size
@@ -82,18 +87,39 @@ class WaitingRoom:
         self.frame = Frame(self._numbers, taken)
         return self.frame
 
-    def settle(self, outcome: list[Position] | Exception) -> None:
-        """Ends the frame in flight: with positions, one for each of its publications, or with an error for all."""
+    def settle(self, outcome: Sequence[Position | Exception] | Exception) -> None:
+        """Ends the frame in flight: with a position or an error for each of its publications, or an error for all."""
         assert self.frame is not None
         waiting, self.frame = self.frame.waiting, None
+        if not isinstance(outcome, Exception):
+            self.time(waiting)
         for place, one in enumerate(waiting):
             self._bytes -= _size(one.outgoing)
-            if one.future.done():
-                continue
-            if isinstance(outcome, Exception):
-                one.future.set_exception(outcome)
-            else:
-                one.future.set_result(outcome[place])
+            self.answer(one, outcome if isinstance(outcome, Exception) else outcome[place])
+
+    def end_frame(self) -> None:
+        """Ends the frame in flight, of which each publication was answered, or given up."""
+        assert self.frame is not None
+        for one in self.frame.waiting:
+            self._bytes -= _size(one.outgoing)
+        self.frame = None
+
+    def time(self, waiting: Sequence[Waiting]) -> None:
+        """Notes how long publications have waited that the engine has taken together."""
+        seconds = self._loop.time() - waiting[0].gives_up_at + self._publish_seconds
+        self._counts.publish.observe(seconds, len(waiting))
+
+    def answer(self, waiting: Waiting, found: Position | Exception) -> None:
+        """Gives a publication its position, or an error, unless it was given up."""
+        if waiting.future.done():
+            return
+        if isinstance(found, Exception):
+            self._counts.refused += isinstance(found, BackplaneDownError)
+            self._counts.unconfirmed += isinstance(found, UnconfirmedError)
+            waiting.future.set_exception(found)
+        else:
+            self._counts.published += 1
+            waiting.future.set_result(found)
 
     def give_up(self, why: str) -> None:
         """Fails what has waited for too long. To be called a few times a second: there is no timer for each."""
@@ -102,13 +128,13 @@ class WaitingRoom:
             self._fail(self._waiting.popleft(), BackplaneDownError(why))
         if self.frame is not None:
             for waiting in self.frame.waiting:
-                if waiting.gives_up_at <= now and not waiting.future.done():
-                    waiting.future.set_exception(UnconfirmedError(why))
+                if waiting.gives_up_at <= now:
+                    self.answer(waiting, UnconfirmedError(why))
 
     def drop_given_up(self) -> None:
         """Forgets a frame in flight for which nobody waits any more, so that it is not sent again."""
         if self.frame is not None and all(one.future.done() for one in self.frame.waiting):
-            self.settle([])
+            self.end_frame()
 
     def shut(self) -> None:
         """Fails everything."""
@@ -119,8 +145,7 @@ class WaitingRoom:
 
     def _fail(self, waiting: Waiting, error: Exception) -> None:
         self._bytes -= _size(waiting.outgoing)
-        if not waiting.future.done():
-            waiting.future.set_exception(error)
+        self.answer(waiting, error)
 
 
 def _size(outgoing: Outgoing) -> int:

@@ -28,11 +28,13 @@ from .outbox import Outbox
 from .publisher import Payload, Publisher, serialise
 from .recordings import Recordings
 from .registry import ClientRegistry, new_id
+from .sharing import Sharing
 from .sink import Sink, Source
 from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
 
 
+# Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
 @dataclass(kw_only=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Node:
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
@@ -89,7 +91,6 @@ class Node:
 
     shares = False  # whether channels are shared with other servers: opening one, and publishing, have to be awaited
     _new_id = staticmethod(new_id)
-    # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
     draining: bool = field(init=False)
     inspect: Inspector = field(init=False)
     recordings: Recordings = field(init=False)
@@ -136,10 +137,10 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            rtt, turn, hub = self._hub.tally.ping_rtt, self.sweep_seconds, self._hub
+            rtt, turn, hub, events = self._hub.tally.ping_rtt, self.sweep_seconds, self._hub, self._event_log
             pause = max(self.history_seconds, self.stall_seconds)
             self._host = ClientHost(
-                loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt, hub=hub, pause_seconds=pause
+                loop, self._registry, events, turn_seconds=turn, ping_rtt=rtt, hub=hub, pause_seconds=pause
             )
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
@@ -177,8 +178,8 @@ class Node:
         await drain(list(self._registry), seconds=seconds)
 
     async def _stop(self) -> None:
-        assert self._audit_task is not None
         assert self._host is not None
+        assert self._audit_task is not None
         self._audit_task.cancel()
         self._loop_lag.stop()
         self.recordings.shut()
@@ -188,15 +189,12 @@ class Node:
         self._audit_task = None
         self._publisher.shut()
 
-    # Publishing.
-
     def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
         Text goes out as text, bytes as a binary message, and everything else as JSON. `key` names the state that the
-        payload is the newest of, for queues that keep only the newest of each key. The method is for synchronous code
-        on the loop. Code that publishes much without awaiting keeps the loop, and the clients, waiting. When a queue's
-        worth has piled up, this call itself writes to the sockets.
+        payload is the newest of, for queues that keep only the newest of each key. Synchronous code that publishes much
+        keeps the clients waiting: when a queue's worth has piled up, this call itself writes to the sockets.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
@@ -211,8 +209,8 @@ class Node:
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
-        Never waits for one client. Waits for most of them: at most a second each time, while the channel is half
-        a queue ahead of more than half of its clients. Waits for the next audit, a quarter of a second at most, after a
+        Never waits for one client. Waits for most of them: at most a second each time, while the channel is half a
+        queue ahead of more than half of its clients. Waits a quarter of a second at most, for the next audit, after a
         burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
         kind, data = serialise(payload)
@@ -245,8 +243,6 @@ class Node:
         loop = self._publisher.running_loop()
         return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
 
-    # Clients.
-
     def check_room(self) -> asyncio.AbstractEventLoop:
         """Returns the loop that the next client will live on.
 
@@ -275,8 +271,7 @@ class Node:
     ) -> AsyncIterator[Client]:
         """A client for as long as the context lasts; on `channel`, after `since`, if it is given.
 
-        `sink` takes what the client is sent; `listen` is called when its first message is asked for. Raises what
-        `check_room` and `subscribe` raise.
+        `sink` takes what it is sent; `listen` is called for its messages. Raises what `check_room` and `subscribe` do.
         """
         client = self.add_client(sink, listen, channel=channel, since=since, address=address, dialect=dialect)
         try:
@@ -336,8 +331,10 @@ class Node:
         client.begin(start)
         return start
 
-    async def open_channel(self, channel: str, since: Position | None = None) -> None:
-        """Waits until the channel can be subscribed to after `since`, where other servers have to be asked."""
+    @property
+    def sharing(self) -> Sharing:
+        """The way to other servers. Raises NotRunningError: there are none, or the node was not started."""
+        raise NotRunningError
 
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
@@ -389,9 +386,12 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether new clients are taken in and looked after, and in time.
+        """Whether new clients are taken in and looked after, and in time."""
+        return not self.unready
 
-        False while draining, when the audit has died, and for some seconds after the loop was later than it may be.
-        """
+    @property
+    def unready(self) -> str:
+        """Why the node is not ready: draining, stopped (or the audit is), loop_lag (for some seconds). Empty: it is."""
         audited = self._audit_task is not None and not self._audit_task.done()
-        return audited and not self.draining and self._loop_lag.worst_seconds <= self.ready_lag_seconds
+        late = self._loop_lag.worst_seconds > self.ready_lag_seconds
+        return "draining" if self.draining else "stopped" if not audited else "loop_lag" if late else ""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from ..backplane.port import Arrival, Backplane, Opened, Outgoing
+from ..backplane.counts import Counts
+from ..backplane.port import Arrival, Backplane, Once, Opened, Outgoing, Standing
 from ..core.channel import Channel
 from ..core.hub import Hub
 from ..core.log import Entry, Log
 from ..core.publication import Kind, Position, Publication, check_channel_name
-from ..errors import FanwiseError
+from ..errors import BackplaneDownError, FanwiseError
 from .publisher import Publisher
 from .successors import Successors
 
+OPEN_SECONDS: Final = 2.0  # for which a subscriber waits for the engine
+DOWN_SECONDS: Final = 2.0  # after which a node without the engine is not ready
 _TURN_SECONDS: Final = 0.002  # of a turn of the loop, for what arrives
+_REOPENED_AT_ONCE: Final = 200  # channels, after an interruption: two scripts of the engine
+_FEW_CHANNELS: Final = 1000  # whose entries in a table are not worth a thought
 
 
 class Sharing:
@@ -28,19 +34,20 @@ class Sharing:
         hub: The channels.
         publisher: Sweeps what arrives.
         successors: Moves clients when a log ends.
-
-    Attributes:
-        published: Publications that the engine has acknowledged.
     """
 
     def __init__(self, backplane: Backplane, hub: Hub, publisher: Publisher, successors: Successors) -> None:
-        self.published = 0
         self._backplane = backplane
         self._hub = hub
         self._publisher = publisher
         self._successors = successors
         self._opening: dict[str, list[asyncio.Future[None]]] = {}  # {channel: who waits for the answer}
-        self._reopening: set[str] = set()  # after an interruption: the answer has what arrives meanwhile
+        self._asked: dict[str, Position] = {}  # {channel: the position after which the engine was asked for all}
+        # Channels after an interruption: the answer has what arrives meanwhile.
+        self._reopening: set[str] = set()
+        self._to_reopen: deque[str] = deque()  # those of them that the engine is not asked for yet
+        self._reopens = 0  # for which it is asked now
+        self._reopens_soon = False
         self._loop = asyncio.get_running_loop()
         self._turn_ends_at = 0.0  # of what arrives in this turn of the loop; 0: nothing has
         self._ended = False
@@ -54,18 +61,42 @@ class Sharing:
         self._ended = True
         await self._backplane.stop()
 
-    async def publish(self, channel: str, kind: Kind, data: bytes, key: str | None) -> Publication:
-        """Publishes through the engine: returns when the engine has it.
+    @property
+    def counts(self) -> Counts:
+        """What the node counts of its backplane."""
+        return self._backplane.counts
+
+    def standing(self) -> Standing:
+        """Returns how the backplane is. O(shards)."""
+        return self._backplane.standing()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the engine has been away for too long to take in new clients. O(shards)."""
+        standing = self._backplane.standing()
+        return not standing.up and standing.silent_seconds >= DOWN_SECONDS
+
+    def submit(
+        self, channel: str, kind: Kind, data: bytes, key: str | None = None, once: Once | None = None
+    ) -> asyncio.Future[Position]:
+        """Hands a publication to the engine; the future has its position when the engine has the publication.
+
+        The future raises:
+            BackplaneDownError: Nothing was published.
+            IdempotencyError: Another publication was requested as `once`.
+            UnconfirmedError: Perhaps it was published.
 
         Raises:
-            BackplaneDownError: Nothing was published.
             ChannelNameError: The channel's name is not allowed.
             MessageTooBigError: The payload is above the limit.
-            UnconfirmedError: Perhaps it was published.
+            NotRunningError: The broadcaster was not started.
         """
         self._publisher.check_size(data)
-        position = await self._backplane.publish(Outgoing(check_channel_name(channel), data, kind, key))
-        self.published += 1
+        return self._backplane.publish(Outgoing(check_channel_name(channel), data, kind, key, once))
+
+    async def publish(self, channel: str, kind: Kind, data: bytes, key: str | None) -> Publication:
+        """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
+        position = await self.submit(channel, kind, data, key)
         return Publication(channel, *position, data, kind, time.monotonic(), key)
 
     # Channels.
@@ -81,18 +112,48 @@ class Sharing:
             ChannelNameError: The channel's name is not allowed.
         """
         check_channel_name(name)
-        asked = False
-        while True:
-            channel = self._hub.find(name)
-            if channel is not None and name not in self._reopening and (asked or _covers(channel.log, since)):
-                return
-            if channel is not None and since is not None and since.epoch == channel.log.epoch:
-                since = Position(since.epoch, min(since.offset, channel.log.head))  # or a hole would be left
-            asked = await self._ask(name, since) or asked
+        if self._is_ready(name, since, current=False):
+            return
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                current = await self._ask(name, self._wanted(name, since, current=False))
+                while not self._is_ready(name, since, current=current):
+                    current = await self._ask(name, self._wanted(name, since, current=current)) or current
+        except TimeoutError:
+            why = self._backplane.standing().why or "it does not answer"
+            raise BackplaneDownError(why) from None
 
     def is_open(self, name: str) -> bool:
         """Whether the channel is open here, and nothing of it is missing."""
         return self._hub.find(name) is not None and name not in self._reopening
+
+    def _is_ready(self, name: str, since: Position | None, *, current: bool) -> bool:
+        """Whether a client can begin after `since`; `current`: the log has all that the engine had when it came."""
+        channel = self._hub.find(name)
+        if channel is None or name in self._reopening:
+            return False
+        log = channel.log
+        if since is None:
+            return True
+        if since.epoch != log.epoch or since.offset > log.head:
+            # Another server may be ahead of this one. Only then is it a log that is gone, of which all is wanted.
+            return current and self._covers(log, 0)
+        return self._covers(log, since.offset)
+
+    def _covers(self, log: Log, offset: int) -> bool:
+        """Whether a log has all after an offset that the engine has."""
+        asked = self._asked.get(log.channel)
+        return log.first - 1 <= offset or (asked is not None and asked.epoch == log.epoch and asked.offset <= offset)
+
+    def _wanted(self, name: str, since: Position | None, *, current: bool) -> Position | None:
+        """Returns after which position the engine is to be asked."""
+        channel = self._hub.find(name)
+        if channel is None or since is None:
+            return since
+        log = channel.log
+        if since.epoch == log.epoch and since.offset <= log.head:
+            return since
+        return Position(log.epoch, 0 if current else log.head)
 
     async def _ask(self, name: str, since: Position | None) -> bool:
         """Waits for an answer to anybody's question; returns whether it was ours.
@@ -104,11 +165,22 @@ class Sharing:
         waiting.append(future)
         asks = name not in self._reopening and (since is not None or len(waiting) == 1)
         if asks:
-            self._backplane.open(name, since, partial(self._opened, name))
+            self._backplane.open(name, since, partial(self._opened, name, since))
         await future
         return asks
 
-    def _opened(self, name: str, opened: Opened | Exception) -> None:
+    def _note_asked(self, name: str, since: Position, epoch: str) -> None:
+        """Notes that the engine was asked for all after a position."""
+        offset = since.offset if since.epoch == epoch else 0
+        before = self._asked.get(name)
+        if before is None or before.epoch != epoch or offset < before.offset:
+            self._asked[name] = Position(epoch, offset)
+        if len(self._asked) > 2 * len(self._hub) + _FEW_CHANNELS:  # channels were forgotten
+            self._asked = {name: asked for name, asked in self._asked.items() if self._hub.find(name) is not None}
+
+    def _opened(self, name: str, since: Position | None, opened: Opened | Exception) -> None:
+        if since is not None and not isinstance(opened, Exception):
+            self._note_asked(name, since, opened.epoch)
         self._answered(name, opened)
         if name not in self._reopening:
             error = opened if isinstance(opened, Exception) else None
@@ -176,45 +248,63 @@ class Sharing:
 
     def arrived(self, arrivals: Sequence[Arrival]) -> bool:
         """Appends to the logs of the channels that are open here. False: the sweeps, or others, need a turn first."""
-        find, reopening, take = self._hub.find, self._reopening, self._publisher.take
+        find, reopening, take, counts = self._hub.find, self._reopening, self._publisher.take, self._backplane.counts
         now = time.monotonic()
         crowded = False
+        counts.received += len(arrivals)
+        if arrivals:
+            counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), len(arrivals))
         for name, epoch, offset, payload, kind, key, _ in arrivals:
             channel = find(name)
             if channel is None or (reopening and name in reopening):
+                counts.skipped += 1
                 continue
             log = channel.log
             if epoch != log.epoch or offset > log.head + 1:
                 channel = self._succeed(channel, epoch, offset - 1)
             elif offset <= log.head:
+                counts.skipped += 1
                 continue
             crowded = take(channel, payload, kind=kind, time=now, key=key) or crowded
         return self._has_time(now) and not crowded
 
     def interrupted(self, concerns: Callable[[str], bool]) -> None:
-        """Opens the channels anew, after the heads of their logs."""
-        for channel in self._hub:
-            if concerns(channel.name) and channel.name not in self._reopening:
-                self._reopening.add(channel.name)
-                self._reopen(channel.name)
+        """Opens the channels anew, after the heads of their logs. O(channels)."""
+        names = [channel.name for channel in self._hub if concerns(channel.name)]
+        self._to_reopen += [name for name in names if name not in self._reopening]
+        self._reopening.update(names)
+        self._reopen_some()
 
-    def _reopen(self, name: str) -> None:
-        channel = self._hub.find(name)
-        if channel is None:  # it was forgotten meanwhile
-            self._reopened(name, None)
-        else:
-            since = Position(channel.log.epoch, channel.log.head)
-            self._backplane.open(name, since, partial(self._reopened, name))
+    def in_use(self, *, published: bool) -> Iterator[str]:
+        """Yields the names of the channels with clients: of all, or of those without a publication."""
+        return (channel.name for channel in list(self._hub) if channel.queues and (published or not channel.log.head))
+
+    def _reopen_some(self) -> None:
+        """Asks for some channels that were interrupted, if few are under way. O(200 channels)."""
+        self._reopens_soon = False
+        for _ in range(min(len(self._to_reopen), _REOPENED_AT_ONCE - self._reopens)):
+            name = self._to_reopen.popleft()
+            channel = self._hub.find(name)
+            self._reopens += 1
+            if channel is None:  # it was forgotten meanwhile
+                self._reopened(name, None)
+            else:
+                since = Position(channel.log.epoch, channel.log.head)
+                self._backplane.open(name, since, partial(self._reopened, name))
 
     def _reopened(self, name: str, opened: Opened | Exception | None) -> None:
+        self._reopens -= 1
         if isinstance(opened, Exception) and not self._ended:
+            self._to_reopen.append(name)  # clients are on it, and wait
             self._wake(name, opened, list(self._opening.get(name, ())))
-            self._loop.call_soon(self._reopen, name)  # clients are on it, and wait
-            return
-        self._reopening.discard(name)
-        if opened is not None:
-            self._answered(name, opened)
-        self._wake(name, None, list(self._opening.get(name, ())))
+        else:
+            self._reopening.discard(name)
+            if opened is not None:
+                self._answered(name, opened)
+            self._wake(name, None, list(self._opening.get(name, ())))
+        if self._to_reopen and not self._reopens_soon and not self._ended:
+            self._reopens_soon = True
+            self._loop.call_soon(self._reopen_some)
 
     def _has_time(self, now: float) -> bool:
         """Whether more may arrive in this turn of the loop; has the backplane go on in the next one otherwise."""
@@ -227,11 +317,6 @@ class Sharing:
         self._turn_ends_at = 0.0
         if not self._ended:
             self._backplane.go_on()
-
-
-def _covers(log: Log, since: Position | None) -> bool:
-    """Whether a log has, or never had, what came after a position."""
-    return since is None or (since.epoch == log.epoch and log.first - 1 <= since.offset <= log.head)
 
 
 def _timed(arrivals: Sequence[Arrival], latest: float) -> list[tuple[Arrival, float]]:

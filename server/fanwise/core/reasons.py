@@ -24,6 +24,7 @@ class CloseReason(Enum):
     SLOW = (4008, "slow: the queue overflowed", True)
     STALLED = (4009, "stalled: no progress", True)
     MEMORY = (4010, "memory: the server is short of it", True)
+    BACKPLANE = (4011, "backplane: a message was not published", True)
     NO_PONG = (4012, "no pong", True)
     UNAUTHORISED = (4501, "unauthorised: publishing asks for the server's key", False)
     OPERATOR = (4503, "closed by an operator", False)

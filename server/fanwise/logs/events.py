@@ -78,7 +78,11 @@ class Event(Enum):
     ENGINE_DIED = (ERROR, "the private engine has died: %(why)s. It is started again in %(seconds)g s", ())
     ENGINE_FAILED = (ERROR, "the private engine cannot be kept: %(why)s", ())
     BACKPLANE_LOST = (ERROR, "the backplane at %(address)s is not available: %(why)s", ())
-    BACKPLANE_BACK = (INFO, "the backplane at %(address)s is available again after %(seconds).1f s", ())
+    BACKPLANE_BACK = (
+        INFO,
+        "the backplane at %(address)s is available again after %(seconds).1f s, %(frames)d frames later",
+        (),
+    )
     BACKPLANE_TURNED = (WARNING, "the backplane has lost its data: all channels begin a new epoch", ())
     BACKPLANE_HOLE = (WARNING, "%(frames)d frames of the backplane are lost: histories are asked for", ())
     BACKPLANE_DEAF = (WARNING, "%(frames)d frames of the backplane were not pushed: they are fetched", ())

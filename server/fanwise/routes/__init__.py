@@ -3,6 +3,7 @@
     router        `build_router`: the ready-made routes, put together from the files below
     websocket     `WS /ws`: the plain dialect, and the JSON dialect
     json_session  answers to a client of the JSON dialect
+    flight        publications of one connection that wait for an engine
     json_models   the messages of the JSON dialect
     publish       `POST /publish`, one payload or a batch
     batch         the entries of a batch

@@ -87,7 +87,7 @@ def channel_info(channel: ChannelStatistics) -> dict[str, Any]:
 
 
 _NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
-_NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
+_NO_HISTORY = (*_NO_LIST, ErrorCode.BACKPLANE_DOWN, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="Largest number of entries.")]
 _SCOPE = (
     "Behind a backplane: all workers, with more columns, or the worker that answers. There is no difference without."
@@ -101,7 +101,7 @@ def channel_routes(
     """`GET /channels` and `GET /channels/{channel}/history`. `everywhere`: where there are other workers."""
     router = make_router(broadcaster.tally.reject)
     _add_channels(router, broadcaster.inspect, access, answers, everywhere)
-    _add_history(router, broadcaster.inspect, access, answers)
+    _add_history(router, broadcaster, access, answers)
     return router
 
 
@@ -142,7 +142,9 @@ async def _list_channels(inspect: Inspector, names: list[str], total: int) -> As
     yield b'],"total":%d}' % total
 
 
-def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
+def _add_history(router: APIRouter, broadcaster: Node, access: Access, answers: LongAnswers) -> None:
+    inspect = broadcaster.inspect
+
     async def history(
         channel: ChannelPath,
         since: Annotated[int | None, Query(ge=0, description="Offset after which publications are listed.")] = None,
@@ -150,8 +152,11 @@ def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers:
         limit: Annotated[int, Query(ge=1, le=1000, description="Largest number of publications.")] = 100,
     ) -> Response:
         """Lists the publications that a channel's log retains, the oldest first. `since` continues a list."""
-        here = inspect.channel(check_channel_name(channel))
-        if here is None:
+        check_channel_name(channel)
+        if broadcaster.shares:
+            await _open(broadcaster, channel, epoch, since or 0)
+        here = inspect.channel(channel)
+        if here is None or (broadcaster.shares and not here.head and not here.clients):
             raise CodedError(
                 ErrorCode.NO_CHANNEL, f"there is no channel {channel!r}: nothing was published to it lately"
             )
@@ -164,6 +169,14 @@ def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers:
         dependencies=[site_guard(access)],
         responses={200: {"model": History}, **errors(*_NO_HISTORY)},
     )
+
+
+async def _open(broadcaster: Node, channel: str, epoch: str | None, since: int) -> None:
+    """Has the log taken over what the engine has after a position; without an epoch, in the present one."""
+    await broadcaster.sharing.ready(channel, None if epoch is None else Position(epoch, since))
+    here = broadcaster.inspect.channel(channel)
+    if epoch is None and here is not None:
+        await broadcaster.sharing.ready(channel, Position(here.epoch, since))
 
 
 async def _read_history(

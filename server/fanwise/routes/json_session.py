@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -15,10 +15,11 @@ from ..broadcaster.node import Node
 from ..broadcaster.publisher import serialise
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
-from ..core.publication import Kind, Position, Publication
+from ..core.publication import Kind, Position
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
+from .flight import Flight
 from .json_models import (
     LARGE_BYTES,
     OpError,
@@ -32,6 +33,7 @@ from .json_models import (
     parse_seconds,
 )
 
+NO_KEY: Final = "publishing asks for the server's key, which the handshake did not bring"
 Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish
 
 
@@ -190,26 +192,62 @@ class JsonSession:
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         if not self._may_publish:
-            raise CodedError(
-                ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
-            )
+            raise CodedError(ErrorCode.UNAUTHORISED, NO_KEY)
         kind, data = data_bytes(op.data, op.encoding)
         publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key)
         if publication is None:
-            return self._publish_after(waits, op) if waits is not None else self._publish_shared(op, kind, data)
-        self._answer(publication, op)
-        return waits
-
-    async def _publish_shared(self, op: Publish | UsualPublish, kind: Kind, data: bytes) -> None:
-        """Publishes where an engine gives the position."""
-        self._answer(await self._broadcaster.append(op.channel, kind, data, key=op.key), op)
-
-    def _answer(self, publication: Publication, op: Publish | UsualPublish) -> None:
+            return self._publish_after(waits, op)
         answer: dict[str, object] = {"op": "published", "channel": op.channel}
         if op.id is not None:
             answer["id"] = op.id
         answer["epoch"], answer["offset"] = publication.epoch, publication.offset
         self._client.send(orjson.dumps(answer))
+        return waits
 
     def _send(self, **fields: object) -> None:
         self._client.send(orjson.dumps(fields))
+
+
+class SharedJsonSession(JsonSession):
+    """Answers one client of the JSON dialect. Publications wait together; other operations wait for them.
+
+    Takes what `JsonSession` takes.
+    """
+
+    __slots__ = ("_flight",)
+
+    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
+        super().__init__(broadcaster, client, max_subscriptions=max_subscriptions, may_publish=may_publish)
+        self._flight = Flight(lambda error: broadcaster.client_failed(client, error))
+
+    def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
+        return self._do_after(op) if op.op != "publish" and self._flight else super()._do(op)
+
+    async def _do_after(self, op: Operation) -> None:
+        await self._flight.landed()
+        waits = super()._do(op)
+        if waits is not None:
+            await waits
+
+    def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
+        if not self._may_publish:
+            raise CodedError(ErrorCode.UNAUTHORISED, NO_KEY)
+        kind, data = data_bytes(op.data, op.encoding)
+        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key)
+
+        def answer(outcome: Position | FanwiseError) -> None:
+            if isinstance(outcome, FanwiseError):
+                super(SharedJsonSession, self)._refuse(outcome, op)
+            else:
+                fields: dict[str, object] = {"op": "published", "channel": op.channel}
+                named = fields if op.id is None else {**fields, "id": op.id}
+                self._client.send(orjson.dumps({**named, "epoch": outcome.epoch, "offset": outcome.offset}))
+
+        return self._flight.add(future, len(data), answer)
+
+    def _refuse(self, error: FanwiseError, op: Operation | None) -> None:
+        refuse = super()._refuse
+        if self._flight:
+            self._flight.add(error, 0, lambda _: refuse(error, op))  # answers before it come first
+        else:
+            refuse(error, op)

@@ -6,12 +6,15 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final
+from functools import partial
+from hashlib import blake2b
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from ..backplane.port import Once
 from ..broadcaster.node import Node
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
@@ -23,7 +26,7 @@ from ..transport.places import place_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
-from .idempotency import Idempotency, IdempotencyError
+from .idempotency import Idempotency
 from .json_models import (
     LARGE_BYTES,
     MAX_CHARACTERS,
@@ -41,6 +44,7 @@ from .json_session import data_bytes
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
+_IN_A_TURN: Final = 16  # entries that are handed to the engine in one turn of the loop
 _BATCH_MESSAGES: Final = 16  # largest batch, in messages of the largest size
 HELD_SECONDS: Final = 10.0  # for which a request waits for its rates, and then a batch for the readers of its channels
 
@@ -130,6 +134,24 @@ _REFUSED: Final = (
 )
 
 
+class Asked(NamedTuple):
+    """A request with an Idempotency-Key.
+
+    Attributes:
+        key: The header's value.
+        content: All by which the request differs from others.
+    """
+
+    key: str
+    content: bytes
+
+    def once(self, channel: str, place: int) -> Once:
+        """Returns how the engine knows the publication in that place of the request again."""
+        named = f"{channel}\0{place}\0{self.key}".encode(errors="surrogatepass")
+        digests = (blake2b(text, digest_size=16).hexdigest() for text in (named, self.content))
+        return Once(*digests)
+
+
 class PublishEndpoint:
     """Publishes the bodies of requests."""
 
@@ -145,8 +167,8 @@ class PublishEndpoint:
         kind, data = body_data(body, request.headers.get("content-type", ""))
         await pace(request, 1)
 
-        async def act() -> bytes:
-            return json_bytes(await self._append(channel, kind, data, key))
+        async def act(asked: Asked | None) -> bytes:
+            return json_bytes(await self._append(channel, kind, data, key, asked))
 
         return await self._once(request, body, idempotency_key, act)
 
@@ -156,44 +178,52 @@ class PublishEndpoint:
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))
 
-        async def act() -> bytes:
-            results, turn = [], SharedTurn()
-            ends_at = time.monotonic() + HELD_SECONDS
-            for entry in entries:
-                await turn.give_way()
-                late = time.monotonic() > ends_at
-                results.append(self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else await self._entry(entry))
-            return json_bytes({"results": results})
+        async def act(asked: Asked | None) -> bytes:
+            return json_bytes({"results": await self._results(entries, asked)})
 
         return await self._once(request, body, idempotency_key, act)
 
+    async def _results(self, entries: list[Any], _asked: Asked | None) -> list[dict[str, object]]:
+        results, turn = [], SharedTurn()
+        ends_at = time.monotonic() + HELD_SECONDS
+        for entry in entries:
+            await turn.give_way()
+            late = time.monotonic() > ends_at
+            results.append(self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else await self._entry(entry))
+        return results
+
     async def _once(
-        self, request: Request, body: bytes, key: str | None, act: Callable[[], Coroutine[Any, Any, bytes]]
+        self,
+        request: Request,
+        body: bytes,
+        key: str | None,
+        act: Callable[[Asked | None], Coroutine[Any, Any, bytes]],
     ) -> bytes:
         if key is None:
-            return await act()
-        asked = b"\0".join(
+            return await act(None)
+        head = b"\0".join(
             [request.url.path.encode(), request.url.query.encode(), request.headers.get("content-type", "").encode()]
         )
-        try:
-            return await self._done.once(key, asked + b"\0" + body, act)
-        except IdempotencyError as error:
-            raise CodedError(ErrorCode.IDEMPOTENCY_KEY_REUSED, str(error)) from error
+        content = head + b"\0" + body
+        return await self._done.once(key, content, partial(act, Asked(key, content)))
 
-    async def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> dict[str, object]:
+    async def _append(
+        self, channel: str, kind: Kind, data: bytes, key: str | None, _asked: Asked | None, _place: int = 0
+    ) -> dict[str, object]:
         publication = await self._broadcaster.append(channel, kind, data, key=key)
         return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
 
-    async def _entry(self, fields: Any) -> dict[str, object]:
+    async def _entry(self, fields: Any, asked: Asked | None = None, place: int = 0) -> dict[str, object]:
         try:
             if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
                 return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
             entry = Entry.model_validate(fields)
-            return await self._append(entry.channel, *data_bytes(entry.data, entry.encoding), entry.key)
+            kind, data = data_bytes(entry.data, entry.encoding)
+            return await self._append(entry.channel, kind, data, entry.key, asked, place)
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
-            place = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
-            return self._failed(ErrorCode.BAD_ENTRY, f"{place}: {detail['msg']}")
+            field = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
+            return self._failed(ErrorCode.BAD_ENTRY, f"{field}: {detail['msg']}")
         except FanwiseError as error:
             code = code_of(error)
             if code is None:
@@ -203,6 +233,48 @@ class PublishEndpoint:
     def _failed(self, code: ErrorCode, message: str) -> dict[str, object]:
         self._broadcaster.tally.reject(code)
         return {"error": {"code": code.value, "message": message}}
+
+
+class _PartlyDoneError(Exception):
+    """Some entries of a batch may be published when the batch is sent again."""
+
+    def __init__(self, results: list[dict[str, object]]) -> None:
+        super().__init__(results)
+        self.results = results
+
+
+class SharedPublishEndpoint(PublishEndpoint):
+    """Publishes the bodies of requests behind a backplane: a request that is sent to another server is known there."""
+
+    async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
+        """Hands all entries of a batch to the engine, and then waits for them; returns the body of the answer."""
+        try:
+            return await super().batch(request, idempotency_key)
+        except _PartlyDoneError as partly:  # the table of answers has not kept this one
+            return json_bytes({"results": partly.results})
+
+    async def _results(self, entries: list[Any], asked: Asked | None) -> list[dict[str, object]]:
+        tasks: list[asyncio.Task[dict[str, object]]] = []
+        for place, entry in enumerate(entries):
+            tasks.append(asyncio.create_task(self._entry(entry, asked, place)))
+            if not len(tasks) % _IN_A_TURN:
+                await asyncio.sleep(0)
+        results = await asyncio.gather(*tasks)
+        if any(_may_be_done_later(result) for result in results):
+            raise _PartlyDoneError(results)
+        return results
+
+    async def _append(
+        self, channel: str, kind: Kind, data: bytes, key: str | None, asked: Asked | None, place: int = 0
+    ) -> dict[str, object]:
+        once = None if asked is None else asked.once(channel, place)
+        epoch, offset = await self._broadcaster.sharing.submit(channel, kind, data, key, once)
+        return {"channel": channel, "epoch": epoch, "offset": offset}
+
+
+def _may_be_done_later(result: dict[str, object]) -> bool:
+    error = result.get("error")
+    return isinstance(error, dict) and error["code"] in (ErrorCode.BACKPLANE_DOWN, ErrorCode.UNCONFIRMED)
 
 
 async def pace(request: Request, count: int) -> None:
@@ -225,7 +297,8 @@ async def pace(request: Request, count: int) -> None:
 
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
-    router, endpoint = make_router(broadcaster.tally.reject), PublishEndpoint(broadcaster)
+    router = make_router(broadcaster.tally.reject)
+    endpoint = (SharedPublishEndpoint if broadcaster.shares else PublishEndpoint)(broadcaster)
     guards = key_guards(access)
 
     async def publish(

@@ -160,12 +160,17 @@ def probe_routes(broadcaster: Node) -> APIRouter:
         """Answers 200 while the event loop turns."""
         return {"status": "ok"}
 
-    async def ready(response: Response) -> dict[str, bool]:
-        """Answers 200 while new clients are served in time; 503 when the server is to stop, or its loop was late."""
-        if not broadcaster.ready:
-            response.status_code = 503
-            response.headers.update(COME_BACK)
-        return {"ready": broadcaster.ready}
+    async def ready(response: Response) -> dict[str, bool | str]:
+        """Answers 200 while new clients are served in time; else 503, with the reason as `why`.
+
+        The reasons are `draining`, `stopped`, `loop_lag`, and `backplane` for an engine that is away.
+        """
+        why = broadcaster.unready
+        if not why:
+            return {"ready": True}
+        response.status_code = 503
+        response.headers.update(COME_BACK)
+        return {"ready": False, "why": why}
 
     router.add_api_route("/healthz", alive)
     router.add_api_route("/readyz", ready, responses={503: {"description": "Not ready: about to stop, or broken."}})

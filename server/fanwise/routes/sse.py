@@ -83,7 +83,7 @@ class EventStreamEndpoint:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
         if self._broadcaster.shares:
-            await self._broadcaster.open_channel(channel, entry.since)
+            await self._broadcaster.sharing.ready(channel, entry.since)
         return EventStreamResponse(self._broadcaster, **entry._asdict(), heartbeat_seconds=self._heartbeat_seconds)
 
     def _entry(self, channel: str, last_event_id: str | None, since: str | None, dialect: Dialect) -> StreamEntry:

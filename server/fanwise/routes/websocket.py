@@ -13,20 +13,30 @@ from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
 from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import JSON, PLAIN
-from ..core.publication import Kind
+from ..core.publication import Kind, Position
 from ..core.reasons import CloseReason
-from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
+from ..errors import (
+    BackplaneDownError,
+    ChannelLimitError,
+    ChannelNameError,
+    DrainingError,
+    FanwiseError,
+    FullError,
+    MessageTooBigError,
+)
 from ..transport.connect import attach
 from ..transport.door import Entry
 from ..transport.handshakes import Asked
 from .auth.guards import KEY_REFUSED, Access
+from .flight import Flight
 from .json_models import SUBPROTOCOL
-from .json_session import JsonSession, welcome
+from .json_session import JsonSession, SharedJsonSession, welcome
 from .problems import turn_away
 
-_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
+_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
+_REFUSALS = (BackplaneDownError, CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError)
 
 
 def split_template(template: str) -> tuple[str, str]:
@@ -60,6 +70,7 @@ class WebSocketEndpoint:
         self._default_channel = default_channel
         self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
+        self._sessions = (SharedPlainSession, SharedJsonSession) if broadcaster.shares else (PlainSession, JsonSession)
 
     def enter(self, handshake: Asked) -> Entry:
         """Returns what to make of a handshake.
@@ -90,16 +101,16 @@ class WebSocketEndpoint:
                 subprotocol=entry.subprotocol,
                 dialect=entry.dialect,
             )
-        except (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError) as error:
+        except _REFUSALS as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
     def _serve_plain(self, may_publish: bool, channel: str, client: Client) -> Work:
-        return PlainSession(
+        return self._sessions[0](
             self._broadcaster, client, channel=channel, before=self._before, after=self._after, may_publish=may_publish
         ).work
 
     def _serve_json(self, may_publish: bool, client: Client) -> Work:
-        return JsonSession(
+        return self._sessions[1](
             self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
         ).work
 
@@ -156,3 +167,40 @@ class PlainSession:
         if waits is not None:
             await waits
         await self._broadcaster.append(self._channel, kind, data)
+
+
+class SharedPlainSession(PlainSession):
+    """Publishes the messages of a client of the plain dialect, and closes the client if one is not taken.
+
+    Takes what `PlainSession` takes.
+    """
+
+    __slots__ = ("_flight",)
+
+    def __init__(
+        self, broadcaster: Node, client: Client, *, channel: str, before: bytes, after: bytes, may_publish: bool
+    ) -> None:
+        super().__init__(broadcaster, client, channel=channel, before=before, after=after, may_publish=may_publish)
+        self._flight = Flight(lambda error: broadcaster.client_failed(client, error))
+
+    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
+        if not self._may_publish:
+            self._client.close(CloseReason.UNAUTHORISED)
+            return None
+        if kind is _TEXT:
+            data = self._before + data + self._after
+        try:
+            future = self._broadcaster.sharing.submit(self._channel, kind, data)
+        except MessageTooBigError:
+            self._client.close(CloseReason.TOO_BIG)
+            return None
+        return self._flight.add(future, len(data), self._answer)
+
+    def at_once(self, texts: Sequence[bytes]) -> bool:  # noqa: ARG002 - one by one they are in one frame all the same
+        """Returns False: texts are looked at one by one."""
+        return False
+
+    def _answer(self, outcome: Position | FanwiseError) -> None:
+        if isinstance(outcome, FanwiseError):
+            self._client.close(CloseReason.BACKPLANE)  # the dialect has no other answer

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache, partial
+from typing import Final
 
 from starlette.websockets import WebSocket, WebSocketState
 
@@ -14,11 +15,17 @@ from ..broadcaster.sink import EXTENSION, Offer, Sink, Source, Work
 from ..core.dialect import PLAIN, Dialect
 from ..core.publication import Position, check_channel_name
 from ..core.reasons import CloseReason
-from ..errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
+from ..errors import AlreadyConnectedError, BackplaneDownError, ChannelLimitError, DrainingError, FullError
 from ..logs.events import Event, log
 from .addresses import peer_name
 from .asgi import AsgiConnection
 
+_NO_PLACE: Final[Mapping[type[Exception], CloseReason]] = {
+    BackplaneDownError: CloseReason.BACKPLANE,
+    ChannelLimitError: CloseReason.FULL,
+    DrainingError: CloseReason.SHUTDOWN,
+    FullError: CloseReason.FULL,
+}
 _CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
 
 
@@ -76,7 +83,7 @@ async def attach(
     async with _told_of_refusals(websocket):
         if offer is not None and offer.connection is not None:
             if channel is not None and broadcaster.shares:  # again: it may have been forgotten meanwhile
-                await broadcaster.open_channel(channel, since)
+                await broadcaster.sharing.ready(channel, since)
             client = broadcaster.add_client(
                 offer.connection, channel=channel, since=since, address=address, dialect=dialect
             )
@@ -100,7 +107,7 @@ async def _accept(
         check_channel_name(channel)
     broadcaster.check_room()
     if channel is not None and broadcaster.shares:
-        await broadcaster.open_channel(channel, since)
+        await broadcaster.sharing.ready(channel, since)
     if _CLIENT_KEY in websocket.scope:
         raise AlreadyConnectedError
     websocket.scope[_CLIENT_KEY] = True
@@ -113,8 +120,8 @@ async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
     """Closes a WebSocket for which there was no place any more when its handshake was answered."""
     try:
         yield
-    except (ChannelLimitError, FullError, DrainingError) as error:
-        reason = CloseReason.SHUTDOWN if isinstance(error, DrainingError) else CloseReason.FULL
+    except (BackplaneDownError, ChannelLimitError, DrainingError, FullError) as error:
+        reason = _NO_PLACE[type(error)]
         await websocket.close(reason.code, reason.text)
         raise
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from fanwise.backplane.counts import Counts
 from fanwise.backplane.nats.link import Delivery, Link
 from fanwise.backplane.nats.messages import Head, Message, write
 from fanwise.backplane.nats.tail import Tail
@@ -23,7 +24,9 @@ class Place:
         self.interruptions = 0
         self.messages: list[Message] = []
         self.wants = True
-        self.tail = Tail(arrived=self.arrived, interrupted=self.interrupted, heard=self.messages.append)
+        self.tail = Tail(
+            arrived=self.arrived, interrupted=self.interrupted, heard=self.messages.append, counts=Counts()
+        )
         self.link = Link("_IN", lambda _: None)
         self.tail.turned(10, first=True)
         self.tail.begin(self.link)

@@ -13,6 +13,7 @@ from typing import Final
 from ...core.publication import Position
 from ...errors import SettingsError
 from ...logs.events import Event, log
+from ..counts import Counts
 from ..options import Options
 from ..port import Arrival, Done, Listener, Outgoing, Standing
 from ..waiting import WaitingRoom
@@ -45,6 +46,7 @@ class NatsBackplane:
     """
 
     def __init__(self, address: Address, options: Options) -> None:
+        self.counts = Counts()
         self._address = address
         self._options = options
         self._sender = secrets.token_hex(_NAME_BYTES)
@@ -73,8 +75,8 @@ class NatsBackplane:
         """Connects, and goes on trying if the engine cannot be reached now. Raises SettingsError if it refuses us."""
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._room = WaitingRoom(self._loop, publish_seconds=self._options.publish_seconds)
-        self._tail = Tail(arrived=self._arrived, interrupted=self._interrupted, heard=self._heard)
+        self._room = WaitingRoom(self._loop, publish_seconds=self._options.publish_seconds, counts=self.counts)
+        self._tail = Tail(arrived=self._arrived, interrupted=self._interrupted, heard=self._heard, counts=self.counts)
         self._opens = Opens(self._options, self._tail, fail=self._fail)
         self._sending = Sending(self._room, self._tail, sender=self._sender, look_up=self._look_up, fail=self._fail)
         try:
@@ -198,8 +200,11 @@ class NatsBackplane:
         self._checking, self._behind = False, 0
         self._target = (0, 0)
         if self._lost_at is not None:
-            log(Event.BACKPLANE_BACK, address=str(self._address), seconds=time.monotonic() - self._lost_at)
+            frames = 0 if turned else life.last - self._tail.number
+            seconds = time.monotonic() - self._lost_at
+            log(Event.BACKPLANE_BACK, address=str(self._address), seconds=seconds, frames=frames)
             self._lost_at = None
+        self.counts.links += 1
         self._reader = Reader(link, life.stream, life.base, self._sender)
         self._sending.up(link, life.base)
         self._opens.up(self._reader)
@@ -273,6 +278,7 @@ class NatsBackplane:
         if self._first > number + 1:  # it was deleted before we had it
             self._tail.hole(self._first - 1)
             return
+        self.counts.deaf += 1
         log(Event.BACKPLANE_DEAF, frames=last - number)
         self._fail("messages were not delivered")
 

@@ -163,7 +163,7 @@ class Sending:
     def _finished(self, lane: Lane) -> None:
         self._lanes.pop(lane.channel, None)
         if not self._lanes and self._room.frame is not None:
-            self._room.settle([])  # each of its futures is done
+            self._room.end_frame()
             self.pump()
 
     def _send_next(self, lane: Lane, head: Head) -> None:
@@ -191,7 +191,7 @@ class Sending:
             size = _size(one.outgoing)
             if size > self._max_bytes:
                 lane.waiting.popleft()
-                one.future.set_exception(BackplaneDownError(_too_large(one.outgoing, self._max_bytes)))
+                self._room.answer(one, BackplaneDownError(_too_large(one.outgoing, self._max_bytes)))
                 continue
             if taken and size > left:
                 break
@@ -235,9 +235,9 @@ class Sending:
         head = sent.head
         self._tail.remember(lane.channel, head._replace(sequence=sequence))
         first = head.offset - len(sent.waiting) + 1
+        self._room.time(sent.waiting)
         for offset, one in enumerate(sent.waiting, first):
-            if not one.future.done():
-                one.future.set_result(Position(head.epoch, offset))
+            self._room.answer(one, Position(head.epoch, offset))
         self._over(lane, sent)
         self._advance(lane)
 
@@ -272,8 +272,7 @@ class Sending:
 
     def _settle(self, lane: Lane, sent: Sent, error: Exception) -> None:
         for one in sent.waiting:
-            if not one.future.done():
-                one.future.set_exception(error)
+            self._room.answer(one, error)
         self._over(lane, sent)
         self._advance(lane)
 

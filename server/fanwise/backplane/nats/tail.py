@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ...logs.events import Event, log
+from ..counts import Counts
 from ..port import Arrival
 from .link import Delivery, Link
 from .messages import Head, Message, channel_of, read
@@ -24,6 +25,7 @@ class Tail:
         arrived: Hears the publications of a message; returns False if no more are wanted for now.
         interrupted: Hears that messages are lost.
         heard: Hears each message, before its publications are applied.
+        counts: Counts turns and holes.
 
     Attributes:
         number: Sequence of the newest message that was applied.
@@ -38,7 +40,9 @@ class Tail:
         arrived: Callable[[Sequence[Arrival]], bool],
         interrupted: Callable[[], None],
         heard: Callable[[Message], None],
+        counts: Counts,
     ) -> None:
+        self._counts = counts
         self.number = 0
         self.place = (0, 0)
         self.holes = 0
@@ -57,6 +61,7 @@ class Tail:
         self.number, self.place = number, (0, 0)
         self.heads.clear()
         if not first:
+            self._counts.turns += 1
             log(Event.BACKPLANE_TURNED)
             self.holes += 1
             self._interrupted()
@@ -86,6 +91,7 @@ class Tail:
 
     def hole(self, last: int) -> None:
         """Hears that the stream has the messages up to `last` no more."""
+        self._counts.holes += 1
         log(Event.BACKPLANE_HOLE, frames=last - self.number)
         self.number = last
         self.holes += 1

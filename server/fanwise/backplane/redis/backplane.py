@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from zlib import crc32
 
 from ...core.publication import Position
+from ..counts import Counts
 from ..options import Options
 from ..port import Done, Listener, Outgoing, Standing
 from .address import Address
@@ -27,6 +28,7 @@ class RedisBackplane:
     """
 
     def __init__(self, addresses: Sequence[Address], options: Options) -> None:
+        self.counts = Counts()
         self._addresses = addresses
         self._options = options
         self._shards: list[Shard] = []
@@ -44,6 +46,8 @@ class RedisBackplane:
                 sender=sender,
                 arrived=listener.arrived,
                 interrupted=partial(listener.interrupted, concerns),
+                in_use=partial(_in_use, listener, concerns),
+                counts=self.counts,
             )
             self._shards.append(shard)
         try:
@@ -83,3 +87,7 @@ class RedisBackplane:
 
     def _is_on(self, index: int, channel: str) -> bool:
         return crc32(channel.encode()) % len(self._addresses) == index
+
+
+def _in_use(listener: Listener, concerns: Callable[[str], bool], *, published: bool) -> Iterator[str]:
+    return filter(concerns, listener.in_use(published=published))

@@ -31,15 +31,21 @@ class Opens:
 
     Args:
         prefix: Of the shard's keys.
-        channel_ms: How long a channel stays that nobody publishes to, or opens.
+        channel_ms: How long a channel stays that nobody publishes to, opens or touches.
+        unpublished_ms: How long that is before its first publication.
         send: Sends the script, with its keys and arguments; calls back with the reply.
     """
 
     def __init__(
-        self, prefix: str, *, channel_ms: int, send: Callable[[list[str], list[str], Callable[[Any], None]], None]
+        self,
+        prefix: str,
+        *,
+        channel_ms: int,
+        unpublished_ms: int,
+        send: Callable[[list[str], list[str], Callable[[Any], None]], None],
     ) -> None:
         self._prefix = prefix
-        self._channel_ms = channel_ms
+        self._stays = [str(channel_ms), str(min(channel_ms, unpublished_ms))]
         self._send = send
         self._waiting: deque[_Open] = deque()
         self._in_flight: list[_Open] = []
@@ -60,7 +66,7 @@ class Opens:
             return
         self._in_flight = [self._waiting.popleft() for _ in range(min(_CHANNELS, len(self._waiting)))]
         keys = [f"{self._prefix}shard"]
-        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), str(self._channel_ms), str(_ANSWER_BYTES)]
+        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(_ANSWER_BYTES)]
         for channel, since, *_ in self._in_flight:
             keys += [f"{self._prefix}m:{channel}", f"{self._prefix}h:{channel}"]
             args += ["", ""] if since is None else [since.epoch, str(since.offset)]

@@ -13,8 +13,9 @@ from typing import Any, Final
 import hiredis
 
 from ...core.publication import Position
-from ...errors import BackplaneDownError, SettingsError, UnconfirmedError
+from ...errors import BackplaneDownError, IdempotencyError, SettingsError, UnconfirmedError
 from ...logs.events import Event, log
+from ..counts import Counts
 from ..frames import pack
 from ..options import Options
 from ..port import Arrival, Done, Outgoing, Standing
@@ -25,6 +26,7 @@ from .link import Link, LinkError
 from .opens import Opens
 from .primary import has_moved, look_seconds
 from .tail import Tail
+from .touches import InUse, Touches
 
 LAYOUT: Final = 1  # of keys and frames; another one needs another prefix
 _LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.01, 0.5  # between two attempts to connect
@@ -32,7 +34,6 @@ _LOOKS: Final = 4  # per `check_seconds`, at what has waited for too long
 _EPOCH_BYTES: Final = 6
 _LIVE_PARTS: Final = 16  # in which the live stream is trimmed
 _REPLICA_MS: Final = 500
-_CHANNEL_MS: Final = 3_600_000
 # The script has not run, or not here: it is sent again on another link.
 _ELSEWHERE: Final = ("TURNED", "NOSCRIPT", "READONLY", "LOADING", "UNBLOCKED", "MASTERDOWN", "BUSY", "NOAUTH", "NOPERM")
 _REFUSED: Final = ("OOM", "MISCONF", "NOREPLICAS")  # the script has not run, and would not run now
@@ -49,6 +50,8 @@ class Shard:
         sender: The node's name in the engine, without spaces.
         arrived: Hears the publications of a frame; returns False if no more are wanted for now.
         interrupted: Hears that publications may be lost.
+        in_use: The channels of this shard with clients.
+        counts: What the node counts.
     """
 
     def __init__(
@@ -61,6 +64,8 @@ class Shard:
         sender: str,
         arrived: Callable[[Sequence[Arrival]], bool],
         interrupted: Callable[[], None],
+        in_use: InUse,
+        counts: Counts,
     ) -> None:
         self._address = address
         self._options = options
@@ -68,11 +73,18 @@ class Shard:
         self._sender = sender
         self._prefix = prefix = f"{options.prefix}:{{{index}}}:"
         self._loop = loop = asyncio.get_running_loop()
-        self._room = WaitingRoom(loop, publish_seconds=options.publish_seconds)
-        self._opens = Opens(prefix, channel_ms=_CHANNEL_MS, send=self._send_opens)
-        self._tail = Tail(f"{prefix}live", arrived=arrived, interrupted=interrupted, settled=self._settled)
+        self._counts = counts
+        self._room = WaitingRoom(loop, publish_seconds=options.publish_seconds, counts=counts)
+        channel_seconds = max(options.channel_seconds, 2 * options.history_seconds)
+        stays = {"channel_seconds": channel_seconds, "unpublished_seconds": options.unpublished_seconds}
+        self._touches = Touches(**stays, in_use=in_use, touch=self._touch)
+        self._channel_ms, unpublished_ms = (int(seconds * 1000) for seconds in stays.values())
+        self._opens = Opens(prefix, channel_ms=self._channel_ms, unpublished_ms=unpublished_ms, send=self._send_opens)
+        self._tail = Tail(
+            f"{prefix}live", arrived=arrived, interrupted=interrupted, settled=self._settled, counts=counts
+        )
         self._dialled: Dialled | None = None
-        self._up = False
+        self._up = self._was_up = False
         self._why = "it has not been reached yet"
         self._lost_at: float | None = None  # the start, or the end of the latest link that was up
         self._links_lost = asyncio.Event()
@@ -133,10 +145,13 @@ class Shard:
 
     def standing(self) -> Standing:
         """Returns how the link is."""
-        if self._dialled is None:
-            return Standing(up=False, behind=0, silent_seconds=inf, engine="", why=self._why)
-        silent = time.monotonic() - self._dialled.link.heard_at
-        return Standing(self._up, self._tail.behind, silent, self._dialled.engine, "" if self._up else self._why)
+        engine = "" if self._dialled is None else self._dialled.engine
+        if self._up:
+            assert self._dialled is not None
+            silent = time.monotonic() - self._dialled.link.heard_at
+        else:
+            silent = time.monotonic() - self._lost_at if self._was_up and self._lost_at is not None else inf
+        return Standing(self._up, self._tail.behind, silent, engine, "" if self._up else self._why)
 
     # The link.
 
@@ -200,10 +215,13 @@ class Shard:
         await future
 
     def _taken_over(self, link: Link, generation: int, number: int) -> None:
-        self._up, self._why = True, ""
+        self._up, self._was_up, self._why = True, True, ""
         self._checked_at = None
+        self._counts.links += 1
         if self._lost_at is not None:
-            log(Event.BACKPLANE_BACK, address=str(self._address), seconds=time.monotonic() - self._lost_at)
+            seconds = time.monotonic() - self._lost_at
+            frames = max(0, number - self._tail.number) if generation == self._tail.generation else 0
+            log(Event.BACKPLANE_BACK, address=str(self._address), seconds=seconds, frames=frames)
             self._lost_at = None
         self._tail.verified(link, generation, number)
         self._room.drop_given_up()
@@ -238,6 +256,7 @@ class Shard:
             return
         assert self._dialled is not None
         link = self._dialled.link
+        self._touches.go_on(time.monotonic())
         if self._checked_at is None and self._looks % _LOOKS == 0:
             self._checked_at = time.monotonic()
             link.send(self._check_answered, "HMGET", f"{self._prefix}shard", "g", "n")
@@ -277,10 +296,13 @@ class Shard:
         history_ms = int(options.history_seconds * 1000)
         arguments: list[str | bytes | int] = [frame.number, self._tail.generation, secrets.token_hex(_EPOCH_BYTES)]
         arguments += [self._sender, options.history_messages, options.history_bytes, history_ms]
-        arguments += [max(_CHANNEL_MS, 2 * history_ms), max(1, options.live_bytes // _LIVE_PARTS)]
+        arguments += [self._channel_ms, max(1, options.live_bytes // _LIVE_PARTS)]
+        once = [(place, one.outgoing.once) for place, one in enumerate(frame.waiting) if one.outgoing.once is not None]
+        arguments.append(" ".join(f"{place} {digest}" for place, (_, digest) in once))
         for outgoing, *_ in frame.waiting:
             keys += [f"{self._prefix}m:{outgoing.channel}", f"{self._prefix}h:{outgoing.channel}"]
             arguments += [outgoing.channel, *pack(outgoing)]
+        keys += [f"{self._prefix}i:{key}" for _, (key, _) in once]
         link, sha = self._dialled.link, self._dialled.scripts["publish"]
         link.send(lambda reply: self._answered(link, frame, reply), "EVALSHA", sha, len(keys), *keys, *arguments)
         if options.replicas:
@@ -319,11 +341,14 @@ class Shard:
     def _settle(self, answer: bytes) -> None:
         self._answer = None
         _, *places = answer.decode().split("\n")
-        found = [place.split(" ") for place in places]
-        self._room.settle([Position(epoch, int(offset)) for epoch, offset in found])
+        self._room.settle([_place(place) for place in places])
         self._pump()
 
-    # Opening.
+    # Opening, and what is in use.
+
+    def _touch(self, channel: str, milliseconds: int) -> None:
+        assert self._dialled is not None
+        self._dialled.link.send(lambda _: None, "PEXPIRE", f"{self._prefix}m:{channel}", milliseconds)
 
     def _settled(self) -> None:
         """Asks where channels stand, once nothing is missing: all that was asked for before is in order then."""
@@ -344,3 +369,9 @@ class Shard:
                 answered(reply)
 
         link.send(heard, "EVALSHA", self._dialled.scripts["open"], len(keys), *keys, *arguments)
+
+
+def _place(text: str) -> Position | IdempotencyError:
+    """Returns what the script has answered for a publication."""
+    epoch, _, offset = text.partition(" ")
+    return Position(epoch, int(offset)) if offset else IdempotencyError()

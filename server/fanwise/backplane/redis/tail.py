@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ...logs.events import Event, log
+from ..counts import Counts
 from ..frames import FrameHead, read_frame, read_head
 from ..port import Arrival
 from .link import Link
@@ -21,6 +22,7 @@ class Tail:
         arrived: Hears the publications of a frame; returns False if no more are wanted for now.
         interrupted: Hears that frames are lost.
         settled: Hears that all frames up to the answer that was read last were applied.
+        counts: Counts turns, holes, and frames that were not pushed.
 
     Attributes:
         generation: Of the shard's data; 0 before the first link.
@@ -35,6 +37,7 @@ class Tail:
         arrived: Callable[[Sequence[Arrival]], bool],
         interrupted: Callable[[], None],
         settled: Callable[[], None],
+        counts: Counts,
     ) -> None:
         self.generation = 0
         self.number = 0
@@ -43,6 +46,7 @@ class Tail:
         self._arrived = arrived
         self._interrupted = interrupted
         self._settled = settled
+        self._counts = counts
         self._link: Link | None = None  # the one that was verified; frames of others are not for us
         self._fetching = False
         self._known = 0  # the newest frame that the engine is known to have had
@@ -93,6 +97,7 @@ class Tail:
         if not self.behind:
             self._deaf = False
             return
+        self._counts.deaf += 1
         log(Event.BACKPLANE_DEAF, frames=self.behind)
         if self._deaf:  # twice on one link: subscribe anew
             self._link.abort()
@@ -136,11 +141,13 @@ class Tail:
         self._settled()
 
     def _hole(self, last: int) -> None:
+        self._counts.holes += 1
         log(Event.BACKPLANE_HOLE, frames=last - self.number)
         self.number = last
         self._interrupted()
 
     def _turn(self, generation: int, number: int) -> None:
+        self._counts.turns += 1
         log(Event.BACKPLANE_TURNED)
         self.generation, self.number = generation, number
         self._interrupted()
