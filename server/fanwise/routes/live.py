@@ -164,5 +164,5 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
         dependencies=key_guards(access),
         responses={200: {"model": Stats}, **errors(*REFUSED_WITH_KEY)},
     )
-    router.add_websocket_route("/live", live.serve)
+    router.add_api_websocket_route("/live", live.serve)
     return router

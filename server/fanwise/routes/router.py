@@ -70,7 +70,7 @@ def build_router(
     router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))
     plain = {"default_channel": default_channel, "template": template}
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
-    router.add_websocket_route("/ws", endpoint.serve)
+    router.add_api_websocket_route("/ws", endpoint.serve)
     own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(**plain)]
     for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
         router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
