@@ -25,6 +25,7 @@ from ..core.channel import Channel
 from ..core.hub import Start
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import AlreadySubscribedError, GoneError
 from .outbox import Outbox
 from .sink import Decoded, LateSource, Received, Source
@@ -80,6 +81,7 @@ class Client:
         id: Unique among the clients of the process.
         address: The peer, as "host:port"; empty if unknown.
         reason: Why it was closed; None while it is open.
+        user: The user that it belongs to; None: unknown.
         rtt_seconds: From the latest ping to its pong; None before the first.
         connected_at: When it came, on the monotonic clock.
         recoveries: How often it was within its bounds, or up to date, at one of its turns.
@@ -106,6 +108,7 @@ class Client:
         "state",
         "subscriptions",
         "task",
+        "user",
         "write",
     )
 
@@ -117,9 +120,11 @@ class Client:
         listen: Callable[[], Source] | None,
         close_seconds: float,
         owner: ClientOwner,
+        user: User | None = None,
     ) -> None:
         self.id = client_id
         self.address = address
+        self.user = user
         self.state = _BEHIND
         self.reason: CloseReason | None = None
         self.recoveries = 0
@@ -141,8 +146,6 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.id} {self.address} {self.state.value}>"
-
-    # What the endpoint calls.
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """The client's messages, text as str and binary as bytes, until it has left or was closed."""
@@ -181,8 +184,6 @@ class Client:
         self.reason = self.reason or reason
         self.sink.abort()
         self._end(_CLOSED, reason)
-
-    # What the broadcaster calls.
 
     def start(self) -> None:
         """Serves the client from now on, in turns if it is behind. To be called once, when the sink is attached."""
@@ -297,8 +298,6 @@ class Client:
     def sink_closed(self, reason: CloseReason) -> None:
         """The connection ended."""
         self._end(_CLOSED, reason)
-
-    # The one way to change the state, and what keeps it true.
 
     def _enter(self, state: State) -> None:
         if self.state is _READY:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from ..core.codes import ErrorCode, close_of
 from ..core.counters import Histogram
 from ..core.reasons import CloseReason
 from .client import Client, State
@@ -72,3 +73,10 @@ class ClientHost:
             self.failed(client, error)
         elif client.state is not State.CLOSED:
             client.abort(CloseReason.INTERNAL)
+
+
+def close_for(client: Client, error: BaseException) -> ErrorCode | None:
+    """Closes a client for what its endpoint has raised; returns the code if the mistake is the peer's."""
+    code, reason, text = close_of(error) or (None, CloseReason.INTERNAL, "")
+    client.close(reason, text=text)
+    return code

@@ -7,6 +7,7 @@ import concurrent.futures
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from ..core.counters import Counters
@@ -16,12 +17,13 @@ from ..core.hub import Hub, Start
 from ..core.publication import Kind, Position, Publication
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import DrainingError, FullError, NotRunningError
 from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
-from .host import ClientHost
+from .host import ClientHost, close_for
 from .inspector import Inspector
 from .looplag import LoopLag
 from .outbox import Outbox
@@ -31,6 +33,7 @@ from .registry import ClientRegistry, new_id
 from .sink import Sink, Source
 from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
+from .threads import LoopFuture
 
 
 @dataclass(kw_only=True, eq=False, repr=False, slots=True, weakref_slot=True)
@@ -135,13 +138,9 @@ class Node:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
             rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
+            pause = max(self.history_seconds, self.stall_seconds)
             self._host = ClientHost(
-                loop,
-                self._registry,
-                self._event_log,
-                turn_seconds=turn,
-                ping_rtt=rtt,
-                pause_seconds=max(self.history_seconds, self.stall_seconds),
+                loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt, pause_seconds=pause
             )
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
@@ -157,12 +156,10 @@ class Node:
             await self._stop()
 
     def __len__(self) -> int:
-        """How many clients there are."""
         return len(self._registry)
 
     def __bool__(self) -> bool:
-        """True, also without clients."""
-        return True
+        return True  # also without clients
 
     @property
     def writer(self) -> SweepWriter:
@@ -192,8 +189,6 @@ class Node:
         self._audit_task = None
         self._publisher.shut()
 
-    # Publishing.
-
     def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
@@ -208,9 +203,10 @@ class Node:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
             PayloadError: JSON has no word for the payload.
+            ThreadError: This is not the thread of the broadcaster's event loop; nothing was published.
         """
         kind, data = serialise(payload)
-        return self._publisher.append_nowait(channel, kind, data, key=key)
+        return self._publisher.append_nowait(channel, kind, data, key)
 
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
@@ -244,12 +240,11 @@ class Node:
         """Publishes from another thread. Only waiting for the future, now and then, slows a producer down.
 
         Raises:
-            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
+            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`, which
+                raises ThreadError in the loop's own thread.
         """
-        loop = self._publisher.running_loop()
-        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
-
-    # Clients.
+        work = partial(self.publish, channel, payload, key=key)
+        return LoopFuture(self._publisher.running_loop(), self._publisher.thread, work)
 
     def check_room(self) -> asyncio.AbstractEventLoop:
         """Returns the loop that the next client will live on.
@@ -276,17 +271,18 @@ class Node:
         since: Position | None = None,
         address: str = "",
         dialect: Dialect = PLAIN,
+        user: User | None = None,
     ) -> AsyncIterator[Client]:
         """A client for as long as the context lasts; on `channel`, after `since`, if it is given.
 
         `sink` takes what the client is sent; `listen` is called when its first message is asked for. Raises what
         `check_room` and `subscribe` raise.
         """
-        client = self.add_client(sink, listen, channel=channel, since=since, address=address, dialect=dialect)
+        client = self.add_client(sink, listen, channel, since, address, dialect, user)
         try:
             yield client
-        except Exception:
-            client.close(CloseReason.INTERNAL)
+        except Exception as error:
+            close_for(client, error)
             raise
         finally:
             client.close()
@@ -301,12 +297,13 @@ class Node:
         since: Position | None = None,
         address: str = "",
         dialect: Dialect = PLAIN,
+        user: User | None = None,
     ) -> Client:
         """A client that stays until its sink has ended. Takes and raises what `client` does."""
         self.check_room()
         assert self._host is not None  # it comes with the loop
         outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
-        client = Client(new_id(), address, outbox, listen, self.close_seconds, self._host)
+        client = Client(new_id(), address, outbox, listen, self.close_seconds, self._host, user)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)
@@ -315,9 +312,12 @@ class Node:
         return client
 
     def client_failed(self, client: Client, error: Exception) -> None:
-        """Hears that working on a message of `client` has raised `error`: closes the client."""
-        self._event_log.writer_failed(client.id, error)
-        client.close(CloseReason.INTERNAL)
+        """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
+        code = close_for(client, error)
+        if code is None:
+            self._event_log.writer_failed(client.id, error)
+        else:
+            self.tally.reject(code)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).
@@ -379,8 +379,7 @@ class Node:
 
     def close_client(self, client_id: str) -> bool:
         """Closes the client with that id as the operator wants it; False if there is none."""
-        client = self._registry.find(client_id)
-        if client is not None:
+        if (client := self._registry.find(client_id)) is not None:
             client.close(CloseReason.OPERATOR)
         return client is not None
 

@@ -25,7 +25,9 @@ class CloseReason(Enum):
     STALLED = (4009, "stalled: no progress", True)
     MEMORY = (4010, "memory: the server is short of it", True)
     NO_PONG = (4012, "no pong", True)
+    REFUSED = (4500, "refused", False)
     UNAUTHORISED = (4501, "unauthorised: publishing asks for the server's key", False)
+    FORBIDDEN = (4502, "forbidden: this user has no right to do that", False)
     OPERATOR = (4503, "closed by an operator", False)
 
     def __init__(self, code: int, text: str, reconnect: bool) -> None:

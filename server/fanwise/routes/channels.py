@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -17,6 +17,7 @@ from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
+from ..core.rights import Action
 from .auth.guards import REFUSED, Access, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
 from .problems import errors, make_router
@@ -77,7 +78,7 @@ def _channel_info(channel: ChannelStatistics) -> dict[str, Any]:
 
 
 _NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
-_NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
+_NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.FORBIDDEN, ErrorCode.NO_CHANNEL)
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="Largest number of entries.")]
 
 
@@ -121,12 +122,16 @@ async def _list_channels(inspect: Inspector, names: list[str], total: int) -> As
 
 def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
     async def history(
+        request: Request,
         channel: ChannelPath,
         since: Annotated[int | None, Query(ge=0, description="Offset after which publications are listed.")] = None,
         epoch: Annotated[str | None, Query(description="Epoch of `since`; by default the present one.")] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="Largest number of publications.")] = 100,
     ) -> Response:
         """Lists the publications that a channel's log retains, the oldest first. `since` continues a list."""
+        rights = await access.rights(request)
+        if rights is not None:
+            await rights.check_all(channel, Action.HISTORY)
         here = inspect.channel(check_channel_name(channel))
         if here is None:
             raise CodedError(

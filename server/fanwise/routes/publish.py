@@ -17,6 +17,7 @@ from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.encoding import json_bytes
 from ..core.publication import Kind
+from ..core.rights import Action, Rights
 from ..errors import FanwiseError
 from ..transport.limits import budget_of
 from ..transport.places import place_of
@@ -120,6 +121,7 @@ _REFUSED: Final = (
     ErrorCode.BAD_JSON,
     ErrorCode.BAD_REQUEST,
     ErrorCode.BAD_TEXT,
+    ErrorCode.FORBIDDEN,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
     ErrorCode.INCOMPLETE_BODY,
     ErrorCode.PUBLISHES_TOO_FAST,
@@ -129,14 +131,18 @@ _REFUSED: Final = (
 
 
 class PublishEndpoint:
-    """Publishes the bodies of requests."""
+    """Publishes the bodies of requests, as far as `access` lets their users."""
 
-    def __init__(self, broadcaster: Node) -> None:
+    def __init__(self, broadcaster: Node, access: Access) -> None:
         self._broadcaster = broadcaster
+        self._access = access
         self._done = Idempotency()
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
+        rights = await self._access.rights(request)
+        if rights is not None:
+            await rights.check_all(channel, Action.PUBLISH)
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         if len(body) > LARGE_BYTES:
             await SharedTurn().give_way(parse_seconds(len(body)))
@@ -146,10 +152,11 @@ class PublishEndpoint:
         async def act() -> bytes:
             return json_bytes(await self._append(channel, kind, data, key))
 
-        return await self._once(request, body, idempotency_key, act)
+        return await self._once(request, body, idempotency_key, act, rights)
 
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of a batch; returns the body of the answer."""
+        rights = await self._access.rights(request)
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))
@@ -160,19 +167,25 @@ class PublishEndpoint:
             for entry in entries:
                 await turn.give_way()
                 late = time.monotonic() > ends_at
-                results.append(self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else await self._entry(entry))
+                held = self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else None
+                results.append(held or await self._entry(entry, rights))
             return json_bytes({"results": results})
 
-        return await self._once(request, body, idempotency_key, act)
+        return await self._once(request, body, idempotency_key, act, rights)
 
     async def _once(
-        self, request: Request, body: bytes, key: str | None, act: Callable[[], Coroutine[Any, Any, bytes]]
+        self,
+        request: Request,
+        body: bytes,
+        key: str | None,
+        act: Callable[[], Coroutine[Any, Any, bytes]],
+        rights: Rights | None,
     ) -> bytes:
         if key is None:
             return await act()
-        asked = b"\0".join(
-            [request.url.path.encode(), request.url.query.encode(), request.headers.get("content-type", "").encode()]
-        )
+        user = rights.user.id if rights is not None and rights.user is not None else ""
+        parts = (request.url.path, request.url.query, request.headers.get("content-type", ""), user)
+        asked = b"\0".join([part.encode() for part in parts])
         try:
             return await self._done.once(key, asked + b"\0" + body, act)
         except IdempotencyError as error:
@@ -182,11 +195,13 @@ class PublishEndpoint:
         publication = await self._broadcaster.append(channel, kind, data, key=key)
         return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
 
-    async def _entry(self, fields: Any) -> dict[str, object]:
+    async def _entry(self, fields: Any, rights: Rights | None) -> dict[str, object]:
         try:
             if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
                 return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
             entry = Entry.model_validate(fields)
+            if rights is not None:
+                await rights.check_all(entry.channel, Action.PUBLISH)
             return await self._append(entry.channel, *data_bytes(entry.data, entry.encoding), entry.key)
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
@@ -223,7 +238,7 @@ async def pace(request: Request, count: int) -> None:
 
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
-    router, endpoint = make_router(broadcaster.tally.reject), PublishEndpoint(broadcaster)
+    router, endpoint = make_router(broadcaster.tally.reject), PublishEndpoint(broadcaster, access)
     guards = key_guards(access)
 
     async def publish(

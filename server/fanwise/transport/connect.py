@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
@@ -14,6 +14,7 @@ from ..broadcaster.sink import EXTENSION, Offer, Sink, Source, Work
 from ..core.dialect import PLAIN, Dialect
 from ..core.publication import Position, check_channel_name
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
 from ..logs.events import Event, log
 from .addresses import peer_name
@@ -31,8 +32,9 @@ async def connect(
     since: Position | None = None,
     subprotocol: str | None = None,
     dialect: Dialect = PLAIN,
+    user: User | None = None,
 ) -> AsyncIterator[Client]:
-    """Accepts `websocket`, unless that was done, and makes it a client while the context lasts.
+    """Accepts `websocket`, unless that was done, and makes it a client of `user` while the context lasts.
 
     With a `channel` it is on that from the start, after `since` or at the head.
 
@@ -49,7 +51,7 @@ async def connect(
     async with (
         _told_of_refusals(websocket),
         broadcaster.client(
-            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect
+            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect, user=user
         ) as client,
     ):
         yield client
@@ -64,6 +66,7 @@ async def attach(
     since: Position | None = None,
     subprotocol: str | None = None,
     dialect: Dialect = PLAIN,
+    user: User | None = None,
 ) -> None:
     """Accepts `websocket` like `connect`, and makes it a client that stays when this returns.
 
@@ -76,13 +79,13 @@ async def attach(
     async with _told_of_refusals(websocket):
         if offer is not None and offer.connection is not None:
             client = broadcaster.add_client(
-                offer.connection, channel=channel, since=since, address=address, dialect=dialect
+                offer.connection, channel=channel, since=since, address=address, dialect=dialect, user=user
             )
             offer.detach(serve(client), failed=partial(broadcaster.client_failed, client))
             return
         sink, listen = _open(websocket)
         async with broadcaster.client(
-            sink, listen, channel=channel, since=since, address=address, dialect=dialect
+            sink, listen, channel=channel, since=since, address=address, dialect=dialect, user=user
         ) as client:
             work = serve(client)
             async for kind, data in client.received():
@@ -109,8 +112,15 @@ async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
         yield
     except (ChannelLimitError, FullError, DrainingError) as error:
         reason = CloseReason.SHUTDOWN if isinstance(error, DrainingError) else CloseReason.FULL
-        await websocket.close(reason.code, reason.text)
+        await close_if_open(websocket, reason.code, reason.text)
         raise
+
+
+async def close_if_open(websocket: WebSocket, code: int, text: str) -> None:
+    """Closes an accepted WebSocket, unless it was closed already, as a client or by its peer."""
+    if websocket.application_state is WebSocketState.CONNECTED:
+        with suppress(WebSocketDisconnect, OSError):
+            await websocket.close(code, text)
 
 
 def _offer(websocket: WebSocket) -> Offer | None:
