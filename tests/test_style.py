@@ -30,6 +30,7 @@ SLEEPERS = {
     "tests/support/pressure.py": "the pace of a client that reads slowly",
     "tests/support/churn_server.py": "the pace at which a server of its own ends clients",
     "tests/system/test_endurance.py": "the pace of publishers",
+    "benchmarks/accuracy_rooms.py": "the pace of messages, and of a reader that is slow",
     "benchmarks/accuracy_server.py": "the times of publications, and between two looks at the memory",
     "benchmarks/storm.py": "the pace of round trips, and quiet before and after a storm",
     "tests/system/pauses.py": "the pauses of readers, and the pace of publishers",
