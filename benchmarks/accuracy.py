@@ -22,6 +22,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,7 @@ WIDE = 100_000  # messages: nobody is dropped
 ATTEMPTS = 20
 TRACED: Final = "traced"  # the node that is recorded
 LATE_SECONDS: Final = 0.2  # a load that was later than that was disturbed
+NO_PINGS: Final[dict[str, Any]] = {"ping_seconds": 0.0}  # as `accuracy_server` has it
 SETTINGS: dict[str, Any] = {
     "queue_bytes": 100_000_000,
     "history_messages": 4000,
@@ -62,6 +64,7 @@ VIRTUAL = {
     "bursts": replace(_PLAN, seconds=20.0, rate=0, burst=500),
     "pauses": replace(_PLAN, seconds=20.0, rate=100, pause_seconds=(1.0, 8.0)),
 }
+CHOSEN: Final = ("harm", "age", "memory")  # what a proposal is judged by; harm: drops, or losses under other policies
 FLOORS: Final = {"drops": 1.0, "lost": 1.0, "age": 0.05, "memory": 1e5}  # figures below count as that
 
 
@@ -109,12 +112,12 @@ def virtual() -> None:
     for name, kind in VIRTUAL.items():
         for seed in (1, 2):
             scene = make_scene(replace(kind, seed=seed))
-            recorded = RecordedReplay(scene, Candidate(queue_messages=WIDE, **SETTINGS))
+            recorded = RecordedReplay(scene, Candidate(queue_messages=WIDE, **SETTINGS, **NO_PINGS))
             recorded.run()
             traced = read_scene(recorded.header, recorded.records).scene
             for policy in POLICIES:
                 for width in VIRTUAL_WIDTHS:
-                    candidate = Candidate(queue_messages=width, overflow=policy, **SETTINGS)
+                    candidate = Candidate(queue_messages=width, overflow=policy, **SETTINGS, **NO_PINGS)
                     seen, said = (replayed(Replay(one, candidate).run()) for one in (scene, traced))
                     main = _main(policy)
                     for figure, floor in ((main, 1.0), ("age", 0.05)):
@@ -148,6 +151,7 @@ def planned(scene: Scene, config: dict[str, Any]) -> Scene:
                 channels=(CHANNEL,),
                 supply=Supply(pieces),
                 room_bytes=scene.readers[0].room_bytes,
+                refill_bytes=scene.readers[0].refill_bytes,
                 away_seconds=tuple(config["away"]),
             )
             readers.append(reader)
@@ -194,7 +198,7 @@ def rows(out: Path, *, plan: bool) -> Iterator[Row]:
         for name, cell in json.loads(path.read_text())["cells"].items():
             if name != TRACED:
                 policy, width = name.rsplit("-", 1)
-                candidate = Candidate(queue_messages=int(width), overflow=policy, **SETTINGS)
+                candidate = Candidate(queue_messages=int(width), overflow=policy, **SETTINGS, **NO_PINGS)
                 yield Row(policy, int(width), seed, run, truth_of(cell), replayed(Replay(scene, candidate).run()))
 
 
@@ -226,8 +230,11 @@ def report(out: Path, *, plan: bool) -> None:
                     errors.setdefault((row.policy, f"{figure}, from run to run"), []).append(apart)
         say(" ".join(line))
     summary(errors)
+    near: Counter[str] = Counter()
     for (policy, seed, run), found in swept.items():
-        choices(f"{policy} seed {seed} run {run}", _main(policy), found)
+        near.update(choices(f"{policy} seed {seed} run {run}", policy, found))
+    shown = ", ".join(f"{figure} {near[figure]}" for figure in (*CHOSEN, "all"))
+    say(f"within 10 % of the best of the sweep are, of {len(swept)} proposals: {shown}")
 
 
 def summary(errors: dict[tuple[str, str], list[float]]) -> None:
@@ -241,8 +248,13 @@ def summary(errors: dict[tuple[str, str], list[float]]) -> None:
         )
 
 
-def choices(name: str, main: str, found: list[Row]) -> None:
-    """Prints the width that a replay chooses, the one that the truth would, and how both did in truth."""
+def choices(name: str, policy: str, found: list[Row]) -> list[str]:
+    """Prints the width that a replay proposes, the one that the truth would, and how both did in truth.
+
+    Both are the narrowest width within `NEAR` of the least harm, as `fanwise tune` chooses. Returns the figures in
+    which the proposal is at most a tenth worse than the best width; also "all", if it is in all.
+    """
+    main = _main(policy)
 
     def narrowest(figures: dict[int, dict[str, float]]) -> int:
         least = min(one[main] for one in figures.values())
@@ -250,10 +262,17 @@ def choices(name: str, main: str, found: list[Row]) -> None:
 
     truth = {row.width: row.seen for row in found}
     best, chosen = narrowest(truth), narrowest({row.width: row.said for row in found})
+    figures = dict(zip(CHOSEN, (main, "age", "memory"), strict=True))
+    near = [
+        title
+        for title, figure in figures.items()
+        if truth[chosen][figure] <= max(truth[best][figure], FLOORS[figure]) * 1.1
+    ]
     shown = " ".join(
-        f"{figure} {truth[chosen][figure]:.4g} against {truth[best][figure]:.4g}" for figure in (main, "age", "memory")
+        f"{figure} {truth[chosen][figure]:.4g} against {truth[best][figure]:.4g}" for figure in figures.values()
     )
-    say(f"{name}: a replay chooses {chosen}, the truth {best}: {shown}")
+    say(f"{name}: a replay chooses {chosen}, the truth {best}: {shown}; within 10 %: {', '.join(near) or 'none'}")
+    return [*near, *(["all"] if len(near) == len(figures) else [])]
 
 
 def _main(policy: str) -> str:

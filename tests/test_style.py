@@ -32,6 +32,7 @@ SLEEPERS = {
     "tests/system/test_endurance.py": "the pace of publishers",
     "tests/backplane/checker/": "the pace of publishers, of clients that come and go, and of faults",
     "benchmarks/backplane.py": "the pace of publications",
+    "benchmarks/accuracy_rooms.py": "the pace of messages, and of a reader that is slow",
     "benchmarks/accuracy_server.py": "the times of publications, and between two looks at the memory",
     "benchmarks/storm.py": "the pace of round trips, and quiet before and after a storm",
     "tests/system/pauses.py": "the pauses of readers, and the pace of publishers",

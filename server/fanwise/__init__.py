@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .broadcaster.statistics import ChannelStatistics, ClientStatistics, Statistics
     from .core.publication import Position, Publication
     from .core.reasons import CloseReason
+    from .core.rights import Action, User
     from .embedding import Broadcaster
     from .errors import (
         AlreadyConnectedError,
@@ -54,9 +55,12 @@ if TYPE_CHECKING:
         PayloadError,
         PositionError,
         SettingsError,
+        ThreadError,
+        UserError,
     )
 
 __all__ = [
+    "Action",
     "AlreadyConnectedError",
     "AlreadySubscribedError",
     "Broadcaster",
@@ -78,10 +82,14 @@ __all__ = [
     "Publication",
     "SettingsError",
     "Statistics",
+    "ThreadError",
+    "User",
+    "UserError",
 ]
 
 # {public name: its module}; all others come from `errors`.
 _HOMES = {
+    "Action": "core.rights",
     "Broadcaster": "embedding",
     "ChannelStatistics": "broadcaster.statistics",
     "Client": "broadcaster.client",
@@ -90,6 +98,7 @@ _HOMES = {
     "Position": "core.publication",
     "Publication": "core.publication",
     "Statistics": "broadcaster.statistics",
+    "User": "core.rights",
 }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, cast
 
 from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from .backplane.options import Options
@@ -22,25 +24,26 @@ from .broadcaster.node import Node
 from .broadcaster.publisher import Payload, serialise
 from .broadcaster.registry import new_id
 from .broadcaster.sharing import Sharing
-from .broadcaster.sink import Sink, Source, Work
+from .broadcaster.sink import Sink, Source
 from .broadcaster.survey import Answer, Survey
 from .broadcaster.sweep import OsWriter
 from .broadcaster.trace_file import traced
-from .core.dialect import PLAIN, Dialect
 from .core.hub import Start
 from .core.publication import Kind, Position, Publication
+from .core.rights import Allow, Rights, User, as_user
 from .errors import BackplaneDownError, FanwiseError, NotRunningError, PublishNowaitError
+from .routes.auth.guards import Access
 from .routes.fleet.answers import answers_of
+from .routes.problems import answer_errors, handle_errors
 from .routes.router import build_router
+from .routes.sse import EventStreamEndpoint
 from .routes.stats import StatsCollector
-from .transport.connect import attach, connect
+from .routes.websocket import DEFAULT_CHANNEL, WebSocketEndpoint
+from .transport.connect import OnMessage, attach, connect, working
 from .transport.sweep_writer import Mode, open_writer
 
-OnMessage: TypeAlias = Callable[[Client, str | bytes], Coroutine[Any, Any, None] | None]
-"""Works on one message of a client."""
 _OPTIONS = Options()
 _BOUNDS = ("history_messages", "history_bytes", "history_seconds", "publish_seconds")  # of the engine and of a node
-_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -52,15 +55,15 @@ class Broadcaster(Node):
             kernel passes a probe. Entering `lifespan` raises OSError if "uring" cannot be had.
         trim_heap: Whether `lifespan` gives free memory of the process back to the kernel every 10 s, in a thread, where
             the C library is glibc. Without that, a process stays as large as it has ever been.
-        backplane: The engine behind several servers: a `Backplane`, or a URL (`redis://`, `rediss://`, `unix://`,
-            `redis+sentinel://`, `nats://`, `tls://`). With one, the object that is made is a `SharedBroadcaster`. None:
-            no other server.
+        backplane: The engine behind several servers, for a `SharedBroadcaster`: a `Backplane`, or a URL (`redis://`,
+            `rediss://`, `unix://`, `redis+sentinel://`, `nats://`, `tls://`). None: there is no other server.
         backplane_prefix: Of all keys in the engine of a URL.
-        backplane_replicas: How many replicas have a publication before it is acknowledged; None: 1 behind sentinels,
-            else 0.
+        backplane_replicas: How many replicas acknowledge a publication; None: 1 behind sentinels, else 0.
         backplane_durable: Whether what the engine has acknowledged survives its restart, so that epochs stay.
         backplane_live_bytes: How many bytes a server may be behind before it asks the engine for histories.
         publish_seconds: How long a publication, or a channel to be opened, waits for the engine of a URL.
+        access: Hosts, pages, key and rights that the ready-made routes, `serve` and `stream` ask for; by default the
+            pages of the server's own host, and everybody.
         trace: A file that `lifespan` writes a trace to, of 256 MiB at most; None: no file. Entering raises OSError if
             the file cannot be opened.
 
@@ -84,6 +87,7 @@ class Broadcaster(Node):
     backplane_durable: bool = _OPTIONS.durable
     backplane_live_bytes: int = _OPTIONS.live_bytes
     publish_seconds: float = _OPTIONS.publish_seconds
+    access: Access = field(default_factory=Access)
 
     def __new__(cls, *, backplane: str | Backplane | None = None, **_: Any) -> Self:
         """Makes a `SharedBroadcaster` where there is a backplane."""
@@ -97,7 +101,11 @@ class Broadcaster(Node):
 
     @asynccontextmanager
     async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
-        """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`."""
+        """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`.
+
+        Errors of ours that leave an endpoint are answered with their code, unless the application handles them.
+        """
+        handle_errors(_app, self.tally.reject)
         heap = trimmed_heap() if self.trim_heap else nullcontext()
         siblings = nullcontext() if self.shares else noticed_siblings()
         with siblings:
@@ -105,11 +113,18 @@ class Broadcaster(Node):
                 yield
 
     def connect(
-        self, websocket: WebSocket, *, channel: str, since: Position | None = None, subprotocol: str | None = None
+        self,
+        websocket: WebSocket,
+        *,
+        channel: str,
+        since: Position | None = None,
+        subprotocol: str | None = None,
+        user: User | str | None = None,
     ) -> AbstractAsyncContextManager[Client]:
         """Accepts `websocket`, unless that was done, and makes it a client of `channel` while the context lasts.
 
-        The client begins after `since`, by default at the channel's head. The endpoint itself checks origins.
+        The client begins after `since`, by default at the channel's head. The endpoint itself checks origins and
+        rights; `user`, or the user of that id, is shown to operators.
 
         Iterating over the client gives what it sends, text as str and binary as bytes, and ends when it has left or
         was closed. Publications to the channel reach it by themselves.
@@ -121,8 +136,10 @@ class Broadcaster(Node):
             FullError: There are `max_clients` already.
             AlreadyConnectedError: The WebSocket is a client already.
             NotRunningError: The broadcaster was not started.
+            UserError: The user's id is not allowed.
         """
-        return connect(self, websocket, channel=channel, since=since, subprotocol=subprotocol)
+        answer_errors(websocket.scope, self.tally.reject)
+        return connect(self, websocket, channel=channel, since=since, subprotocol=subprotocol, user=as_user(user))
 
     async def attach(
         self,
@@ -132,6 +149,7 @@ class Broadcaster(Node):
         channel: str,
         since: Position | None = None,
         subprotocol: str | None = None,
+        user: User | str | None = None,
     ) -> None:
         """Accepts `websocket`, unless that was done, and makes it a client that stays when the endpoint returns.
 
@@ -140,21 +158,97 @@ class Broadcaster(Node):
         Args:
             websocket: The WebSocket.
             on_message: Called with the client and each of its messages, text as str and binary as bytes. A coroutine
-                that it returns is awaited before the next message. What it raises closes the client with 1011.
+                that it returns is awaited before the next message. Refusals of ours that it raises close the client
+                with their own code, and all else with 1011.
             channel: The client's channel.
             since: The position after which the client begins; by default the channel's head.
             subprotocol: The subprotocol that is accepted.
+            user: The client's user, or its id, for operators; None: unknown.
 
         Raises what `connect` raises, before the WebSocket is accepted.
         """
-        serve = partial(_working, on_message)
-        await attach(self, websocket, serve, channel=channel, since=since, subprotocol=subprotocol)
+        answer_errors(websocket.scope, self.tally.reject)
+        serve, whose = partial(working, on_message), as_user(user)
+        await attach(self, websocket, serve, channel=channel, since=since, subprotocol=subprotocol, user=whose)
+
+    async def serve(
+        self,
+        websocket: WebSocket,
+        *,
+        user: User | str | None = None,
+        channels: Iterable[str] | None = None,
+        may_subscribe: Allow = True,
+        may_history: Allow = True,
+        may_publish: Allow = True,
+        template: str = "{text}",
+        max_subscriptions: int = 100,
+    ) -> None:
+        """Serves `websocket` as `WS /ws` does: in the JSON dialect if that is offered, and else in the plain one.
+
+        The WebSocket is refused, or becomes a client that stays when the endpoint returns, as with `attach`. Over plain
+        ASGI this returns at the client's end. Each right is True, False, or a function of user and channel, synchronous
+        or not, that is called each time.
+
+        Args:
+            websocket: The WebSocket; hosts and pages are checked as `access` says.
+            user: The client's user, or its id; None: unknown.
+            channels: The only channels of the client: names, or beginnings of names with `*` behind. None: all. Without
+                `?channel=` a client of the plain dialect is on the first name, by default on "lobby".
+            may_subscribe: Whether the client may subscribe to a channel, at first or after a position.
+            may_history: Whether the client may also begin after a position, and get what was published since.
+            may_publish: Whether the client may publish to a channel.
+            template: A text of the plain dialect is published in it, in place of "{text}".
+            max_subscriptions: Channels that a client of the JSON dialect may be on.
+
+        Raises what `attach` raises of `websocket` and `user`, and:
+            ChannelNameError: One of `channels` is neither a name nor the beginning of one.
+            ValueError: The template does not contain "{text}" exactly once.
+        """
+        answer_errors(websocket.scope, self.tally.reject)
+        names = [channels] if isinstance(channels, str) else list(channels or ())
+        may = {"may_subscribe": may_subscribe, "may_history": may_history, "may_publish": may_publish}
+        rights = self._rights(user, channels=None if channels is None else names, **may)
+        first = next((name for name in names if not name.endswith("*")), DEFAULT_CHANNEL)
+        bounds: dict[str, Any] = {"template": template, "max_subscriptions": max_subscriptions}
+        await WebSocketEndpoint(self, self.access, default_channel=first, **bounds).admit(websocket, rights)
+
+    def stream(
+        self,
+        request: Request,
+        channel: str,
+        *,
+        user: User | str | None = None,
+        may_subscribe: Allow = True,
+        may_history: Allow = True,
+        heartbeat_seconds: float = 15.0,
+    ) -> Response:
+        """Returns `channel` as the event stream that `GET /sse/{channel}` is, for an endpoint to return.
+
+        Position and format come from `Last-Event-ID`, `?since=` and `?format=`. A browser that comes back calls the
+        endpoint again, so its rights are asked again.
+
+        Args:
+            request: The request; hosts and pages are checked as `access` says.
+            channel: The channel's name.
+            user: The client's user, or its id; None: unknown.
+            may_subscribe: True, False, or a function of user and channel, synchronous or not. False is answered with
+                403.
+            may_history: Whether the stream may also begin after a position, likewise.
+            heartbeat_seconds: How often an open stream gets a comment.
+
+        Raises:
+            FanwiseError: The request is refused; the application answers with the code of the error.
+        """
+        answer_errors(request.scope, self.tally.reject)
+        endpoint = EventStreamEndpoint(self, self.access, heartbeat_seconds=heartbeat_seconds)
+        rights = self._rights(user, may_subscribe=may_subscribe, may_history=may_history)
+        return endpoint.respond(request, channel, rights)
+
+    def _rights(self, user: User | str | None, **asked: Any) -> Rights:
+        return Rights.of(user, authorise=self.access.authorise, **asked)
 
     def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
-        """Publishes without waiting, with or without a backplane; the future has the publication.
-
-        Takes what `publish` takes. What is raised, the future raises.
-        """
+        """Publishes without waiting, with or without a backplane; the future has the publication, or the error."""
         future: asyncio.Future[Publication] = asyncio.get_running_loop().create_future()
         try:
             future.set_result(self.publish_nowait(channel, payload, key=key))
@@ -165,14 +259,11 @@ class Broadcaster(Node):
     @cached_property
     def router(self) -> APIRouter:
         """The ready-made routes, for `app.include_router(broadcaster.router)`; they start the broadcaster too."""
-        return build_router(self, lifespan=self.lifespan)
+        return build_router(self, access=self.access, lifespan=self.lifespan)
 
 
 class SharedBroadcaster(Broadcaster):
-    """A broadcaster behind a backplane: its channels are those of all servers that have the engine in common.
-
-    Publishing returns when the engine has the publication, with the position that all servers see.
-    """
+    """A broadcaster behind a backplane: its channels are those of all servers that have the engine in common."""
 
     shares = True
     _survey: Survey | None = None
@@ -195,9 +286,8 @@ class SharedBroadcaster(Broadcaster):
             except BaseException:
                 await super().__aexit__()
                 raise
-            self._survey = Survey(backplane.fleet(), self.answers)
+            self._survey, self._sharing = Survey(backplane.fleet(), self.answers), sharing
             await self._survey.start()
-            self._sharing = sharing
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -210,8 +300,8 @@ class SharedBroadcaster(Broadcaster):
         await super().__aexit__(*exc)
 
     def _open_backplane(self) -> Backplane:
+        assert self.backplane is not None
         if not isinstance(self.backplane, str):
-            assert self.backplane is not None
             return self.backplane
         bounds = {name: getattr(self, name) for name in _BOUNDS}
         own = {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
@@ -247,7 +337,7 @@ class SharedBroadcaster(Broadcaster):
         """Why the node is not ready; "backplane" if the engine has been away for two seconds."""
         return super().unready or ("backplane" if self._sharing is None or self._sharing.is_down else "")
 
-    def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:  # noqa: ARG002 - it refuses
+    def publish_nowait(self, *_: Any, **__: Any) -> Publication:
         """Raises PublishNowaitError: the engine gives positions, and has to be waited for."""
         raise PublishNowaitError
 
@@ -271,18 +361,11 @@ class SharedBroadcaster(Broadcaster):
         """Publishes `data` as it is, like `publish`."""
         return self.sharing.publish(channel, kind, data, key)
 
-    def append_in_turn(
-        self,
-        channel: str,  # noqa: ARG002 - it refuses
-        kind: Kind,  # noqa: ARG002
-        data: bytes,  # noqa: ARG002
-        *,
-        key: str | None = None,  # noqa: ARG002
-    ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
+    def append_in_turn(self, *_: Any, **__: Any) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Raises PublishNowaitError: the engine has to be waited for."""
         raise PublishNowaitError
 
-    def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:  # noqa: ARG002 - it never does
+    def append_at_once(self, *_: Any) -> bool:
         """Returns False: nothing is published without waiting for the engine."""
         return False
 
@@ -294,23 +377,17 @@ class SharedBroadcaster(Broadcaster):
         *,
         channel: str | None = None,
         since: Position | None = None,
-        address: str = "",
-        dialect: Dialect = PLAIN,
+        **about: Any,
     ) -> AsyncIterator[Client]:
         """A client for as long as the context lasts. Raises what `Node.client` and `Sharing.ready` raise."""
         self.check_room()
         if channel is not None:
             await self.sharing.ready(channel, since)
-        async with super().client(
-            sink, listen, channel=channel, since=since, address=address, dialect=dialect
-        ) as client:
+        async with super().client(sink, listen, channel=channel, since=since, **about) as client:
             yield client
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
-        """Puts `client` on a channel that is open here.
-
-        Raises what `Node.subscribe` raises, and BackplaneDownError: the channel is not open.
-        """
+        """Puts `client` on a channel that is open here; raises BackplaneDownError if it is not."""
         if not self.sharing.is_open(channel):
             raise BackplaneDownError("the channel is not open on this server: use `await subscribe_in_turn()`")
         return super().subscribe(client, channel, since=since)
@@ -319,10 +396,3 @@ class SharedBroadcaster(Broadcaster):
         """Subscribes when the engine has said where the channel stands."""
         await self.sharing.ready(channel, since)
         return self.subscribe(client, channel, since=since)
-
-
-def _working(on_message: OnMessage, client: Client) -> Work:
-    def work(kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
-        return on_message(client, data.decode() if kind is _TEXT else data)
-
-    return work

@@ -185,6 +185,36 @@ class PublishNowaitError(FanwiseError, RuntimeError):
         )
 
 
+class ThreadError(FanwiseError, RuntimeError):
+    """A call in the wrong thread; nothing was published by it.
+
+    Attributes:
+        problem: What is wrong, and what to call instead.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class UserError(FanwiseError, ValueError):
+    """A user that cannot be one.
+
+    Attributes:
+        problem: What is wrong, and what is allowed.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
 class SettingsError(FanwiseError, ValueError):
     """Settings that cannot be used: each problem names what is wrong and what is allowed."""
 

@@ -15,7 +15,7 @@ from fanwise.broadcaster.outbox import Outbox
 from fanwise.broadcaster.registry import ClientRegistry
 from fanwise.broadcaster.sweep import Sweeper
 from fanwise.core.dialect import PLAIN
-from fanwise.core.forgiven import HIDDEN_BYTES, Bound, Bounds, Forgiven, forgiven
+from fanwise.core.forgiven import Bound, Bounds, Forgiven, forgiven
 from fanwise.core.hub import Hub
 from fanwise.core.publication import Kind
 from fanwise.core.queue import Overflow
@@ -25,6 +25,7 @@ from .test_client import make_host
 
 pytestmark = pytest.mark.anyio
 
+ROOM_BYTES = 146_000  # what the sink takes of a client that does not read
 READS_SECONDS = 1.0  # before the pause, and after it
 HISTORY_SECONDS = 60.0
 
@@ -112,7 +113,7 @@ class World:
     async def pause(self, seconds: float) -> str:
         """Lets the client pause; returns what becomes of it."""
         await self.until(READS_SECONDS)
-        self.sink.room = HIDDEN_BYTES
+        self.sink.room = ROOM_BYTES
         await self.until(READS_SECONDS + seconds)
         self.sink.read()
         while self.client._take_turn():
@@ -173,7 +174,7 @@ async def test_what_is_predicted_is_seen(
     settings: Settings, size: int, rate: float, pause: float, outcome: str
 ) -> None:
     """A pause ends as `core.forgiven` says: with everything, with a gap, or with a close and its reason."""
-    rule = forgiven(settings.bounds, messages_per_second=rate, message_bytes=size)
+    rule = forgiven(settings.bounds, messages_per_second=rate, message_bytes=size, room_bytes=ROOM_BYTES)
     said = predicted(settings, pause, rule)
     assert (said == "forgiven") == (outcome == "forgiven"), rule
     assert await World(settings, size=size, rate=rate).pause(pause) == said, rule

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from anyio.lowlevel import checkpoint
+from pydantic import BaseModel, Field
 
 from fanwise.broadcaster.audit import PRODUCER
 from fanwise.broadcaster.node import Node
@@ -78,6 +81,41 @@ async def test_other_threads_publish_too() -> None:
         await asyncio.to_thread(thread.join)
         await until(lambda: len(b"".join(sink.written)) == 9)
         assert offsets == [1, 2, 3]
+
+
+class Quote(BaseModel):
+    """A model with an alias and with what JSON has no word for."""
+
+    price: Decimal = Field(alias="p")
+    at: datetime | None = None
+
+
+QUOTE = Quote(p=Decimal("1.0800"), at=datetime(2026, 1, 2, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("payload", "written"),
+    [
+        (QUOTE, b'{"p":"1.0800","at":"2026-01-02T00:00:00Z"}'),
+        ({"quotes": [QUOTE], "n": 1}, b'{"quotes":[{"p":"1.0800","at":"2026-01-02T00:00:00Z"}],"n":1}'),
+        (Decimal("0.1000000000000000000001"), b'"0.1000000000000000000001"'),
+        ({"eur": Decimal("1.08")}, b'{"eur":"1.08"}'),
+    ],
+)
+async def test_models_and_decimals_are_json(payload: object, written: bytes) -> None:
+    """As pydantic and FastAPI write them: with their aliases, and each digit of a Decimal."""
+    async with Node() as broadcaster:
+        publication = await broadcaster.publish("lobby", payload)
+        assert (publication.kind, publication.payload) == (Kind.JSON, written)
+
+
+@pytest.mark.parametrize("payload", [{1, 2}, object(), Quote, {"a": {"b": {1}}}])
+async def test_what_json_has_no_word_for_is_an_error(payload: object) -> None:
+    """It says of which type the payload is; nothing is published."""
+    async with Node() as broadcaster:
+        with pytest.raises(PayloadError, match=f"a payload of type {type(payload).__name__} cannot be published"):
+            await broadcaster.publish("lobby", payload)
+        assert broadcaster.tally.publications == 0
 
 
 @pytest.mark.parametrize("kind", list(Kind))

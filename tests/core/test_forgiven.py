@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from fanwise.core.forgiven import Bound, Bounds, Traffic, forgiven, traffic, wire_size
+from fanwise.core.forgiven import Bound, Bounds, Traffic, forgiven, hidden_bytes, traffic, wire_size
 from fanwise.core.log import Log
 from fanwise.core.publication import Kind
 
@@ -27,27 +27,35 @@ WIDE = Bounds(queue_messages=1024, queue_bytes=1_048_576)
 )
 def test_the_first_bound_decides(bounds: Bounds, rate: float, size: float, seconds: float, bound: Bound) -> None:
     """In messages, in bytes, in age, or by the stall and pong rules."""
-    found = forgiven(bounds, messages_per_second=rate, message_bytes=size, hidden_bytes=0 if rate else 1)
+    found = forgiven(bounds, messages_per_second=rate, message_bytes=size, room_bytes=0 if rate else 1)
     assert found.seconds == pytest.approx(seconds)
     assert found.bound is bound
 
 
 def test_what_the_kernels_hide_comes_on_top() -> None:
     """In frames of the plain dialect, or of a size that is given."""
-    plain = forgiven(WIDE, messages_per_second=100, message_bytes=98, hidden_bytes=100_000)
+    plain = forgiven(WIDE, messages_per_second=100, message_bytes=98, room_bytes=100_000)
     assert [plain.seconds, plain.hidden_seconds] == pytest.approx([20.24, 10])
-    wide = forgiven(WIDE, messages_per_second=100, message_bytes=98, wire_bytes=200, hidden_bytes=100_000)
+    wide = forgiven(WIDE, messages_per_second=100, message_bytes=98, wire_bytes=200, room_bytes=100_000)
     assert wide.seconds == pytest.approx(15.24)
     assert [wire_size(125), wire_size(126)] == [127, 130]
+
+
+def test_long_messages_hide_more() -> None:
+    """As measured, and between two measurements in between: half of the way in factors is half of the way in bytes."""
+    assert [hidden_bytes(size) for size in (1, 40, 155, 1_080, 60_000)] == [110e3, 110e3, 94e3, 134e3, 179e3]
+    assert hidden_bytes((2_000 * 3_000) ** 0.5) == pytest.approx(162_000)
+    found = forgiven(WIDE, messages_per_second=10, message_bytes=1_076)
+    assert found.hidden_seconds == pytest.approx(134_000 / 10_800)
 
 
 def test_pings_end_what_the_kernels_hide_for_long() -> None:
     """But not a pause that the queue has noticed before."""
     bounds = WIDE._replace(pong_seconds=8)
-    slow = forgiven(bounds, messages_per_second=100, message_bytes=98, hidden_bytes=81_000)
+    slow = forgiven(bounds, messages_per_second=100, message_bytes=98, room_bytes=81_000)
     assert slow.seconds == 8
     assert slow.bound is Bound.PONG
-    fast = forgiven(bounds, messages_per_second=100, message_bytes=98, hidden_bytes=79_000)
+    fast = forgiven(bounds, messages_per_second=100, message_bytes=98, room_bytes=79_000)
     assert fast.seconds == pytest.approx(18.14)
     assert fast.bound is Bound.MESSAGES
 

@@ -107,10 +107,13 @@ async def test_refusals_are_told(caplog: pytest.LogCaptureFixture) -> None:
                 with pytest.raises(InvalidStatus):
                     await live.connect(path, additional_headers=headers)
     told = [vars(record) for record in caplog.records]
+    pages = told[2]["reason"]
+    host = f"host '127.0.0.1:{live.port}', asked over http"
+    assert pages.startswith(f"bad_origin: pages of origin 'https://elsewhere.example' may not connect to {host}: ")
     assert [(line["levelname"], line["code"], line["path"], line["reason"]) for line in told] == [
         ("INFO", "refused", "/publish/lobby", "unauthorised"),
         ("INFO", "refused", "/publish/no%20%1Bgood", "bad_channel"),
-        ("INFO", "refused", "/clients", "bad_origin"),
+        ("INFO", "refused", "/clients", pages),
         ("WARNING", "no_room", "/sse/lobby", "full"),
         ("INFO", "refused", "/ws", "bad_channel"),
         ("INFO", "refused", "/ws", "unauthorised"),

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from fanwise.broadcaster.node import Node
 from fanwise.core.codes import ErrorCode
+from fanwise.core.forgiven import hidden_bytes
 from fanwise.core.reasons import CloseReason, GapReason
 from fanwise.routes.stats import Lists, Stats, StatsCollector, Summary, Totals
 
@@ -35,7 +36,8 @@ async def test_the_report_is_what_its_model_says() -> None:
             counted = {"connections": 2, "publications": 1}
             assert told["totals"] == dict.fromkeys(Totals.model_fields, 0) | counted
             assert told["channels"][0]["head"] == 1
-            pause = {"seconds": 10 + 146_000 / 6, "bound": "stall_seconds", "hidden_seconds": 146_000 / 6}
+            hidden = hidden_bytes(6) / 6
+            pause = {"seconds": 10 + hidden, "bound": "stall_seconds", "hidden_seconds": hidden}
             assert told["channels"][0]["forgiven"] == pause
             assert told["forgiven"] == {**pause, "channel": "lobby"}
             assert told["closed_clients"][0]["reason"] == "normal"

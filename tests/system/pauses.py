@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from fanwise.core.forgiven import HIDDEN_BYTES, Bound, Bounds, Forgiven, forgiven, wire_size
+from fanwise.core.forgiven import Bound, Bounds, Forgiven, forgiven, hidden_bytes, wire_size
 from fanwise.settings import Settings
 
 from ..support.processes import ServerProcess
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     pause_seconds: float
     settings: Mapping[str, Any] = MappingProxyType({})
 
-    def rule(self, hidden_bytes: float) -> Forgiven:
+    def rule(self, room_bytes: float) -> Forgiven:
         found = Settings(_env_file=None, **self.settings)  # type: ignore[call-arg]
         bounds = Bounds(
             found.queue_messages,
@@ -44,7 +44,7 @@ class Row(NamedTuple):
             found.pong_seconds if found.overflow == "disconnect" else float("inf"),
         )
         traffic = {"messages_per_second": self.rate, "message_bytes": self.size_bytes}
-        return forgiven(bounds, **traffic, hidden_bytes=hidden_bytes)
+        return forgiven(bounds, **traffic, room_bytes=room_bytes)
 
     def predicted(self, rule: Forgiven) -> str:
         if self.pause_seconds <= rule.seconds:
@@ -135,7 +135,7 @@ async def main() -> int:
     hidden: dict[int, float] = {}
     for size_bytes in sorted({row.size_bytes for row in ROWS}):
         _, found = await play(Row(size_bytes, 100, 6, {**WIDE, "overflow": "drop_oldest"}))
-        hidden[size_bytes] = found or HIDDEN_BYTES
+        hidden[size_bytes] = found or hidden_bytes(wire_size(size_bytes))
         say(f"publications of {size_bytes} bytes: the kernels hide {hidden[size_bytes] / 1000:.0f} kB")
     held = 0
     for row, (outcome, _) in zip(ROWS, await asyncio.gather(*map(play, ROWS)), strict=True):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import socket
 import ssl
@@ -14,7 +15,7 @@ import pytest
 import trustme
 
 from fanwise.transport import acceptor as module
-from fanwise.transport.acceptor import ACCEPTS_PER_TURN, Acceptor, Descriptors
+from fanwise.transport.acceptor import ACCEPTS_PER_TURN, Acceptor, Descriptors, LentDescriptor
 from fanwise.transport.places import Place, PlaceLimits, Places
 
 from ..support.live import until
@@ -248,3 +249,15 @@ def test_descriptors_leave_room() -> None:
     assert (Descriptors(64).short, Descriptors(64).reserve) == (48, 8)
     assert Descriptors(resource.RLIM_INFINITY).short > 10**6
     assert Descriptors.of_process().short <= Descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0]).short
+
+
+def test_a_descriptor_that_was_not_taken_is_closed_once() -> None:
+    """The number is the next connection's after that, and must not be closed again."""
+    places = Places(PlaceLimits(), count=lambda _: None, exempt=lambda _: False)
+    number = os.open(os.devnull, os.O_RDONLY)
+    lent = LentDescriptor(socket.AF_INET, number, places.enter("192.0.2.1"))
+    lent.drop()
+    assert sum(known.connections for known in places._addresses.values()) == 0
+    assert os.open(os.devnull, os.O_RDONLY) == number  # accept(2) takes the lowest free number
+    lent.drop()
+    os.close(number)  # EBADF if it was closed twice

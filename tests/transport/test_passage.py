@@ -6,7 +6,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import Depends, FastAPI
@@ -21,9 +21,10 @@ from fanwise import Broadcaster
 from fanwise.transport.event_stream_connection import EventStreamConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 
-from ..support.live import Live, running, until
+from ..support.live import Events, Live, running, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
+LONG = b"x" * 20_000  # less than the 64 KiB from which on an application waits for the reader
 REQUEST = b"GET /sse/a HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip, deflate\r\n\r\n"
 
 
@@ -102,6 +103,7 @@ async def serving(middleware: Any = None, **options: Any) -> AsyncIterator[tuple
     broadcaster = Broadcaster(trim_heap=False)
     app = FastAPI(lifespan=broadcaster.lifespan)
     app.include_router(broadcaster.router, dependencies=[Depends(dependency)])
+    app.add_api_route("/long", lambda: Response(LONG))
     if middleware is not None:
         app.add_middleware(middleware, **options)
     async with running(app) as live:
@@ -110,6 +112,11 @@ async def serving(middleware: Any = None, **options: Any) -> AsyncIterator[tuple
 
 def kinds(live: Live) -> set[str]:
     return {type(one).__name__ for one in live.server.server_state.connections}
+
+
+def one_of(live: Live) -> Any:
+    (one,) = live.server.server_state.connections
+    return one
 
 
 @pytest.mark.parametrize(
@@ -210,3 +217,43 @@ async def test_comments_come_at_the_intervals_of_their_endpoints() -> None:
         assert first.at_interval(15) is first
         assert first.at_interval(1).at_interval(1) is first.at_interval(1)
         assert first.at_interval(1).connections is first.connections
+
+
+async def test_a_stream_whose_head_waits_for_its_reader() -> None:
+    """The bytes before it are in the server's memory at the handover: nothing overtakes them, and nothing is lost."""
+    async with serving() as (live, broadcaster, _):
+        state, requests, waiting_bytes = live.server.server_state, 0, 0
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        transport = cast("asyncio.Transport", writer.transport)
+        transport.pause_reading()
+        while not waiting_bytes:
+            writer.write(b"GET /long HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            requests += 1
+            await until(lambda asked=requests: state.total_requests == asked and not state.tasks)  # type: ignore[misc]
+            waiting_bytes = one_of(live).transport.get_write_buffer_size()
+        writer.write(REQUEST)
+        await until(lambda: kinds(live) == {"EventStreamConnection"} and len(broadcaster) == 1)
+        assert one_of(live).transport.get_write_buffer_size() > waiting_bytes
+        await broadcaster.publish("a", "hello")
+        transport.resume_reading()
+        for _ in range(requests):
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(LONG)) == LONG
+        events = Events(reader, (await reader.readuntil(b"\r\n\r\n")).decode())
+        for name, data in (("subscribed", ""), ("message", "hello")):
+            event = await events.next()
+            assert event is not None
+            assert (event.name, data in event.data) == (name, True)
+        writer.close()
+
+
+async def test_a_request_for_the_head_of_a_stream_gets_no_stream() -> None:
+    """HEAD (RFC 9110 section 9.3.2) makes no client, and the connection answers the next request."""
+    async with serving() as (live, broadcaster, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+        for method in (b"HEAD", b"GET"):
+            writer.write(REQUEST.replace(b"GET", method))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200" if method == b"GET" else b"HTTP/1.1 405"), head
+        await until(lambda: len(broadcaster) == 1)
+        writer.close()

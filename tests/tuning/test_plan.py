@@ -14,7 +14,7 @@ def test_a_plan_becomes_a_scene() -> None:
     assert len(scene.publications) == 100 + 25
     assert [sent.time for sent in scene.publications] == sorted(sent.time for sent in scene.publications)
     assert {sent.key for sent in scene.publications} == {"k0", "k1", "k2", "k3"}
-    assert [reader.name for reader in scene.readers] == ["pausing-0", "pausing-1", "pausing-2", "slow-0", "slow-1"]
+    assert [reader.name for reader in scene.readers] == ["slow-5", "slow-15", "pausing-25", "pausing-35", "pausing-45"]
     assert (scene.clients, scene.fast_clients) == (50, 45)
 
 

@@ -7,7 +7,7 @@ import pytest
 from fanwise.core.forgiven import Bounds, forgiven, wire_size
 from fanwise.core.reasons import CloseReason
 from fanwise.tuning.outcome import Candidate, Outcome
-from fanwise.tuning.replay import Replay
+from fanwise.tuning.replay import Payloads, Replay
 from fanwise.tuning.scene import FAST_BYTES, Reader, Scene, Sent, Supply
 
 ROOM = 10_000.0
@@ -45,7 +45,7 @@ def test_a_replay_obeys_the_rule_of_pauses(rate: int, size: int, messages: int, 
         messages_per_second=rate,
         message_bytes=size,
         wire_bytes=wire_size(size),
-        hidden_bytes=ROOM,
+        room_bytes=ROOM,
     )
     assert play(scene(rule.seconds - 0.05, rate=rate, size=size), **settings).dropped == 0
     late = play(scene(rule.seconds + 0.6, rate=rate, size=size), **settings)
@@ -105,3 +105,11 @@ def test_a_reader_leaves_when_it_likes() -> None:
         Scene(publications=a_scene.publications, readers=[gone], fast_clients=9, ends=20.0), queue_messages=50
     )
     assert (outcome.dropped, outcome.returns) == (0, 0)
+
+
+def test_payloads_of_many_sizes_take_bounded_memory() -> None:
+    payloads = Payloads(most_bytes=1_000)
+    found = [payloads.of(size) for size in (300, 400, 300, 400, 500, 2_000, 100)]
+    assert list(map(len, found)) == [300, 400, 300, 400, 500, 2_000, 100]
+    assert found[0] is found[2]
+    assert payloads.size_bytes == 100

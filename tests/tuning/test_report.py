@@ -20,7 +20,7 @@ def test_the_report_says_what_to_set_and_what_it_costs() -> None:
     text = "\n".join(lines(proposal))
     for part in ("traffic", "pauses", "forgiven   now", "queue_messages decides", "connections dropped", "confidence"):
         assert part in text
-    assert "no difference for this traffic" in text
+    assert "alone without a difference for this traffic" in text
 
 
 def test_the_document_is_json_and_has_the_same_figures() -> None:

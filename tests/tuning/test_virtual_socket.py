@@ -35,23 +35,23 @@ class Heard:
 
 def socket(loop: VirtualLoop, *pieces: tuple[float, float]) -> tuple[VirtualSocket, list[tuple[float, float]]]:
     got: list[tuple[float, float]] = []
-    reader = Reader(name="a", channels=("c",), supply=Supply(pieces), room_bytes=300.0, wake_share=1 / 3)
+    reader = Reader(name="a", channels=("c",), supply=Supply(pieces), room_bytes=300.0)
     return VirtualSocket(1, reader, loop, got=lambda when, published: got.append((when, published))), got
 
 
-def test_what_does_not_fit_waits_until_a_third_is_free() -> None:
-    """300 bytes of room and 100 bytes a second: the rest of 50 bytes goes when 100 are free, after a second."""
+def test_what_does_not_fit_waits_for_a_step() -> None:
+    """300 bytes of room and 100 bytes a second: the rest of 50 bytes goes when a fifth is free, after 0.6 s."""
     loop = VirtualLoop()
     sock, _ = socket(loop, (0.0, 100.0))
     owner = Heard(loop)
     sock.attach(owner)
     sock.write(bytes(350))
     assert (sock.writable, sock.buffered_bytes) == (False, 50)
-    loop.run_until(0.9)
+    loop.run_until(0.5)
     assert sock.buffered_bytes == 50
-    loop.run_until(1.1)
+    loop.run_until(0.7)
     assert sock.writable
-    assert [(name, round(at, 6)) for name, at in owner.events] == [("paused", 0.0), ("resumed", 1.0)]
+    assert [(name, round(at, 6)) for name, at in owner.events] == [("paused", 0.0), ("resumed", 0.6)]
 
 
 def test_a_reader_has_a_publication_when_it_has_read_its_last_byte() -> None:

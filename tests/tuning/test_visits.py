@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from fanwise.broadcaster.node import Node
 from fanwise.core import trace
 from fanwise.core.dialect import JSON, PLAIN, Dialect
+from fanwise.core.trace_reader import read_trace
 from fanwise.tuning.visits import Book, Curve, Mark, wire_sizes
+
+from ..support.fakes import FakeSink
 
 
 def test_what_a_kernel_has_accepted_is_what_was_published_but_for_the_lag() -> None:
@@ -65,3 +69,26 @@ def test_sizes_on_the_wire_are_those_of_the_encoding(dialect: Dialect) -> None:
     length = wire_sizes(dialect)
     assert length("c", 1000, False) >= 1004
     assert length("c", 1000, True) >= length("c", 1000, False)
+
+
+@pytest.mark.anyio
+async def test_each_client_is_counted_once() -> None:
+    """Three were here, and one of them falls behind; one comes, one comes onto a new channel, one leaves."""
+    async with Node(ready_lag_seconds=float("inf")) as node:
+        sinks = [FakeSink() for _ in range(3)]
+        clients = [node.add_client(sink, channel="a") for sink in sinks]
+        recorder = node.recordings.start(most_bytes=1 << 20)
+        sinks[0].pause(buffered_bytes=7)
+        for _ in range(2):
+            node.publish_nowait("a", b"x" * 100)
+            await node._audit.once()
+        late = [node.add_client(FakeSink(), channel=name) for name in ("a", "b")]
+        node.unsubscribe(late[0], "a")
+        node.subscribe(clients[1], "b")
+        recorder.end("asked")
+        header, *records = read_trace([await recorder.read()])
+    assert isinstance(header, trace.Header)
+    book = Book(wire_sizes(PLAIN))
+    book.read(records)
+    assert book.visits[1].here
+    assert book.clients == 3 + 2

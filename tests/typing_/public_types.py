@@ -6,12 +6,14 @@ from concurrent.futures import Future
 from typing import Any, assert_type
 
 from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from fanwise import Broadcaster, Client, CloseReason, FanwiseError, Position, Publication
+from fanwise import Action, Broadcaster, Client, CloseReason, FanwiseError, Position, Publication, User
 from fanwise.client import FanwiseClient, Gap, Message
 from fanwise.logs import log_config
-from fanwise.routes import build_router
+from fanwise.routes import Access, build_router
 
 
 async def an_endpoint(broadcaster: Broadcaster, websocket: WebSocket) -> None:
@@ -29,6 +31,28 @@ async def a_publisher(broadcaster: Broadcaster) -> None:
     assert_type(broadcaster.publish_threadsafe("lobby", "text"), Future[Publication])
     assert_type(CloseReason.SLOW.code, int)
     assert_type(CloseReason.SLOW.reconnect, bool)
+
+
+async def who_may(user: User | None, channel: str) -> bool:
+    return user is not None and channel.startswith(user.id)
+
+
+async def an_endpoint_with_rights(broadcaster: Broadcaster, websocket: WebSocket) -> None:
+    await broadcaster.serve(
+        websocket, user=User("ada", {"name": "Ada"}), channels=["room.*"], may_subscribe=who_may, may_publish=False
+    )
+
+
+def an_event_stream(broadcaster: Broadcaster, request: Request) -> Response:
+    return broadcaster.stream(request, "jobs.7", user="ada", may_subscribe=lambda user, _channel: user is not None)
+
+
+def may(user: User | None, action: Action, channel: str) -> bool:
+    return action is Action.PUBLISH and user is not None and channel == user.id
+
+
+def a_guarded_broadcaster() -> Broadcaster:
+    return Broadcaster(access=Access(identify=lambda connection: connection.headers.get("x-user"), authorise=may))
 
 
 def an_application(broadcaster: Broadcaster) -> FastAPI:

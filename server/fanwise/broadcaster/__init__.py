@@ -5,6 +5,7 @@
     trace_file     a trace into a file, from the start to the end
     recorder       one trace: publications, and clients that are behind
     publisher      into the log at once, to the sockets at the pace of the sweeps
+    threads        publishing from other threads
     registry       the clients of this process, and the latest closed ones
     audit          four times a second: all bounds, and the verdict on slow and stalled clients
     stretches      for how long clients were behind, how far, and for how long they took nothing

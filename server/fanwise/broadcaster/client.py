@@ -25,6 +25,7 @@ from ..core.channel import Channel
 from ..core.hub import Start
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import AlreadySubscribedError, GoneError
 from .outbox import Outbox
 from .sink import Decoded, LateSource, Received, Source
@@ -87,6 +88,7 @@ class Client:
         id: Unique among the clients of the process.
         address: The peer, as "host:port"; empty if unknown.
         reason: Why it was closed; None while it is open.
+        user: The user that it belongs to; None: unknown.
         rtt_seconds: From the latest ping to its pong; None before the first.
         connected_at: When it came, on the monotonic clock.
         recoveries: How often it was within its bounds, or up to date, at one of its turns.
@@ -113,6 +115,7 @@ class Client:
         "state",
         "subscriptions",
         "task",
+        "user",
         "write",
     )
 
@@ -124,9 +127,11 @@ class Client:
         listen: Callable[[], Source] | None,
         close_seconds: float,
         owner: ClientOwner,
+        user: User | None = None,
     ) -> None:
         self.id = client_id
         self.address = address
+        self.user = user
         self.state = _BEHIND
         self.reason: CloseReason | None = None
         self.recoveries = 0

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..core.counters import Histogram
+from ..core.codes import ErrorCode, close_of
 from ..core.hub import Hub
 from ..core.reasons import CloseReason
 from .client import Client, State
@@ -25,8 +25,7 @@ class ClientHost:
         registry: Notified of each change of a client's state.
         event_log: Notified of what has failed.
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
-        ping_rtt: The histogram of seconds from a ping to its pong.
-        hub: The channels.
+        hub: The channels, and the counters.
         pause_seconds: The longest pause of a client whose queues skip.
 
     Attributes:
@@ -44,7 +43,6 @@ class ClientHost:
         event_log: EventLog,
         *,
         turn_seconds: float,
-        ping_rtt: Histogram,
         hub: Hub,
         pause_seconds: float = math.inf,
     ) -> None:
@@ -57,7 +55,7 @@ class ClientHost:
         self.enlist = self.turns.enlist
         self.changed: Callable[[Client], None] = registry.changed
         self.receiving = registry.note_receiving
-        self.ponged = ping_rtt.observe
+        self.ponged = hub.tally.ping_rtt.observe
         self._loop = loop
         self._event_log = event_log
 
@@ -81,3 +79,10 @@ class ClientHost:
             self.failed(client, error)
         elif client.state is not State.CLOSED:
             client.abort(CloseReason.INTERNAL)
+
+
+def close_for(client: Client, error: BaseException) -> ErrorCode | None:
+    """Closes a client for what its endpoint has raised; returns the code if the mistake is the peer's."""
+    code, reason, text = close_of(error) or (None, CloseReason.INTERNAL, "")
+    client.close(reason, text=text)
+    return code

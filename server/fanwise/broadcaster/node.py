@@ -7,6 +7,7 @@ import concurrent.futures
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from ..core.counters import Counters
@@ -16,12 +17,13 @@ from ..core.hub import Hub, Start
 from ..core.publication import Kind, Position, Publication
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import DrainingError, FullError, NotRunningError
 from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
-from .host import ClientHost
+from .host import ClientHost, close_for
 from .inspector import Inspector
 from .looplag import LoopLag
 from .outbox import Outbox
@@ -32,6 +34,7 @@ from .sharing import Sharing
 from .sink import Sink, Source
 from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
+from .threads import LoopFuture
 
 
 # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
@@ -116,13 +119,8 @@ class Node:
         taken: dict[str, Any] = {name: getattr(self, name) for name in (*bounds, *history)}
         self._hub = hub = Hub(**taken, overflow=Overflow(self.overflow))
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
-        self._publisher = Publisher(
-            hub,
-            max_message_bytes=self.max_message_bytes,
-            slice_bytes=self.slice_bytes,
-            sweep_seconds=self.sweep_seconds,
-            open_writer=self.open_writer,
-        )
+        paces = ("max_message_bytes", "slice_bytes", "sweep_seconds", "open_writer")
+        self._publisher = Publisher(hub, **{name: getattr(self, name) for name in paces})
         events = self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
         registry = self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=events.closed)
         ended, stall = self._publisher.audit_ended, self.stall_seconds
@@ -137,11 +135,9 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            rtt, turn, hub, events = self._hub.tally.ping_rtt, self.sweep_seconds, self._hub, self._event_log
             pause = max(self.history_seconds, self.stall_seconds)
-            self._host = ClientHost(
-                loop, self._registry, events, turn_seconds=turn, ping_rtt=rtt, hub=hub, pause_seconds=pause
-            )
+            times = {"turn_seconds": self.sweep_seconds, "pause_seconds": pause}
+            self._host = ClientHost(loop, self._registry, self._event_log, hub=self._hub, **times)
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
@@ -172,7 +168,7 @@ class Node:
         """Refuses new clients, and closes the present ones with SHUTDOWN, spread over `seconds`.
 
         A client that is behind is closed when it has caught up, or when the time is up. Clients that stay are aborted.
-        Each is sent a time to come back at, all different (`drain.restart_text`).
+        Each is told when to come back, all at other times (`drain.restart_text`).
         """
         self.draining = True
         await drain(list(self._registry), seconds=seconds)
@@ -202,15 +198,16 @@ class Node:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
             PayloadError: JSON has no word for the payload.
+            ThreadError: This is not the thread of the broadcaster's event loop; nothing was published.
         """
         kind, data = serialise(payload)
-        return self._publisher.append_nowait(channel, kind, data, key=key)
+        return self._publisher.append_nowait(channel, kind, data, key)
 
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
         Never waits for one client. Waits for most of them: at most a second each time, while the channel is half a
-        queue ahead of more than half of its clients. Waits a quarter of a second at most, for the next audit, after a
+        queue ahead of more than half of its clients; and a quarter of a second at most, for the next audit, after a
         burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
         kind, data = serialise(payload)
@@ -238,10 +235,11 @@ class Node:
         """Publishes from another thread. Only waiting for the future, now and then, slows a producer down.
 
         Raises:
-            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`.
+            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`, which
+                raises ThreadError in the loop's own thread.
         """
-        loop = self._publisher.running_loop()
-        return asyncio.run_coroutine_threadsafe(self.publish(channel, payload, key=key), loop)
+        work = partial(self.publish, channel, payload, key=key)
+        return LoopFuture(self._publisher.running_loop(), self._publisher.thread, work)
 
     def check_room(self) -> asyncio.AbstractEventLoop:
         """Returns the loop that the next client will live on.
@@ -268,16 +266,17 @@ class Node:
         since: Position | None = None,
         address: str = "",
         dialect: Dialect = PLAIN,
+        user: User | None = None,
     ) -> AsyncIterator[Client]:
         """A client for as long as the context lasts; on `channel`, after `since`, if it is given.
 
         `sink` takes what it is sent; `listen` is called for its messages. Raises what `check_room` and `subscribe` do.
         """
-        client = self.add_client(sink, listen, channel=channel, since=since, address=address, dialect=dialect)
+        client = self.add_client(sink, listen, channel, since, address, dialect, user)
         try:
             yield client
-        except Exception:
-            client.close(CloseReason.INTERNAL)
+        except Exception as error:
+            close_for(client, error)
             raise
         finally:
             client.close()
@@ -292,12 +291,13 @@ class Node:
         since: Position | None = None,
         address: str = "",
         dialect: Dialect = PLAIN,
+        user: User | None = None,
     ) -> Client:
         """A client that stays until its sink has ended. Takes and raises what `client` does."""
         self.check_room()
         assert self._host is not None  # it comes with the loop
         outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
-        client = Client(self._new_id(), address, outbox, listen, self.close_seconds, self._host)
+        client = Client(self._new_id(), address, outbox, listen, self.close_seconds, self._host, user)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)
@@ -306,9 +306,12 @@ class Node:
         return client
 
     def client_failed(self, client: Client, error: Exception) -> None:
-        """Hears that working on a message of `client` has raised `error`: closes the client."""
-        self._event_log.writer_failed(client.id, error)
-        client.close(CloseReason.INTERNAL)
+        """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
+        code = close_for(client, error)
+        if code is None:
+            self._event_log.writer_failed(client.id, error)
+        else:
+            self.tally.reject(code)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).

@@ -5,25 +5,34 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from decimal import Decimal
+from threading import get_ident
 from typing import Any, TypeAlias
 
 import orjson
 
 from ..core.channel import Channel
-from ..core.encoding import json_bytes
 from ..core.hub import Hub
 from ..core.publication import Kind, Publication
-from ..errors import MessageTooBigError, NotRunningError, PayloadError
+from ..errors import MessageTooBigError, NotRunningError, PayloadError, ThreadError
 from .sweep import OsWriter, Sweeper, SweepWriter
 
 Payload: TypeAlias = Any
-"""`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON, as far as orjson has a word for it."""
+"""`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON.
+
+JSON is what orjson has a word for, dataclasses and dates too; models of pydantic, under their aliases; and Decimals,
+which become strings as in those models, since a number of JSON may lose digits.
+"""
 
 _TEXT, _JSON, _BINARY = (
     Kind.TEXT,
     Kind.JSON,
     Kind.BINARY,
 )  # as globals: CPython 3.11 makes a call of each attribute of an enum
+_OTHER_THREAD = (
+    "publish_nowait was called in another thread than that of the broadcaster's event loop: use "
+    "`broadcaster.publish_threadsafe(...)`, which other threads and routes without `async` may call"
+)
 _PATIENCE_SECONDS = 1.0  # several audits: publishing goes on, should there be none any more
 _HOLD_SECONDS = 0.005  # between two looks at whether most clients follow again; a queue's half takes them longer
 
@@ -40,6 +49,7 @@ class Publisher:
 
     Attributes:
         writer: The writer of the sweeps; None while the publisher is shut.
+        thread: The thread of its event loop; 0 before the first.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Publisher:
         open_writer: Callable[[], SweepWriter] = OsWriter,
     ) -> None:
         self.writer: SweepWriter | None = None
+        self.thread = 0
         self._open_writer = open_writer
         self.max_message_bytes = max_message_bytes
         self._hub = hub
@@ -82,6 +93,7 @@ class Publisher:
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins to sweep on `loop`."""
         self._loop = loop
+        self.thread = get_ident()
         self.writer = self._open_writer()
         self._sweeper = Sweeper(
             loop,
@@ -245,11 +257,16 @@ class Publisher:
         if self._sweeper is not None:
             self._sweeper.flush(place)
 
-    def append_nowait(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
-        """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does."""
+    def append_nowait(self, channel: str, kind: Kind, data: bytes, key: str | None = None) -> Publication:
+        """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does.
+
+        Raises ThreadError outside of the loop's thread.
+        """
         sweeper, hub = self._sweeper, self._hub
         if sweeper is None:
             raise NotRunningError
+        if get_ident() != self.thread:
+            raise ThreadError(_OTHER_THREAD)
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
@@ -278,6 +295,16 @@ def serialise(payload: Payload) -> tuple[Kind, bytes]:
     if isinstance(payload, (bytearray, memoryview)):
         return _BINARY, bytes(payload)
     try:
-        return _JSON, json_bytes(payload)
+        return _JSON, bytes(memoryview(orjson.dumps(payload, _word_for)))  # of its own size: see `json_bytes`
     except orjson.JSONEncodeError as error:
         raise PayloadError(payload, str(error)) from error
+
+
+def _word_for(value: Any) -> Any:
+    """Returns what JSON has for a value that orjson has no word for."""
+    if isinstance(value, Decimal):
+        return str(value)
+    dump = getattr(value, "model_dump_json", None)  # of pydantic's models
+    if dump is None:
+        raise TypeError
+    return orjson.Fragment(dump(by_alias=True))

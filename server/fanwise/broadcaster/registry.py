@@ -44,6 +44,7 @@ class ClosedClient(NamedTuple):
     subscriptions: int = 0  # channels that it was on
     behind_seconds: float | None = None  # for how long it had been behind; None if it was not
     text: str = ""  # sent in place of the reason's text
+    user: str | None = None  # its id; None: unknown
 
 
 class End(Enum):
@@ -237,6 +238,7 @@ class ClientRegistry:
             subscriptions=len(client.subscriptions),
             text=client.close_text,
             behind_seconds=self.behind_seconds(client),
+            user=None if client.user is None else client.user.id,
         )
         if client in self.behind:
             self._end_behind(client, gone.reason)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..core.channel import Channel
 from ..core.publication import Publication
 from ..core.queue import Gap
+from ..core.rights import User
 from .client import Client
 from .registry import ClosedClient
 
@@ -32,6 +33,7 @@ class ClientStatistics(NamedTuple):
     behind_seconds: float | None
     rtt_seconds: float | None
     connected_seconds: float
+    user: User | None = None
 
 
 class ChannelStatistics(NamedTuple):
@@ -105,6 +107,7 @@ def describe_client(client: Client, behind_seconds: float | None) -> ClientStati
         behind_seconds=behind_seconds,
         rtt_seconds=client.rtt_seconds,
         connected_seconds=time.monotonic() - client.connected_at,
+        user=client.user,
     )
 
 

@@ -15,6 +15,7 @@
     encoding     how a publication becomes bytes, once: frames, chunks, events
     publication  a publication, its position, and the rule for channel names
     forgiven     the rule of pauses: how long a client may stop reading, and which bound ends that
+    rights       users, and what the application lets them do
     reasons      the closed tables: why a connection ended, why publications are missing
     codes        the closed table of error codes, with their HTTP statuses
 

@@ -25,10 +25,12 @@ from ..errors import (
     RecordingLimitError,
     UnconfirmedError,
 )
+from .reasons import CloseReason
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 COME_BACK: Final[Mapping[str, str]] = MappingProxyType({"Retry-After": "5"})  # seconds: about a drain and a start
 _CLOSE: Final[Mapping[str, str]] = MappingProxyType({"Connection": "close"})  # the rest of the body is not read
+_UPGRADE: Final[Mapping[str, str]] = MappingProxyType({"Upgrade": "websocket", "Connection": "Upgrade"})
 _CHALLENGE: Final[Mapping[str, str]] = MappingProxyType({"WWW-Authenticate": "Bearer"})  # RFC 9110, section 11.6.1
 
 
@@ -98,6 +100,7 @@ class ErrorCode(StrEnum):
         False,
         COME_BACK,
     )
+    FORBIDDEN = ("forbidden", 403, "The user has no right to do this on the channel.", True)
     FULL = ("full", 503, "All places for clients are taken: come back after `Retry-After` seconds.", False, COME_BACK)
     HEAD_TOO_LARGE = ("head_too_large", 431, "The head, or the trailers, of the request are too large.", False, _CLOSE)
     IDEMPOTENCY_KEY_REUSED = ("idempotency_key_reused", 422, "The `Idempotency-Key` was used for another request.")
@@ -158,6 +161,7 @@ class ErrorCode(StrEnum):
         "The engine, or another worker, has not answered: perhaps it was done.",
         True,
     )
+    UPGRADE_REQUIRED = ("upgrade_required", 426, "The route is a WebSocket, and the request is none.", False, _UPGRADE)
     WRONG_VERSION = ("wrong_version", 426, "The version of WebSocket is not 13.", False, _CLOSE)
     WRONG_TYPE = ("wrong_type", None, "A field has a value of the wrong type, or the payload is no JSON.", True)
 
@@ -193,6 +197,30 @@ _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     RecordingLimitError: ErrorCode.TOO_MANY_TRACES,
     UnconfirmedError: ErrorCode.UNCONFIRMED,
 }
+
+
+_CLOSES: Final[Mapping[ErrorCode, CloseReason]] = {
+    ErrorCode.DRAINING: CloseReason.SHUTDOWN,
+    ErrorCode.FORBIDDEN: CloseReason.FORBIDDEN,
+    ErrorCode.FULL: CloseReason.FULL,
+    ErrorCode.TOO_BIG: CloseReason.TOO_BIG,
+    ErrorCode.TOO_MANY_CHANNELS: CloseReason.FULL,
+    ErrorCode.UNAUTHORISED: CloseReason.UNAUTHORISED,
+}
+_CLOSE_TEXT_BYTES: Final = 123  # RFC 6455 section 5.5
+
+
+def close_of(error: BaseException) -> tuple[ErrorCode, CloseReason, str] | None:
+    """Returns the code, the reason and the text that a WebSocket is closed with; None if the mistake is not the peer's.
+
+    A payload that JSON has no word for is a mistake of the application.
+    """
+    code = code_of(error) if isinstance(error, FanwiseError) and not isinstance(error, PayloadError) else None
+    if code is None:
+        return None
+    reason = _CLOSES.get(code, CloseReason.REFUSED)
+    text = f"{code}: {error}" if reason is CloseReason.REFUSED else reason.text
+    return code, reason, text.encode()[:_CLOSE_TEXT_BYTES].decode(errors="ignore")
 
 
 def code_of(error: FanwiseError) -> ErrorCode | None:

@@ -14,14 +14,27 @@ that skip have neither of these two: a peer whose kernel answers stays.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from enum import Enum
 from typing import Final, NamedTuple
 
 from .log import Log
 
-# Measured on loopback with UNSENT_BYTES of `transport.sockets`, and a reader that has read small messages so far: its
-# receive buffer, and what waits in the sender's. A reader of megabytes per second has a larger buffer.
-HIDDEN_BYTES: Final = 146_000
+# {bytes of a message on the wire: what the kernels take}, measured on loopback with `benchmarks.accuracy_rooms`, for
+# messages that come one at a time, UNSENT_BYTES of `transport.sockets`, and a reader's buffer of 64 KiB (Linux makes it
+# 128 KiB).
+# A segment of few bytes costs the reader's kernel some 75 bytes more, until the kernel is short of room and packs them.
+# Long messages leave up to three of them, or 54 KB, with the sender. A buffer that grows by itself hides as much of
+# messages of 370 bytes and more, and without any bound (tcp_rmem, 6 MB and more) of shorter ones.
+_HIDDEN: Final = {
+    40: 110_000,
+    155: 94_000,
+    370: 117_000,
+    1_080: 134_000,
+    2_000: 155_000,
+    3_000: 169_000,
+    5_000: 179_000,
+}
 _SHORT_SECONDS: Final = 0.001  # that a log covers at least, as far as rates are concerned
 _SHORT_PAYLOAD, _SHORT_HEADER, _HEADER = 125, 2, 4  # bytes of a frame to a client (RFC 6455 section 5.2), up to 64 KiB
 
@@ -97,13 +110,24 @@ def wire_size(message_bytes: float) -> float:
     return message_bytes + (_SHORT_HEADER if message_bytes <= _SHORT_PAYLOAD else _HEADER)
 
 
+def hidden_bytes(wire_bytes: float) -> float:
+    """Returns what the kernels of both sides take of a client that does not read, of messages so long on the wire."""
+    sizes = list(_HIDDEN)
+    place = bisect_left(sizes, wire_bytes)
+    if place in (0, len(sizes)):
+        return float(_HIDDEN[sizes[min(place, len(sizes) - 1)]])
+    low, high = sizes[place - 1], sizes[place]
+    share = math.log(wire_bytes / low) / math.log(high / low)
+    return _HIDDEN[low] + share * (_HIDDEN[high] - _HIDDEN[low])
+
+
 def forgiven(
     bounds: Bounds,
     *,
     messages_per_second: float,
     message_bytes: float,
     wire_bytes: float | None = None,
-    hidden_bytes: float = HIDDEN_BYTES,
+    room_bytes: float | None = None,
 ) -> Forgiven:
     """Returns the pause that a channel with steady traffic forgives.
 
@@ -112,10 +136,11 @@ def forgiven(
         messages_per_second: The channel's publications; 0 for a silent channel.
         message_bytes: Payload of one of them, on average.
         wire_bytes: The bytes that one of them takes on the wire; by default those of the plain dialect.
-        hidden_bytes: What the kernels of both sides take from a sender before it notices.
+        room_bytes: What the kernels of both sides take from a sender before it notices; None: `hidden_bytes`.
     """
     rate = messages_per_second
-    hidden_seconds = _seconds(hidden_bytes, rate * (wire_size(message_bytes) if wire_bytes is None else wire_bytes))
+    wire_bytes = wire_size(message_bytes) if wire_bytes is None else wire_bytes
+    hidden_seconds = _seconds(hidden_bytes(wire_bytes) if room_bytes is None else room_bytes, rate * wire_bytes)
     if hidden_seconds > bounds.pong_seconds:
         return Forgiven(bounds.pong_seconds, Bound.PONG, hidden_seconds)
     seconds, bound = min(

@@ -43,5 +43,5 @@ def static_routes() -> APIRouter:
         response.headers.update(HEADERS)
         return response
 
-    router.add_route("/static/{path:path}", static, methods=["GET", "HEAD"])
+    router.add_api_route("/static/{path:path}", static, methods=["GET", "HEAD"], include_in_schema=False)
     return router

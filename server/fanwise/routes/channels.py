@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal, Protocol
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -17,6 +17,7 @@ from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
+from ..core.rights import Action
 from .auth.guards import REFUSED, Access, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
 from .problems import errors, make_router
@@ -87,7 +88,13 @@ def channel_info(channel: ChannelStatistics) -> dict[str, Any]:
 
 
 _NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
-_NO_HISTORY = (*_NO_LIST, ErrorCode.BACKPLANE_DOWN, ErrorCode.BAD_CHANNEL, ErrorCode.NO_CHANNEL)
+_NO_HISTORY = (
+    *_NO_LIST,
+    ErrorCode.BACKPLANE_DOWN,
+    ErrorCode.BAD_CHANNEL,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.NO_CHANNEL,
+)
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="Largest number of entries.")]
 _SCOPE = (
     "Behind a backplane: all workers, with more columns, or the worker that answers. There is no difference without."
@@ -146,6 +153,7 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access, answers: 
     inspect = broadcaster.inspect
 
     async def history(
+        request: Request,
         channel: ChannelPath,
         since: Annotated[int | None, Query(ge=0, description="Offset after which publications are listed.")] = None,
         epoch: Annotated[str | None, Query(description="Epoch of `since`; by default the present one.")] = None,
@@ -153,6 +161,9 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access, answers: 
     ) -> Response:
         """Lists the publications that a channel's log retains, the oldest first. `since` continues a list."""
         check_channel_name(channel)
+        rights = await access.rights(request)
+        if rights is not None:
+            await rights.check_all(channel, Action.HISTORY)
         if broadcaster.shares:
             await _open(broadcaster, channel, epoch, since or 0)
         here = inspect.channel(channel)

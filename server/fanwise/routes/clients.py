@@ -23,10 +23,18 @@ from .problems import errors, make_router
 from .streams import LongAnswers
 
 
+class UserInfo(BaseModel):
+    """The user of a client, as the application knows it."""
+
+    id: str
+    info: Annotated[Any, Field(description="what others may know")]
+
+
 class ClientInfo(BaseModel):
     """A client, at the time of the answer."""
 
     id: str
+    user: Annotated[UserInfo | None, Field(description="null: unknown")]
     address: Annotated[str, Field(examples=["127.0.0.1:50312"])]
     dialect: Annotated[str, Field(examples=["fanwise.v1"])]
     path: Annotated[
@@ -47,6 +55,7 @@ class ClosedInfo(BaseModel):
     """A closed client."""
 
     id: str
+    user: Annotated[str | None, Field(description="id of its user; null: unknown")]
     address: str
     reason: Annotated[str, Field(examples=["slow"])]
     code: Annotated[int, Field(examples=[4008])]
@@ -66,7 +75,7 @@ def closed_info(gone: ClosedClient) -> dict[str, Any]:
     """A `ClosedInfo`."""
     reason = gone.reason
     named = {"reason": name_of(reason), "code": reason.code, "at": gone.unix_seconds, "lag": gone.lag}
-    return {"id": gone.id, "address": gone.address, **named}
+    return {"id": gone.id, "user": gone.user, "address": gone.address, **named}
 
 
 _ELSEWHERE: Final = (ErrorCode.FULL, ErrorCode.UNCONFIRMED)  # what another worker may be asked in vain

@@ -16,6 +16,7 @@ from ..broadcaster.publisher import serialise
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
+from ..core.rights import Action, Rights
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
@@ -74,6 +75,7 @@ class JsonSession:
         client: The client that is answered.
         max_subscriptions: Channels that the client may be on at a time.
         may_publish: Whether the client has brought the key that publishing asks for.
+        rights: Asked before each subscription and publication; None: nobody is asked.
     """
 
     __slots__ = (
@@ -84,13 +86,23 @@ class JsonSession:
         "_max_bytes",
         "_max_subscriptions",
         "_may_publish",
+        "_rights",
     )
 
-    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
+    def __init__(
+        self,
+        broadcaster: Node,
+        client: Client,
+        *,
+        max_subscriptions: int,
+        may_publish: bool,
+        rights: Rights | None = None,
+    ) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._max_subscriptions = max_subscriptions
-        self._may_publish = may_publish
+        self._rights = rights
+        self._may_publish = None if may_publish and rights is not None else may_publish  # None: the rights are asked
         self._budget = budget_of_sink(client.sink)
         self._max_bytes = broadcaster.max_message_bytes
         self._large_bytes = min(LARGE_BYTES, self._max_bytes)
@@ -137,7 +149,9 @@ class JsonSession:
 
     def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
         if op.op == "publish":
-            seconds = self._budget.publish() if self._may_publish else 0.0
+            if not self._may_publish:
+                return self._ask_to_publish(op)
+            seconds = self._budget.publish()
             return self._publish_after(asyncio.sleep(seconds), op) if seconds else self._publish(op)
         seconds = self._budget.subscribe()
         if op.op == "subscribe":
@@ -146,6 +160,16 @@ class JsonSession:
             return self._unsubscribe_after(seconds, op)
         self._unsubscribe(op)
         return None
+
+    def _ask_to_publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
+        """Publishes what the key, and the rights at this time, allow."""
+        if self._rights is None or self._may_publish is False:
+            raise CodedError(ErrorCode.UNAUTHORISED, NO_KEY)
+        seconds = self._budget.publish()
+        waits = self._rights.check(Action.PUBLISH, op.channel)
+        if seconds:
+            return self._publish_after(_both(asyncio.sleep(seconds), waits), op)
+        return self._publish(op) if waits is None else self._publish_after(waits, op)
 
     async def _publish_after(self, waits: Awaitable[None] | None, op: Publish | UsualPublish) -> None:
         if waits is not None:
@@ -182,6 +206,8 @@ class JsonSession:
                 ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"a connection may be on {self._max_subscriptions} channels at most"
             )
         since = Position(op.since.epoch, op.since.offset) if op.since is not None else None
+        if self._rights is not None:
+            await self._rights.check_all(op.channel, Action.SUBSCRIBE, *([] if since is None else [Action.HISTORY]))
         await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=since)
 
     def _unsubscribe(self, op: Unsubscribe) -> None:
@@ -191,8 +217,6 @@ class JsonSession:
         self._send(op="unsubscribed", channel=op.channel)
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
-        if not self._may_publish:
-            raise CodedError(ErrorCode.UNAUTHORISED, NO_KEY)
         kind, data = data_bytes(op.data, op.encoding)
         publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key)
         if publication is None:
@@ -208,6 +232,12 @@ class JsonSession:
         self._client.send(orjson.dumps(fields))
 
 
+async def _both(first: Awaitable[None], second: Awaitable[None] | None) -> None:
+    await first
+    if second is not None:
+        await second
+
+
 class SharedJsonSession(JsonSession):
     """Answers one client of the JSON dialect. Publications wait together; other operations wait for them.
 
@@ -216,8 +246,8 @@ class SharedJsonSession(JsonSession):
 
     __slots__ = ("_flight",)
 
-    def __init__(self, broadcaster: Node, client: Client, *, max_subscriptions: int, may_publish: bool) -> None:
-        super().__init__(broadcaster, client, max_subscriptions=max_subscriptions, may_publish=may_publish)
+    def __init__(self, broadcaster: Node, client: Client, **bounds: Any) -> None:
+        super().__init__(broadcaster, client, **bounds)
         self._flight = Flight(lambda error: broadcaster.client_failed(client, error))
 
     def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
@@ -230,8 +260,6 @@ class SharedJsonSession(JsonSession):
             await waits
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
-        if not self._may_publish:
-            raise CodedError(ErrorCode.UNAUTHORISED, NO_KEY)
         kind, data = data_bytes(op.data, op.encoding)
         future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key)
 

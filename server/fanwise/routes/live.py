@@ -201,5 +201,5 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
         dependencies=key_guards(access),
         responses={200: {"model": Stats if everywhere is None else Stats | everywhere.model}, **errors(*refused)},
     )
-    router.add_websocket_route("/live", live.serve)
+    router.add_api_websocket_route("/live", live.serve)
     return router

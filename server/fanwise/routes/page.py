@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
 from .assets import DIRECTORY
@@ -29,9 +28,9 @@ def page_routes() -> APIRouter:
     """`GET /` and HEAD. All URLs in the page are relative, so that it works under any prefix that ends with a slash."""
     content = (DIRECTORY / "index.html").read_bytes()
 
-    async def page(_request: Request) -> Response:
+    async def page() -> Response:
         return Response(content, media_type="text/html; charset=utf-8", headers=HEADERS)
 
     router = APIRouter()
-    router.add_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
+    router.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     return router

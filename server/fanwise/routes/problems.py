@@ -12,14 +12,17 @@ from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from ..core.codes import CodedError, ErrorCode, code_of
-from ..errors import FanwiseError
+from ..core.codes import CodedError, ErrorCode, close_of, code_of
+from ..errors import FanwiseError, GoneError
 from ..logs.events import Event, log
 from ..transport.addresses import peer_name
+from ..transport.connect import close_if_open
 
 # FastAPI builds a validator for each `model` of an answer, which takes most of the time in which an application starts.
 _ERROR_CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/FanwiseErrorBody"}}}
@@ -57,19 +60,22 @@ def note_refusal(connection: HTTPConnection, error: FanwiseError, count: Callabl
     if code is None or code.status is None:
         raise error
     count(code)
-    _log_refusal(connection, code)
+    _log_refusal(connection, code, error)
     return code
 
 
-def _log_refusal(connection: HTTPConnection, code: ErrorCode) -> None:
-    """Logs a refusal without its text, which may quote what the peer sent: keys among it."""
+def _log_refusal(connection: HTTPConnection, code: ErrorCode, error: FanwiseError) -> None:
+    """Logs a refusal without its text, which may quote what the peer sent: keys among it.
+
+    The text of a refused page stands in the log: browsers show it to nobody.
+    """
     if code.status == HTTPStatus.NOT_FOUND:  # an answer, and no refusal
         return
     log(
         Event.NO_ROOM if code in _NO_ROOM else Event.REFUSED,
         path=quote(connection.scope["path"], safe="/:"),
         address=peer_name(connection),
-        reason=code.value,
+        reason=f"{code.value}: {error}" if code is ErrorCode.BAD_ORIGIN else code.value,
     )
 
 
@@ -145,6 +151,54 @@ def make_router(reject: Callable[[ErrorCode], None]) -> APIRouter:
 def json_response(body: bytes) -> Response:
     """Returns an answer of a body that is JSON already; tests compare such bodies with their models."""
     return Response(body, media_type="application/json")
+
+
+def handle_errors(app: object, reject: Callable[[ErrorCode], None]) -> None:
+    """Has an application that has started answer our errors from its own endpoints, unless it handles them itself.
+
+    Args:
+        app: A Starlette or FastAPI application; all else is left alone.
+        reject: Called with the code of each error.
+    """
+    layer = getattr(app, "middleware_stack", None)
+    while layer is not None and not isinstance(layer, ExceptionMiddleware):
+        layer = getattr(layer, "app", None)
+    if layer is not None and FanwiseError not in getattr(app, "exception_handlers", {}):
+        layer.add_exception_handler(FanwiseError, _error_handler(reject))
+
+
+def answer_errors(scope: Scope, reject: Callable[[ErrorCode], None]) -> None:
+    """Has the application that `scope` comes from answer our errors, as `handle_errors` does.
+
+    An application that starts the broadcaster by itself is met here only.
+    """
+    handlers, _ = scope.get("starlette.exception_handlers", ({FanwiseError: None}, None))
+    if FanwiseError not in handlers:
+        handlers[FanwiseError] = _error_handler(reject)
+
+
+def _error_handler(reject: Callable[[ErrorCode], None]) -> Any:
+    async def handle(connection: HTTPConnection, error: FanwiseError) -> Response | None:
+        if isinstance(connection, WebSocket):
+            await _end(connection, error, reject)
+            return None
+        return error_response(note_refusal(connection, error, reject), str(error))
+
+    return handle
+
+
+async def _end(websocket: WebSocket, error: FanwiseError, reject: Callable[[ErrorCode], None]) -> None:
+    """Refuses or closes a WebSocket whose endpoint has raised `error`; raises that if the mistake is not the peer's."""
+    if isinstance(error, GoneError):  # the peer has left while the endpoint was at work
+        return
+    close = close_of(error)
+    if close is None:
+        raise error
+    code, reason, text = close
+    reject(code)
+    _log_refusal(websocket, code, error)
+    await refuse(websocket, code.status or HTTPStatus.BAD_REQUEST, str(error), headers=code.headers)
+    await close_if_open(websocket, reason.code, text)
 
 
 async def turn_away(websocket: WebSocket, error: FanwiseError, reject: Callable[[ErrorCode], None]) -> None:

@@ -20,6 +20,7 @@ from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.encoding import json_bytes
 from ..core.publication import Kind
+from ..core.rights import Action, Rights
 from ..errors import FanwiseError
 from ..transport.limits import budget_of
 from ..transport.places import place_of
@@ -125,6 +126,7 @@ _REFUSED: Final = (
     ErrorCode.BAD_JSON,
     ErrorCode.BAD_REQUEST,
     ErrorCode.BAD_TEXT,
+    ErrorCode.FORBIDDEN,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
     ErrorCode.INCOMPLETE_BODY,
     ErrorCode.PUBLISHES_TOO_FAST,
@@ -153,14 +155,18 @@ class Asked(NamedTuple):
 
 
 class PublishEndpoint:
-    """Publishes the bodies of requests."""
+    """Publishes the bodies of requests, as far as `access` lets their users."""
 
-    def __init__(self, broadcaster: Node) -> None:
+    def __init__(self, broadcaster: Node, access: Access) -> None:
         self._broadcaster = broadcaster
+        self._access = access
         self._done = Idempotency()
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
+        rights = await self._access.rights(request)
+        if rights is not None:
+            await rights.check_all(channel, Action.PUBLISH)
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         if len(body) > LARGE_BYTES:
             await SharedTurn().give_way(parse_seconds(len(body)))
@@ -170,26 +176,30 @@ class PublishEndpoint:
         async def act(asked: Asked | None) -> bytes:
             return json_bytes(await self._append(channel, kind, data, key, asked))
 
-        return await self._once(request, body, idempotency_key, act)
+        return await self._once(request, body, idempotency_key, act, rights)
 
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of a batch; returns the body of the answer."""
+        rights = await self._access.rights(request)
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))
 
         async def act(asked: Asked | None) -> bytes:
-            return json_bytes({"results": await self._results(entries, asked)})
+            return json_bytes({"results": await self._results(entries, rights, asked)})
 
-        return await self._once(request, body, idempotency_key, act)
+        return await self._once(request, body, idempotency_key, act, rights)
 
-    async def _results(self, entries: list[Any], _asked: Asked | None) -> list[dict[str, object]]:
+    async def _results(
+        self, entries: list[Any], rights: Rights | None, _asked: Asked | None
+    ) -> list[dict[str, object]]:
         results, turn = [], SharedTurn()
         ends_at = time.monotonic() + HELD_SECONDS
         for entry in entries:
             await turn.give_way()
             late = time.monotonic() > ends_at
-            results.append(self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else await self._entry(entry))
+            held = self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else None
+            results.append(held or await self._entry(entry, rights))
         return results
 
     async def _once(
@@ -198,13 +208,13 @@ class PublishEndpoint:
         body: bytes,
         key: str | None,
         act: Callable[[Asked | None], Coroutine[Any, Any, bytes]],
+        rights: Rights | None,
     ) -> bytes:
         if key is None:
             return await act(None)
-        head = b"\0".join(
-            [request.url.path.encode(), request.url.query.encode(), request.headers.get("content-type", "").encode()]
-        )
-        content = head + b"\0" + body
+        user = rights.user.id if rights is not None and rights.user is not None else ""
+        parts = (request.url.path, request.url.query, request.headers.get("content-type", ""), user)
+        content = b"\0".join([*(part.encode() for part in parts), body])
         return await self._done.once(key, content, partial(act, Asked(key, content)))
 
     async def _append(
@@ -213,11 +223,15 @@ class PublishEndpoint:
         publication = await self._broadcaster.append(channel, kind, data, key=key)
         return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
 
-    async def _entry(self, fields: Any, asked: Asked | None = None, place: int = 0) -> dict[str, object]:
+    async def _entry(
+        self, fields: Any, rights: Rights | None, asked: Asked | None = None, place: int = 0
+    ) -> dict[str, object]:
         try:
             if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
                 return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
             entry = Entry.model_validate(fields)
+            if rights is not None:
+                await rights.check_all(entry.channel, Action.PUBLISH)
             kind, data = data_bytes(entry.data, entry.encoding)
             return await self._append(entry.channel, kind, data, entry.key, asked, place)
         except ValidationError as error:
@@ -253,10 +267,10 @@ class SharedPublishEndpoint(PublishEndpoint):
         except _PartlyDoneError as partly:  # the table of answers has not kept this one
             return json_bytes({"results": partly.results})
 
-    async def _results(self, entries: list[Any], asked: Asked | None) -> list[dict[str, object]]:
+    async def _results(self, entries: list[Any], rights: Rights | None, asked: Asked | None) -> list[dict[str, object]]:
         tasks: list[asyncio.Task[dict[str, object]]] = []
         for place, entry in enumerate(entries):
-            tasks.append(asyncio.create_task(self._entry(entry, asked, place)))
+            tasks.append(asyncio.create_task(self._entry(entry, rights, asked, place)))
             if not len(tasks) % _IN_A_TURN:
                 await asyncio.sleep(0)
         results = await asyncio.gather(*tasks)
@@ -298,7 +312,7 @@ async def pace(request: Request, count: int) -> None:
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
     router = make_router(broadcaster.tally.reject)
-    endpoint = (SharedPublishEndpoint if broadcaster.shares else PublishEndpoint)(broadcaster)
+    endpoint = (SharedPublishEndpoint if broadcaster.shares else PublishEndpoint)(broadcaster, access)
     guards = key_guards(access)
 
     async def publish(

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias, cast
 
 from fastapi import APIRouter
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
 from ..broadcaster.survey import Surveyed
-from ..core.codes import COME_BACK
+from ..core.codes import COME_BACK, CodedError, ErrorCode
 from ..transport.door import Door
 from ..transport.proxies import TrustedProxies
 from ..transport.stream_door import StreamDoor
@@ -31,6 +32,7 @@ from .fleet.samples import samples_of
 from .live import DEMO, Live, live_routes
 from .metrics import metrics_routes
 from .page import page_routes
+from .problems import make_router
 from .publish import publishing_routes
 from .sse import CHANNEL, EventStreamEndpoint, sse_routes
 from .streams import LongAnswers
@@ -75,7 +77,7 @@ def build_router(
     router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))
     plain = {"default_channel": default_channel, "template": template}
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
-    router.add_websocket_route("/ws", endpoint.serve)
+    router.add_api_websocket_route("/ws", endpoint.serve)
     own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(**plain)]
     for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
         router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
@@ -112,21 +114,24 @@ def build_door(
         middleware: The application's, which waits for nothing. The first is the outermost.
         proxies: The proxies that the application believes; None: none.
     """
-    owners = {
-        getattr(route, "path", ""): getattr(getattr(route, "endpoint", None), "__self__", None)
+    owners = [
+        (getattr(route, "path", ""), getattr(getattr(route, "endpoint", None), "__self__", None))
         for route in router.routes
-    }
+    ]
     if broadcaster.shares:  # a channel may have to be opened first, for which the application can wait
-        owners = {}
-    websockets = {path: owner for path, owner in owners.items() if isinstance(owner, WebSocketEndpoint)}
+        owners = []
+    websockets = {path: owner for path, owner in owners if isinstance(owner, WebSocketEndpoint) and not owner.asks}
     streams = {
-        path.removesuffix(CHANNEL): owner for path, owner in owners.items() if isinstance(owner, EventStreamEndpoint)
+        path.removesuffix(CHANNEL): owner
+        for path, owner in owners
+        if isinstance(owner, EventStreamEndpoint) and not owner.asks
     }
     return Door(broadcaster, websockets, StreamDoor(broadcaster, streams, middleware, proxies), proxies)
 
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
     workers = _workers(broadcaster)
+    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)
     yield publishing_routes(broadcaster, access)
     answers = LongAnswers(broadcaster)
     lists = None if workers is None else FleetLists(lambda: workers.survey, broadcaster.count_answer_bytes)
@@ -150,6 +155,32 @@ def _lifespan(own: Lifespan, *others: AbstractAsyncContextManager[Any]) -> Lifes
             yield
 
     return run
+
+
+def upgrade_routes(*paths: str, reject: Callable[[ErrorCode], None]) -> APIRouter:
+    """`GET` for each of `paths`, which are WebSockets: answers 426, and what the request lacks for one."""
+    router = make_router(reject)
+
+    async def upgrade(request: Request) -> Response:
+        raise CodedError(ErrorCode.UPGRADE_REQUIRED, _no_websocket(request))
+
+    for path in paths:
+        router.add_api_route(path, upgrade, include_in_schema=False)
+    return router
+
+
+def _no_websocket(request: Request) -> str:
+    """Returns what a request lacks to be a WebSocket handshake (RFC 6455 section 4.1)."""
+    fields = {
+        "Connection: Upgrade": "upgrade" in request.headers.get("connection", "").lower(),
+        "Upgrade: websocket": request.headers.get("upgrade", "").lower() == "websocket",
+        "Sec-WebSocket-Key": "sec-websocket-key" in request.headers,
+        "Sec-WebSocket-Version": "sec-websocket-version" in request.headers,
+    }
+    missing = ", ".join(name for name, is_here in fields.items() if not is_here)
+    if not missing:
+        return "this is a WebSocket, and the server runs without: give uvicorn --ws fanwise.protocol:FanwiseProtocol"
+    return f"this is a WebSocket, and the request lacks {missing}: clients send them, and proxies have to pass them on"
 
 
 def probe_routes(broadcaster: Node) -> APIRouter:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from ..broadcaster.node import Node
 from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import SSE, SSE_JSON, Dialect
 from ..core.publication import Position, check_channel_name
+from ..core.rights import Action, Rights
+from ..errors import FanwiseError
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
 from ..transport.stream_door import StreamEntry
 from .auth.guards import REFUSED, Access, site_guard
-from .problems import errors, make_router
+from .problems import error_response, errors, make_router, note_refusal
 from .publish import ChannelPath
 
 CHANNEL: Final = "{channel:path}"  # the end of the route's path
@@ -34,6 +37,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         ErrorCode.BAD_POSITION,
         ErrorCode.BAD_REQUEST,
         ErrorCode.DRAINING,
+        ErrorCode.FORBIDDEN,
         ErrorCode.FULL,
     ),
 }
@@ -69,6 +73,7 @@ class EventStreamEndpoint:
 
     async def stream(
         self,
+        request: Request,
         channel: ChannelPath,
         since: Annotated[
             str | None, Query(description="Position after which the stream goes on.", examples=["9f2c01ab77e4:42"])
@@ -82,15 +87,75 @@ class EventStreamEndpoint:
     ) -> Response:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
+        rights = await self._access.rights(request)
+        if rights is not None:
+            await rights.check_all(channel, *_actions(entry))
         if self._broadcaster.shares:
             await self._broadcaster.sharing.ready(channel, entry.since)
-        return EventStreamResponse(self._broadcaster, **entry._asdict(), heartbeat_seconds=self._heartbeat_seconds)
+        return self._response(entry, rights)
+
+    def respond(self, request: HTTPConnection, channel: str, rights: Rights) -> Response:
+        """Returns the stream for a request of an application's own route; rights are asked before its head is sent.
+
+        Raises:
+            FanwiseError: The request is refused.
+        """
+        entry = self.enter(request, channel)
+        stream = self._response(entry, rights)
+        return (
+            _AskingResponse(self._broadcaster, stream, rights, entry) if rights or self._broadcaster.shares else stream
+        )
+
+    @property
+    def asks(self) -> bool:
+        """Whether requests have users or rights, which only the application can tell."""
+        return self._access.asks
+
+    def _response(self, entry: StreamEntry, rights: Rights | None) -> EventStreamResponse:
+        user = None if rights is None else rights.user
+        seconds = self._heartbeat_seconds
+        return EventStreamResponse(self._broadcaster, **entry._asdict(), heartbeat_seconds=seconds, user=user)
 
     def _entry(self, channel: str, last_event_id: str | None, since: str | None, dialect: Dialect) -> StreamEntry:
         check_channel_name(channel)
         self._broadcaster.check_room()
         given = last_event_id or since
         return StreamEntry(channel, Position.parse(given) if given else None, dialect)
+
+
+def _actions(entry: StreamEntry) -> list[Action]:
+    return [Action.SUBSCRIBE] if entry.since is None else [Action.SUBSCRIBE, Action.HISTORY]
+
+
+class _AskingResponse(Response):
+    """A stream, or the refusal of it: rights and other servers may have to be waited for, which an endpoint need not.
+
+    Args:
+        broadcaster: The node that has the channel.
+        stream: The stream.
+        rights: Those of its user.
+        entry: What the stream was made of.
+    """
+
+    def __init__(self, broadcaster: Node, stream: EventStreamResponse, rights: Rights, entry: StreamEntry) -> None:
+        super().__init__()
+        self._broadcaster = broadcaster
+        self._stream = stream
+        self._rights = rights
+        self._entry = entry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the stream, or the refusal; then runs the background tasks."""
+        response: Response = self._stream
+        try:
+            await self._rights.check_all(self._entry.channel, *_actions(self._entry))
+            if self._broadcaster.shares:
+                await self._broadcaster.sharing.ready(self._entry.channel, self._entry.since)
+        except FanwiseError as error:
+            reject = self._broadcaster.tally.reject
+            response = error_response(note_refusal(HTTPConnection(scope), error, reject), str(error))
+        response.background = self.background
+        await response(scope, receive, send)
 
 
 def sse_routes(broadcaster: Node, access: Access, *, heartbeat_seconds: float) -> APIRouter:

@@ -15,6 +15,7 @@ from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import JSON, PLAIN
 from ..core.publication import Kind, Position
 from ..core.reasons import CloseReason
+from ..core.rights import Action, Rights
 from ..errors import (
     BackplaneDownError,
     ChannelLimitError,
@@ -36,7 +37,15 @@ from .problems import turn_away
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
 _TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
-_REFUSALS = (BackplaneDownError, CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError)
+_REFUSALS = (
+    BackplaneDownError,
+    ChannelLimitError,
+    ChannelNameError,
+    CodedError,
+    DrainingError,
+    FullError,
+    MessageTooBigError,
+)
 
 
 def split_template(template: str) -> tuple[str, str]:
@@ -72,8 +81,17 @@ class WebSocketEndpoint:
         self._max_subscriptions = max_subscriptions
         self._sessions = (SharedPlainSession, SharedJsonSession) if broadcaster.shares else (PlainSession, JsonSession)
 
-    def enter(self, handshake: Asked) -> Entry:
+    @property
+    def asks(self) -> bool:
+        """Whether handshakes have users or rights, which only the application can tell."""
+        return self._access.asks
+
+    def enter(self, handshake: Asked, rights: Rights | None = None) -> Entry:
         """Returns what to make of a handshake.
+
+        Args:
+            handshake: Its head.
+            rights: What its user may do; None: everything that the key allows.
 
         Raises:
             CodedError: It names another host, comes from a page of one, or brings a wrong key.
@@ -83,35 +101,58 @@ class WebSocketEndpoint:
         if holds_key is False:
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
         secret = bool(holds_key and self._access.key)
-        if SUBPROTOCOL in handshake.scope.get("subprotocols", ()):
-            serve = partial(self._serve_json, bool(holds_key))
-            return Entry(None, SUBPROTOCOL, JSON, serve, self._welcome, secret=secret)
-        channel = handshake.query_params.get("channel", self._default_channel)
-        return Entry(channel, None, PLAIN, partial(self._serve_plain, bool(holds_key), channel), secret=secret)
+        return self._entry(handshake, may_publish=bool(holds_key), rights=rights, secret=secret)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Makes a client of one WebSocket, or refuses it."""
         try:
-            entry = self.enter(websocket)
-            await attach(
-                self._broadcaster,
-                websocket,
-                entry.begin,
-                channel=entry.channel,
-                subprotocol=entry.subprotocol,
-                dialect=entry.dialect,
-            )
+            rights = None
+            if self.asks:
+                self._access.check_site(websocket)  # before the application is asked who this is
+                rights = await self._access.rights(websocket)
+            await self._admit(websocket, self.enter(websocket, rights), rights)
         except _REFUSALS as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
-    def _serve_plain(self, may_publish: bool, channel: str, client: Client) -> Work:
+    async def admit(self, websocket: WebSocket, rights: Rights) -> None:
+        """Makes a client of a WebSocket of an application's own route, or refuses it. The route knows its user."""
+        try:
+            self._access.check_site(websocket)
+            await self._admit(websocket, self._entry(websocket, may_publish=True, rights=rights), rights)
+        except _REFUSALS as error:
+            await turn_away(websocket, error, self._broadcaster.tally.reject)
+
+    def _entry(self, handshake: Asked, *, may_publish: bool, rights: Rights | None, secret: bool = False) -> Entry:
+        rules = rights or None
+        if SUBPROTOCOL in handshake.scope.get("subprotocols", ()):
+            serve = partial(self._serve_json, may_publish, rules)
+            return Entry(None, SUBPROTOCOL, JSON, serve, self._welcome, secret=secret)
+        channel = handshake.query_params.get("channel", self._default_channel)
+        return Entry(channel, None, PLAIN, partial(self._serve_plain, may_publish, rules, channel), secret=secret)
+
+    async def _admit(self, websocket: WebSocket, entry: Entry, rights: Rights | None) -> None:
+        if rights is not None and entry.channel is not None:
+            await rights.check_all(entry.channel, Action.SUBSCRIBE)
+        await attach(
+            self._broadcaster,
+            websocket,
+            entry.begin,
+            channel=entry.channel,
+            subprotocol=entry.subprotocol,
+            dialect=entry.dialect,
+            user=None if rights is None else rights.user,
+        )
+
+    def _serve_plain(self, may_publish: bool, rights: Rights | None, channel: str, client: Client) -> Work:
+        around = {"before": self._before, "after": self._after}
         return self._sessions[0](
-            self._broadcaster, client, channel=channel, before=self._before, after=self._after, may_publish=may_publish
+            self._broadcaster, client, channel=channel, may_publish=may_publish, rights=rights, **around
         ).work
 
-    def _serve_json(self, may_publish: bool, client: Client) -> Work:
+    def _serve_json(self, may_publish: bool, rights: Rights | None, client: Client) -> Work:
+        most = self._max_subscriptions
         return self._sessions[1](
-            self._broadcaster, client, max_subscriptions=self._max_subscriptions, may_publish=may_publish
+            self._broadcaster, client, max_subscriptions=most, may_publish=may_publish, rights=rights
         ).work
 
     def _welcome(self, client: Client) -> None:
@@ -128,33 +169,48 @@ class PlainSession:
         before: What stands before each text.
         after: What stands behind it.
         may_publish: Whether the client has brought the key that publishing asks for.
+        rights: Asked before each publication; None: nobody is asked.
     """
 
-    __slots__ = ("_after", "_before", "_broadcaster", "_channel", "_client", "_may_publish")
+    __slots__ = ("_after", "_before", "_broadcaster", "_channel", "_client", "_may_publish", "_rights")
 
     def __init__(
-        self, broadcaster: Node, client: Client, *, channel: str, before: bytes, after: bytes, may_publish: bool
+        self,
+        broadcaster: Node,
+        client: Client,
+        *,
+        channel: str,
+        before: bytes,
+        after: bytes,
+        may_publish: bool,
+        rights: Rights | None = None,
     ) -> None:
         self._broadcaster = broadcaster
         self._client = client
         self._channel = channel
         self._before = before
         self._after = after
-        self._may_publish = may_publish
+        self._rights = rights
+        self._may_publish = None if may_publish and rights is not None else may_publish  # None: the rights are asked
 
     def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
-        if not self._may_publish:
-            self._client.close(CloseReason.UNAUTHORISED)
-            return None
         if kind is _TEXT:
             data = self._before + data + self._after
         try:
+            if not self._may_publish and (waits := self._ask()) is not None:
+                return self._publish_after(waits, kind, data)
             publication, waits = self._broadcaster.append_in_turn(self._channel, kind, data)
-        except MessageTooBigError:
-            self._client.close(CloseReason.TOO_BIG)
+        except (CodedError, MessageTooBigError) as error:
+            self._broadcaster.client_failed(self._client, error)
             return None
         return waits if publication is not None else self._publish_after(waits, kind, data)
+
+    def _ask(self) -> Coroutine[Any, Any, None] | None:
+        """Returns what to await before a publication, if anything; raises CodedError if the client may not publish."""
+        if self._rights is None or self._may_publish is False:
+            raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
+        return self._rights.check(Action.PUBLISH, self._channel)
 
     def at_once(self, texts: Sequence[bytes]) -> bool:
         """Publishes texts together; returns False if none was published, as they have to be looked at one by one."""
@@ -177,25 +233,31 @@ class SharedPlainSession(PlainSession):
 
     __slots__ = ("_flight",)
 
-    def __init__(
-        self, broadcaster: Node, client: Client, *, channel: str, before: bytes, after: bytes, may_publish: bool
-    ) -> None:
-        super().__init__(broadcaster, client, channel=channel, before=before, after=after, may_publish=may_publish)
+    def __init__(self, broadcaster: Node, client: Client, **around: Any) -> None:
+        super().__init__(broadcaster, client, **around)
         self._flight = Flight(lambda error: broadcaster.client_failed(client, error))
 
     def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
         """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
-        if not self._may_publish:
-            self._client.close(CloseReason.UNAUTHORISED)
-            return None
         if kind is _TEXT:
             data = self._before + data + self._after
         try:
-            future = self._broadcaster.sharing.submit(self._channel, kind, data)
-        except MessageTooBigError:
-            self._client.close(CloseReason.TOO_BIG)
+            if not self._may_publish and (waits := self._ask()) is not None:
+                return self._submit_after(waits, kind, data)
+            return self._submit(kind, data)
+        except (CodedError, MessageTooBigError) as error:
+            self._broadcaster.client_failed(self._client, error)
             return None
+
+    def _submit(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        future = self._broadcaster.sharing.submit(self._channel, kind, data)
         return self._flight.add(future, len(data), self._answer)
+
+    async def _submit_after(self, waits: Awaitable[None], kind: Kind, data: bytes) -> None:
+        await waits
+        more = self._submit(kind, data)
+        if more is not None:
+            await more
 
     def at_once(self, texts: Sequence[bytes]) -> bool:  # noqa: ARG002 - one by one they are in one frame all the same
         """Returns False: texts are looked at one by one."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION, Offer, Sink, Source, Work
 from ..core.dialect import PLAIN, Dialect
-from ..core.publication import Position, check_channel_name
+from ..core.publication import Kind, Position, check_channel_name
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import AlreadyConnectedError, BackplaneDownError, ChannelLimitError, DrainingError, FullError
 from ..logs.events import Event, log
 from .addresses import peer_name
@@ -26,6 +27,9 @@ _NO_PLACE: Final[Mapping[type[Exception], CloseReason]] = {
     DrainingError: CloseReason.SHUTDOWN,
     FullError: CloseReason.FULL,
 }
+OnMessage: TypeAlias = Callable[[Client, str | bytes], Coroutine[Any, Any, None] | None]
+"""Works on one message of a client."""
+_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
 
 
@@ -38,8 +42,9 @@ async def connect(
     since: Position | None = None,
     subprotocol: str | None = None,
     dialect: Dialect = PLAIN,
+    user: User | None = None,
 ) -> AsyncIterator[Client]:
-    """Accepts `websocket`, unless that was done, and makes it a client while the context lasts.
+    """Accepts `websocket`, unless that was done, and makes it a client of `user` while the context lasts.
 
     With a `channel` it is on that from the start, after `since` or at the head.
 
@@ -56,7 +61,7 @@ async def connect(
     async with (
         _told_of_refusals(websocket),
         broadcaster.client(
-            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect
+            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect, user=user
         ) as client,
     ):
         yield client
@@ -71,6 +76,7 @@ async def attach(
     since: Position | None = None,
     subprotocol: str | None = None,
     dialect: Dialect = PLAIN,
+    user: User | None = None,
 ) -> None:
     """Accepts `websocket` like `connect`, and makes it a client that stays when this returns.
 
@@ -85,19 +91,28 @@ async def attach(
             if channel is not None and broadcaster.shares:  # again: it may have been forgotten meanwhile
                 await broadcaster.sharing.ready(channel, since)
             client = broadcaster.add_client(
-                offer.connection, channel=channel, since=since, address=address, dialect=dialect
+                offer.connection, channel=channel, since=since, address=address, dialect=dialect, user=user
             )
             offer.detach(serve(client), failed=partial(broadcaster.client_failed, client))
             return
         sink, listen = _open(websocket)
         async with broadcaster.client(
-            sink, listen, channel=channel, since=since, address=address, dialect=dialect
+            sink, listen, channel=channel, since=since, address=address, dialect=dialect, user=user
         ) as client:
             work = serve(client)
             async for kind, data in client.received():
                 waits = work(kind, data)
                 if waits is not None:
                     await waits
+
+
+def working(on_message: OnMessage, client: Client) -> Work:
+    """Returns what works on the messages of `client`: text as str, and binary as bytes."""
+
+    def work(kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        return on_message(client, data.decode() if kind is _TEXT else data)
+
+    return work
 
 
 async def _accept(
@@ -122,8 +137,15 @@ async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
         yield
     except (BackplaneDownError, ChannelLimitError, DrainingError, FullError) as error:
         reason = _NO_PLACE[type(error)]
-        await websocket.close(reason.code, reason.text)
+        await close_if_open(websocket, reason.code, reason.text)
         raise
+
+
+async def close_if_open(websocket: WebSocket, code: int, text: str) -> None:
+    """Closes an accepted WebSocket, unless it was closed already, as a client or by its peer."""
+    if websocket.application_state is WebSocketState.CONNECTED:
+        with suppress(WebSocketDisconnect, OSError):
+            await websocket.close(code, text)
 
 
 def _offer(websocket: WebSocket) -> Offer | None:

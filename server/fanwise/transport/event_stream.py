@@ -16,6 +16,7 @@ from ..broadcaster.sink import EXTENSION
 from ..core.dialect import Dialect
 from ..core.publication import Position
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from ..errors import BackplaneDownError, ChannelLimitError, DrainingError, FullError, NotRunningError
 from .addresses import peer_name
 from .asgi import AsgiStream
@@ -41,6 +42,7 @@ class EventStreamResponse(Response):
         since: After which position the stream begins; None for the head.
         dialect: SSE or SSE_JSON.
         heartbeat_seconds: How often an open stream gets a comment.
+        user: Whose stream it is; None: unknown.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class EventStreamResponse(Response):
         since: Position | None,
         dialect: Dialect,
         heartbeat_seconds: float,
+        user: User | None = None,
     ) -> None:
         super().__init__(media_type=MEDIA_TYPE, headers=HEADERS)
         del self.headers["content-length"]
@@ -59,6 +62,7 @@ class EventStreamResponse(Response):
         self._since = since
         self._dialect = dialect
         self._heartbeat_seconds = heartbeat_seconds
+        self._user = user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the head, and then what the channel's log has; then runs the background tasks."""
@@ -71,7 +75,7 @@ class EventStreamResponse(Response):
             connection = passage.take(self._heartbeat_seconds)
             if connection is not None:
                 address = peer_name(HTTPConnection(scope))
-                begin(self._broadcaster, connection, self._channel, self._since, address, self._dialect)
+                begin(self._broadcaster, connection, self._channel, self._since, address, self._dialect, self._user)
         if self.background is not None:
             await self.background()
 
@@ -87,6 +91,7 @@ class EventStreamResponse(Response):
                 since=self._since,
                 address=peer_name(HTTPConnection(scope)),
                 dialect=self._dialect,
+                user=self._user,
             ) as client:
                 await self._stay(client)
         except _NO_ROOM:
@@ -111,13 +116,14 @@ def begin(
     since: Position | None,
     address: str,
     dialect: Dialect,
+    user: User | None = None,
 ) -> None:
     """Makes a client of a connection whose head was sent; an empty stream where there is no room: browsers try again.
 
     Whatever else is raised ends the connection: nothing would ever be sent on it.
     """
     try:
-        broadcaster.add_client(connection, channel=channel, since=since, address=address, dialect=dialect)
+        broadcaster.add_client(connection, None, channel, since, address, dialect, user)
     except _NO_ROOM:
         connection.finish(CloseReason.FULL, within_seconds=broadcaster.close_seconds)
     except BaseException:

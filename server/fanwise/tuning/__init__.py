@@ -11,6 +11,7 @@
     estimate        how fast a client emptied its socket, as far as its stretches show
     visits          the records of a trace, by connection
     replay          a scene through the real hub, sweeps, clients and audits
+    pings           the keep-alive of a replay
     virtual_socket  a simulated socket: the kernel's room, and a reader
     clockwork       a virtual event loop
     outcome         settings to try, and what a replay has shown

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from .scene import FAST_BYTES, WAKE_SHARE, Supply
+from .scene import FAST_BYTES, Supply
 from .visits import Curve, Mark, Stretch, Visit
 
 TURN_SECONDS: Final = 0.02  # publications so close to a moment are of its burst
@@ -163,22 +163,32 @@ class Evidence:
         return Supply(kept)
 
 
+class Rooms(NamedTuple):
+    """What the kernels of both sides hold of a reader that is behind.
+
+    Attributes:
+        room_bytes: When they are full for the first time.
+        refill_bytes: When they were filled again.
+        step_bytes: What they take in one step.
+    """
+
+    room_bytes: float
+    refill_bytes: float
+    step_bytes: float
+
+
 class Estimator:
     """Reads the stretches of one person's visits, in their order.
 
     Args:
         curve: What was published on its channels.
-        room_bytes: What the kernels take of a reader that does not read.
-        step_share: Of the room, what a slow reader's kernel takes in one step.
+        rooms: What the kernels hold.
         bandwidth: Of the person; None if it pauses.
     """
 
-    def __init__(
-        self, curve: Curve, *, room_bytes: float, step_share: float = WAKE_SHARE, bandwidth: float | None = None
-    ) -> None:
+    def __init__(self, curve: Curve, rooms: Rooms, *, bandwidth: float | None = None) -> None:
         self._curve = curve
-        self._room = room_bytes
-        self._step = step_share * room_bytes
+        self._room, self._refill, self._step = rooms
         self.evidence = Evidence(bandwidth=bandwidth)
 
     def add(self, visit: Visit) -> None:
@@ -202,7 +212,7 @@ class Estimator:
 
     def _add_steady(self, stretch: Stretch, bandwidth: float) -> None:
         """A stretch of little bandwidth."""
-        slack = _SLACK * self._room  # a kernel says that there is room a little sooner or later
+        slack = _SLACK * self._refill  # a kernel says that there is room a little sooner or later
         looks = [Look(at, least - slack, most + slack) for at, least, most in self._looks(stretch, wakes=False)]
         for piece in path(self._start(stretch), looks, typical=bandwidth):
             self.evidence.add(*piece)
@@ -251,11 +261,12 @@ class Estimator:
 
     def _looks(self, stretch: Stretch, *, wakes: bool) -> list[Look]:
         """Returns the tube; with `wakes` a kernel that accepts again after a standstill was read to a good part."""
-        looks, before, stood = [], stretch.marks[0], False
+        looks, before, stood, full = [], stretch.marks[0], False, self._room
         for mark in stretch.marks:
-            rose = stood and mark.accepted > before.accepted
-            read = before.accepted - self._room + self._step / 2 if rose else -math.inf
-            least = max(mark.accepted - self._room, read)
-            looks.append(Look(mark.at, least, max(mark.accepted - self._room + self._step, least)))
-            before, stood = mark, wakes and mark.accepted == before.accepted
+            rose = mark.accepted > before.accepted
+            read = before.accepted - full + self._step / 2 if stood and rose else -math.inf
+            full = self._refill if rose else full
+            least = max(mark.accepted - full, read)
+            looks.append(Look(mark.at, least, max(mark.accepted - full + self._step, least)))
+            before, stood = mark, wakes and not rose
         return looks

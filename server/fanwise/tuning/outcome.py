@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..core.reasons import CloseReason
 
-_DROPPED = (CloseReason.SLOW, CloseReason.STALLED, CloseReason.MEMORY)
+_DROPPED = (CloseReason.SLOW, CloseReason.STALLED, CloseReason.MEMORY, CloseReason.NO_PONG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,8 @@ class Candidate:
     overflow: str = "disconnect"
     stall_seconds: float = 10.0
     forgive_seconds: float | None = None
+    ping_seconds: float = 15.0
+    pong_seconds: float = 8.0
     history_messages: int = 1000
     history_bytes: int = 4_194_304
     history_seconds: float = 300.0
@@ -107,7 +109,7 @@ class Outcome:
 
     @property
     def dropped(self) -> int:
-        """Connections that the server closed for being slow, stalled or too expensive."""
+        """Connections that the server closed for being slow, stalled, silent or too expensive."""
         return sum(drop.reason in _DROPPED for drop in self.drops)
 
     @property

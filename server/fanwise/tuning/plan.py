@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Final
 
-from ..core.forgiven import HIDDEN_BYTES
-from .scene import FAST_BYTES, Reader, Scene, Sent, Supply
+from ..core.dialect import JSON, PLAIN
+from ..core.forgiven import hidden_bytes
+from ..tools.bench.load.plan import RESUMABLE
+from ..tools.bench.load.plan import Plan as Load
+from ..tools.bench.load.recording import Range
+from ..tools.bench.load.supply import Supply as Habit
+from ..tools.bench.load.supply import chance_of, supply
+from .scene import DIALECTS, FAST_BYTES, Reader, Scene, Sent, Supply, refill_bytes
+from .visits import wire_sizes
 
 CHANNEL: Final = "lobby"
 _START: Final = 1.0  # readers are there before the first publication
@@ -23,7 +29,7 @@ class Plan:
         clients: How many clients listen.
         pausing: How many of them stop reading now and then.
         pause_seconds: A pause takes, at least and at most.
-        between_seconds: From the end of a pause to the next one, on average.
+        between_seconds: From the end of a pause to the next one, on average: half of it to half more.
         slow: How many clients have little bandwidth.
         bandwidth: Bytes a second of such a client, at least and at most; their logarithms are spread evenly.
         burst: Publications of a burst; 0 without bursts.
@@ -31,8 +37,7 @@ class Plan:
         keys: Publications take turns in so many keys; 0 without keys.
         away_seconds: After a close, until a client comes back; None: it stays away.
         seconds: How long the scene lasts.
-        room_bytes: What the kernels of both sides take of a client that does not read.
-        dialect: The clients' dialect.
+        room_bytes: What the kernels of both sides take of a client that does not read; None: what is usual.
         seed: Of pauses, bandwidths and times.
     """
 
@@ -49,25 +54,46 @@ class Plan:
     keys: int = 0
     away_seconds: tuple[float, float] | None = (0.5, 1.5)
     seconds: float = 120.0
-    room_bytes: float = HIDDEN_BYTES
-    dialect: str = "plain"
+    room_bytes: float | None = None
     seed: int = 1
+
+    @property
+    def awake_seconds(self) -> tuple[float, float]:
+        """From the end of a pause to the next one, at least and at most."""
+        return self.between_seconds / 2, self.between_seconds * 1.5
+
+    @property
+    def dialect(self) -> str:
+        """The clients' dialect: one that can resume and has keys, where that is needed."""
+        return JSON.name if self.keys or self.away_seconds is not None else PLAIN.name
 
 
 def make_scene(plan: Plan) -> Scene:
-    """Returns the scene of a plan: one channel, its publications, and a reader for each pausing or slow client."""
-    chance = random.Random(plan.seed)  # noqa: S311 - a plan is to repeat
-    readers = [_reader(plan, f"pausing-{number}", _pauses(plan, chance)) for number in range(plan.pausing)]
-    low, high = plan.bandwidth
-    readers += [
-        _reader(plan, f"slow-{number}", Supply([(0.0, low * (high / low) ** chance.random())]))
-        for number in range(plan.slow)
+    """Returns the scene of a plan: one channel, its publications, and a reader for each pausing or slow client.
+
+    The readers are those of `fanwise bench` with an equal seed: the load of a proof pauses when a replay's readers do.
+    """
+    wire_bytes = wire_sizes(DIALECTS[plan.dialect])(CHANNEL, plan.size, bool(plan.keys))
+    room_bytes = hidden_bytes(wire_bytes) if plan.room_bytes is None else plan.room_bytes
+    ends = _START + plan.seconds
+    readers = [
+        Reader(
+            name=f"{place.kind}-{place.number}",
+            channels=(CHANNEL,),
+            supply=_supply(supply(place, load, chance_of(place, load)), ends),
+            room_bytes=room_bytes,
+            refill_bytes=refill_bytes(room_bytes, wire_bytes),
+            away_seconds=plan.away_seconds,
+        )
+        for load in [_load(plan)]
+        for place in load.places()
+        if place.kind in RESUMABLE
     ]
     return Scene(
         publications=list(_publications(plan)),
         readers=readers,
         fast_clients=plan.clients - len(readers),
-        ends=_START + plan.seconds,
+        ends=ends,
         dialect=plan.dialect,
     )
 
@@ -77,21 +103,28 @@ def planned_pauses(scene: Scene) -> list[float]:
     return [seconds for reader in scene.readers for seconds in reader.supply.pauses(until=scene.ends)]
 
 
-def _reader(plan: Plan, name: str, supply: Supply) -> Reader:
-    return Reader(
-        name=name, channels=(CHANNEL,), supply=supply, room_bytes=plan.room_bytes, away_seconds=plan.away_seconds
+def _load(plan: Plan) -> Load:
+    """Returns the plan as far as `fanwise bench` draws its clients' habits from it."""
+    return Load(
+        url="",
+        clients=plan.clients,
+        slow=plan.slow,
+        pausing=plan.pausing,
+        slow_bytes_per_second=Range(*plan.bandwidth),
+        pause_seconds=Range(*plan.pause_seconds),
+        awake_seconds=Range(*plan.awake_seconds),
+        seed=plan.seed,
     )
 
 
-def _pauses(plan: Plan, chance: random.Random) -> Supply:
-    """Returns the supply of a client that pauses: the first pause comes at any time of the average between two."""
-    pieces, ends = [(0.0, FAST_BYTES)], _START + plan.seconds
-    time = _START + chance.uniform(0, plan.between_seconds)
-    while time < ends:
-        pieces.append((time, 0.0))
-        time += max(chance.uniform(*plan.pause_seconds), 1e-6)
-        pieces.append((time, FAST_BYTES))
-        time += max(chance.expovariate(1 / plan.between_seconds), 1e-6)
+def _supply(habit: Habit, ends: float) -> Supply:
+    """Returns a habit up to `ends`. Its time begins with the first publication."""
+    pieces, time = [(0.0, FAST_BYTES)], 0.0
+    while time < ends - _START:
+        later, pace = habit.at(time)
+        if _START + time > pieces[-1][0]:
+            pieces.append((_START + time, min(pace, FAST_BYTES)))
+        time = later
     return Supply(pieces)
 
 

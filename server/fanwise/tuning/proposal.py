@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from ..core.forgiven import HIDDEN_BYTES, Bounds, Forgiven, forgiven
+from ..core.forgiven import Bounds, Forgiven, forgiven
 from .outcome import Candidate, Outcome
 from .scene import DIALECTS, Scene
 from .search import NEAR, Effect, Search, Wish, bound_bytes, harm
@@ -74,6 +74,7 @@ class Proposal:
         today: The outcome with the settings in force.
         best: The outcome with the proposed ones.
         changes: What to change; empty if nothing is worth it.
+        policy: The outcome of a policy that skips, where clients are dropped now and the proposal is another one.
         curve: The outcomes of queues of all widths, under today's policy and the others.
         share: The share of the readers that was replayed.
         doubts: What makes the figures less sure, one sentence each.
@@ -90,6 +91,7 @@ class Proposal:
     today: Outcome
     best: Outcome
     changes: list[Change]
+    policy: Outcome | None
     curve: dict[str, list[Outcome]]
     share: float
     doubts: list[str]
@@ -104,12 +106,15 @@ def propose(search: Search, traced: Traced | None = None, *, pauses: list[float]
         pauses: The pauses of a plan, in seconds.
     """
     effects = search.effects()
-    candidate = search.best(effects)
-    today, best = search.outcome(search.today), search.outcome(candidate)
-    if not _worth(today, best, search):
-        candidate, best = search.today, today
+    candidate, today = search.best(effects), search.outcome(search.today)
+    if not _worth(today, search.outcome(candidate), search):
+        candidate = search.today
+    policy = search.policy()
+    if policy is not None and 2 * search.outcome(candidate).dropped > today.dropped:
+        candidate = policy  # no queue keeps these clients
+    best = search.outcome(candidate)
     scene = search.scene
-    room = scene.readers[0].room_bytes if scene.readers else float(HIDDEN_BYTES)
+    room = scene.readers[0].room_bytes if scene.readers else None
     return Proposal(
         scene=scene,
         traffic=traffic_of(scene, readers=round(len(scene.readers) / search.share)),
@@ -121,7 +126,8 @@ def propose(search: Search, traced: Traced | None = None, *, pauses: list[float]
         effects=effects,
         today=today,
         best=best,
-        changes=_changes(search.today, candidate, scene),
+        changes=_changes(today, best, scene),
+        policy=None if policy is None or policy == candidate else search.outcome(policy),
         curve=_curve(search),
         share=search.share,
         doubts=_doubts(search, today, best, traced),
@@ -148,7 +154,7 @@ def traffic_of(scene: Scene, *, readers: int) -> Traffic:
     )
 
 
-def forgiven_now(candidate: Candidate, scene: Scene, *, room_bytes: float) -> Forgiven:
+def forgiven_now(candidate: Candidate, scene: Scene, *, room_bytes: float | None) -> Forgiven:
     """Returns the pause that the busiest channel of a scene forgives with these settings."""
     counts = Counter(sent.channel for sent in scene.publications)
     name, number = counts.most_common(1)[0] if counts else ("", 0)
@@ -164,7 +170,7 @@ def forgiven_now(candidate: Candidate, scene: Scene, *, room_bytes: float) -> Fo
         messages_per_second=number / scene.seconds if scene.seconds > 0 else 0.0,
         message_bytes=size,
         wire_bytes=wire_sizes(DIALECTS[scene.dialect])(name or "x", round(size), False),
-        hidden_bytes=room_bytes,
+        room_bytes=room_bytes,
     )
 
 
@@ -178,26 +184,43 @@ def _worth(today: Outcome, best: Outcome, search: Search) -> bool:
     return unmet or saves or harm(best) < (1 - NEAR) * harm(today)
 
 
-def _changes(today: Candidate, then: Candidate, scene: Scene) -> list[Change]:
+def _changes(today: Outcome, best: Outcome, scene: Scene) -> list[Change]:
     return [
-        Change(name, getattr(today, name), value, _price(name, today, then, scene))
-        for name, value in then.differences(today).items()
+        Change(name, getattr(today.candidate, name), value, _price(name, today, best, scene))
+        for name, value in best.candidate.differences(today.candidate).items()
     ]
 
 
-def _price(name: str, today: Candidate, then: Candidate, scene: Scene) -> str:
-    if name in ("queue_messages", "queue_bytes", "history_messages", "history_bytes"):
-        before, after = bound_bytes(today, scene), bound_bytes(then, scene)
-        more = f"a channel's log takes {_size(after)} at most, {_size(before)} now"
-        if name == "queue_messages" and scene.rate > 0:
-            wait = then.queue_messages / scene.rate
-            return f"{more}; a client that never reads again goes after {wait:.1f} s or the stall bound"
-        return more
-    if name == "stall_seconds":
-        return f"a dead client is found after {then.stall_seconds:g} s, {today.stall_seconds:g} s now"
-    if name == "memory_bytes":
-        return "the process may grow to that before history and clients go"
-    return "no memory and no time"
+def skipping(outcome: Outcome) -> str:
+    """Returns the price of a policy that skips."""
+    given = len(outcome.ages) + outcome.lost
+    share = outcome.lost / given if given else 0.0
+    return (
+        f"{outcome.lost:,} publications skipped, {share:.0%} of those for clients that were behind; "
+        "plain clients are not told of them"
+    )
+
+
+def _price(name: str, now: Outcome, best: Outcome, scene: Scene) -> str:
+    today, then = now.candidate, best.candidate
+    prices = {
+        "overflow": f"{best.dropped} connections dropped, {now.dropped} now; {skipping(best)}",
+        "stall_seconds": f"a dead client is found after {then.stall_seconds:g} s, {today.stall_seconds:g} s now",
+        "pong_seconds": f"a dead idle client goes {then.pong_seconds:g} s after a ping, {today.pong_seconds:g} s now",
+        "memory_bytes": "the process may grow to that before history and clients go",
+    }
+    return prices.get(name) or _memory_price(name, today, then, scene)
+
+
+def _memory_price(name: str, today: Candidate, then: Candidate, scene: Scene) -> str:
+    if not name.startswith(("queue_", "history_")):
+        return "no memory and no time"
+    before, after = bound_bytes(today, scene), bound_bytes(then, scene)
+    more = f"a channel's log takes {_size(after)} at most, {_size(before)} now"
+    if name == "queue_messages" and scene.rate > 0:
+        wait = then.queue_messages / scene.rate
+        return f"{more}; a client that never reads again goes after {wait:.1f} s or the stall bound"
+    return more
 
 
 def _size(value: float) -> str:
@@ -230,7 +253,7 @@ def _doubts(search: Search, today: Outcome, best: Outcome, traced: Traced | None
     if traced.censored:
         doubts.append(
             f"{traced.censored} of {traced.censored + len(traced.pauses)} pauses ended unseen: they are taken to last "
-            "as long as the median of the longer ones, or to the end."
+            "as long as the median of the longer ones, or as long again as they were seen to last."
         )
     if today.dropped and traced.scene.readers and traced.scene.readers[0].away_seconds is None:
         doubts.append("Dropped clients were not seen to come back, so replayed ones stay away.")

@@ -54,16 +54,15 @@ def prove(plan: Plan, proposal: Proposal, *, bench: Bench | None = None) -> list
 
 def options(plan: Plan, *, seconds: float) -> list[str]:
     """Returns a plan as options of `fanwise bench`."""
-    resuming = plan.away_seconds is not None
     given: dict[str, object] = {
-        "--dialect": "fanwise.v1" if resuming or plan.keys else "plain",
+        "--dialect": plan.dialect,
         "--clients": plan.clients,
         "--size": plan.size,
         "--duration": f"{seconds:g}s",
         "--seed": plan.seed,
         "--pausing": plan.pausing,
         "--pause": _times(plan.pause_seconds),
-        "--awake": _times((plan.between_seconds / 2, plan.between_seconds * 1.5)),
+        "--awake": _times(plan.awake_seconds),
         "--slow": plan.slow,
         "--bandwidth": f"{plan.bandwidth[0]:.0f}..{plan.bandwidth[1]:.0f}",
         "--keys": plan.keys,

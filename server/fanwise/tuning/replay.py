@@ -28,11 +28,13 @@ from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
 from .clockwork import VirtualLoop, finish
 from .outcome import Candidate, Drop, Outcome
+from .pings import Pings
 from .scene import DIALECTS, Reader, Scene, Sent, Supply
 from .virtual_socket import VirtualSocket
 
 COHORT_CLIENTS: Final = 128
 _TOGETHER_SECONDS = 0.002  # publications of so short a time are swept together, as a server's turn does
+PAYLOAD_BYTES: Final = 1 << 26
 _FAST = Supply([(0.0, 1e12)])
 
 
@@ -53,6 +55,32 @@ class NotedOutbox(Outbox):
             if isinstance(part, Publication):
                 self.socket.note(part, end=end)
         super().write(channel, batch)
+
+
+class Payloads:
+    """Payloads by size: publications of equal size share one. Owns the bound on what is kept beside the logs.
+
+    Args:
+        most_bytes: Of all that are kept; one that is larger is kept alone.
+    """
+
+    __slots__ = ("_kept", "_most_bytes", "size_bytes")
+
+    def __init__(self, most_bytes: int = PAYLOAD_BYTES) -> None:
+        self._kept: dict[int, bytes] = {}
+        self._most_bytes = most_bytes
+        self.size_bytes = 0
+
+    def of(self, size: int) -> bytes:
+        """Returns a payload of `size` bytes."""
+        payload = self._kept.get(size)
+        if payload is None:
+            self.size_bytes += size
+            if self.size_bytes > self._most_bytes:
+                self._kept.clear()
+                self.size_bytes = size
+            payload = self._kept[size] = b"x" * size
+        return payload
 
 
 class Visit:
@@ -84,11 +112,10 @@ class Replay:
         self._slice_bytes = min(candidate.slice_bytes, candidate.queue_bytes)
         self._hub = _make_hub(candidate)
         self._registry = ClientRegistry(leave=self._leave, tally=self._hub.tally)
-        events = EventLog(memory_bytes=None, late_seconds=math.inf, clock=loop.time)
         self._audit = Audit(
             self._hub,
             self._registry,
-            events,
+            EventLog(memory_bytes=None, late_seconds=math.inf, clock=loop.time),
             stall_seconds=candidate.stall_seconds,
             memory_bytes=candidate.memory_bytes,
             turn_seconds=math.inf,
@@ -106,8 +133,8 @@ class Replay:
         self._visits: dict[int, Visit] = {}  # {descriptor: who is connected}
         self._by_client: dict[Client, Visit] = {}
         self._descriptors = 0
-        self.pause_seconds = math.inf  # is not asked for: there are no pings
-        self._payloads: dict[int, bytes] = {}
+        self._pings, self._payloads = Pings(candidate, loop), Payloads()
+        self.pause_seconds = max(candidate.history_seconds, candidate.stall_seconds)
         self._outcome = Outcome(
             candidate=candidate,
             seconds=scene.seconds,
@@ -137,10 +164,7 @@ class Replay:
     # What happens.
 
     def _publish(self, sent: Sent) -> None:
-        payload = self._payloads.get(sent.size)
-        if payload is None:
-            payload = self._payloads[sent.size] = b"x" * sent.size
-        hub = self._hub
+        payload, hub = self._payloads.of(sent.size), self._hub
         channel = hub.channel(sent.channel, time=sent.time)
         hub.publish(channel, payload, kind=Kind.TEXT, time=sent.time, key=sent.key)
         if channel.queues:
@@ -185,6 +209,8 @@ class Replay:
         self._registry.add(client)
         socket.attach(client)
         client.start()
+        if reader.name:
+            self._pings.begin(client, socket)
         if reader.ends is not None:
             self._loop.call_at(reader.ends, lambda: self._go(visit))
 
@@ -220,7 +246,7 @@ class Replay:
         """Is not called: nothing is received."""
 
     def ponged(self, rtt_seconds: float) -> None:
-        """Is not called: there are no pings."""
+        """Is not called: pongs are looked for, and not received."""
 
     def failed(self, client: Client, error: Exception) -> None:
         """Ends the replay: serving a client has failed."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..core.forgiven import Forgiven
 from ..tools.humanize import number, size, span
 from .outcome import Outcome
-from .proposal import AUDITS_SECONDS, Change, Proposal, Traffic
+from .proposal import AUDITS_SECONDS, Change, Proposal, Traffic, skipping
 from .search import Effect, bound_bytes
 
 VERSION: Final = 1  # of the JSON document
@@ -27,6 +27,7 @@ def lines(proposal: Proposal) -> list[str]:
         *_matters(proposal.effects),
         "",
         *_changes(proposal.changes),
+        *_policy(proposal.policy),
         *_happened(proposal),
         *_doubts(proposal),
     ]
@@ -88,7 +89,7 @@ def _matters(effects: list[Effect]) -> Iterator[str]:
             yield f"             {effect.setting}: {effect.figure} changes by up to {effect.change:.0%}"
     idle = ", ".join(effect.setting for effect in effects if not effect.matters)
     if idle:
-        yield f"             no difference for this traffic, and not searched: {idle}"
+        yield f"             alone without a difference for this traffic: {idle}"
 
 
 def _changes(changes: list[Change]) -> Iterator[str]:
@@ -101,6 +102,13 @@ def _changes(changes: list[Change]) -> Iterator[str]:
     yield ""
     yield from toml(changes)
     yield ""
+
+
+def _policy(outcome: Outcome | None) -> Iterator[str]:
+    if outcome is not None:
+        yield f"or         FANWISE_OVERFLOW={outcome.candidate.overflow} with the settings of today instead:"
+        yield f"             {outcome.dropped} connections dropped; {skipping(outcome)}"
+        yield ""
 
 
 def _happened(proposal: Proposal) -> Iterator[str]:
@@ -149,6 +157,7 @@ def document(proposal: Proposal) -> dict[str, Any]:
         "effects": [{**effect._asdict(), "matters": effect.matters} for effect in proposal.effects],
         "proposal": [change._asdict() for change in proposal.changes],
         "environment": environment(proposal.changes),
+        "policy": None if proposal.policy is None else outcome(proposal.policy),
         "today": outcome(proposal.today),
         "proposed": outcome(proposal.best),
         "curve": {policy: [outcome(one) for one in curve] for policy, curve in proposal.curve.items()},

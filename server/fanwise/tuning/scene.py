@@ -10,10 +10,24 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ..core.dialect import JSON, PLAIN, SSE, SSE_JSON
+from ..core.forgiven import hidden_bytes
 
 DIALECTS: Final = {dialect.name: dialect for dialect in (PLAIN, JSON, SSE, SSE_JSON)}
 FAST_BYTES: Final = 50e6  # a second: what a client takes that is not slow
-WAKE_SHARE: Final = 1 / 2  # of its room that a socket's kernel must have free before the server hears of that
+# What a slow reader's kernel does, measured on loopback with `benchmarks.accuracy_rooms`, a buffer of 64 KiB. Senders
+# make segments of half the widest window so far, and a reader's kernel lets go of them whole. A new connection has a
+# window of 64 KiB: after 32 KiB there is room for the next segment. Then the window has 128 KiB and two segments in it,
+# and both have to be read: what lets go of one is a little short of a whole one. So a step is all that the reader's
+# kernel holds. What is written at once, and not one message at a time, also leaves more with the sender.
+REFILL_BYTES: Final = 166_000  # what both kernels hold then
+FIRST_STEPS: Final = 2
+FIRST_STEP_SHARE: Final = 0.2  # of a refill: what is read until the server hears that there is room
+STEP_SHARE: Final = 0.77
+
+
+def refill_bytes(room_bytes: float, wire_bytes: float) -> float:
+    """Returns what kernels hold that were refilled, where they take `room_bytes` of single messages of that length."""
+    return room_bytes * max(REFILL_BYTES / hidden_bytes(wire_bytes), 1.0)
 
 
 class Supply:
@@ -98,7 +112,7 @@ class Reader:
         channels: The channels that it is on.
         supply: How fast it empties its kernel.
         room_bytes: What the kernels of both sides take before the server has to keep the rest.
-        wake_share: Of the room, what must be free before the server hears of that.
+        refill_bytes: What they hold when they have been full, and were filled again, if that is more.
         begins: When it connects.
         ends: When it leaves by itself; None: it stays.
         away_seconds: After a close, from its news to the next connection; None: it stays away. Coming back it resumes.
@@ -108,7 +122,7 @@ class Reader:
     channels: tuple[str, ...]
     supply: Supply
     room_bytes: float
-    wake_share: float = WAKE_SHARE
+    refill_bytes: float = 0.0
     begins: float = 0.0
     ends: float | None = None
     away_seconds: tuple[float, float] | None = None

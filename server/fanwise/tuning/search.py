@@ -25,7 +25,7 @@ _WIDER: Final = 8  # how much wider a bound is tried alone: as good as none
 _LEAST_MESSAGES: Final = 32
 _LEAST_BYTES: Final = 65_536  # of a queue: the largest message fits by default
 _SPARE: Final = 1.25  # what the queue's bytes leave over the largest window seen
-_STALL_RUNGS: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+_SECONDS_RUNGS: Final = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 
 class Effect(NamedTuple):
@@ -116,6 +116,8 @@ class Search:
         yield "queue_bytes", (max(today.queue_bytes // 2, _LEAST_BYTES), today.queue_bytes * _WIDER)
         yield "overflow", tuple(one for one in ("disconnect", "drop_oldest", "latest") if one != today.overflow)
         yield "stall_seconds", (today.stall_seconds / 2, today.stall_seconds * 2)
+        if today.ping_seconds:
+            yield "pong_seconds", (today.pong_seconds / 2, today.pong_seconds * 2)
         yield "forgive_seconds", (1.0, 5.0) if today.forgive_seconds is None else (None, today.forgive_seconds * 2)
         yield "history_messages", (max(today.history_messages // 2, 1), today.history_messages * _WIDER)
         yield "history_bytes", (max(today.history_bytes // 2, _LEAST_BYTES), today.history_bytes * _WIDER)
@@ -144,9 +146,7 @@ class Search:
         best = self.today
         if matters & {"queue_messages", "queue_bytes"} or harm(self.outcome(best)):
             best = self._best_of(best, self.widths())
-        if "stall_seconds" in matters and "stalled" in self.outcome(best).reasons:
-            stalls = [replace(best, stall_seconds=value) for value in _STALL_RUNGS if value > best.stall_seconds]
-            best = self._best_of(best, stalls)
+        best = self._with_patience(best)
         if self.outcome(best).missed:
             factors = (2, 4, 8, 16)
             longer = [
@@ -159,6 +159,41 @@ class Search:
             ]
             best = self._best_of(best, longer)
         return best
+
+    def _with_patience(self, best: Candidate) -> Candidate:
+        """Returns the best choice with longer bounds in time, where clients go because of these.
+
+        A pause may reach the bound of the queue and one in time at once: neither helps alone. So each bound is tried
+        with the widest queue too, and then the queue is searched again.
+        """
+        for setting, reason in (("stall_seconds", "stalled"), ("pong_seconds", "no_pong")):
+            outcome, wide = self.outcome(best), self.widths()[-1]
+            queues = [best, replace(best, queue_messages=wide.queue_messages, queue_bytes=wide.queue_bytes)]
+            if reason not in outcome.reasons and reason not in self.outcome(queues[1]).reasons:
+                continue
+            now = getattr(best, setting)
+            longer: list[dict[str, Any]] = [{setting: value} for value in _SECONDS_RUNGS if value > now]
+            patient = self._best_of(best, [replace(queue, **one) for one in longer for queue in queues])
+            if patient != best:
+                narrower = [
+                    replace(patient, queue_messages=one.queue_messages, queue_bytes=one.queue_bytes)
+                    for one in self.widths()
+                ]
+                best = self._best_of(patient, narrower)
+        return best
+
+    def policy(self) -> Candidate | None:
+        """Returns today's settings with a policy that skips, under which fewest publications are lost.
+
+        None if a policy skips already, nobody is dropped, or half of those go nevertheless.
+        """
+        dropped = self.outcome(self.today).dropped
+        keyed = any(sent.key for sent in self.scene.publications)
+        if self.today.overflow != "disconnect" or not dropped:
+            return None
+        choices = [replace(self.today, overflow=name) for name in ("drop_oldest", *(["latest"] if keyed else []))]
+        best = min(choices, key=lambda choice: harm(self.outcome(choice)))
+        return best if 2 * self.outcome(best).dropped <= dropped else None
 
     def widths(self) -> list[Candidate]:
         """Returns today's settings with queues of other widths, the narrowest first. The bytes follow the messages."""

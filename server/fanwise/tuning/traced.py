@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from ..core.forgiven import HIDDEN_BYTES
+from ..core.forgiven import hidden_bytes
 from ..core.trace import Connected, Header, Record
-from .estimate import TURN_SECONDS, Estimator, Evidence, bandwidth_of, rises
-from .scene import DIALECTS, WAKE_SHARE, Reader, Scene
+from .estimate import TURN_SECONDS, Estimator, Evidence, Rooms, bandwidth_of, rises
+from .scene import DIALECTS, FIRST_STEP_SHARE, STEP_SHARE, Reader, Scene, refill_bytes
 from .visits import Book, Visit, wire_sizes
 
 AWAY_SECONDS: Final = (0.5, 1.5)  # until a dropped client comes back, where no trace has seen one return
@@ -29,7 +30,7 @@ class Traced(NamedTuple):
         header: Of the trace.
         book: What the trace has said.
         room_bytes: What the kernels take of a client that does not read.
-        step_share: Of that, what a slow reader's kernel takes in one step.
+        step_share: Of a refill, what a slow reader's kernel takes in one step.
         room_seen: Whether the trace shows that, and not another measurement.
         pauses: Seconds of each pause whose end was seen.
         censored: Pauses whose end was not seen.
@@ -62,13 +63,16 @@ def read_scene(header: Header, records: Iterable[Record], *, away: tuple[float, 
     book.read(records)
     chains = people(book)
     seen = room_bytes(book)
-    room = float(HIDDEN_BYTES) if seen is None else seen
-    step = step_share(book, room)
-    shown = [(chain, _evidence(chain, book, room=room, step=step)) for chain in chains]
+    wire_bytes = book.curve(book.names).at(math.inf) / max(len(book.sent), 1)
+    room = hidden_bytes(wire_bytes) if seen is None else seen
+    refill = refill_bytes(room, wire_bytes)
+    step = step_share(book, refill)
+    rooms = Rooms(room, refill, step * refill)
+    shown = [(chain, _evidence(chain, book, rooms)) for chain in chains]
     pauses = sorted(seconds for _, evidence in shown for seconds in evidence.pauses)
-    censored = sum(_complete(evidence, pauses, book.ends) for _, evidence in shown)
+    censored = sum(_complete(evidence, pauses) for _, evidence in shown)
     away = away or away_seconds(chains)
-    readers = [_reader(chain, evidence, book, room=room, away=away) for chain, evidence in shown]
+    readers = [_reader(chain, evidence, book, rooms, away=away) for chain, evidence in shown]
     scene = Scene(
         publications=book.sent,
         readers=readers,
@@ -107,20 +111,18 @@ def room_bytes(book: Book) -> float | None:
     return sorted(found)[int(_FULL * len(found))] if len(found) >= _FEW else None
 
 
-def step_share(book: Book, room: float) -> float:
-    """Returns the part of the room that a slow reader's kernel takes in one step: the median of what a trace shows.
-
-    It is wider than what a replay's sockets wait for: several wakes may lie between two audits.
-    """
+def step_share(book: Book, refill: float) -> float:
+    """Returns the part of a refill that a slow reader's kernel takes in one step: the median of what a trace shows."""
     found = [
         rise.size_bytes
         for visit in book.visits.values()
         for stretch in visit.stretches
         if stretch.marks
         for rise in rises(stretch, book.curve(visit.channels))
-        if rise.still and rise.size_bytes <= room
+        if rise.still and rise.size_bytes <= refill
     ]
-    return min(max(statistics.median(found) / room, WAKE_SHARE), _MOST_STEP) if len(found) >= _FEW else WAKE_SHARE
+    share = statistics.median(found) / refill if len(found) >= _FEW else STEP_SHARE
+    return min(max(share, FIRST_STEP_SHARE), _MOST_STEP)
 
 
 def away_seconds(chains: list[list[Visit]]) -> tuple[float, float] | None:
@@ -135,10 +137,9 @@ def away_seconds(chains: list[list[Visit]]) -> tuple[float, float] | None:
     return None if any(visit.dropped for chain in chains for visit in chain) else AWAY_SECONDS
 
 
-def _evidence(chain: list[Visit], book: Book, *, room: float, step: float) -> Evidence:
+def _evidence(chain: list[Visit], book: Book, rooms: Rooms) -> Evidence:
     curve = book.curve(chain[0].channels)
-    bandwidth = bandwidth_of(chain, curve, room_bytes=room)
-    estimator = Estimator(curve, room_bytes=room, step_share=step, bandwidth=bandwidth)
+    estimator = Estimator(curve, rooms, bandwidth=bandwidth_of(chain, curve, room_bytes=rooms.refill_bytes))
     for number, visit in enumerate(chain):
         if number:
             estimator.come_back(visit.begins)
@@ -146,15 +147,16 @@ def _evidence(chain: list[Visit], book: Book, *, room: float, step: float) -> Ev
     return estimator.evidence
 
 
-def _complete(evidence: Evidence, pauses: list[float], ends: float) -> int:
+def _complete(evidence: Evidence, pauses: list[float]) -> int:
     """Lets pauses whose end was not seen last as long as the median of longer ones; returns how many there are.
 
-    Without a longer one such a pause lasts to the end of the trace.
+    Without a longer one such a pause lasts as long again as was seen of it: where nothing else is known, half of the
+    pauses that have lasted for a time end before twice that time.
     """
     for began_at in evidence.censored:
         seen = (evidence.pieces[-1].ends if evidence.pieces else began_at) - began_at
         longer = [seconds for seconds in pauses if seconds > seen]
-        evidence.add(began_at, began_at + statistics.median(longer) if longer else ends, 0.0)
+        evidence.add(began_at, began_at + (statistics.median(longer) if longer else 2 * seen), 0.0)
     return len(evidence.censored)
 
 
@@ -162,8 +164,8 @@ def _reader(
     chain: list[Visit],
     evidence: Evidence,
     book: Book,
+    rooms: Rooms,
     *,
-    room: float,
     away: tuple[float, float] | None,
 ) -> Reader:
     last = chain[-1]
@@ -172,7 +174,8 @@ def _reader(
         name=f"client-{chain[0].number}",
         channels=tuple(book.names[channel] for channel in channels),
         supply=evidence.supply(),
-        room_bytes=room,
+        room_bytes=rooms.room_bytes,
+        refill_bytes=rooms.refill_bytes,
         begins=chain[0].begins,
         ends=None if last.dropped else last.ends,
         away_seconds=away,

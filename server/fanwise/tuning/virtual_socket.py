@@ -11,7 +11,7 @@ from ..core.lease import Lease
 from ..core.publication import Publication
 from ..core.reasons import CloseReason
 from .clockwork import VirtualLoop
-from .scene import Reader
+from .scene import FIRST_STEP_SHARE, FIRST_STEPS, STEP_SHARE, Reader
 
 _PART_BYTES = 0.5  # less than that is nothing: a rounding error
 
@@ -43,6 +43,9 @@ class VirtualSocket:
         self._got = got
         self._owner: SinkOwner | None = None
         self._paused = False
+        self._refill_bytes = max(reader.room_bytes, reader.refill_bytes)
+        self._room_bytes = reader.room_bytes  # from empty to full; then there is room for a refill
+        self._steps = 0  # how often it has said that it has room again
         self._entered = 0.0  # bytes that ever came into the kernel
         self._given = 0.0  # bytes that were ever written: the end of the latest
         self._level = 0.0  # in the kernel, at `_seen`
@@ -110,7 +113,7 @@ class VirtualSocket:
     def would_take(self, size: int) -> int:
         """Returns how many of `size` bytes fit now."""
         self.read()
-        fits = self._reader.room_bytes - self._level
+        fits = self._room_bytes - self._level
         return 0 if self.aborted else size if size <= fits else max(int(fits), 0)
 
     def take(self, size: int) -> None:
@@ -152,12 +155,25 @@ class VirtualSocket:
                 end, publication = self._unread.popleft()
                 self.positions[publication.channel] = publication.offset
                 self._got(min(max(supply.when(before + end - done), self._seen), now), publication.time)
+        if self._level < _PART_BYTES:
+            self._room_bytes = self._reader.room_bytes
         self._seen = now
+
+    @property
+    def given_bytes(self) -> float:
+        """Bytes that were ever written."""
+        return self._given
+
+    @property
+    def read_bytes(self) -> float:
+        """Bytes that the reader has read."""
+        self.read()
+        return self._entered - self._level + _PART_BYTES
 
     def _pump(self) -> None:
         """Moves what fits from the transport into the kernel."""
         self.read()
-        moved = min(self.buffered, max(self._reader.room_bytes - self._level, 0.0))
+        moved = min(self.buffered, max(self._room_bytes - self._level, 0.0))
         self.buffered -= moved
         if self.buffered < _PART_BYTES:
             moved, self.buffered = moved + self.buffered, 0.0
@@ -166,14 +182,16 @@ class VirtualSocket:
 
     def _wait(self) -> None:
         """Has the rest written when the kernel says that it has room again."""
-        reader = self._reader
-        excess = self._level - reader.room_bytes * (1 - reader.wake_share)
-        supply = reader.supply
-        self._loop.call_at(supply.when(supply.total(self._loop.time()) + max(excess, 0.0)), self._room)
+        supply = self._reader.supply
+        step_bytes = self._refill_bytes * (FIRST_STEP_SHARE if self._steps < FIRST_STEPS else STEP_SHARE)
+        excess = min(step_bytes, self._level)
+        self._loop.call_at(supply.when(supply.total(self._loop.time()) + excess), self._room)
 
     def _room(self) -> None:
         if self.aborted:
             return
+        self._steps += 1
+        self._room_bytes = self._refill_bytes
         self._pump()
         if self.buffered:
             self._wait()

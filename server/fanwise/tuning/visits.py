@@ -6,14 +6,16 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache, singledispatchmethod
+from functools import lru_cache, singledispatchmethod
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..core import trace
 from ..core.dialect import Dialect
 from ..core.publication import Kind, Publication
 from .scene import Sent
+
+_SIZES: Final = 100_000  # whose lengths on the wire are kept
 
 
 class Mark(NamedTuple):
@@ -61,7 +63,7 @@ class Visit:
     @property
     def dropped(self) -> bool:
         """Whether the server closed it."""
-        return self.reason in ("slow", "stalled", "memory")
+        return self.reason in ("slow", "stalled", "memory", "no_pong")
 
 
 class Curve:
@@ -93,7 +95,7 @@ class Book:
         names: {number of a channel: name}.
         sent: What was published.
         visits: {number of a client: its visit}.
-        clients: The most that listened, of those that a trace can know.
+        clients: The most that listened, of those that a trace can know; on several channels, once for each.
         ends: When the latest record was.
         audits: How many there were.
         whole: Whether the trace was not cut by its bounds.
@@ -106,9 +108,12 @@ class Book:
         self.ends = 0.0
         self.audits = 0
         self.whole = False
-        self._listeners: dict[int, int] = defaultdict(int)
         self.clients = 0
         self._wire = wire
+        self._listening: dict[int, set[int]] = defaultdict(set)  # {client: channels that it is counted on}
+        self._listeners = 0  # once for each channel
+        self._introduced = 0  # the client that was here before, whose past the records tell now; 0: of none
+        self._counted = 0  # the channel whose count the record before has told; 0: of none
         self._published: dict[int, list[float]] = {}  # {channel: [bytes on the wire by each publication]}
         self._times: dict[int, list[tuple[float, float]]] = defaultdict(list)
         self._open: dict[int, tuple[float, list[Mark]]] = {}  # {client: the stretch that it is in}
@@ -122,6 +127,10 @@ class Book:
         for record in records:
             self.ends = record.at
             self.take(record)
+            self._counted = record.channel if isinstance(record, trace.ChannelSeen) else 0
+            if not isinstance(record, (trace.ChannelSeen, trace.Subscribed)):
+                here = isinstance(record, trace.Connected) and record.here
+                self._introduced = record.client if here else 0
         for number in list(self._open):
             self._close_stretch(number, None)
 
@@ -133,8 +142,7 @@ class Book:
     def _channel(self, record: trace.ChannelSeen) -> None:
         self.names[record.channel] = record.name
         self._published[record.channel] = [0.0]
-        self._listeners[record.channel] = record.clients
-        self.clients = max(self.clients, sum(self._listeners.values()))
+        self._listen(record.clients)
 
     @take.register
     def _publication(self, record: trace.Published) -> None:
@@ -154,17 +162,25 @@ class Book:
 
     @take.register
     def _subscribed(self, record: trace.Subscribed) -> None:
+        """A client that the channel's own count has, or that was here when its channel was seen, is no other one."""
         self.visits[record.client].channels[record.channel] = None
-        if record.at > self.visits[record.client].begins or not self.visits[record.client].here:
-            self._listeners[record.channel] += 1
-            self.clients = max(self.clients, sum(self._listeners.values()))
+        self._listening[record.client].add(record.channel)
+        was_there = record.client == self._introduced and not record.resumed
+        if record.channel != self._counted and not was_there:
+            self._listen(1)
+
+    @take.register
+    def _unsubscribed(self, record: trace.Unsubscribed) -> None:
+        listening = self._listening[record.client]
+        if record.channel in listening:
+            listening.remove(record.channel)
+            self._listen(-1)
 
     @take.register
     def _closed(self, record: trace.Closed) -> None:
         visit = self.visits[record.client]
         visit.ends, visit.reason = record.at, record.reason
-        for channel in visit.channels:
-            self._listeners[channel] -= 1
+        self._listen(-len(self._listening.pop(record.client, ())))
         self._close_stretch(record.client, None)
 
     @take.register
@@ -195,6 +211,10 @@ class Book:
         published = sum(self._published[channel][-1] for channel in visit.channels)
         marks.append(Mark(record.at, published - behind - record.buffered_bytes, record.held_up))
 
+    def _listen(self, more: int) -> None:
+        self._listeners += more
+        self.clients = max(self.clients, self._listeners)
+
     def _close_stretch(self, client: int, caught_at: float | None) -> None:
         began_at, marks = self._open.pop(client, (None, []))
         if began_at is not None:
@@ -204,7 +224,7 @@ class Book:
 def wire_sizes(dialect: Dialect) -> Callable[[str, int, bool], int]:
     """Returns a function of (channel, payload bytes, with a key): the length of such a publication in a dialect."""
 
-    @cache
+    @lru_cache(_SIZES)
     def length(channel: str, size: int, keyed: bool) -> int:
         key = "12345678" if keyed else None  # as long as most that stand for one in a replay
         return len(dialect.encode(Publication(channel, "", 1_000, b"x" * size, Kind.TEXT, 0.0, key)))

@@ -25,7 +25,7 @@ def test_a_refusal_has_a_code() -> None:
         access.check_site(connection(origin="https://evil.com", host="example.com"))
     assert str(no_origin.value) == (
         "pages of origin 'https://evil.com' may not connect to host 'example.com', asked over http: "
-        "FANWISE_ALLOWED_ORIGINS says which may"
+        "allowed_origins (FANWISE_ALLOWED_ORIGINS) says which may"
     )
     assert (no_key.value.code, no_origin.value.code) == (ErrorCode.UNAUTHORISED, ErrorCode.BAD_ORIGIN)
 

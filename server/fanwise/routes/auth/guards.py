@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Awaitable, Callable, Collection
+from inspect import isawaitable
+from typing import Final, TypeAlias
 
 from fastapi import Request, params
 from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.requests import HTTPConnection
 
 from ...core.codes import CodedError, ErrorCode
+from ...core.rights import Authorise, Rights, User
 from ...errors import shorten
 from ...transport.handshakes import Asked
 from .hosts import Hosts
@@ -22,6 +25,9 @@ KEY_REFUSED: Final = "this asks for the server's key: Authorization: Bearer KEY,
 # For OpenAPI only: `ApiKey` looks for the key.
 _KEY_SCHEMES: Final = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
 
+Identify: TypeAlias = Callable[[HTTPConnection], "User | str | Awaitable[User | str | None] | None"]
+"""Returns the user of a request or of a handshake; None: unknown."""
+
 
 class Access:
     """Who may publish and operate, which hosts requests may name, and which pages may connect.
@@ -30,6 +36,8 @@ class Access:
         api_key: The key that publishing and operating ask for; None: no key.
         allowed_origins: Origins of pages, beside those of the server's own host, that may connect; "*" allows all.
         allowed_hosts: Hosts that requests may name, as `Hosts` takes them; "*" allows all.
+        identify: Called for each request that listens, publishes or reads history; None: all users are unknown.
+        authorise: Asked whether a user may listen to, publish to or read the history of a channel; None: all may.
     """
 
     def __init__(
@@ -38,10 +46,29 @@ class Access:
         api_key: str | None = None,
         allowed_origins: Collection[str] = (),
         allowed_hosts: Collection[str] = ("*",),
+        identify: Identify | None = None,
+        authorise: Authorise | None = None,
     ) -> None:
         self.key = ApiKey(api_key)
         self._origins = Origins(allowed_origins)
         self._hosts = Hosts(allowed_hosts)
+        self._identify = identify
+        self.authorise = authorise
+
+    @property
+    def asks(self) -> bool:
+        """Whether requests have users or rights."""
+        return self._identify is not None or self.authorise is not None
+
+    async def rights(self, connection: HTTPConnection) -> Rights | None:
+        """Returns what the user of a request may do; None: all users are unknown, and may do everything.
+
+        Raises what the application's own functions raise.
+        """
+        if not self.asks:
+            return None
+        user = None if self._identify is None else self._identify(connection)
+        return Rights.of(await user if isawaitable(user) else user, authorise=self.authorise)
 
     def check_site(self, connection: Asked) -> None:
         """Raises CodedError if the request, or the handshake, names another host, or comes from a page of one."""
@@ -56,7 +83,8 @@ class Access:
             asked = f"host {host}, asked over {connection.scope.get('scheme', 'http')}"
             raise CodedError(
                 ErrorCode.BAD_ORIGIN,
-                f"pages of origin {origin} may not connect to {asked}: FANWISE_ALLOWED_ORIGINS says which may",
+                f"pages of origin {origin} may not connect to {asked}: allowed_origins (FANWISE_ALLOWED_ORIGINS) says "
+                "which may",
             )
 
     def check_key(self, connection: Asked) -> None:

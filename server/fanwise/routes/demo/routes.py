@@ -95,7 +95,7 @@ def demo_routes(demo: DemoController, broadcaster: Node, access: Access) -> APIR
                 async for _text in websocket.iter_text():
                     continue
 
-    router.add_websocket_route(f"{ROUTE}/tutorial", tutorial)
+    router.add_api_websocket_route(f"{ROUTE}/tutorial", tutorial)
     return router
 
 

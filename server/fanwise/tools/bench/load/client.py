@@ -9,7 +9,7 @@ from .connection import Connection
 from .dialects import Position
 from .plan import Place, Plan
 from .receiver import Receiver
-from .supply import supply
+from .supply import chance_of, supply
 
 
 class Client:
@@ -50,7 +50,7 @@ class Client:
     def __init__(self, place: Place, plan: Plan) -> None:
         self.number, self.channel, self.kind, self.resumes, self.recorded = place
         self.chance = Random(f"{plan.seed} {place.number} {place.kind}")  # noqa: S311 - no secret
-        self.supply = supply(place, plan, Random(f"{plan.seed} {place.number} supply"))  # noqa: S311 - see above
+        self.supply = supply(place, plan, chance_of(place, plan))
         self.connection: Connection | None = None
         self.receiver: Receiver | None = None
         self.came = False

@@ -33,6 +33,11 @@ class Supply:
         return (math.inf if self._next is None else self._next[0]), self._pace
 
 
+def chance_of(place: Place, plan: Plan) -> Random:
+    """Returns what a client draws its habits from: its own in each run, the same for equal seeds."""
+    return Random(f"{plan.seed} {place.number} supply")  # noqa: S311 - no secret
+
+
 def supply(place: Place, plan: Plan, chance: Random) -> Supply:
     """Returns how a client reads. It does not depend on the server: equal chances, equal pauses."""
     if place.recorded is not None:
