@@ -26,10 +26,10 @@ class Wire:
 
 
 def test_an_answer_goes_to_its_question() -> None:
-    """By its number: that of another question, or of none, is dropped."""
+    """By its number: that of another question, or of none, is dropped, and so is a second one."""
     wire = Wire()
     wire.ask()
-    for message in (b"1 a 2 0000000b\nno", b"1 a 1 0000000b\nyes", b"1 a 1 0000000c\n"):
+    for message in (b"1 a 2 0000000b\nno", b"1 a 1 0000000b\nyes", b"1 a 1 0000000b\nno", b"1 a 1 0000000c\n"):
         wire.questions.received(message)
     assert wire.sent == [("", b"1 q 1 0000000a\nq")]
     assert wire.heard == [(OTHER, b"yes"), ("0000000c", b"")]

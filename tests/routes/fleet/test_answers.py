@@ -5,12 +5,35 @@ from typing import Any
 import orjson
 import pytest
 
+from fanwise import Broadcaster
+from fanwise.backplane.memory import MemoryEngine
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.survey import QuestionError
+from fanwise.core.reasons import CloseReason
+from fanwise.embedding import SharedBroadcaster
 from fanwise.routes.fleet.answers import answers_of
+from fanwise.routes.fleet.lists import FleetLists
 from fanwise.routes.stats import StatsCollector
 
+from ...support.fakes import FakeSink
+from ...support.live import until
+
 pytestmark = pytest.mark.anyio
+
+
+async def test_a_worker_without_routes_answers_too() -> None:
+    """An application that has WebSocket endpoints only: its clients are seen, and can be closed."""
+    engine = MemoryEngine()
+    one, two = (Broadcaster(backplane=engine.backplane()) for _ in range(2))
+    async with one, two:
+        assert isinstance(one, SharedBroadcaster)
+        client = two.add_client(FakeSink())
+        await until(lambda: len(engine.room.listed()) == 2)
+        lists = FleetLists(lambda: one.survey, lambda _: None)
+        listed = orjson.loads(b"".join([part async for part in await lists.clients(channel=None, limit=10)]))
+        assert [each["id"] for each in listed["clients"]] == [client.id]
+        assert await lists.close(client.id)
+        assert client.reason is CloseReason.OPERATOR
 
 
 @pytest.mark.parametrize(

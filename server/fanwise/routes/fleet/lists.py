@@ -6,8 +6,6 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from heapq import merge
-from itertools import islice
 from operator import itemgetter
 from typing import Annotated, Any, Final
 
@@ -144,14 +142,15 @@ def _told(gathered: Gathered, wrong: list[str]) -> dict[str, Any]:
 
 
 async def _merge_clients(parts: list[Part[ClientsHead, ClientInfo]], limit: int) -> list[bytes]:
-    """Returns the rows of the clients, those furthest behind first. Holds the loop for 1 ms at a time."""
-    ranked = []
+    """Returns the rows of the clients, those furthest behind first. Holds the loop for 2 ms at a time."""
+    found = []
     turn = SharedTurn()
     for part in parts:
-        ranked.append(sorted(((-row.lag_bytes, part.worker, row) for row in part.rows), key=itemgetter(0, 1)))
-        await turn.give_way()
+        for row in part.rows:
+            found.append((-row.lag_bytes, part.worker, row))
+            await turn.give_way()
     rows = []
-    for _, worker, row in islice(merge(*ranked, key=itemgetter(0, 1)), limit):
+    for _, worker, row in await first_in_turns(found, limit, key=itemgetter(0, 1)):
         rows.append(orjson.dumps(fields_of(row, worker=worker)))
         await turn.give_way()
     return rows
