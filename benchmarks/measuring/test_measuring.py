@@ -90,7 +90,8 @@ def test_a_benchmark_is_called_as_often_as_in_the_saved_run(
     benchmark: BenchmarkFixture, saved: dict[str, int], calls: int
 ) -> None:
     """Calls differ where logs let go of something now and then; what is around them is not counted."""
-    tally, counted = Tally(), []
+    tally = Tally()
+    counted: list[Any] = []
     vars(benchmark).update(counter=tally, saved=saved, disabled=False, _add_stats=counted.append)
     benchmark.__class__ = SteadyFixture
     benchmark(tally.call)
