@@ -230,6 +230,7 @@ def report(out: Path, *, plan: bool) -> None:
                     errors.setdefault((row.policy, f"{figure}, from run to run"), []).append(apart)
         say(" ".join(line))
     summary(errors)
+    say(f"ERRORS of fanwise.tuning.report: {to_show(errors)}")
     near: Counter[str] = Counter()
     for (policy, seed, run), found in swept.items():
         near.update(choices(f"{policy} seed {seed} run {run}", policy, found))
@@ -246,6 +247,16 @@ def summary(errors: dict[tuple[str, str], list[float]]) -> None:
             f"{policy} {figure}: {len(found)} cells, median {statistics.median(sizes):.1%}, at most {max(sizes):.1%}, "
             f"within 10 %: {within} ({within / len(sizes):.0%}), mean {statistics.mean(found):+.1%}"
         )
+
+
+def to_show(errors: dict[tuple[str, str], list[float]]) -> dict[str, tuple[float, float]]:
+    """Returns what a report shows beside its figures: {figure: (median error, largest error)} over all policies."""
+    shown = {}
+    for figure in ("drops", "lost", "age"):
+        found = [abs(error) for (_, one), cells in errors.items() if one == figure for error in cells]
+        if found:
+            shown[figure] = round(statistics.median(found), 3), round(max(found), 3)
+    return shown
 
 
 def choices(name: str, policy: str, found: list[Row]) -> list[str]:

@@ -306,6 +306,8 @@ class Load:
         """Notes an operation of the server."""
         if told["op"] == "subscribed":
             person.subscribed, person.budget, person.refilled_at = True, 0.0, time.monotonic()
+            if person.habits.kind == "slow":
+                self.hear(person, False)  # or it would read all that comes at once, until the next tick
             if person.position is None or person.position["epoch"] != told["epoch"]:
                 person.position = {"epoch": told["epoch"], "offset": told["offset"]}
         elif told["op"] == "gap":

@@ -5,19 +5,25 @@ the same heap; valgrind counts for each of them from its own beginning, and the 
 
 Where objects lie in memory makes up to one per cent: addresses are hashes, and an allocation that needs a new page
 takes longer. Everything moves them, the length of a path or a library's new version. So each scenario is counted with
-several layouts of the heap, of which the gate takes the median.
+several layouts of the heap, of which the gate takes the least: what is unlucky only adds to it.
+
+The interpreter finds methods in a table of 4,096 places, and two that are in turn looked for in one place take it from
+each other. The place is made of a number that a type gets when it is first used, so that it depends on all that was
+used before. In each layout types get other numbers.
 
 Prints one line of JSON: {scenario: [[pid of the shorter run, pid of the longer run] for each layout]}.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
 import random
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -29,6 +35,7 @@ WARM_STEPS = 12  # the interpreter has specialised its bytecode, dictionaries an
 STEPS = 12
 _SIZES = range(16, 513, 16)  # the classes of small objects (CPython's Objects/obmalloc.c)
 _MOST_OF_A_SIZE = 200
+_PLACES = 4096  # of the table of methods (CPython's Include/internal/pycore_typeobject.h)
 
 
 class BrokenScenarioError(AssertionError):
@@ -49,6 +56,18 @@ def scatter(layout: int) -> list[bytes]:
     return [bytes(size - 40) for size in _SIZES if size > 40 for _ in range(numbers.randrange(_MOST_OF_A_SIZE))]
 
 
+def renumber(layout: int) -> None:
+    """Has types get other numbers than those they have, from a first one that `layout` decides."""
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(object))  # which all others are made from
+
+    class Numbered:
+        value = 0
+
+    for number in range(random.Random(layout).randrange(_PLACES)):
+        Numbered.value = number  # takes the number from it
+        assert Numbered.value == number  # gives it the next
+
+
 def run_steps(scenario: Scenario, steps: int) -> None:
     """Builds the scenario and runs it."""
     with scenario.build() as step:
@@ -65,6 +84,7 @@ def fork(scenario: Scenario, layout: int, steps: int) -> int:
     if pid == 0:
         try:
             ballast = scatter(layout)
+            renumber(layout)
             run_steps(scenario, steps)
             del ballast
         except BaseException:  # noqa: BLE001 - whatever it was, this process must not go on as its parent
@@ -97,6 +117,17 @@ class Jobs:
         self._running -= 1
 
 
+def wanted(names: Sequence[str]) -> Iterator[Scenario]:
+    """The scenarios called `names`, all by default; modules behind the last of them are not imported."""
+    left = set(names)
+    for scenario in load_all():
+        if not names or scenario.name in left:
+            yield scenario
+            left.discard(scenario.name)
+            if names and not left:
+                return
+
+
 def main(root: str, processes: str, *names: str) -> None:
     """Runs the scenarios called `names`, all by default, so many processes at a time."""
     if not Path(fanwise.__file__).is_relative_to(root):
@@ -105,9 +136,7 @@ def main(root: str, processes: str, *names: str) -> None:
     gc.freeze()
     jobs = Jobs(int(processes))
     pids: dict[str, list[list[int]]] = {}  # {scenario: [[pid of the shorter run, of the longer] for each layout]}
-    for scenario in load_all():
-        if names and scenario.name not in names:
-            continue
+    for scenario in wanted(names):
         pids[scenario.name] = [[] for _ in range(scenario.layouts)]
         for layout, steps in product(range(scenario.layouts), (WARM_STEPS, WARM_STEPS + STEPS)):
             pids[scenario.name][layout].append(fork(scenario, layout, steps))

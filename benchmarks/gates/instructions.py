@@ -20,7 +20,6 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple, TypeAlias
 
 from benchmarks.harness import DescriptorLimitError, allow_descriptors
@@ -192,7 +191,7 @@ def count(root: Path, names: list[str]) -> Counts:
         pids = json.loads(_run([*valgrind, *program, jobs, *names], root, around))
         return {
             name: round(
-                median(_total(f"{directory}/{longer}") - _total(f"{directory}/{shorter}") for shorter, longer in runs)
+                min(_total(f"{directory}/{longer}") - _total(f"{directory}/{shorter}") for shorter, longer in runs)
                 / STEPS
             )
             for name, runs in pids.items()

@@ -2,9 +2,10 @@
 
     python -m benchmarks.gates.planted [--gates GATE ...] [--results FILE] [--write] [-- PART OF A NAME ...]
 
-A change is planted in a copy of this tree, and each gate compares the copy with this tree. The last row is a copy in
-which nothing was planted. Results are kept in FILE, one line of JSON each, and what is there is not looked at again.
-`--write` makes a table of them: benchmarks/PLANTED.md.
+A change is planted in a copy of this tree, and the gates that may see it compare the copy with this tree: those of its
+kind, or all that --gates names. The last row is a copy in which nothing was planted, which all gates look at. Results
+are kept in FILE, one line of JSON each, and what is there is not looked at again. `--write` makes a table of them:
+benchmarks/PLANTED.md.
 """
 
 from __future__ import annotations
@@ -34,29 +35,40 @@ from .trees import ROOT, copy_tree, environment
 
 Planted: TypeAlias = "Fault | CountedFault | None"  # None: nothing
 
-# One scenario for each way through the server, for changes that no scenario is there for.
-WAYS = ("publish-and-turn", "short-write", "resume", "json-publish", "handshake", "stream-request", "http-publish")
-# Of the benchmarks those that take less than a second under valgrind, one of each kind.
-SELECTED = (
-    "test_append.py::test_append[100]",
-    "test_append.py::test_append_and_shift",
-    "test_append.py::test_read_after[log]",
-    "test_deflate.py::test_publish_and_sweep[100-compressed]",
-    "test_dialects.py::test_publish_and_sweep[100-plain]",
-    "test_dialects.py::test_publish_and_sweep[100-fanwise.v1]",
-    "test_dialects.py::test_publish_and_sweep[100-sse]",
-    "test_dialects.py::test_answer[publish]",
-    "test_dialects.py::test_answer[come and go]",
-    "test_encode.py::test_encode[plain_frame]",
-    "test_encode.py::test_encode[sse_chunk]",
-    "test_encode.py::test_slice_and_join[per cohort-100]",
-    "test_overflow.py::test_verdict[overflowed-100]",
-    "test_overflow.py::test_short_write",
-    "test_overflow.py::test_resume[cursor-100]",
-    "test_protocol.py::test_hello",
-    "test_protocol.py::test_intake[whole]",
-    "test_sweep.py::test_append_and_sweep[1-100]",
-)
+# For each room of the server the scenarios and benchmarks that are near: those of a second or less under valgrind.
+# A change that a scenario is there for is counted in that one.
+WAYS: dict[str, tuple[str, ...]] = {
+    "core": ("publish-and-turn", "resume"),
+    "broadcaster": ("publish-and-turn", "short-write"),
+    "transport": ("intake-to-log", "handshake"),
+    "routes": ("json-publish", "http-publish"),
+}
+SELECTED: dict[str, tuple[str, ...]] = {
+    "core": (
+        "test_append.py::test_append[100]",
+        "test_append.py::test_read_after[log]",
+        "test_encode.py::test_encode[plain_frame]",
+        "test_encode.py::test_encode[sse_chunk]",
+        "test_encode.py::test_slice_and_join[per cohort-100]",
+        "test_deflate.py::test_publish_and_sweep[100-compressed]",
+        "test_dialects.py::test_publish_and_sweep[100-plain]",
+        "test_overflow.py::test_resume[cursor-100]",
+    ),
+    "broadcaster": (
+        "test_dialects.py::test_publish_and_sweep[100-plain]",
+        "test_overflow.py::test_short_write",
+        "test_sweep.py::test_append_and_sweep[1-100]",
+        "test_sweep.py::test_append_and_sweep[1-1000]",
+    ),
+    "transport": (
+        "test_protocol.py::test_hello",
+        "test_protocol.py::test_intake[whole]",
+    ),
+    "routes": (
+        "test_dialects.py::test_answer[publish]",
+        "test_dialects.py::test_answer[come and go]",
+    ),
+}
 _REGRESSED = re.compile(r"(\w+(?:\[.*?\])?) \(\S+\) - Field 'mean' has failed \w+: (\S+) >")
 
 
@@ -95,10 +107,16 @@ class Unchanged:
         return {name: self._counts[name] for name in names}
 
     def save(self) -> Path:
-        """Returns where benchmarks were saved."""
+        """Returns where all of SELECTED were saved."""
         if not self.storage.exists():
-            benchmarks(self.root, self.storage, "--benchmark-save=clean")
+            benchmarks(self.root, self.storage, near(SELECTED, None), "--benchmark-save=clean")
         return self.storage
+
+
+def near(places: dict[str, tuple[str, ...]], fault: Planted) -> list[str]:
+    """Returns what is near a change, by the rooms that it touches; all of it for None."""
+    rooms = places if fault is None else dict.fromkeys(edit.file.partition("/")[0] for edit in fault.edits)
+    return list(dict.fromkeys(name for room in rooms for name in places[room]))
 
 
 def tree(root: Path) -> Path:
@@ -109,10 +127,10 @@ def tree(root: Path) -> Path:
     return root
 
 
-def benchmarks(root: Path, storage: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def benchmarks(root: Path, storage: Path, nodes: list[str], *options: str) -> subprocess.CompletedProcess[str]:
     """Runs pytest-benchmark's plain command. Raises PlantedError if it fails, but for what has regressed."""
-    nodes = [f"benchmarks/{node}" for node in SELECTED]
-    command = [sys.executable, "-m", "pytest", f"--benchmark-storage={storage}", *options, *nodes]
+    command = [sys.executable, "-m", "pytest", f"--benchmark-storage={storage}", *options]
+    command += [f"benchmarks/{node}" for node in nodes]
     around = environment(root, PYTHONDONTWRITEBYTECODE="1")
     done = subprocess.run(command, cwd=root, env=around, capture_output=True, text=True, check=False)
     if done.returncode and not regressions(done.stdout + done.stderr):
@@ -125,16 +143,17 @@ def regressions(said: str) -> list[tuple[float, str]]:
     return [(float(change), name) for name, change in _REGRESSED.findall(said)]
 
 
-def by_benchmarks(root: Path, unchanged: Unchanged, _fault: Planted) -> str:
+def by_benchmarks(root: Path, unchanged: Unchanged, fault: Planted) -> str:
     """Returns what `--benchmark-compare-fail=mean:10%` has found to have grown most; empty if nothing has."""
-    done = benchmarks(root, unchanged.save(), "--benchmark-compare", "--benchmark-compare-fail=mean:10%")
+    options = ("--benchmark-compare", "--benchmark-compare-fail=mean:10%")
+    done = benchmarks(root, unchanged.save(), near(SELECTED, fault), *options)
     found = regressions(done.stdout + done.stderr)
     return "{1} {0:+,.0f} %".format(*max(found)) if found else ""
 
 
 def by_instructions(root: Path, unchanged: Unchanged, fault: Planted) -> str:
     """Returns the scenario that takes most instructions more, for the instruction gate; empty if none does."""
-    names = [fault.seen_in] if isinstance(fault, Fault) else list(WAYS) if fault else all_scenarios()
+    names = [fault.seen_in] if isinstance(fault, Fault) else near(WAYS, fault) if fault else all_scenarios()
     verdicts = instructions.judge(unchanged.counts(names), instructions.count(root, names))
     grown = [(one.change, one.name) for one in verdicts if one.failed]
     return "{1} {0:+,.1%}".format(*max(grown)).replace("%", " %") if grown else ""
@@ -167,6 +186,15 @@ LOOKS: dict[str, Callable[[Path, Unchanged, Planted], str]] = {
     BENCHMARKS: by_benchmarks,
 }
 
+# By the gate that is there for a change: those that may see it.
+KINDS = {
+    "instructions": ["instructions", BENCHMARKS],
+    "memory": ["memory"],
+    "calls": ["calls", "instructions"],
+    "latency": ["latency", "wakeups"],
+    "wakeups": ["wakeups", "latency"],
+}
+
 
 def look(fault: Planted, gates: list[str], unchanged: Unchanged, directory: Path) -> Iterator[Result]:
     """Plants the change, and has the gates look."""
@@ -179,6 +207,13 @@ def look(fault: Planted, gates: list[str], unchanged: Unchanged, directory: Path
             yield Result(name_of(fault), new, gate, LOOKS[gate](root, unchanged, fault))
     finally:
         shutil.rmtree(root)
+
+
+def near_gates(fault: Planted) -> list[str]:
+    """Returns the gates that may see the change: all for None."""
+    if fault is None:
+        return list(LOOKS)
+    return KINDS[fault.part if isinstance(fault, CountedFault) else "instructions"]
 
 
 def name_of(fault: Planted) -> str:
@@ -206,13 +241,13 @@ def wanted_faults(parts: list[str]) -> list[Planted]:
 
 
 def run(faults: list[Planted], gates: list[str], path: Path) -> list[Result]:
-    """Has the gates look at each change, but for what is in the file yet; adds to it, and returns all."""
+    """Has the gates, or those near it, look at each change, but for what the file has; adds to it, and returns all."""
     results = read_results(path)
     with tempfile.TemporaryDirectory() as directory:
         unchanged: Unchanged | None = None
         for fault in faults:
             done = {result.gate for result in results if result.name == name_of(fault)}
-            left = [gate for gate in gates if gate not in done]
+            left = [gate for gate in gates or near_gates(fault) if gate not in done]
             if not left:
                 continue
             unchanged = unchanged or Unchanged(Path(directory))
@@ -243,7 +278,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench-planted", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART OF A NAME", help="by default all changes")
-    parser.add_argument("--gates", nargs="+", choices=LOOKS, default=list(LOOKS), help="by default all")
+    parser.add_argument("--gates", nargs="+", choices=LOOKS, default=[], help="by default those near")
     parser.add_argument("--results", type=Path, default=Path("planted.jsonl"), metavar="FILE", help="%(default)s")
     parser.add_argument("--write", action="store_true", help="write benchmarks/PLANTED.md")
     asked = parser.parse_args()

@@ -13,15 +13,15 @@ PATH = ROOT / "benchmarks" / "PLANTED.md"
 
 _HEAD = """# Planted changes, and which gate catches them
 
-`tox -e planted -- --write` plants each change in a copy of the server, has every gate compare the copy with the
-server as it is, and writes this page.
+`tox -e planted -- --write` plants each change in a copy of the server, has the gates that may see it compare the copy
+with the server as it is, and writes this page.
 
 {looked} of {known} planted changes were looked at, and {count} of those were caught, {new} of them new (bold): somebody
 has thought of those who has not made the gates.{unchanged}
 
 A cell has what has grown most of all that a gate has caught. It is empty where the gate was not asked. The instruction
-gate looks at the scenario that is there for the change, or at one scenario for each way through the server.
-`pytest-benchmark` is its plain command, `--benchmark-compare-fail=mean:10%`, with one quick benchmark of each kind.
+gate looks at the scenario that is there for the change, or at two for each room of the server that it touches.
+`pytest-benchmark` is its plain command, `--benchmark-compare-fail=mean:10%`, with some quick benchmarks of those rooms.
 
 """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from .cpu_ratio import cpu_seconds, load, quietest
 ROUND_SECONDS = 0.001  # of CPU that a round takes at least, where it may be repeated
 BUDGET_SECONDS = 0.15  # of CPU for all rounds
 LEAST_ROUNDS, MOST_ROUNDS, KEPT_ROUNDS = 5, 150, 3
-COUNTED_SECONDS = 0.002  # of CPU, under valgrind without instruments, that a counted round takes about
-TOO_LONG_SECONDS = 0.5  # of CPU that a call takes; counted, that would take up to a minute
-WARM_CALLS = 3  # the interpreter has specialised its bytecode, dictionaries and lists have their sizes
+COUNTED_INSTRUCTIONS = 1_000_000  # of a counted round, at least, where it may be repeated
+MOST_CALLS = 1024
+LONG_SECONDS, TOO_LONG_SECONDS = 0.05, 0.5  # of CPU that a call takes; counted, the longer would take up to a minute
+WARM_CALLS = 12  # dictionaries and lists have their sizes, the interpreter has specialised what is called 8 times
+LONG_WARM_CALLS = 3  # a long call does all of that by itself
+WARM, CALLS = "calls before", "calls"  # what a saved run notes
 
 Call = Callable[[], Any]
 
@@ -27,9 +31,12 @@ class SteadyFixture(BenchmarkFixture):
 
     Attributes:
         counter: Counts instructions; None: CPU time is measured beside a load.
+        saved: What the saved run that this one is compared with has noted of this benchmark: how often it was called.
+            Empty: there is no such run, or the benchmark is not in it.
     """
 
     counter: Counter | None = None
+    saved: Mapping[str, int] = MappingProxyType({})
 
     def __call__(self, function_to_benchmark: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Measures calls of the function; returns what it returns."""
@@ -68,16 +75,19 @@ class SteadyFixture(BenchmarkFixture):
             raise
 
     def _count(self, call: Call, setup: Call | None) -> Any:
-        """Counts one round of so many calls, and one of twice as many: the difference is without what is around."""
-        assert self.counter is not None
+        """Counts a round, after as many calls as in the saved run, and of as many: where logs let go, calls differ."""
         took = _round(call, setup, 1)
-        if took > TOO_LONG_SECONDS:
+        if not self.saved and took > TOO_LONG_SECONDS:
             self.skipped = True
             pytest.skip("takes too long to be counted: --benchmark-by=cpu measures it")
-        took = min(took, *(_round(call, setup, 1) for _ in range(WARM_CALLS - 1)))
-        calls = 1 if setup is not None else max(1, min(1000, round(COUNTED_SECONDS / max(took, 1e-7))))
-        stats = self._make_stats(1)  # type: ignore[no-untyped-call]
-        stats.update(1e-9 * self._count_calls(call, setup, calls) / calls)
+        warm = self.saved.get(WARM) or (LONG_WARM_CALLS if took > LONG_SECONDS else WARM_CALLS)
+        for _ in range(warm - 1):
+            _round(call, setup, 1)
+        once = warm == LONG_WARM_CALLS or setup is not None
+        calls = 1 if once else _calls_for(self._count_calls(call, None, 1))
+        self.extra_info |= {WARM: warm, CALLS: (calls := self.saved.get(CALLS, calls))}
+        stats = self._make_stats(calls)  # type: ignore[no-untyped-call]
+        stats.update(1e-9 * (self._count_calls(call, setup, calls) - self._count_calls(call, None, 0)))
         return call()
 
     def _count_calls(self, call: Call, setup: Call | None, calls: int) -> int:
@@ -93,7 +103,7 @@ class SteadyFixture(BenchmarkFixture):
 
     def _compare(self, call: Call, setup: Call | None) -> Any:
         """Takes rounds and loads in turn, and keeps the quietest."""
-        took = min(_round(call, setup, 1) for _ in range(WARM_CALLS))
+        took = min(_round(call, setup, 1) for _ in range(LONG_WARM_CALLS))
         calls = 1
         while setup is None and took < ROUND_SECONDS / 2:
             calls = min(10 * calls, max(calls + 1, round(calls * ROUND_SECONDS / max(took, 1e-9))))
@@ -105,6 +115,14 @@ class SteadyFixture(BenchmarkFixture):
         for seconds in quietest(rounds, KEPT_ROUNDS):
             stats.update(seconds)
         return call()
+
+
+def _calls_for(instructions: int) -> int:
+    """Returns the calls of a round: a power of 4, so that it does not depend on a few instructions more or less."""
+    calls = 1
+    while calls < MOST_CALLS and calls * instructions < COUNTED_INSTRUCTIONS:
+        calls *= 4
+    return calls
 
 
 def _repeat(call: Call, times: int) -> None:

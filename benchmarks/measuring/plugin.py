@@ -20,7 +20,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.gates.instructions import machine, valgrind_version
 
 from . import callgrind, cpu_ratio
-from .fixture import SteadyFixture
+from .fixture import CALLS, WARM, SteadyFixture
 
 WAYS = ("instructions", "cpu", "time")
 LIBRARIES = ("anyio", "orjson", "pydantic-core", "uvicorn", "uvloop", "websockets")
@@ -77,6 +77,17 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         return callgrind.run(["-m", "pytest", *config.invocation_params.args], folder)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuses to pass where there is nothing to compare with. Raises UsageError."""
+    if session.config.getoption("benchmark_compare_fail") and not compared(session.config):
+        raise pytest.UsageError("no saved run can be compared with: --benchmark-autosave saves one")
+
+
+def compared(config: pytest.Config) -> list[dict[str, Any]]:
+    """Returns the benchmarks by name of each saved run that this one is compared with."""
+    return list(vars(config)["_benchmarksession"].compared_mapping.values())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what is no benchmark where benchmarks are counted or compared."""
     if not enabled(config) or way_of(config) == "time":
@@ -90,9 +101,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def benchmark(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, counter: Any) -> BenchmarkFixture:
     """pytest-benchmark's own, which measures in the way of this run."""
     if way_of(request.config) != "time" and not benchmark.disabled:
-        vars(benchmark)["counter"] = counter
+        vars(benchmark).update(counter=counter, saved=saved_plan(request.config, request.node.nodeid))
         benchmark.__class__ = SteadyFixture
     return benchmark
+
+
+def saved_plan(config: pytest.Config, name: str) -> dict[str, int]:
+    """Returns how often the saved run has called the benchmark; empty if it has not counted it."""
+    for benchmarks in compared(config):
+        if name in benchmarks:
+            return {key: value for key, value in benchmarks[name]["extra_info"].items() if key in (WARM, CALLS)}
+    return {}
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from . import callgrind, plugin
 from .cpu_ratio import NOMINAL_SECONDS, quietest
+from .fixture import CALLS, WARM, WARM_CALLS, SteadyFixture
 
 
 class Options:
@@ -65,3 +68,33 @@ def test_nothing_is_counted_outside_of_valgrind(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(callgrind.FOLDER, str(tmp_path))
     with pytest.raises(RuntimeError, match="does not run under valgrind"):
         callgrind.Counter()
+
+
+class Tally:
+    """A counter for which each call of a benchmark takes 400,000 instructions, and what is around 7."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+
+    def count(self, act: Callable[[], object]) -> int:
+        before = self.calls
+        act()
+        return 7 + 400_000 * (self.calls - before)
+
+
+@pytest.mark.parametrize(("saved", "calls"), [({}, 4), ({WARM: 5, CALLS: 16}, 16)], ids=["first", "compared"])
+def test_a_benchmark_is_called_as_often_as_in_the_saved_run(
+    benchmark: BenchmarkFixture, saved: dict[str, int], calls: int
+) -> None:
+    """Calls differ where logs let go of something now and then; what is around them is not counted."""
+    tally = Tally()
+    counted: list[Any] = []
+    vars(benchmark).update(counter=tally, saved=saved, disabled=False, _add_stats=counted.append)
+    benchmark.__class__ = SteadyFixture
+    benchmark(tally.call)
+    assert tally.calls == saved.get(WARM, WARM_CALLS) + 1 + calls + 1  # one is counted to choose, one is its answer
+    assert (benchmark.extra_info[CALLS], counted[0].iterations) == (calls, calls)
+    assert counted[0].stats.min == pytest.approx(400_000e-9)
