@@ -170,4 +170,5 @@ async def test_the_shortest_pause_of_all_channels_is_told(overflow: str, bounds:
             seen += [await inspect.least_forgiven(), await inspect.least_forgiven(pong_seconds=0.5)]
             assert [found and (found[0].name, found[1].bound) for found in seen] == [("lobby", one) for one in bounds]
             assert seen[1] is not None
-            assert seen[1][1].seconds == pytest.approx(4.0, rel=0.01)
+            hidden_seconds = 179_000 / (10 * 14_604)  # what kernels take of messages above 5,000 bytes, at this rate
+            assert seen[1][1].seconds == pytest.approx(3.0 + hidden_seconds, rel=0.01)
