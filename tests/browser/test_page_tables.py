@@ -153,6 +153,22 @@ def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
     assert len(screen.column("closed", 1)) == 200
 
 
+def test_an_engine_has_a_tile(screen: Screen, staged: Staged) -> None:
+    """Whether it is there, and how far this server is behind; no tile where there is no engine."""
+    assert not screen.is_seen("#tile-engine")
+    engine = {"up": True, "engine": "valkey 9.1.2", "why": "", "behind": 1200, "silent_seconds": 0.2}
+    staged.figures.stats["backplane"] = engine
+    staged.tick()
+    screen.shows("#tile-engine", "up")
+    assert screen.text("#tile-engine dd") == "up 1,200 behind"
+    engine.update(up=False, why="it does not answer", silent_seconds=75)
+    staged.tick()
+    screen.shows("#tile-engine", "away")
+    assert screen.text("#tile-engine dd") == "away for 75 s"
+    assert screen.page.locator("#tile-engine").get_attribute("title") == "it does not answer"
+    screen.assert_clean(*EXPECTED)
+
+
 def test_workers_are_one_picture(screen: Screen, staged: Staged) -> None:
     """A row for each with its rates, and a column in the other tables; nothing of it where there is one process."""
     figures = staged.figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -169,6 +170,26 @@ async def test_new_clients_of_unknown_channels_are_refused_without_the_engine(
         for path in ("/sse/other", "/channels/other/history"):
             answer = await here.request("GET", path)
             assert (answer.status, answer.code) == (503, "backplane_down")
+
+
+async def test_the_engine_is_in_the_figures(engine: MemoryEngine, servers: tuple[Live, Live]) -> None:
+    """How it stands, and what was counted of it: in `/stats`, of one worker and of all, and in `/metrics`."""
+    here, there = servers
+    await here.request("POST", "/publish/lobby", b"x")
+    async with await there.connect():
+        await here.request("POST", "/publish/lobby", b"y")
+        told = (await there.request("GET", "/stats")).json["backplane"]
+        expected = {"up": True, "engine": "memory", "why": "", "behind": 0, "published": 0, "received": 2, "skipped": 1}
+        assert told | expected == told
+        everybody = (await there.request("GET", "/stats?scope=all")).json["backplane"]
+        assert (everybody["up"], everybody["published"], everybody["received"]) == (True, 2, 4)
+        engine.stall()
+        told = (await here.request("GET", "/stats")).json["backplane"]
+        assert (told["up"], told["why"]) == (False, "it is stalled")
+        metrics = (await here.request("GET", "/metrics")).body.decode()
+        for line in ("up{0} 0.0", "published_total{0} 2.0", "links_total{0} 1.0", "publish_seconds_count{0} 2.0"):
+            name, _, value = line.partition("{0}")
+            assert re.search(rf'^fanwise_backplane_{name}{{worker="[0-9a-f]{{8}}"}}{value}$', metrics, re.MULTILINE)
 
 
 async def test_a_request_is_known_on_every_server(servers: tuple[Live, Live]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,8 @@ class RedisServer:
 
     def hang(self, *, stalled: bool = True) -> None:
         self.process.send_signal(signal.SIGSTOP if stalled else signal.SIGCONT)
+        if stalled:  # a server with threads goes on for a while after the signal was sent
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     async def ready(self) -> None:
         await until(lambda: self.socket.exists() or self.process.poll() is not None)

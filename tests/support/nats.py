@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,8 @@ class NatsServer:
 
     def hang(self, *, stalled: bool = True) -> None:
         self.process.send_signal(signal.SIGSTOP if stalled else signal.SIGCONT)
+        if stalled:  # a server with threads goes on for a while after the signal was sent
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     async def ready(self) -> None:
         await until(lambda: any(self.folder.glob("*.ports")) or self.process.poll() is not None)

@@ -118,6 +118,7 @@ def _here(flags: dict[str, Any]) -> Report:
         f"`fanwise serve` with the settings in force, Fanwise {version('fanwise')} on Python {python_version()}"
     )
     report.findings += _posture(settings)
+    report.findings += _engines(settings)
     clients = checks.machine_limits(report, machine, max_clients=settings.max_clients, backlog=_backlog())
     process_bytes, measured = _tried_out(report, settings, flags)
     checks.check_keep_alive(
@@ -164,6 +165,22 @@ def _posture(settings: Settings) -> list[Finding]:
     ]
 
 
+def _engines(settings: Settings) -> list[Finding]:
+    """Looks at the engines that the settings name."""
+    import asyncio  # noqa: PLC0415 - other commands start faster without it
+
+    from ..backplane.examination import examine  # noqa: PLC0415 - imported late
+    from ..backplane.urls import default_replicas  # noqa: PLC0415 - imported late
+    from ..tools.doctor.engine import engine  # noqa: PLC0415 - imported late
+
+    if settings.backplane is None:
+        return []
+    urls, durable = settings.backplane.get_secret_value(), settings.backplane_durable
+    replicas = default_replicas(urls) if settings.backplane_replicas is None else settings.backplane_replicas
+    found = asyncio.run(examine(urls, prefix=settings.backplane_prefix, durable=durable))
+    return [finding for facts in found for finding in engine(facts, durable=durable, replicas=replicas)]
+
+
 def _backlog() -> int:
     """Returns uvicorn's default backlog, which `fanwise serve` keeps."""
     import uvicorn  # noqa: PLC0415 - imported late
@@ -179,7 +196,8 @@ def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tup
 
     given = {name: value for name, value in flags.items() if value is not None}
     environ = {variable(name): str(value) for name, value in given.items()}  # "True" is true for pydantic
+    alone = {variable("backplane"): "", variable("workers"): "1"}  # what is tried out is not for clients of others
     api_key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    with hosting(environ, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
+    with hosting(environ | alone, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
         process_bytes = int(remote.stats()["now"]["rss_bytes"])
         return process_bytes, checks.check_server(report, remote, publish=True)

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
+from ..broadcaster.sharing import Sharing
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
@@ -45,6 +46,18 @@ HISTOGRAMS: Final = {
     ),
     "loop_lag_seconds": ("fanwise_loop_lag_seconds", "how late the event loop called a timer, five times a second"),
 }
+# {name in `Counts`: help}
+BACKPLANE: Final = {
+    "published": "publications that the engine has acknowledged",
+    "refused": "publications that were not published",
+    "unconfirmed": "publications that perhaps were published",
+    "received": "publications that arrived",
+    "skipped": "publications that arrived for channels that are not open here",
+    "links": "connections that were made",
+    "turns": "losses of the engine's data",
+    "holes": "ranges of frames that the engine had no more",
+    "deaf": "checks that have found frames which were not pushed",
+}
 # Not a counter: a queue that falls further behind moves from one bucket to another.
 PEAK_LAG: Final = ("fanwise_peak_lag_messages", "the furthest that each queue, live or gone, has been behind")
 
@@ -70,6 +83,8 @@ class Collector:
         yield from self._counters()
         yield from self._labelled()
         yield from self._histograms()
+        if self._broadcaster.shares:
+            yield from self._backplane(self._broadcaster.sharing)
 
     def _gauges(self) -> Iterator[Metric]:
         outline = self._broadcaster.inspect.outline()
@@ -145,6 +160,23 @@ class Collector:
                 )
         peak = tally.peak_lag
         yield self._core.GaugeHistogramMetricFamily(*PEAK_LAG, buckets=_cumulative(peak), gsum_value=peak.sum)
+
+    def _backplane(self, sharing: Sharing) -> Iterator[Metric]:
+        standing, counts = sharing.standing(), sharing.counts
+        for name, text, value in [
+            ("up", "1 if the engine takes publications", int(standing.up)),
+            ("behind_frames", "frames that the engine has and this process has not applied", standing.behind),
+        ]:
+            yield self._core.GaugeMetricFamily(f"fanwise_backplane_{name}", text, value)
+        for name, text in BACKPLANE.items():
+            yield self._core.CounterMetricFamily(f"fanwise_backplane_{name}", text, getattr(counts, name))
+        for name, text, histogram in [
+            ("publish_seconds", "from handing a publication in to its position", counts.publish),
+            ("delay_seconds", "from the engine's clock to the arrival of a publication", counts.delay),
+        ]:
+            yield self._core.HistogramMetricFamily(
+                f"fanwise_backplane_{name}", text, buckets=_cumulative(histogram), sum_value=histogram.sum
+            )
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:

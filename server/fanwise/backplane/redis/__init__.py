@@ -5,6 +5,7 @@
     primary   where the primary is now: as sentinels know it, or as its name resolves
     dial      a new link: who is there, may we, and the scripts
     tail      the frames of a shard: each is applied once, and what is missing is fetched or told
+    facts     what Redis says of itself to an operator
     touches   channels in use stay in the engine
     opens     channels that wait for the shard to say where they stand
     shard     one engine, and the link to it for as long as the server runs

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from ...broadcaster.survey import Gathered, Survey
 from ...broadcaster.turns import SharedTurn
-from ..stats import LISTED, BusyChannel, Lists, Stats, Summary
+from ..stats import COUNTED, LISTED, BusyChannel, EngineStanding, Lists, Stats, Summary
 from .lists import MOST_CLOSED, add_channel
 from .models import FleetStats, workers_of
 from .rows import fields_of
@@ -121,6 +121,7 @@ def add_summaries(
             for name in ("dropped", "dropped_clients", "gaps", "closed", "rejected")
         },
         "histograms": {name: _add_histograms(name, mine, all_of) for name in mine.histograms},
+        "backplane": _worst([one.backplane for one in all_of if one.backplane is not None]),
         "workers": [
             {**info, **_figures(documents[info["worker"]])}
             for info in workers_of(gathered)
@@ -182,6 +183,14 @@ def _figures(document: WorkerSummary | WorkerStats) -> dict[str, Any]:
         "deliveries": document.totals.deliveries,
         "drops": sum(document.dropped.values()),
     }
+
+
+def _worst(engines: Sequence[EngineStanding]) -> dict[str, Any] | None:
+    """Returns how the worker stands with the engine that stands worst, with the counts of all."""
+    if not engines:
+        return None
+    worst = min(engines, key=lambda one: (one.up, -one.behind))
+    return {**worst.model_dump(), **{name: sum(getattr(one, name) for one in engines) for name in COUNTED}}
 
 
 def _sum(numbers: Iterable[float | None]) -> float | None:

@@ -1,7 +1,7 @@
-/** The nine figures at the top. */
+/** The figures at the top: nine, and one more where there is an engine. */
 
 import { byId, mark, write } from "./dom.js";
-import { bytes, count, duration, measured, plural, rate, text } from "./format.js";
+import { age, bytes, count, duration, measured, plural, rate, text } from "./format.js";
 
 const NOTHING = "–";
 
@@ -37,6 +37,19 @@ export function showTiles(past) {
   tile("lag", duration(state.loop_lag_seconds), "worst of 5 s", !state.ready);
   tile("memory", bytes(now.rss_bytes), cpu === null ? NOTHING : `CPU ${Math.round(cpu * 100)} %`);
   tile("retained", bytes(now.retained_bytes), plural(now.channels, "channel"));
+  showEngine(newest.backplane ?? null);
+}
+
+/** Shows whether the engine behind several servers is there, and why not. */
+function showEngine(engine) {
+  mark(document.body, "has-engine", engine !== null);
+  if (engine === null) {
+    return;
+  }
+  const { up, behind, silent_seconds: silent } = engine;
+  const awayFor = silent === null ? "not reached yet" : `for ${age(silent)}`;
+  tile("engine", [up ? "up" : "away", ""], up ? `${text(count(behind))} behind` : awayFor, !up);
+  byId("tile-engine").title = up ? engine.engine : engine.why;
 }
 
 /** Shows the pause that the least forgiving channel forgives, and the setting that decides. */
