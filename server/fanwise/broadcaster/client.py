@@ -224,7 +224,7 @@ class Client:
         self.subscriptions[channel.name] = Subscription(channel, start.queue)
 
     def unsubscribe(self, channel: str) -> Subscription:
-        """Takes a queue away: nothing of its channel is sent any more. Raises KeyError if it is not there. O(channels)."""
+        """Takes a queue away: nothing of its channel is sent any more. Raises KeyError if there is none. O(queues)."""
         self.leave()
         return self.subscriptions.pop(channel)
 

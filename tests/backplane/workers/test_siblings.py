@@ -13,10 +13,13 @@ SAYS = "each reaches only its own clients"
 FORKS = """
 import os, socket, sys, uvicorn
 from fanwise.backplane.workers import siblings
+from fanwise.backplane.workers.processes import end_with
 siblings.LOOK_SECONDS = 0.2
+parent = os.getpid()
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 for _ in range(int(sys.argv[2])):
     if os.fork() == 0:
+        end_with(parent)
         server = uvicorn.Server(uvicorn.Config("fanwise.app:app", lifespan="on"))
         server.run(sockets=[listener])
         os._exit(0)
