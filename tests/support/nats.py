@@ -29,6 +29,7 @@ from fanwise.backplane.port import Backplane
 from fanwise.backplane.urls import backplane_from
 
 from .live import until
+from .processes import free_port
 
 
 @cache
@@ -109,6 +110,17 @@ def nats_server(config: str = "", **options: Any) -> Iterator[NatsServer]:
         finally:
             server.hang(stalled=False)
             server.kill()
+
+
+@contextlib.contextmanager
+def nats_servers(count: int) -> Iterator[list[NatsServer]]:
+    """A cluster of so many servers; one alone is no cluster."""
+    ports = [free_port() for _ in range(count)]
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    cluster = 'server_name: "n{0}"\ncluster {{ name: c, listen: "127.0.0.1:{1}", routes: [{2}] }}'
+    with contextlib.ExitStack() as stack:
+        configs = [cluster.format(number, port, routes) if count > 1 else "" for number, port in enumerate(ports)]
+        yield [stack.enter_context(nats_server(config)) for config in configs]
 
 
 class NatsEngine:

@@ -13,6 +13,7 @@ clock       an engine whose clock can be set
 scene       workers, clients and publishers around engines
 faults      the table of faults, and what clients may be told of each
 link_faults, engine_faults, failovers, process_faults: what happens to links, engines, primaries, workers
+nats_faults what happens to NATS
 mutants     the product with a mistake in it: what the checker must catch
 rounds      runs faults, and prints what came of them
 """

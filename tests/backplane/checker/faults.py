@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from . import engine_faults, failovers, link_faults, process_faults
+from . import engine_faults, failovers, link_faults, nats_faults, process_faults
 from .clock import can_set_clocks
 from .scene import Fault
 
@@ -80,6 +80,30 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             strike=engine_faults.disk_full_and_killed, engine=_ALWAYS, options=_DURABLE, fates=_REFUSED
         ),
         "password-changed": Fault(strike=engine_faults.password_changed),
+        "nats": Fault(strike=link_faults.nothing, nats=1),
+        "nats-cut-after-sending": Fault(strike=link_faults.cut_after_sending, nats=1),
+        "nats-answers-lost": Fault(strike=link_faults.answers_lost, nats=1),
+        "nats-deaf": Fault(strike=link_faults.deaf, nats=1),
+        "nats-partition-swallows": Fault(strike=link_faults.partition_that_swallows, nats=1, fates=_REFUSED),
+        "nats-partition-resets": Fault(strike=link_faults.partition_that_resets, nats=1, fates=_REFUSED),
+        "nats-held": Fault(strike=link_faults.held_again_and_again, nats=1, fates=_REFUSED),
+        "nats-hangs": Fault(strike=nats_faults.hangs, nats=1),
+        "nats-killed": Fault(strike=nats_faults.killed, nats=1, turns=True),
+        "nats-killed-durable": Fault(strike=nats_faults.killed, nats=1, options=_DURABLE),
+        "nats-store-older": Fault(
+            strike=nats_faults.killed_and_store_older, nats=1, options=_DURABLE, fates=_UNKNOWN, turns=True
+        ),
+        "nats-stream-deleted": Fault(strike=nats_faults.stream_deleted, nats=1, turns=True),
+        "nats-stream-purged": Fault(
+            strike=nats_faults.stream_purged, nats=1, gaps=frozenset({"history", "backplane"}), turns=True
+        ),
+        "nats-leader-gone": Fault(strike=nats_faults.leader_gone, nats=3, options=_CONFIRMED, fates=_REFUSED),
+        "nats-leader-steps-down": Fault(
+            strike=nats_faults.leader_steps_down, nats=3, options=_CONFIRMED, fates=_REFUSED
+        ),
+        "nats-all-killed": Fault(
+            strike=nats_faults.killed, nats=3, options=_CONFIRMED, fates=_REFUSED, turns=True, tail_seconds=6.0
+        ),
         **(
             {"clock-set-back": Fault(strike=engine_faults.clock_set_back, clock=True, turns=True)}
             if can_set_clocks()

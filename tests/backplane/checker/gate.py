@@ -90,27 +90,37 @@ class Pair:
 class Gate:
     """Listens on a socket of its own, at `url`.
 
+    Args:
+        url: Where it listens.
+        target: Where new connections lead to: a Unix socket, or a port of this machine.
+        is_frame: Whether bytes that a worker has sent are publications.
+        deafening: What a worker would send to be told of nothing any more.
+
     Attributes:
-        target: The socket of the engine that new connections lead to.
+        target: As above.
         holding: Whether what new connections send stays on its way, in both directions, for now.
         refusing: Whether new connections are reset.
         on_frame: Called when a frame of publications has passed; None for nothing.
         pairs: The connections.
     """
 
-    def __init__(self, path: Path, target: Path, *, is_frame: Callable[[bytes], bool] = lambda _: False) -> None:
-        self.path = path
+    def __init__(
+        self,
+        url: str,
+        target: Path | int,
+        *,
+        is_frame: Callable[[bytes], bool] = lambda _: False,
+        deafening: bytes = b"*1\r\n$11\r\nUNSUBSCRIBE\r\n",
+    ) -> None:
+        self.url = url
         self.target = target
+        self.deafening = deafening
         self.holding = False
         self.refusing = False
         self.on_frame: Callable[[Pair], None] | None = None
         self.pairs: list[Pair] = []
         self._is_frame = is_frame
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.path}"
 
     def accept(self) -> _End:
         """A worker connects."""
@@ -126,7 +136,10 @@ class Gate:
             if self.refusing:
                 raise ConnectionResetError
             loop = asyncio.get_running_loop()
-            await loop.create_unix_connection(lambda: pair.engine, str(self.target))
+            if isinstance(self.target, Path):
+                await loop.create_unix_connection(lambda: pair.engine, str(self.target))
+            else:
+                await loop.create_connection(lambda: pair.engine, "127.0.0.1", self.target)
         except OSError:
             pair.cut()
 
@@ -161,7 +174,7 @@ class Gate:
         """Takes the worker's subscription away, as if the engine had lost it."""
         for pair in self.pairs:
             if pair.engine.transport is not None:
-                pair.engine.transport.write(b"*1\r\n$11\r\nUNSUBSCRIBE\r\n")
+                pair.engine.transport.write(self.deafening)
 
     async def shut(self) -> None:
         self.release()
@@ -176,8 +189,22 @@ class Gate:
 @asynccontextmanager
 async def gate(path: Path, target: Path, *, is_frame: Callable[[bytes], bool] = lambda _: False) -> AsyncIterator[Gate]:
     """A gate for as long as the context lasts."""
-    found = Gate(path, target, is_frame=is_frame)
+    found = Gate(f"unix://{path}", target, is_frame=is_frame)
     server = await asyncio.get_running_loop().create_unix_server(found.accept, str(path))
+    try:
+        yield found
+    finally:
+        server.close()
+        await found.shut()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def nats_gate(target: int) -> AsyncIterator[Gate]:
+    """A gate on a port of its own, before a NATS server."""
+    found = Gate("", target, is_frame=lambda data: b"Nats-Expected-Last" in data, deafening=b"UNSUB 2\r\n")
+    server = await asyncio.get_running_loop().create_server(found.accept, "127.0.0.1", 0)
+    found.url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield found
     finally:
@@ -189,7 +216,7 @@ async def gate(path: Path, target: Path, *, is_frame: Callable[[bytes], bool] = 
 @asynccontextmanager
 async def tls_gate(target: Path, context: ssl.SSLContext) -> AsyncIterator[int]:
     """A port of this machine on which TLS ends: what is behind it is the engine. Yields the port."""
-    found = Gate(target, target)
+    found = Gate("", target)
     server = await asyncio.get_running_loop().create_server(found.accept, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]

@@ -19,9 +19,10 @@ from fanwise.backplane.redis import dial
 from fanwise.errors import BackplaneDownError, FanwiseError, UnconfirmedError
 
 from ...support.live import until
+from ...support.nats import NatsServer, nats_servers
 from .clock import Clock
 from .engines import Engine, engine, program_in, sentinels
-from .gate import Gate, gate
+from .gate import Gate, gate, nats_gate
 from .invariants import LAST, Violation, gaps_in, judge
 from .process import ProcessWorker
 from .reader import Reader
@@ -46,6 +47,7 @@ class Fault:
         fates: What publishers may be told instead of a position: "down", "unknown".
         engine: Options of the engine.
         options: Of the workers' backplanes, beside their defaults here.
+        nats: How many servers of NATS there are in place of Redis.
         shards: How many engines there are.
         replicas: How many the engine has.
         returns: Whether an epoch may come again.
@@ -63,6 +65,7 @@ class Fault:
     fates: frozenset[str] = frozenset()
     engine: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    nats: int = 0
     shards: int = 1
     replicas: int = 0
     returns: bool = False
@@ -100,6 +103,7 @@ class Scene:
     record: Record = field(default_factory=Record)
     engines: list[Engine] = field(default_factory=list)
     replicas: list[Engine] = field(default_factory=list)
+    nats: list[NatsServer] = field(default_factory=list)
     gates: list[list[Gate]] = field(default_factory=list)
     workers: list[LocalWorker | ProcessWorker] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
@@ -177,6 +181,28 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 async def _set_up(scene: Scene) -> None:
     stack, fault = scene.stack, scene.fault
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fw")))
+    if fault.nats:
+        await _set_up_nats(scene)
+    else:
+        await _set_up_redis(scene, folder)
+    scene.workers = [scene.new_worker(f"w{place}", url) for place, url in enumerate(scene.urls)]
+    stack.push_async_callback(_stop, scene)
+    await asyncio.gather(*(worker.start() for worker in scene.workers))
+
+
+async def _set_up_nats(scene: Scene) -> None:
+    """Each worker has a gate before each of the servers."""
+    scene.nats = scene.stack.enter_context(nats_servers(scene.fault.nats))
+    for server in scene.nats:
+        await server.ready()
+    for _ in range(WORKERS):
+        gates = [await scene.stack.enter_async_context(nats_gate(server.port)) for server in scene.nats]
+        scene.gates.append(gates)
+        scene.urls.append("nats://" + ",".join(one.url.removeprefix("nats://") for one in gates))
+
+
+async def _set_up_redis(scene: Scene, folder: Path) -> None:
+    stack, fault = scene.stack, scene.fault
     if fault.clock:
         scene.clock = Clock(folder)
     program = program_in(folder, scene.clock)
@@ -196,9 +222,6 @@ async def _set_up(scene: Scene) -> None:
         scene.urls = [f"redis+sentinel://{hosts}/main"] * WORKERS
     else:
         await _put_up_gates(scene, folder)
-    scene.workers = [scene.new_worker(f"w{place}", url) for place, url in enumerate(scene.urls)]
-    stack.push_async_callback(_stop, scene)
-    await asyncio.gather(*(worker.start() for worker in scene.workers))
 
 
 async def _put_up_gates(scene: Scene, folder: Path) -> None:
@@ -215,9 +238,10 @@ async def _put_up_gates(scene: Scene, folder: Path) -> None:
 
 
 async def _stop(scene: Scene) -> None:
-    for one in (*scene.engines, *scene.replicas):
+    hanging = [one.server.hang for one in (*scene.engines, *scene.replicas)] + [one.hang for one in scene.nats]
+    for hang in hanging:
         with contextlib.suppress(ProcessLookupError):
-            one.server.hang(stalled=False)
+            hang(stalled=False)
     await asyncio.gather(*(worker.stop() for worker in scene.workers))
 
 

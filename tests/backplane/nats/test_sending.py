@@ -12,9 +12,19 @@ from fanwise.errors import BackplaneDownError, UnconfirmedError
 
 from ...support.backplanes import Node
 from ...support.live import until
-from ...support.nats import NatsEngine
+from ...support.nats import NatsEngine, NatsServer
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def patient(server: NatsServer) -> AsyncIterator[tuple[NatsEngine, Node, Node]]:
+    """Nodes whose publications wait for longer than a busy machine takes."""
+    engine = NatsEngine(server, "patient", check_seconds=0.2, publish_seconds=60.0)
+    async with engine, Node(engine.backplane()) as one, Node(engine.backplane()) as two:
+        await one.open("lobby")
+        await two.open("lobby")
+        yield engine, one, two
 
 
 @pytest.fixture
@@ -32,8 +42,9 @@ def link_of(node: Node) -> Link:
     return node.backplane._link
 
 
-async def test_links_that_break_publish_each_once(engine: NatsEngine, nodes: tuple[Node, Node]) -> None:
+async def test_links_that_break_publish_each_once(patient: tuple[NatsEngine, Node, Node]) -> None:
     """Cut right behind a message, before its answer, again and again; and another node publishes meanwhile."""
+    engine, *nodes = patient
     futures = []
     for number in range(20):
         futures += [node.publish("lobby", b"%d" % number) for node in nodes]
@@ -63,16 +74,16 @@ async def test_an_answer_that_is_lost(nodes: tuple[Node, Node], monkeypatch: pyt
     assert (two.heard(), position.offset) == ([b"a"], 1)
 
 
-async def test_nothing_is_answered(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_answered(patient: tuple[NatsEngine, Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by the server nor by the stream: the link is given up, and the next one says that it was published."""
-    one, two = nodes
+    _, one, two = patient
     link = link_of(one)
     for sid in link._subscriptions:
         monkeypatch.setitem(link._subscriptions, sid, lambda _: None)
     position = await one.publish("lobby", b"a")
     await two.has(position)
     assert link.lost
-    assert two.heard() == [b"a"]
+    assert two.heard().count(b"a") == 1
 
 
 async def test_a_payload_above_the_servers_limit(nodes: tuple[Node, Node]) -> None:

@@ -7,6 +7,7 @@
     messages  what one node has published to one channel, in one message of the stream
     tail      the messages of the stream: each is applied once, and what is missing is told
     sending   publishing: a message is taken only behind the one that its node has heard
+    turns     the order in which nodes publish to a channel that several of them want at once
     reader    where a channel stands, and what came before
     opens     channels that wait to hear where they stand
     fleet     the workers behind the engine, as one of them sees the others
@@ -16,5 +17,6 @@ The stream's sequence orders all publications; a message carries the offset of i
 if its node knew the newest message of the channel. Readers need nothing else: an offset is true as it stands.
 
 Streams: `PREFIX-LIFE` with the subjects `PREFIX.c.LIFE.CHANNEL`, `PREFIX-life` with `PREFIX.life`, the witness, and
-`PREFIX-cards` with `PREFIX.cards.WORKER`. Subjects without a stream: `PREFIX.ask` and `PREFIX.to.WORKER`.
+`PREFIX-cards` with `PREFIX.cards.WORKER`. Subjects without a stream: `PREFIX.turn`, `PREFIX.ask` and
+`PREFIX.to.WORKER`.
 """

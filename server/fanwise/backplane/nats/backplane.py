@@ -22,8 +22,8 @@ from .dial import DIAL_SECONDS, ApiError, api, dial, read_answer
 from .fleet import NatsFleet
 from .life import Life, Lives
 from .link import NOT_PERMITTED, Delivery, Link, LinkError
-from .messages import Message
-from .opens import Opens
+from .messages import Message, token_of
+from .opens import REPLY_SECONDS, Opens
 from .reader import Reader
 from .sending import Sending
 from .tail import Tail, consumer
@@ -78,7 +78,14 @@ class NatsBackplane:
         self._room = WaitingRoom(self._loop, publish_seconds=self._options.publish_seconds, counts=self.counts)
         self._tail = Tail(arrived=self._arrived, interrupted=self._interrupted, heard=self._heard, counts=self.counts)
         self._opens = Opens(self._options, self._tail, fail=self._fail)
-        self._sending = Sending(self._room, self._tail, sender=self._sender, look_up=self._look_up, fail=self._fail)
+        self._sending = Sending(
+            self._room,
+            self._tail,
+            sender=self._sender,
+            turns=f"{token_of(self._options.prefix)}.turn",
+            look_up=self._look_up,
+            fail=self._fail,
+        )
         try:
             await self._connect()
         except OSError as error:
@@ -194,6 +201,7 @@ class NatsBackplane:
         self._tail.begin(link)
         inbox = f"{link.inbox}.d"
         link.subscribe(inbox, lambda delivery: self._tail.delivered(link, delivery))
+        link.subscribe(self._sending.turns, self._sending.claimed)
         config = consumer(self._tail.number, inbox)
         await api(link, f"CONSUMER.CREATE.{life.stream}", {"stream_name": life.stream, "config": config})
         self._up, self._why = True, ""
@@ -207,7 +215,7 @@ class NatsBackplane:
         self.counts.links += 1
         self._reader = Reader(link, life.stream, life.base, self._sender)
         self._sending.up(link, life.base)
-        self._opens.up(self._reader)
+        self._opens.up(self._reader, life.ahead_ms)
 
     def _lost(self, link: Link) -> None:
         if link is not self._link:
@@ -225,8 +233,8 @@ class NatsBackplane:
             log(Event.BACKPLANE_LOST, address=str(self._address), why=self._why)
 
     def _fail(self, why: str) -> None:
-        """Gives the link up: the next one finds out how things are."""
-        if self._link is not None and not self._link.lost:
+        """Gives the link up: the next one finds out how things are. One that is paused could not have answered."""
+        if self._link is not None and not self._link.lost and not self._link.paused:
             self._why = why
             self._link.abort()
 
@@ -249,11 +257,14 @@ class NatsBackplane:
             self._fail("publications are not answered")
         elif self._looks % _LOOKS == 0:
             self._checking, self._checked_at = True, time.monotonic()
-            link.request(lambda reply: self._checked(link, reply), f"$JS.API.STREAM.INFO.{self._life.stream}", b"")
+            number = self._tail.number
+            link.request(
+                lambda reply: self._checked(link, number, reply), f"$JS.API.STREAM.INFO.{self._life.stream}", b""
+            )
         else:
             self._judge()
 
-    def _checked(self, link: Link, reply: Delivery | Exception) -> None:
+    def _checked(self, link: Link, heard: int, reply: Delivery | Exception) -> None:
         if link is not self._link or isinstance(reply, Exception):
             return
         self._checking = False
@@ -266,7 +277,7 @@ class NatsBackplane:
         self._behind = max(0, last - number)
         self._target = (last, number)
         self._first = int(state["first_seq"])
-        if last < number:
+        if last < heard:  # what was heard since may be younger than the answer
             self._fail("the stream has lost publications")
 
     def _judge(self) -> None:
@@ -311,9 +322,10 @@ class NatsBackplane:
         if reader is None:
             return
         try:
-            last = await reader.last(channel)
-        except (ApiError, LinkError) as error:
-            self._fail(str(error))
+            async with asyncio.timeout(REPLY_SECONDS):
+                last = await reader.last(channel)
+        except (ApiError, OSError) as error:  # TimeoutError is one
+            self._fail(str(error) or "questions are not answered")
         else:
             if reader is self._reader:
                 self._sending.looked_up(channel, last.head if last is not None else None)

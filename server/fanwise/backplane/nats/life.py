@@ -18,7 +18,7 @@ from ..options import Options
 from .address import Address
 from .dial import ApiError, api, read_answer
 from .link import Link, LinkError
-from .messages import token_of
+from .messages import nanoseconds, token_of
 
 LAYOUT: Final = 1  # of subjects and messages; another one needs another prefix
 EXPECTED: Final = b"Nats-Expected-Last-Subject-Sequence: %d\r\n"
@@ -41,11 +41,13 @@ class Life(NamedTuple):
         stream: Its stream.
         base: What the subjects of its channels begin with.
         last: Sequence of the newest message.
+        ahead_ms: How far the clock of this machine is ahead of the engine's.
     """
 
     stream: str
     base: str
     last: int
+    ahead_ms: int
 
 
 class Lives:
@@ -93,10 +95,9 @@ class Lives:
         await api(link, f"STREAM.CREATE.{self._witness}", self._witness_config())
         name, sequence = await self._read_witness(link)
         if name:
-            last = await self._last(link, name)
-            if last is not None:
-                self._met = name
-                return Life(self._stream(name), self._base(name), last)
+            info = await self._info(link, name)
+            if info is not None:
+                return self._life(name, info)
             self._wait_for(name)
         return await self._begin(link, sequence)
 
@@ -119,13 +120,19 @@ class Lives:
             raise SettingsError([f"backplane {self._address}: {problem}"])
         return name, int(answer["message"]["seq"])
 
-    async def _last(self, link: Link, name: str) -> int | None:
+    async def _info(self, link: Link, name: str) -> dict[str, Any] | None:
         try:
-            return await last_of(link, self._stream(name))
+            return await api(link, f"STREAM.INFO.{self._stream(name)}")
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
             return None
+
+    def _life(self, name: str, info: dict[str, Any]) -> Life:
+        self._met = name
+        now_ns = time.time_ns()
+        ahead_ms = (now_ns - (nanoseconds(info["ts"]) if "ts" in info else now_ns)) // 1_000_000
+        return Life(self._stream(name), self._base(name), int(info["state"]["last_seq"]), ahead_ms)
 
     def _wait_for(self, name: str) -> None:
         """Raises LinkError while the stream of a life may still be made; each is made once, so one that was is gone."""
@@ -149,9 +156,7 @@ class Lives:
         for stream in earlier.get("streams") or ():
             await self._delete(link, stream)
         config = self._config(name)
-        await api(link, f"STREAM.CREATE.{config['name']}", config)
-        self._met = name
-        return Life(self._stream(name), self._base(name), 0)
+        return self._life(name, await api(link, f"STREAM.CREATE.{config['name']}", config))
 
     async def _delete(self, link: Link, stream: str) -> None:
         try:
@@ -193,12 +198,6 @@ class Lives:
             "max_age": CHANNEL_SECONDS * _NANOSECONDS,
             "duplicate_window": _REPEAT_SECONDS * _NANOSECONDS,
         }
-
-
-async def last_of(link: Link, stream: str) -> int:
-    """Returns the sequence of the newest message. Raises ApiError and LinkError."""
-    answer = await api(link, f"STREAM.INFO.{stream}")
-    return int(answer["state"]["last_seq"])
 
 
 def servers_of(options: Options) -> int:

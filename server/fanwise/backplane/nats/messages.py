@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from ..frames import KINDS, pack
@@ -111,3 +112,10 @@ def _read_text(text: bytes, channel: str, epoch: str, offset: int, at_ms: int) -
         begin += int(key_size[0])
         key = text[end + 1 : begin].decode(errors="surrogatepass")
     return Arrival(channel, epoch, offset, text[begin:], KINDS[kind], key, at_ms)
+
+
+def nanoseconds(text: str) -> int:
+    """Returns a time as JetStream writes it, since 1970."""
+    moment, _, fraction = text.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{moment}+00:00").timestamp())
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0"))

@@ -19,6 +19,7 @@ from .tail import Tail
 
 _AT_ONCE: Final = 16  # questions on their way
 _WAITING: Final = 1_000_000  # channels of interruptions come at once; strangers' handshakes are bounded before
+REPLY_SECONDS: Final = 2.0  # a question to a leader that has gone is never answered
 _ATTEMPTS: Final = 8  # at beginning an epoch, while others do
 
 
@@ -51,6 +52,7 @@ class Opens:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._reader: Reader | None = None
+        self._ahead_ms = 0
         self._waiting: deque[_Open] = deque()
         self._tasks: dict[asyncio.Task[None], _Open] = {}
         self._watches: dict[str, list[_Watch]] = {}
@@ -67,9 +69,9 @@ class Opens:
         self._waiting.append(_Open(channel, since, done, self._loop.time() + self._options.publish_seconds))
         self._go_on()
 
-    def up(self, reader: Reader) -> None:
-        """Asks on a new link."""
-        self._reader = reader
+    def up(self, reader: Reader, ahead_ms: int) -> None:
+        """Asks on a new link; the clock of this machine is ahead of the engine's."""
+        self._reader, self._ahead_ms = reader, ahead_ms
         self._go_on()
 
     def down(self) -> None:
@@ -120,7 +122,7 @@ class Opens:
             self._waiting.appendleft(one)
             error = None if task.cancelled() else task.exception()
             if error is not None:
-                self._fail(str(error) or type(error).__name__)
+                self._fail(str(error) or "questions are not answered")
         self._go_on()
 
     async def _answer(self, reader: Reader, one: _Open) -> None:
@@ -128,10 +130,11 @@ class Opens:
         watches = self._watches.setdefault(one.channel, [])
         watches.append(watch)
         try:
-            last = await self._last(reader, one.channel)
-            arrivals: list[Arrival] = []
-            if one.since is not None:
-                arrivals = await self._history(reader, last, one.since)
+            async with asyncio.timeout(REPLY_SECONDS):
+                last = await self._last(reader, one.channel)
+                arrivals: list[Arrival] = []
+                if one.since is not None:
+                    arrivals = await self._history(reader, last, one.since)
             if self._tail.number < last.head.sequence:
                 future: asyncio.Future[None] = self._loop.create_future()
                 self._places.append((last.head.sequence, future))
@@ -157,7 +160,7 @@ class Opens:
             return []
         least_size = max(0, last.head.size - options.history_bytes)
         arrivals = await reader.before(last, wanted, least_size=least_size, count=options.history_messages)
-        oldest_ms = (time.time() - options.history_seconds) * 1000
+        oldest_ms = (time.time() - options.history_seconds) * 1000 - self._ahead_ms
         return [one for one in arrivals if one.at_ms >= oldest_ms]
 
     def _opened(self, last: Message, arrivals: list[Arrival], watch: _Watch, *, with_history: bool) -> Opened:
@@ -173,5 +176,5 @@ class Opens:
         for one in reversed(arrivals):
             if one.epoch != head.epoch or one.offset != head.offset - len(kept):
                 break
-            kept.appendleft(one)
+            kept.appendleft(one._replace(at_ms=one.at_ms + self._ahead_ms))  # ages are looked at here
         return Opened(head.epoch, head.offset, list(kept))

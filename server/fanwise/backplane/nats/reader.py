@@ -7,14 +7,13 @@ import base64
 import secrets
 from collections import deque
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Final
 
 from ..port import Arrival
 from .dial import ApiError, api, read_answer
 from .life import EXPECTED
 from .link import Delivery, Link
-from .messages import Message, channel_of, new_head, read, token_of, write
+from .messages import Message, channel_of, nanoseconds, new_head, read, token_of, write
 from .tail import NANOSECONDS_PER_MS, UNACKNOWLEDGED, pending_of, place_of, starts_after
 
 _NOT_FOUND: Final = 404
@@ -52,7 +51,7 @@ class Reader:
             if error.status != _NOT_FOUND:
                 raise
             return None
-        return sequence, _nanoseconds(answer["message"]["time"])
+        return sequence, nanoseconds(answer["message"]["time"])
 
     async def begin(self, channel: str) -> None:
         """Begins an epoch of a channel of which the stream has nothing, unless another node does."""
@@ -123,7 +122,7 @@ class Reader:
                 raise
             return None
         found = answer["message"]
-        data, at_ms = base64.b64decode(found.get("data", "")), _nanoseconds(found["time"]) // NANOSECONDS_PER_MS
+        data, at_ms = base64.b64decode(found.get("data", "")), nanoseconds(found["time"]) // NANOSECONDS_PER_MS
         return read(channel_of(found["subject"].encode()), int(found["seq"]), at_ms, data)
 
     def _subject(self, channel: str) -> str:
@@ -171,10 +170,3 @@ def _from(messages: Iterable[Message], wanted: int, least_size: int) -> list[Arr
                 found.append(one)
             size += len(one.payload)
     return found
-
-
-def _nanoseconds(text: str) -> int:
-    """Returns a time as JetStream writes it, since 1970."""
-    moment, _, fraction = text.rstrip("Z").partition(".")
-    seconds = int(datetime.fromisoformat(f"{moment}+00:00").timestamp())
-    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0"))

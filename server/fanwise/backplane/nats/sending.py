@@ -21,6 +21,7 @@ from .life import EXPECTED
 from .link import Delivery, Link
 from .messages import LINE_BYTES, Head, Message, new_head, token_of, write
 from .tail import Tail
+from .turns import Turns
 
 _MARK: Final = b"Nats-Msg-Id: %b\r\n"
 _WRONG_LAST: Final = (10071, 10164)  # codes of JetStream: something else was published to the channel
@@ -58,6 +59,7 @@ class Lane:
         self.waiting: deque[Waiting] = deque()
         self.sent: Sent | None = None
         self.asks = False  # whether it waits to hear where the channel stands
+        self.lost = False  # whether another node was faster at the latest attempt
 
 
 class Sending:
@@ -68,6 +70,7 @@ class Sending:
         tail: What was heard of the stream.
         sender: The node's name.
         look_up: Asks where a channel stands; `looked_up` is to be called with the answer.
+        turns: Where nodes claim turns.
         fail: Gives the link up, for a reason.
     """
 
@@ -77,6 +80,7 @@ class Sending:
         tail: Tail,
         *,
         sender: str,
+        turns: str,
         look_up: Callable[[str], None],
         fail: Callable[[str], None],
     ) -> None:
@@ -86,9 +90,11 @@ class Sending:
         self._sender = sender
         self._look_up = look_up
         self._fail = fail
+        self.turns = turns
         self._lanes: dict[str, Lane] = {}
         self._sent: dict[str, Lane] = {}  # {mark: lane}
         self._losers: dict[str, Lane] = {}  # lanes that wait for the tail
+        self._turns = Turns(sender, publish=self._claim, come=self._come)
         self._numbers = 0
         self._link: Link | None = None
         self._base = ""
@@ -120,6 +126,7 @@ class Sending:
     def down(self) -> None:
         """Hears that the link has gone."""
         self._link = None
+        self._turns.clear()
 
     def waits_since(self) -> float:
         """Returns when the oldest message was sent that is not answered; infinite if there is none. O(a frame)."""
@@ -153,6 +160,8 @@ class Sending:
         if not lane.waiting:
             self._finished(lane)
             return
+        if not self._turns.is_ours(lane.channel, lost=lane.lost):
+            return
         head = self._tail.heads.get(lane.channel)
         if head is None:
             lane.asks = True
@@ -161,6 +170,7 @@ class Sending:
             self._send_next(lane, head)
 
     def _finished(self, lane: Lane) -> None:
+        self._turns.over(lane.channel, self._sender)
         self._lanes.pop(lane.channel, None)
         if not self._lanes and self._room.frame is not None:
             self._room.end_frame()
@@ -224,6 +234,9 @@ class Sending:
 
     def heard(self, message: Message) -> None:
         """Hears a message of the stream: one of ours was taken, whatever became of the answer; losers try again."""
+        sender = message.mark.partition(":")[0]
+        if sender != self._sender:
+            self._turns.over(message.channel, sender)
         lane = self._sent.get(message.mark)
         if lane is not None and lane.sent is not None and lane.sent.mark == message.mark:
             self._taken(lane, lane.sent, message.head.sequence)
@@ -233,6 +246,8 @@ class Sending:
 
     def _taken(self, lane: Lane, sent: Sent, sequence: int) -> None:
         head = sent.head
+        lane.lost = False
+        self._turns.over(lane.channel, self._sender)
         self._tail.remember(lane.channel, head._replace(sequence=sequence))
         first = head.offset - len(sent.waiting) + 1
         self._room.time(sent.waiting)
@@ -260,6 +275,7 @@ class Sending:
         if sent.again and sent.holes != self._tail.holes:
             self._settle(lane, sent, UnconfirmedError("messages of the stream are lost"))
             return
+        lane.lost = True
         head = self._tail.heads.get(lane.channel)
         if head is not None and (not sent.lost_to or head.sequence <= sent.head.sequence):  # it was not heard of since
             del self._tail.heads[lane.channel]
@@ -280,6 +296,23 @@ class Sending:
         self._sent.pop(sent.mark, None)
         self._losers.pop(lane.channel, None)
         lane.sent = None
+
+    # Turns.
+
+    def claimed(self, delivery: Delivery) -> None:
+        """Hears that a node wants to publish to a channel next."""
+        self._turns.claimed(delivery.data)
+
+    def _claim(self, claim: bytes) -> None:
+        if self._link is not None:
+            self._link.publish(self.turns, claim)
+
+    def _come(self, channel: str) -> None:
+        lane = self._lanes.get(channel)
+        if lane is None:
+            self._turns.over(channel, self._sender)
+        else:
+            self._advance(lane)
 
     def looked_up(self, channel: str, head: Head | None) -> None:
         """Hears where a channel stands; None: the stream has nothing of it, and a new epoch begins."""
