@@ -14,6 +14,7 @@ from fanwise.broadcaster.survey import Answer, Card, QuestionError, Survey, own_
 from fanwise.core.codes import CodedError, ErrorCode
 
 from ..support.live import until
+from ..support.patience import impatient, patient
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +35,11 @@ class Answering:
 
     async def fails(self, *_: object) -> bytes:
         raise RuntimeError("a mistake")
+
+
+@pytest.fixture(autouse=True)
+def waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    patient(monkeypatch)
 
 
 @contextlib.asynccontextmanager
@@ -73,8 +79,9 @@ async def test_one_is_asked_or_those_of_a_host() -> None:
         assert (gone.answers, gone.workers, gone.silent) == ({}, {}, [])
 
 
-async def test_those_who_do_not_answer_are_silent() -> None:
-    """Because they are deaf, do not understand, or make a mistake: after 300 ms, and the mistake is logged."""
+async def test_those_who_do_not_answer_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because they are deaf, do not understand, or make a mistake."""
+    impatient(monkeypatch)
     engine = MemoryEngine()
     async with workers(engine, "a", "a", "a") as ((one, own), (two, deaf), (three, _)):
         own.answers["none"] = own.answers["fails"] = own.echo
@@ -82,8 +89,9 @@ async def test_those_who_do_not_answer_are_silent() -> None:
             found = await one.ask(kind)
             assert (list(found.answers), found.silent) == ([one.worker], sorted([two.worker, three.worker]))
         engine.room.deaf.add(two.worker)
-        found = await one.ask("echo")
-        assert (deaf.asked, found.silent) == ([], [two.worker])
+        while (found := await one.ask("echo")).silent != [two.worker]:  # a busy machine may be late for the third
+            assert two.worker in found.silent
+        assert (deaf.asked, list(found.answers)) == ([], sorted([one.worker, three.worker]))
         engine.stall()
         found = await one.ask("echo")
         assert (list(found.answers), found.silent) == ([one.worker], sorted([two.worker, three.worker]))
@@ -93,8 +101,10 @@ async def test_surveys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """In number, in bytes asked, in bytes answered."""
     monkeypatch.setattr(module, "GATHERED_BYTES", 60)
     async with workers(MemoryEngine(), "a", "a") as ((one, _), (two, _)):
+        impatient(monkeypatch)
         found = await one.ask("echo", text="x" * 100)
         assert (list(found.answers), found.silent) == ([one.worker], [two.worker])
+        patient(monkeypatch)
         with pytest.raises(CodedError) as long:
             await one.ask("echo", text="x" * 5000)
         assert long.value.code is ErrorCode.BAD_REQUEST

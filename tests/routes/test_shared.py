@@ -17,6 +17,7 @@ from fanwise.routes.flight import IN_FLIGHT
 
 from ..support.engines import RedisServer, redis_server
 from ..support.live import Live, app_of, running, until
+from ..support.patience import patient
 
 pytestmark = pytest.mark.anyio
 
@@ -57,8 +58,9 @@ async def test_every_way_in_leads_to_every_server(server: RedisServer, *, fast: 
             assert data == ["from JSON", "from POST"]
 
 
-async def test_all_workers_are_one_picture(server: RedisServer) -> None:
+async def test_all_workers_are_one_picture(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through Redis: lists, figures and metrics of any worker have the others, and any closes a client of any."""
+    patient(monkeypatch)
     await server.ready()
     workers = [Broadcaster(backplane=server.url, backplane_prefix="fleet") for _ in range(2)]
     async with running(app_of(workers[0].router)) as here, running(app_of(workers[1].router)) as there:  # noqa: SIM117

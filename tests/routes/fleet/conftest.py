@@ -12,6 +12,7 @@ from fanwise.backplane.memory import MemoryEngine
 from fanwise.embedding import SharedBroadcaster
 
 from ...support.live import Live, app_of, running, until
+from ...support.patience import patient
 
 
 class Workers(NamedTuple):
@@ -24,7 +25,9 @@ class Workers(NamedTuple):
 
 
 @pytest.fixture
-async def workers() -> AsyncIterator[Workers]:
+async def workers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
+    """They wait for each other: a test that waits in vain is impatient."""
+    patient(monkeypatch)
     engine = MemoryEngine()
     one, two = (Broadcaster(backplane=engine.backplane()) for _ in range(2))
     assert isinstance(one, SharedBroadcaster)

@@ -17,12 +17,14 @@ from fanwise.routes.stats import StatsCollector
 
 from ...support.fakes import FakeSink
 from ...support.live import until
+from ...support.patience import patient
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_worker_without_routes_answers_too() -> None:
+async def test_a_worker_without_routes_answers_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """An application that has WebSocket endpoints only: its clients are seen, and can be closed."""
+    patient(monkeypatch)
     engine = MemoryEngine()
     one, two = (Broadcaster(backplane=engine.backplane()) for _ in range(2))
     async with one, two:

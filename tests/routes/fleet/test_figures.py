@@ -10,6 +10,7 @@ from fanwise.routes.fleet.figures import FleetCollector
 from fanwise.routes.stats import Lists, Stats, Summary
 
 from ...support.live import until
+from ...support.patience import impatient
 from .conftest import Workers
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,7 @@ async def test_a_worker_that_misses_a_question_still_counts(workers: Workers, mo
     await workers.nodes[1].publish("x", "y")
     before = await collector.summary()
     assert before["totals"]["publications"] == 1
+    impatient(monkeypatch)
     workers.engine.room.deaf.add(two)
     during = await collector.summary()
     assert (during["totals"]["publications"], during["silent"]) == (1, [two])

@@ -7,6 +7,7 @@ from fanwise.routes.fleet.lists import FleetLists, _Desk
 from fanwise.routes.fleet.models import FleetChannels, FleetClients
 
 from ...support.live import until
+from ...support.patience import impatient
 from .conftest import Workers
 
 pytestmark = pytest.mark.anyio
@@ -52,10 +53,12 @@ async def test_nobody_has_such_a_client(workers: Workers, client: str) -> None:
     assert (await workers.lives[0].request("DELETE", f"/clients/{client}")).code == "no_client"
 
 
-async def test_a_worker_that_does_not_answer_is_named(workers: Workers) -> None:
+async def test_a_worker_that_does_not_answer_is_named(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its clients are missing, and nobody knows whether it has closed one; channels of the others are listed."""
     (one, two), (here, there) = workers.names, workers.lives
     async with await there.talk() as b:
+        await here.request("GET", "/clients")
+        impatient(monkeypatch)
         workers.engine.room.deaf.add(two)
         for path in ("/clients", "/channels"):
             answer = (await here.request("GET", path)).json

@@ -10,6 +10,7 @@ from fanwise.broadcaster.survey import own_card
 from fanwise.routes.fleet.samples import key_of, own_samples, read_samples
 from fanwise.routes.metrics import Collector
 
+from ...support.patience import impatient
 from .conftest import Workers
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ def test_what_is_no_sample_is_refused(text: bytes) -> None:
         read_samples(text)
 
 
-async def test_one_scrape_has_all_workers_of_the_host(workers: Workers) -> None:
+async def test_one_scrape_has_all_workers_of_the_host(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each sample once for each, with the label `worker`; those that are silent are counted."""
     (one, two), (here, there) = workers.names, workers.lives
     await workers.nodes[1].publish("x", "y")
@@ -47,6 +48,7 @@ async def test_one_scrape_has_all_workers_of_the_host(workers: Workers) -> None:
             assert {("slow", one), ("slow", two)} <= gaps
             assert {sample.labels["worker"] for sample in families["fanwise_info"].samples} == {one, two}
             assert [families[name].samples[0].value for name in ("fanwise_workers", "fanwise_workers_silent")] == [2, 0]
+        impatient(monkeypatch)
         workers.engine.room.deaf.add(two)
         text = (await here.request("GET", "/metrics")).body.decode()
         assert "fanwise_workers_silent 1.0" in text
