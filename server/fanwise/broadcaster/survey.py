@@ -263,7 +263,6 @@ class Survey:
         return await self._answers[kind](asked, min(most, ANSWER_BYTES)) if place == self._card.place else None
 
     async def _announce(self) -> None:
-        card = self._card.to_json()
         while True:
-            self._fleet.announce(card)
+            self._fleet.announce(self._card.to_json())
             await asyncio.sleep(_BETWEEN_CARDS_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,7 +16,7 @@ from ...support.patience import patient
 
 
 class Workers(NamedTuple):
-    """Two workers: their engine, their names, their broadcasters, and where they listen."""
+    """Two workers: their engine, names and broadcasters, and where they listen. Clients that do not read stay."""
 
     engine: MemoryEngine
     names: tuple[str, str]
@@ -29,7 +29,8 @@ async def workers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workers]:
     """They wait for each other: a test that waits in vain is impatient."""
     patient(monkeypatch)
     engine = MemoryEngine()
-    one, two = (Broadcaster(backplane=engine.backplane()) for _ in range(2))
+    room: dict[str, Any] = {"stall_seconds": 600, "queue_messages": 100_000, "queue_bytes": 33_554_432}
+    one, two = (Broadcaster(backplane=engine.backplane(), **room) for _ in range(2))
     assert isinstance(one, SharedBroadcaster)
     assert isinstance(two, SharedBroadcaster)
     async with running(app_of(one.router)) as here, running(app_of(two.router)) as there:

@@ -20,8 +20,8 @@ async def test_clients_of_all_are_listed_and_can_be_closed(workers: Workers) -> 
         stuck = await there.raw("/ws?channel=a", receive_buffer=4096)
         await b.ask(op="subscribe", channel="b")
         await until(lambda: len(workers.nodes[1]) == 2)
-        for _ in range(300):
-            await workers.nodes[0].publish("a", b"x" * 20_000)
+        for _ in range(100):
+            await workers.nodes[0].publish("a", b"x" * 60_000)
         await until(lambda: any(client.lag for client in workers.nodes[1].statistics().clients))
         for live in (here, there):
             answer = (await live.request("GET", "/clients")).json
@@ -47,10 +47,10 @@ async def test_clients_of_all_are_listed_and_can_be_closed(workers: Workers) -> 
         stuck.close()
 
 
-@pytest.mark.parametrize("client", ["0000000a-0123456789abcdef", "0123456789abcdef", "x" * 5000, "%2e%2e-1"])
-async def test_nobody_has_such_a_client(workers: Workers, client: str) -> None:
+async def test_nobody_has_such_a_client(workers: Workers) -> None:
     """A worker that is not listed, or an id that is none."""
-    assert (await workers.lives[0].request("DELETE", f"/clients/{client}")).code == "no_client"
+    for client in ("0000000a-0123456789abcdef", "0123456789abcdef", "x" * 5000, "%2e%2e-1"):
+        assert (await workers.lives[0].request("DELETE", f"/clients/{client}")).code == "no_client"
 
 
 async def test_a_worker_that_does_not_answer_is_named(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
