@@ -270,10 +270,8 @@ async def test_stopping_fails_what_waits(engine: Engine) -> None:
     await engine.stall(stalled=False)
 
 
-async def test_a_request_is_published_once(nodes: tuple[Node, Node], engine: Engine) -> None:
+async def test_a_request_is_published_once(nodes: tuple[Node, Node]) -> None:
     """On any node, alone or among others; another request under its key is refused, and spoils no other."""
-    if isinstance(engine, NatsEngine):
-        pytest.skip("NATS does not promise that: a request is known to the node that has taken it")
     one, two = nodes
 
     def request(node: Node, key: str, digest: str, text: bytes) -> asyncio.Future[Position]:

@@ -10,8 +10,7 @@ Promises, which `tests/backplane/test_port.py` holds against each engine:
 5. An epoch names one content: no two payloads ever stand at one position.
 6. Publications of one node to one channel keep their order.
 7. Nothing waits without a bound.
-8. A publication with a request is published once in five minutes, on whichever node and however often it is sent. NATS
-   makes no such promise: a request is known to the node that has taken it.
+8. A publication with a request is published once in five minutes, on whichever node and however often it is sent.
 
 Everything runs on the event loop's thread, and no call blocks.
 

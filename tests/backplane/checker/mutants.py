@@ -12,6 +12,8 @@ from unittest.mock import patch
 
 from fanwise.backplane import waiting
 from fanwise.backplane.frames import FrameHead, read_head
+from fanwise.backplane.nats import sending
+from fanwise.backplane.nats.backplane import NatsBackplane
 from fanwise.backplane.port import Outgoing
 from fanwise.backplane.redis import dial, tail
 from fanwise.broadcaster import sharing
@@ -73,6 +75,20 @@ def _holes_unseen(stack: ExitStack) -> None:
     stack.enter_context(patch.object(tail.Tail, "pushed", pushed))
 
 
+def _nats_not_compared(stack: ExitStack) -> None:
+    """The stream takes messages whatever was published to the channel meanwhile."""
+    stack.enter_context(patch.object(sending, "EXPECTED", b"Ignored: %d\r\n"))
+
+
+def _nats_loss_unseen(stack: ExitStack) -> None:
+    """What nodes have heard is not looked for in the stream."""
+
+    async def no_comparison(*_: object) -> None:
+        pass
+
+    stack.enter_context(patch.object(NatsBackplane, "_compare", no_comparison))
+
+
 def _nothing(_: ExitStack) -> None:
     """The mistake is in the fault's own settings."""
 
@@ -85,6 +101,8 @@ MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType(
         "ack-when-sent": Mutant(FAULTS["out-of-memory"], _early_ack),
         "no-wait-in-a-split": Mutant(replace(FAULTS["split"], options={}), _nothing),
         "late-frames-taken": Mutant(FAULTS["held"], _script("publish", "if number < last", "if false")),
+        "nats-not-compared": Mutant(FAULTS["nats"], _nats_not_compared),
+        "nats-loss-unseen": Mutant(FAULTS["nats-store-older"], _nats_loss_unseen),
         "holes-unseen": Mutant(FAULTS["deaf"], _holes_unseen),
     }
 )

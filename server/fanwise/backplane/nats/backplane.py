@@ -6,7 +6,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from typing import Final
 
@@ -68,7 +68,7 @@ class NatsBackplane:
         self._target = (0, 0)  # what the latest check has found: the stream's newest message, and ours
         self._first = 0  # the stream's oldest message then
         self._behind = 0
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._questions: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
     async def start(self, listener: Listener) -> None:
@@ -84,6 +84,7 @@ class NatsBackplane:
             sender=self._sender,
             turns=f"{token_of(self._options.prefix)}.turn",
             look_up=self._look_up,
+            recall=self._recall,
             fail=self._fail,
         )
         try:
@@ -99,7 +100,7 @@ class NatsBackplane:
             return
         if self._timer is not None:
             self._timer.cancel()
-        tasks = {*self._lookups, *([] if self._task is None else [self._task])}
+        tasks = {*self._questions, *([] if self._task is None else [self._task])}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -313,19 +314,37 @@ class NatsBackplane:
         self._sending.pump()
 
     def _look_up(self, channel: str) -> None:
-        task = self._loop.create_task(self._find(channel), name=f"fanwise find {channel}")
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+        def found(last: Message | None) -> None:
+            self._sending.looked_up(channel, last.head if last is not None else None)
 
-    async def _find(self, channel: str) -> None:
+        self._ask(lambda reader: reader.last(channel), found)
+
+    def _recall(self, sequence: int, heard: Callable[[Message | None], None]) -> None:
+        self._ask(lambda reader: reader.get(sequence), heard)
+
+    def _ask(
+        self,
+        question: Callable[[Reader], Coroutine[None, None, Message | None]],
+        heard: Callable[[Message | None], None],
+    ) -> None:
+        """Asks for a message on the link that there is now; an answer that comes on another one is not heard."""
+        task = self._loop.create_task(self._answer(question, heard), name="fanwise backplane question")
+        self._questions.add(task)
+        task.add_done_callback(self._questions.discard)
+
+    async def _answer(
+        self,
+        question: Callable[[Reader], Coroutine[None, None, Message | None]],
+        heard: Callable[[Message | None], None],
+    ) -> None:
         reader = self._reader
         if reader is None:
             return
         try:
             async with asyncio.timeout(REPLY_SECONDS):
-                last = await reader.last(channel)
+                message = await question(reader)
         except (ApiError, OSError) as error:  # TimeoutError is one
             self._fail(str(error) or "questions are not answered")
         else:
             if reader is self._reader:
-                self._sending.looked_up(channel, last.head if last is not None else None)
+                heard(message)

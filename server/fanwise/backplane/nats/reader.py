@@ -43,6 +43,10 @@ class Reader:
         """Returns the channel's newest message. Raises ApiError and LinkError."""
         return await self._get({"last_by_subj": self._subject(channel)})
 
+    async def get(self, sequence: int) -> Message | None:
+        """Returns a message; None if the stream does not have it. Raises ApiError and LinkError."""
+        return await self._get({"seq": sequence})
+
     async def at(self, sequence: int) -> tuple[int, int] | None:
         """Returns sequence and time in ns of a message; None if the stream does not have it."""
         try:

@@ -13,7 +13,7 @@ from math import inf
 from typing import Final
 
 from ...core.publication import Position
-from ...errors import BackplaneDownError, UnconfirmedError
+from ...errors import BackplaneDownError, IdempotencyError, UnconfirmedError
 from ..port import Outgoing
 from ..waiting import FRAME_BYTES, PUBLICATION_BYTES, Waiting, WaitingRoom
 from .dial import ApiError, read_answer
@@ -33,7 +33,7 @@ class Sent:
 
     Attributes:
         head: Where its channel stands if it is taken; the sequence is that of the message before it.
-        waiting: Its publications.
+        waiting: Its publications; one alone if it has a request.
         at: When it was sent, on the loop's clock.
         again: Whether it was sent more than once: an earlier one may have been taken.
         holes: Of the tail, when it was sent first.
@@ -70,6 +70,7 @@ class Sending:
         tail: What was heard of the stream.
         sender: The node's name.
         look_up: Asks where a channel stands; `looked_up` is to be called with the answer.
+        recall: Asks for the message at a place in the stream.
         turns: Where nodes claim turns.
         fail: Gives the link up, for a reason.
     """
@@ -82,6 +83,7 @@ class Sending:
         sender: str,
         turns: str,
         look_up: Callable[[str], None],
+        recall: Callable[[int, Callable[[Message | None], None]], None],
         fail: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -89,6 +91,7 @@ class Sending:
         self._tail = tail
         self._sender = sender
         self._look_up = look_up
+        self._recall = recall
         self._fail = fail
         self.turns = turns
         self._lanes: dict[str, Lane] = {}
@@ -182,8 +185,9 @@ class Sending:
             self._advance(lane)
             return
         self._numbers += 1
-        mark = f"{self._sender}:{self._numbers}"
         publications = [one.outgoing for one in waiting]
+        once = publications[0].once
+        mark = f"{self._sender}:{self._numbers}" + (f":{once.digest}" if once is not None else "")
         size = head.size + sum(len(one.payload) for one in publications)
         after = Head(head.epoch, head.offset + len(waiting), head.sequence, size)
         sent = Sent(after, mark, waiting, write(head, mark, publications), self._tail.holes)
@@ -203,10 +207,12 @@ class Sending:
                 lane.waiting.popleft()
                 self._room.answer(one, BackplaneDownError(_too_large(one.outgoing, self._max_bytes)))
                 continue
-            if taken and size > left:
+            if taken and (size > left or one.outgoing.once is not None):
                 break
             taken.append(lane.waiting.popleft())
             left -= size
+            if one.outgoing.once is not None:  # the stream knows it again as a message
+                break
         return taken
 
     def _send(self, lane: Lane, sent: Sent) -> None:
@@ -216,7 +222,12 @@ class Sending:
         lane.sent = sent
         sent.at = self._loop.time()
         self._sent[sent.mark] = lane
-        headers = EXPECTED % sent.head.sequence + _MARK % sent.mark.encode()
+        once = sent.waiting[0].outgoing.once
+        headers = EXPECTED % sent.head.sequence
+        if once is not None:
+            headers += _MARK % once.key.encode()
+        elif not sent.head.sequence:  # which does not tell a second one, if the stream is purged between them
+            headers += _MARK % sent.mark.encode()
         subject = f"{self._base}.{token_of(lane.channel)}"
         link.request(lambda reply: self._answered(link, lane, sent, reply), subject, sent.data, headers)
 
@@ -228,7 +239,10 @@ class Sending:
         except ApiError as error:
             self._refused(lane, sent, error)
             return
-        self._taken(lane, sent, int(answer["seq"]))
+        if answer.get("duplicate") and sent.waiting[0].outgoing.once is not None:
+            self._recall(int(answer["seq"]), lambda message: self._recalled(lane, sent, message))
+        else:
+            self._taken(lane, sent, int(answer["seq"]))
 
     # What became of a message.
 
@@ -281,14 +295,27 @@ class Sending:
             del self._tail.heads[lane.channel]
         self._take_back(lane, sent)
 
+    def _recalled(self, lane: Lane, sent: Sent, message: Message | None) -> None:
+        """Hears the message in which the stream has a request already; None: it has it no more."""
+        once = sent.waiting[0].outgoing.once
+        if lane.sent is not sent or once is None:
+            return
+        if message is None:
+            self._settle(lane, sent, UnconfirmedError("it was sent before, and is not in the stream any more"))
+        elif message.mark.rpartition(":")[2] != once.digest:
+            self._settle(lane, sent, IdempotencyError())
+        else:
+            self._settle(lane, sent, Position(message.head.epoch, message.head.offset))
+
     def _take_back(self, lane: Lane, sent: Sent) -> None:
         self._over(lane, sent)
         lane.waiting.extendleft(reversed(sent.waiting))
         self._advance(lane)
 
-    def _settle(self, lane: Lane, sent: Sent, error: Exception) -> None:
+    def _settle(self, lane: Lane, sent: Sent, outcome: Position | Exception) -> None:
+        """Ends a message of which nothing new is in the stream."""
         for one in sent.waiting:
-            self._room.answer(one, error)
+            self._room.answer(one, outcome)
         self._over(lane, sent)
         self._advance(lane)
 
