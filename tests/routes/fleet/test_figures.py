@@ -118,8 +118,11 @@ async def test_a_worker_that_has_gone_is_not_missed(workers: Workers) -> None:
     """It has taken its card back: the others answer at once."""
     one, two = workers.names
     collector = FleetCollector(lambda: workers.nodes[0].survey)
-    await asyncio.gather(collector.stats(), collector.lists())
+    await workers.nodes[1].publish("x", "y")
+    before, _ = await asyncio.gather(collector.stats(), collector.lists())
+    assert before["totals"]["publications"] == 1
     workers.lives[1].server.should_exit = True
     await until(lambda: two not in workers.engine.room.listed())
     told = await collector.stats()
     assert ([each["worker"] for each in told["workers"]], told["silent"]) == ([one], [])
+    assert told["totals"]["publications"] == 0
