@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from .events import Event, event_of, log
 from .limiter import make_limiter
-from .scrubbing import CONNECTION_LOGGER, Scrubber
+from .scrubbing import CONNECTION_LOGGER, Scrubber, shorten_refusal
 
 MESSAGE_CHARACTERS, VALUE_CHARACTERS = 1_000, 500  # longer ones are cut
 TRACEBACK_CHARACTERS = 8_000
@@ -131,13 +131,13 @@ def log_config(
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": partial(formatter, secrets, pid=pid)}},
-        "filters": {"limit": {"()": make_limiter}},
+        "filters": {"limit": {"()": make_limiter}, "refusal": {"()": lambda: shorten_refusal}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": "line",
-                "filters": ["limit"],
+                "filters": ["refusal", "limit"],
             }
         },
         "root": {"handlers": ["stderr"], "level": others},
