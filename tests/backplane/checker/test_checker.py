@@ -26,6 +26,8 @@ BRIEF = (
     "killed",
     "killed-durable",
     "links-killed",
+    "nats-answers-lost",
+    "nats-killed",
     "out-of-memory",
     "split",
 )

@@ -12,6 +12,7 @@ from fanwise.backplane.nats.backplane import NatsBackplane
 from fanwise.backplane.nats.dial import api
 from fanwise.backplane.options import Options
 from fanwise.backplane.urls import backplane_from
+from fanwise.core.publication import Position
 from fanwise.errors import SettingsError
 
 from ...support.backplanes import Node
@@ -26,11 +27,6 @@ def alone() -> Iterator[NatsServer]:
     """A server that no other test needs."""
     with nats_server() as server:
         yield server
-
-
-def of(node: Node) -> NatsBackplane:
-    assert isinstance(node.backplane, NatsBackplane)
-    return node.backplane
 
 
 async def test_a_server_that_comes_late_and_restarts(alone: NatsServer) -> None:
@@ -133,6 +129,25 @@ async def test_a_consumer_that_is_gone(engine: NatsEngine) -> None:
         for node in (one, two):
             await node.has(last)
             assert (node.heard(), node.interruptions, node.gaps()) == ([b"a"], 0, [])
+
+
+async def test_channels_with_clients_are_kept(engine: NatsEngine) -> None:
+    """A message that is old is followed by one that says the same; nobody notices, and histories stay."""
+    async with Node(engine.backplane()) as one, Node(engine.backplane()) as two, engine.server.link() as link:
+        for node in (one, two):
+            await node.open("lobby")
+        first = await one.publish("lobby", b"first")
+        assert isinstance(one.backplane, NatsBackplane)
+        await one.backplane._keep_channels(seconds=3600)
+        await one.backplane._keep_channels(seconds=-3600)
+        assert (await api(link, f"STREAM.INFO.{await engine.stream(link)}"))["state"]["last_seq"] == 3
+        second = await two.publish("lobby", b"second")
+        assert (second.epoch, second.offset) == (first.epoch, 2)
+        for node in (one, two):
+            await node.has(second)
+            assert (node.heard(), node.gaps(), node.interruptions) == ([b"first", b"second"], [], 0)
+        again = await one.open("lobby", Position("none", 0))
+        assert [one.payload for one in again.publications] == [b"first", b"second"]
 
 
 async def test_a_server_that_hangs(engine: NatsEngine) -> None:

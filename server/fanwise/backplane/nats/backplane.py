@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Final
 
@@ -20,7 +21,7 @@ from ..waiting import WaitingRoom
 from .address import Address
 from .dial import DIAL_SECONDS, ApiError, api, dial, read_answer
 from .fleet import NatsFleet
-from .life import Life, Lives
+from .life import CHANNEL_SECONDS, Life, Lives
 from .link import NOT_PERMITTED, Delivery, Link, LinkError
 from .messages import Message, token_of
 from .opens import REPLY_SECONDS, Opens
@@ -31,6 +32,7 @@ from .tail import Tail, consumer
 _LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.01, 0.5  # between two attempts to connect
 _LOOKS: Final = 4  # per `check_seconds`, at what has waited for too long
 _PATIENCE: Final = 2  # times `check_seconds`, with a publication that is not answered
+_ROUNDS: Final = 4  # within the time for which the stream has a channel
 _NAME_BYTES: Final = 6
 
 
@@ -61,6 +63,7 @@ class NatsBackplane:
         self._links_lost = asyncio.Event()
         self._attempts = 0
         self._task: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looks = 0
         self._checking = False
@@ -92,6 +95,7 @@ class NatsBackplane:
         except OSError as error:
             self._failed(error)
         self._task = self._loop.create_task(self._stay_connected(), name=f"fanwise backplane {self._address}")
+        self._keeper = self._loop.create_task(self._keep(), name=f"fanwise backplane keeper {self._address}")
         self._look()
 
     async def stop(self) -> None:
@@ -100,12 +104,12 @@ class NatsBackplane:
             return
         if self._timer is not None:
             self._timer.cancel()
-        tasks = {*self._questions, *([] if self._task is None else [self._task])}
+        tasks = {*self._questions, *(task for task in (self._task, self._keeper) if task is not None)}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        self._task = None
+        self._task = self._keeper = None
         link, self._link = self._link, None
         if link is not None:
             link.abort()
@@ -158,6 +162,19 @@ class NatsBackplane:
                 await self._connect()
             except (OSError, SettingsError) as error:
                 self._failed(error)
+
+    async def _keep(self) -> None:
+        """Keeps the channels with clients in the stream, one after the other, several times before they would go."""
+        while True:
+            await asyncio.sleep(CHANNEL_SECONDS / _ROUNDS)
+            await self._keep_channels(CHANNEL_SECONDS / 2)
+
+    async def _keep_channels(self, seconds: float) -> None:
+        for channel in [] if self._listener is None else list(self._listener.in_use(published=True)):
+            if self._reader is not None:
+                with suppress(ApiError, OSError):  # the next round comes in time
+                    async with asyncio.timeout(REPLY_SECONDS):
+                        await self._reader.keep(channel, seconds=seconds)
 
     async def _connect(self) -> None:
         self._links_lost.clear()

@@ -44,7 +44,8 @@ class Message(NamedTuple):
         head: Where the channel stands with it.
         previous: Sequence of the message before it in its channel; 0 for none.
         mark: Names the node and its message.
-        arrivals: Its publications; none if it only begins an epoch.
+        arrivals: Its publications; none if it only begins an epoch, or keeps one.
+        at_ms: When the stream took it, in milliseconds of the engine's clock.
     """
 
     channel: str
@@ -52,6 +53,7 @@ class Message(NamedTuple):
     previous: int
     mark: str
     arrivals: list[Arrival]
+    at_ms: int
 
     @property
     def first(self) -> int:
@@ -101,7 +103,7 @@ def read(channel: str, sequence: int, at_ms: int, data: bytes) -> Message:
             offset += 1
             size += len(arrival.payload)
             arrivals.append(arrival)
-    return Message(channel, Head(epoch, offset - 1, sequence, size), int(previous), mark.decode(), arrivals)
+    return Message(channel, Head(epoch, offset - 1, sequence, size), int(previous), mark.decode(), arrivals, at_ms)
 
 
 def _read_text(text: bytes, channel: str, epoch: str, offset: int, at_ms: int) -> Arrival:

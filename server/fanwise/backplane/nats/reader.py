@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
@@ -65,6 +66,20 @@ class Reader:
         except ApiError as error:
             if error.status == _UNAVAILABLE:
                 raise
+
+    async def keep(self, channel: str, *, seconds: float) -> None:
+        """Says anew where a channel stands, if nothing has for so long, so that the stream does not forget it.
+
+        Raises ApiError and LinkError.
+        """
+        last = await self.last(channel)
+        if last is not None and last.at_ms < (time.time() - seconds) * 1000:
+            data = write(last.head, f"{self._sender}:0", [])
+            try:
+                read_answer(await self._link.ask(self._subject(channel), data, EXPECTED % last.head.sequence))
+            except ApiError as error:
+                if error.status == _UNAVAILABLE:
+                    raise
 
     async def before(self, last: Message, wanted: int, *, least_size: int, count: int) -> list[Arrival]:
         """Returns the publications of an epoch up to a message: at most `count`, from offset `wanted` on.
