@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from fanwise import Broadcaster
+from fanwise import Broadcaster, User
 from fanwise.backplane.memory import MemoryEngine
 from fanwise.core.reasons import CloseReason
+from fanwise.core.rights import Action
+from fanwise.routes import Access
 from fanwise.routes.flight import IN_FLIGHT
 
 from ..support.engines import RedisServer, redis_server
@@ -224,6 +227,26 @@ async def test_a_batch_that_was_not_taken_may_be_sent_again(engine: MemoryEngine
     for _ in range(2):
         done = await here.request("POST", "/publish", body, headers=key)
         assert [one["offset"] for one in done.json["results"]] == list(range(1, 101))
+
+
+async def test_rights_keep_the_order_of_a_batch(engine: MemoryEngine) -> None:
+    """However long each takes to be asked for; what is refused is left out."""
+    asked = 0
+
+    async def authorise(_: User | None, action: Action, channel: str) -> bool:
+        nonlocal asked
+        asked += 1
+        for _turn in range(asked % 3):
+            await asyncio.sleep(0)
+        return channel == "lobby" and action is Action.PUBLISH
+
+    broadcaster = Broadcaster(backplane=engine.backplane(), access=Access(authorise=authorise))
+    names = ["lobby", "lobby", "other", "lobby", "no good", "lobby", "lobby"]
+    async with running(app_of(broadcaster.router)) as live:
+        body = json.dumps([{"channel": name, "data": number} for number, name in enumerate(names)]).encode()
+        results = (await live.request("POST", "/publish", body)).json["results"]
+    assert [one.get("offset") for one in results] == [1, 2, None, 3, None, 4, 5]
+    assert [one["error"]["code"] for one in results if "error" in one] == ["forbidden", "bad_channel"]
 
 
 async def test_history_is_that_of_all_servers(servers: tuple[Live, Live]) -> None:

@@ -268,15 +268,33 @@ class SharedPublishEndpoint(PublishEndpoint):
             return json_bytes({"results": partly.results})
 
     async def _results(self, entries: list[Any], rights: Rights | None, asked: Asked | None) -> list[dict[str, object]]:
-        tasks: list[asyncio.Task[dict[str, object]]] = []
+        found: list[dict[str, object] | asyncio.Task[dict[str, object]]] = []
+        ends_at = time.monotonic() + HELD_SECONDS
         for place, entry in enumerate(entries):
-            tasks.append(asyncio.create_task(self._entry(entry, rights, asked, place)))
-            if not len(tasks) % _IN_A_TURN:
+            refusal = None if rights is None else await self._refusal(entry, rights, ends_at)
+            found.append(refusal or asyncio.create_task(self._entry(entry, None, asked, place)))
+            if not len(found) % _IN_A_TURN:
                 await asyncio.sleep(0)
-        results = await asyncio.gather(*tasks)
+        await asyncio.gather(*(one for one in found if isinstance(one, asyncio.Task)))
+        results = [one.result() if isinstance(one, asyncio.Task) else one for one in found]
         if any(_may_be_done_later(result) for result in results):
             raise _PartlyDoneError(results)
         return results
+
+    async def _refusal(self, fields: Any, rights: Rights, ends_at: float) -> dict[str, object] | None:
+        """Asks for the rights of an entry before the next one, as entries are handed in in their order."""
+        if time.monotonic() > ends_at:
+            return self._failed(ErrorCode.READERS_BEHIND, _HELD)
+        try:
+            await rights.check_all(Entry.model_validate(fields).channel, Action.PUBLISH)
+        except ValidationError:  # `_entry` says what is wrong
+            return None
+        except FanwiseError as error:
+            code = code_of(error)
+            if code is None:
+                raise
+            return self._failed(code, str(error))
+        return None
 
     async def _append(
         self, channel: str, kind: Kind, data: bytes, key: str | None, asked: Asked | None, place: int = 0
