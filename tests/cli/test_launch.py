@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,12 @@ def test_the_banner_has_what_all_workers_have_together() -> None:
         "  backplane  private valkey-server, at most 100000000 bytes",
     ]
     assert shared == private[:1], "the banner of a server names its backplane"
+
+
+def test_workers_write_no_trace_together(tmp_path: Path) -> None:
+    """They would write over each other."""
+    with pytest.raises(SettingsError, match=r"FANWISE_TRACE \(--trace\): several workers cannot write one trace"):
+        launch(load_settings(workers="2", trace=str(tmp_path / "trace")), {})
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,7 @@ def _here(flags: dict[str, Any]) -> Report:
         memory_bytes=settings.memory_bytes,
         unsent_bytes=settings.socket_unsent_bytes,
         measured=measured,
+        processes=settings.workers + (settings.workers > 1 and settings.backplane is None),
         queue_messages=settings.queue_messages,
         queue_bytes=settings.queue_bytes,
         history_messages=settings.history_messages,
@@ -148,12 +149,19 @@ def _posture(settings: Settings) -> list[Finding]:
     from ..serve import check_exposure  # noqa: PLC0415 - imported late
     from ..tools.doctor import exposure  # noqa: PLC0415 - imported late
     from ..transport.addresses import is_loopback  # noqa: PLC0415 - imported late
+    from .launch import check_launch  # noqa: PLC0415 - imported late
 
     problems: list[str] = []
+    workers: list[str] = []
     try:
         check_exposure(settings)
     except SettingsError as error:
         problems = error.problems
+    try:
+        if settings.workers > 1:
+            check_launch(settings)
+    except SettingsError as error:
+        workers = error.problems
     return [
         exposure.exposure(
             address=f"{settings.host}:{settings.port}",
@@ -161,7 +169,7 @@ def _posture(settings: Settings) -> list[Finding]:
             loopback=is_loopback(settings.host),
             problems=problems,
         ),
-        exposure.workers(os.environ),
+        exposure.workers(os.environ, settings.workers, workers),
     ]
 
 

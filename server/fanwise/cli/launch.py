@@ -20,7 +20,7 @@ from ..errors import SettingsError
 from ..logs.events import Event, log
 from ..logs.formatting import take_over
 from ..serve import banner, facts, log_lines, raise_fd_limit
-from ..settings import Settings, flag
+from ..settings import Settings, flag, variable
 
 _PROGRAM = (sys.executable, "-m", "fanwise", "serve")
 _GIVEN = {"workers", "port", "backplane"}  # what the launcher says to its workers
@@ -35,13 +35,10 @@ def launch(settings: Settings, flags: Mapping[str, str | bool | None], *, start:
         start: Starts a program.
 
     Raises:
-        SettingsError: There is no engine, or the system cannot share a port.
+        SettingsError: There is no engine, the system cannot share a port, or a file would have several writers.
     """
-    check_system()
-    if find_spec("hiredis") is None:
-        raise SettingsError(["several workers need the extra `workers`: pip install 'fanwise[workers]'"])
+    program = check_launch(settings)
     fd_limit = raise_fd_limit()
-    program = find_program(settings.engine) if settings.backplane is None else None
     logging.config.dictConfig(log_lines(settings, pid=True))
     take_over()
     try:
@@ -58,6 +55,23 @@ def launch(settings: Settings, flags: Mapping[str, str | bool | None], *, start:
             return _run(settings, flags, port, engine, start)
         finally:
             engine.stop()
+
+
+def check_launch(settings: Settings) -> str | None:
+    """Returns the path of the private engine; None where the workers have another one.
+
+    Raises:
+        SettingsError: There is no engine, the system cannot share a port, or a file would have several writers.
+    """
+    check_system()
+    if settings.trace is not None:
+        problem = "several workers cannot write one trace: ask one of them with `fanwise trace`, or say --workers 1"
+        raise SettingsError([f"{variable('trace')} ({flag('trace')}): {problem}"])
+    if settings.backplane is not None:
+        return None
+    if find_spec("hiredis") is None:
+        raise SettingsError(["several workers need the extra `workers`: pip install 'fanwise[workers]'"])
+    return find_program(settings.engine)
 
 
 def _run(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
 from pathlib import Path
 
@@ -181,3 +182,23 @@ async def test_all_drain_at_a_signal(launched: Launched) -> None:
         await until(lambda: pids(launcher) == {stopped})
         await asyncio.sleep(0)
         assert exists(stopped)
+
+
+async def test_a_terminal_that_is_closed_ends_it(launched: Launched) -> None:
+    """It sends SIGHUP, as who wants new workers does."""
+    controller, terminal = pty.openpty()
+    stdin = os.dup(0)
+    try:
+        os.dup2(terminal, 0)
+        os.close(terminal)
+        async with launched() as launcher:
+            workers = await all_serve(launcher)
+            launcher._asked_to_replace()
+            await until(lambda: not workers & pids(launcher))
+            assert not launcher._over.is_set()
+            os.close(controller)
+            launcher._asked_to_replace()
+            assert launcher._over.is_set()
+    finally:
+        os.dup2(stdin, 0)
+        os.close(stdin)

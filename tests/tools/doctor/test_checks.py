@@ -178,6 +178,25 @@ def test_what_the_kernel_holds_is_what_was_measured(tmp_path: Path) -> None:
         assert each in report.findings[2].found
 
 
+def test_processes_share_the_memory(tmp_path: Path) -> None:
+    """What one of them may take fits into the machine, what eight may take does not."""
+    for processes, level in ((1, Level.OK), (8, Level.FAIL)):
+        report = Report()
+        checks.machine_memory(
+            report,
+            planted(tmp_path, **{"proc/self/cgroup": "0::/fan\n", "sys/fs/cgroup/fan/memory.max": str(4 << 30)}),
+            clients=1000,
+            process_bytes=60_000_000,
+            memory_bytes=1 << 30,
+            unsent_bytes=16_384,
+            measured=None,
+            processes=processes,
+            **BOUNDS,
+        )
+        assert levels(report)["memory"] == level
+    assert "shared by 8 processes" in report.findings[0].found
+
+
 def test_a_machine_that_does_not_tell_its_memory(tmp_path: Path) -> None:
     """Is not judged."""
     report = Report()

@@ -54,3 +54,10 @@ def test_answers_of_workers(pids: list[int], silent: list[str], level: Level) ->
     found = fleet(pids, [7, 8], silent)
     assert found.level is level
     assert found.found.isprintable()
+
+
+def test_workers_of_our_own() -> None:
+    """With what they need; else with what is missing."""
+    assert workers({"WEB_CONCURRENCY": "4"}, 2).level is Level.OK
+    found = workers({}, 2, ["several workers need an engine"])
+    assert (found.level, found.found) == (Level.FAIL, "several workers need an engine")

@@ -70,6 +70,7 @@ class PrivateEngine:
                 raise EngineError(self.why(self._process.returncode))
             if loop.time() > deadline:
                 self._process.kill()
+                self._process.wait()
                 raise EngineError(f"{self.program} takes no connections after {_START_SECONDS:g} s")
             await asyncio.sleep(_STEP_SECONDS)
 

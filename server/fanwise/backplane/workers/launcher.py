@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -59,6 +60,7 @@ class Launcher:
             Slot(index, open_listener=port.listener, start_worker=partial(self._start_worker, count), clock=clock)
             for index in range(1, count + 1)
         ]
+        self._on_terminal = os.isatty(0)
         self._was_ready = False  # any worker, ever
         self._signals = 0
         self._status = 0
@@ -72,7 +74,7 @@ class Launcher:
         handlers: dict[int, Callable[[], None]] = {
             signal.SIGTERM: self._asked_to_stop,
             signal.SIGINT: self._asked_to_stop,
-            signal.SIGHUP: self._hangup.set,
+            signal.SIGHUP: self._asked_to_replace,
             signal.SIGCHLD: self._look_for_ends,
         }
         for number, handler in handlers.items():
@@ -111,6 +113,13 @@ class Launcher:
         self._over.set()
         if self._signals > 1:
             self._now.set()
+
+    def _asked_to_replace(self) -> None:
+        """Replaces all workers; or stops, when SIGHUP comes of a terminal that was closed."""
+        if self._on_terminal and not os.isatty(0):
+            self._asked_to_stop()
+        else:
+            self._hangup.set()
 
     def _end_with(self, status: int) -> None:
         self._status = status

@@ -119,7 +119,8 @@ class Slot:
             after = self._start()
             if not await after.started():
                 return False
-            self.worker, self.resting = after, False
+            self.worker = after
+            self.rest(resting=False)
         await before.leave(Order.HAND_OVER, within_seconds=within_seconds)
         return True
 

@@ -131,13 +131,21 @@ def machine_memory(
     memory_bytes: int,
     unsent_bytes: int,
     measured: Measured | None,
+    processes: int = 1,
     **bounds: int,
 ) -> None:
-    """The most that the settings may take; `bounds` are those of queues and logs, as `memory.one_channel` has them."""
-    limit = system.memory_limit()
+    """The most that the settings may take; `bounds` are those of queues and logs, as `memory.one_channel` has them.
+
+    `processes` share the memory: workers, and an engine that takes as much as one of them.
+    """
+    limit, tcp_bytes = system.memory_limit(), system.tcp_bytes()
     if limit is None:
         report.left_out.append("memory: this system does not tell how much there is")
         return
+    if processes > 1:
+        share = f"{limit.source}, shared by {processes} processes"
+        limit = limit._replace(limit_bytes=limit.limit_bytes // processes, source=share)
+        tcp_bytes = None if tcp_bytes is None else tcp_bytes // processes
     demand = memory.Demand(process_bytes=process_bytes, memory_bytes=memory_bytes, clients=clients)
     client_bytes = unsent_bytes + _LAST_WRITE_BYTES
     if measured is not None and measured.reader_bytes is not None:
@@ -145,7 +153,7 @@ def machine_memory(
     report.findings += [
         memory.process(demand, limit),
         memory.one_channel(limit, memory_bytes=memory_bytes, **bounds),
-        memory.kernel(demand, limit, client_bytes=client_bytes, tcp_bytes=system.tcp_bytes()),
+        memory.kernel(demand, limit, client_bytes=client_bytes, tcp_bytes=tcp_bytes),
     ]
 
 

@@ -27,9 +27,16 @@ def exposure(*, address: str, key: bool, loopback: bool, problems: Collection[st
     )
 
 
-def workers(environ: Mapping[str, str]) -> Finding:
-    """Checks whether the environment asks for several processes: `fanwise serve` ignores that, uvicorn does not."""
+def workers(environ: Mapping[str, str], count: int = 1, problems: Collection[str] = ()) -> Finding:
+    """Checks what `fanwise serve` needs for `count` workers, and whether uvicorn would start several.
+
+    `problems` are those of `fanwise serve` itself.
+    """
     name = "workers"
+    if problems:
+        return fail(name, "; ".join(problems), "as it says: `fanwise serve` does not start like this")
+    if count > 1:
+        return ok(name, f"{count} workers behind one port and one engine")
     for variable in _VARIABLES:
         asked = environ.get(variable, "")
         if asked.isdecimal() and int(asked) > 1:
@@ -48,7 +55,7 @@ def processes(pids: Collection[int]) -> Finding:
     return fail(
         name,
         f"{len(pids)} answers came from {different} processes: {_ONE}, and a message does not reach the others",
-        "run a single worker (no --workers, no WEB_CONCURRENCY), or one server behind each address",
+        "set FANWISE_BACKPLANE, or run `fanwise serve --workers N`, or a single worker",
     )
 
 
