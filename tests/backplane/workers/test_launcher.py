@@ -77,6 +77,21 @@ async def test_workers_are_replaced_one_by_one(launched: Launched, port: SharedP
         await until(lambda: not before & pids(launcher))
 
 
+async def test_the_place_of_a_worker_that_hangs_is_open_again(
+    launched: Launched, port: SharedPort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When another one is in it."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
+    async with launched() as launcher:
+        before = await all_serve(launcher)
+        launcher._slots[0].rest(resting=True)
+        launcher._hangup.set()
+        await until(lambda: not before & pids(launcher))
+        found: set[int] = set()
+        while found != pids(launcher):
+            found.add(await ask(port))
+
+
 async def test_workers_stay_if_the_new_one_does_not_start(
     launched: Launched, port: SharedPort, caplog: pytest.LogCaptureFixture
 ) -> None:

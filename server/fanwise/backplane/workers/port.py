@@ -25,10 +25,10 @@ class SharedPort:
         Raises:
             OSError: Another program listens on the port, or the address is none of this machine.
         """
-        with _socket(host) as probe:  # without SO_REUSEPORT: another server of this user would share the port with us
-            probe.bind((host, port))
-            number = probe.getsockname()[1]
-        return cls(host, _bound(host, number))
+        if port:
+            with _socket(host) as probe:  # without SO_REUSEPORT: another server of this user would share the port
+                probe.bind((host, port))
+        return cls(host, _bound(host, port))
 
     def listener(self) -> socket.socket:
         """Returns a socket that is bound, and does not listen yet. Raises OSError."""
