@@ -9,6 +9,7 @@ import pytest
 from fanwise.backplane.redis.link import Link, LinkError
 
 from ...support.engines import RedisServer
+from ...support.live import until
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +91,20 @@ async def test_what_is_no_redis_ends_the_link() -> None:
             await link.ask("PING")
         assert link.lost
     loop.set_exception_handler(None)
+
+
+async def test_a_reply_has_an_end(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is larger than anything that servers send is not kept: the link is given up. Many replies are fine."""
+    monkeypatch.setattr("fanwise.backplane.redis.link.MOST_REPLY_BYTES", 1_000_000)
+    story: list[Any] = []
+    one, two = await connect(server, []), await connect(server, story)
+    two.send_unanswered("SUBSCRIBE", "large")
+    await two.ask("PING")
+    for _ in range(20):
+        await one.ask("PUBLISH", "large", bytes(300_000))
+    await until(lambda: len(story) == 20)
+    assert not two.lost
+    await one.ask("PUBLISH", "large", bytes(3_000_000))
+    await until(lambda: two.lost)
+    assert len(story) == 20
+    one.abort()

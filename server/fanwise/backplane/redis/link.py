@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import hiredis
 
 OnReply: TypeAlias = Callable[[Any], None]
 """Hears a reply; a `hiredis.ReplyError` where Redis refused, a ConnectionError where the link was lost before."""
 
+MOST_REPLY_BYTES: Final = 67_108_864  # frames, histories and answers of other workers take a tenth of it
 _pack = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", hiredis.pack_command)  # whose types know one argument
 
 
@@ -38,6 +39,7 @@ class Link(asyncio.Protocol):
         self._on_push = on_push
         self._on_lost = on_lost
         self._reader = hiredis.Reader()
+        self._partial_bytes = 0  # received since the latest complete reply
         self._waiting: deque[OnReply] = deque()
         self._transport: asyncio.Transport | None = None
         self._paused = self._reading = False
@@ -47,10 +49,13 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # those of uvloop are no subclass
 
     def data_received(self, data: bytes) -> None:
-        """Reads on, unless it is paused."""
+        """Reads on, unless it is paused. Gives the connection up over a reply without an end."""
         self.heard_at = time.monotonic()
+        self._partial_bytes += len(data)
         self._reader.feed(data)
         self._read()
+        if self._partial_bytes > MOST_REPLY_BYTES:
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as asyncio calls it
         """Tells all who wait."""
@@ -134,6 +139,7 @@ class Link(asyncio.Protocol):
             reply = reader.gets()
             if reply is False:
                 return
+            self._partial_bytes = 0
             if type(reply) is not hiredis.PushNotification:
                 waiting.popleft()(reply)
             elif reply[0] == b"message":
