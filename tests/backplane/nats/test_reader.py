@@ -97,9 +97,10 @@ async def test_a_place_in_the_stream(stream: Stream) -> None:
 async def test_a_channel_begins_once(stream: Stream) -> None:
     """Who comes second changes nothing."""
     assert await stream.reader.last("new") is None
-    await asyncio.gather(*(stream.reader.begin("new") for _ in range(3)))
+    begun = await asyncio.gather(*(stream.reader.begin("new") for _ in range(3)))
     first = await stream.reader.last("new")
     assert first is not None
+    assert [one.head for one in begun if one is not None] == [first.head]
     assert (first.head.offset, first.arrivals, first.previous) == (0, [], 0)
-    await stream.reader.begin("new")
+    assert await stream.reader.begin("new") is None
     assert await stream.reader.last("new") == first

@@ -147,10 +147,9 @@ class Opens:
 
     async def _last(self, reader: Reader, channel: str) -> Message:
         for _ in range(_ATTEMPTS):
-            last = await reader.last(channel)
+            last = await reader.last(channel) or await reader.begin(channel)
             if last is not None:
                 return last
-            await reader.begin(channel)
         raise LinkError(f"channel {channel} begins anew all the time")
 
     async def _history(self, reader: Reader, last: Message, since: Position) -> list[Arrival]:

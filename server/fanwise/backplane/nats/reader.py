@@ -58,14 +58,19 @@ class Reader:
             return None
         return sequence, nanoseconds(answer["message"]["time"])
 
-    async def begin(self, channel: str) -> None:
-        """Begins an epoch of a channel of which the stream has nothing, unless another node does."""
-        data = write(new_head(), f"{self._sender}:0", [])
+    async def begin(self, channel: str) -> Message | None:
+        """Begins an epoch of a channel of which the stream has nothing; None: another node has.
+
+        Raises ApiError and LinkError.
+        """
+        head, mark = new_head(), f"{self._sender}:0"
         try:
-            read_answer(await self._link.ask(self._subject(channel), data, EXPECTED % 0))
+            answer = read_answer(await self._link.ask(self._subject(channel), write(head, mark, []), EXPECTED % 0))
         except ApiError as error:
             if error.status == _UNAVAILABLE:
                 raise
+            return None
+        return Message(channel, head._replace(sequence=int(answer["seq"])), 0, mark, [], 0)
 
     async def keep(self, channel: str, *, seconds: float) -> None:
         """Says anew where a channel stands, if nothing has for so long, so that the stream does not forget it.
