@@ -54,14 +54,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SettingsError: A value of the environment cannot be used.
     """
     settings = settings or load_settings()
-    broadcaster = Broadcaster(**settings.model_dump(include=_OF_THE_BROADCASTER))
+    broadcaster = Broadcaster(access=access(settings), **settings.model_dump(include=_OF_THE_BROADCASTER))
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,
         heartbeat_seconds=settings.ping_seconds,
         pong_seconds=settings.pong_seconds,
         demo_everybody=settings.demo,
-        access=access(settings),
+        access=broadcaster.access,
         page=True,
         lifespan=broadcaster.lifespan,
         **taken,

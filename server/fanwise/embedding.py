@@ -75,14 +75,14 @@ class Broadcaster(Node):
         super().__post_init__()
 
     @asynccontextmanager
-    async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`.
 
         Errors of ours that leave an endpoint of the application are answered with their code, unless the application
         has a handler for them.
         """
         warn_of_other_workers()
-        handle_errors(_app, self.tally.reject)
+        handle_errors(app, self.tally.reject)
         heap = trimmed_heap() if self.trim_heap else nullcontext()
         async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
             yield

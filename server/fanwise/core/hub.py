@@ -99,7 +99,7 @@ class Hub:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def channel(self, name: str, *, time: float) -> Channel:
+    def channel(self, name: str, time: float) -> Channel:
         """The channel called `name`, opened if need be. O(1).
 
         Raises:
@@ -125,10 +125,10 @@ class Hub:
         self.retention.opened(channel, time=time)
         return channel
 
-    def publish(self, channel: Channel, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def publish(self, channel: Channel, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.tally.publications += 1
-        publication = channel.log.append(data, kind=kind, time=time, key=key)
+        publication = channel.log.append(data, kind, time, key)
         self._grown[channel] = None
         if publication.offset % _SETTLE_EVERY == 0:
             self.retention.settle(channel)

@@ -107,7 +107,6 @@ def build_door(
 
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
-    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)
     yield publishing_routes(broadcaster, access)
     answers = LongAnswers(broadcaster)
     yield channel_routes(broadcaster, access, answers)
@@ -118,6 +117,7 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController)
     yield demo_routes(demo, broadcaster, access)
     yield probe_routes(broadcaster)
     yield static_routes()
+    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)  # last: each route before another one costs
 
 
 def _lifespan(own: Lifespan, *others: AbstractAsyncContextManager[Any]) -> Lifespan:
