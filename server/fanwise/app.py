@@ -62,14 +62,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     backplane = settings.backplane.get_secret_value() if settings.backplane is not None else None
-    broadcaster = Broadcaster(**settings.model_dump(include=_OF_THE_BROADCASTER), backplane=backplane)
+    own = settings.model_dump(include=_OF_THE_BROADCASTER)
+    broadcaster = Broadcaster(**own, access=access(settings), backplane=backplane)
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,
         heartbeat_seconds=settings.ping_seconds,
         pong_seconds=settings.pong_seconds,
         demo_everybody=settings.demo,
-        access=access(settings),
+        access=broadcaster.access,
         page=True,
         lifespan=broadcaster.lifespan,
         **taken,

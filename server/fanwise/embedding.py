@@ -100,12 +100,12 @@ class Broadcaster(Node):
         super().__post_init__()
 
     @asynccontextmanager
-    async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`.
 
         Errors of ours that leave an endpoint are answered with their code, unless the application handles them.
         """
-        handle_errors(_app, self.tally.reject)
+        handle_errors(app, self.tally.reject)
         heap = trimmed_heap() if self.trim_heap else nullcontext()
         siblings = nullcontext() if self.shares else noticed_siblings()
         with siblings:

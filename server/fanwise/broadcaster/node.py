@@ -307,10 +307,10 @@ class Node:
 
     def client_failed(self, client: Client, error: Exception) -> None:
         """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
-        code = close_for(client, error)
+        was_open, code = client.reason is None, close_for(client, error)
         if code is None:
             self._event_log.writer_failed(client.id, error)
-        else:
+        elif was_open:  # messages behind the one that ends it are no refusals of their own
             self.tally.reject(code)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:

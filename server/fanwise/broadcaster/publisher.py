@@ -168,17 +168,17 @@ class Publisher:
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         now = time.monotonic()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+        place = hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
+        if place.crowded(hub.queue_messages, hub.queue_bytes - size + 1):
             if sweeper.is_due(place):  # many publish at once: each would flush in the same turn
                 return None, sweeper.swept(place)
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
-        publication = publish(place, data, kind=kind, time=now, key=key)
+        publication = publish(place, data, kind, now, key)
         if place.queues:
             sweeper.schedule(place)
         log = place.log  # compared here first: a call for each publication would cost a hundredth of it
-        if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes) or (
+        if place.crowded(self._pace_messages, self.slice_bytes) or (
             (log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages)
             and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes)
         ):
@@ -272,11 +272,11 @@ class Publisher:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         # An event loop's own clock may stand still during a turn, and ages are counted from here.
         now = time.monotonic()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+        place = hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
+        if place.crowded(hub.queue_messages, hub.queue_bytes - size + 1):
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
-        publication = publish(place, data, kind=kind, time=now, key=key)
+        publication = publish(place, data, kind, now, key)
         if place.queues:
             sweeper.schedule(place)
         return publication

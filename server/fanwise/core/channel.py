@@ -172,7 +172,7 @@ class Channel:
             self.mark_followed()
         self._audited, self._audited_end = log.head, log.end
 
-    def crowded(self, *, messages: int, size_bytes: int) -> bool:
+    def crowded(self, messages: int, size_bytes: int) -> bool:
         """Returns whether at least that many publications, or payload bytes, are unswept. O(1)."""
         log = self.log
         return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes

@@ -101,7 +101,7 @@ class Hub:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def channel(self, name: str, *, time: float) -> Channel:
+    def channel(self, name: str, time: float) -> Channel:
         """The channel called `name`, opened if need be. O(1).
 
         Raises:
@@ -161,10 +161,10 @@ class Hub:
         log = Log(name, epoch=epoch, max_messages=self._log_messages, max_bytes=self._log_bytes, start=start)
         return Channel(name, log, cohort_clients=self._cohort_clients, tally=self.tally)
 
-    def publish(self, channel: Channel, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def publish(self, channel: Channel, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.tally.publications += 1
-        publication = channel.log.append(data, kind=kind, time=time, key=key)
+        publication = channel.log.append(data, kind, time, key)
         self._grown[channel] = None
         if publication.offset % _SETTLE_EVERY == 0:
             self.retention.settle(channel)

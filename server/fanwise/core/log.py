@@ -93,7 +93,7 @@ class Log:
         """Bytes that the retained publications keep beside their payloads: encodings and keys."""
         return self._ledger[0]
 
-    def append(self, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def append(self, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(data)

@@ -164,7 +164,7 @@ class PublishEndpoint:
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
-        rights = await self._access.rights(request)
+        rights = await self._access.rights(request) if self._access.asks else None
         if rights is not None:
             await rights.check_all(channel, Action.PUBLISH)
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
@@ -180,7 +180,7 @@ class PublishEndpoint:
 
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of a batch; returns the body of the answer."""
-        rights = await self._access.rights(request)
+        rights = await self._access.rights(request) if self._access.asks else None
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))

@@ -131,7 +131,6 @@ def build_door(
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
     workers = _workers(broadcaster)
-    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)
     yield publishing_routes(broadcaster, access)
     answers = LongAnswers(broadcaster)
     lists = None if workers is None else FleetLists(lambda: workers.survey, broadcaster.count_answer_bytes)
@@ -139,10 +138,11 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController)
     yield client_routes(broadcaster, access, answers, lists)
     yield live_routes(live, broadcaster, access)
     yield metrics_routes(broadcaster, access, None if workers is None else samples_of(broadcaster, workers))
-    yield trace_routes(broadcaster, access)
+    yield trace_routes(broadcaster, access, pong_seconds=live.collector.pong_seconds)
     yield demo_routes(demo, broadcaster, access)
     yield probe_routes(broadcaster)
     yield static_routes()
+    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)  # last: each route before another one costs
 
 
 def _lifespan(own: Lifespan, *others: AbstractAsyncContextManager[Any]) -> Lifespan:

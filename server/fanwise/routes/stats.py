@@ -187,11 +187,14 @@ class StatsCollector:
     Args:
         broadcaster: The node that the document describes.
         pong_seconds: The longest time between a ping and its pong; None: unlimited, or unknown.
+
+    Attributes:
+        pong_seconds: The longest time between a ping and its pong; infinite: unlimited, or unknown.
     """
 
     def __init__(self, broadcaster: Node, *, pong_seconds: float | None = None) -> None:
         self._broadcaster = broadcaster
-        self._pong_seconds = math.inf if pong_seconds is None else pong_seconds
+        self.pong_seconds = math.inf if pong_seconds is None else pong_seconds
         self._started_at = time.monotonic()
         self._lists: dict[str, Any] = {}
         self._listed_at = -_FRESH_SECONDS
@@ -256,7 +259,7 @@ class StatsCollector:
     async def _make_lists(self) -> dict[str, Any]:
         clients = await self._broadcaster.inspect.furthest_behind(limit=LISTED)
         channels = await self._broadcaster.inspect.busiest.look(limit=LISTED)
-        least = await self._broadcaster.inspect.least_forgiven(pong_seconds=self._pong_seconds)
+        least = await self._broadcaster.inspect.least_forgiven(pong_seconds=self.pong_seconds)
         return {
             "at": time.time(),
             "clients": [_slow_client(self._broadcaster.inspect.client(client)) for client in clients],
@@ -266,7 +269,7 @@ class StatsCollector:
         }
 
     def _busy_channel(self, channel: Channel, rate: float | None) -> dict[str, Any]:
-        forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self._pong_seconds)
+        forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self.pong_seconds)
         pause = None if forgiven is None else _pause(forgiven)
         return {**describe_channel(channel)._asdict(), "publications_per_second": rate, "forgiven": pause}
 
