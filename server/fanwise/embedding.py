@@ -58,7 +58,8 @@ class Broadcaster(Node):
         backplane: The engine behind several servers, for a `SharedBroadcaster`: a `Backplane`, or a URL (`redis://`,
             `rediss://`, `unix://`, `redis+sentinel://`, `nats://`, `tls://`). None: there is no other server.
         backplane_prefix: Of all keys in the engine of a URL.
-        backplane_replicas: How many replicas acknowledge a publication; None: 1 behind sentinels, else 0.
+        backplane_replicas: How many replicas acknowledge a publication; None: 1 behind sentinels and in a
+            cluster of NATS, else 0.
         backplane_durable: Whether what the engine has acknowledged survives its restart, so that epochs stay.
         backplane_live_bytes: How many bytes a server may be behind before it asks the engine for histories.
         publish_seconds: How long a publication, or a channel to be opened, waits for the engine of a URL.

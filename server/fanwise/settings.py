@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     backplane_prefix: str = Field(ENGINE.prefix, description="prefix of all keys and channels in the engine")
     backplane_replicas: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="replicas that have a publication when it is acknowledged; by default 1 with Sentinel, else 0",
+        description="replicas that have an acknowledged publication; by default 1 with Sentinel or a NATS cluster",
     )
     backplane_durable: bool = Field(
         default=ENGINE.durable, description="the engine keeps what it has acknowledged over its restarts"

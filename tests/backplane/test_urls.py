@@ -22,9 +22,10 @@ def test_what_logs_show_and_hide_of_urls() -> None:
     assert passwords(urls) == ["long-enough"]
 
 
-def test_sentinels_ask_for_a_replica() -> None:
-    """One of which they may promote."""
+def test_sentinels_and_clusters_ask_for_a_replica() -> None:
+    """One of which they may promote; and so does a cluster of NATS, in which another server goes on."""
     assert [default_replicas(urls) for urls in ("redis://a", "redis://a redis+sentinel://b/name")] == [0, 1]
+    assert [default_replicas(urls) for urls in ("nats://a", "nats://a,b,c")] == [0, 1]
 
 
 @pytest.mark.parametrize("urls", ["", "  ", "redis://a http://b"])

@@ -53,8 +53,15 @@ def passwords(urls: str) -> list[str]:
 
 
 def default_replicas(urls: str) -> int:
-    """Returns how many replicas a publication waits for unless that is set: 1 behind sentinels, which promote one."""
-    return 1 if any(isinstance(address, redis.Address) and address.service for address in _each(urls)) else 0
+    """Returns how many replicas a publication waits for unless that is set.
+
+    One behind sentinels, which promote it, and in a cluster of NATS; none else.
+    """
+    return 1 if any(_is_replicated(address) for address in _each(urls)) else 0
+
+
+def _is_replicated(address: redis.Address | nats.Address) -> bool:
+    return len(address.hosts) > 1 if isinstance(address, nats.Address) else bool(address.service)
 
 
 def _each(urls: str) -> list[redis.Address] | list[nats.Address]:
