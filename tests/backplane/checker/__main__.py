@@ -16,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.backplane.checker", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="FAULT", help=f"of {', '.join(FAULTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=1, help="how often each is run")
+    parser.add_argument("--jobs", type=int, default=6, help="how many are run at a time")
     parser.add_argument("--brief", action="store_true", help="about a second each")
     parser.add_argument("--seed", type=int, help="of what is drawn, for the first round; else another one each time")
     parser.add_argument("--mutants", action="store_true", help=f"instead: {', '.join(MUTANTS)}, which must be caught")
@@ -29,7 +30,7 @@ def main() -> int:
     if chosen.mutants:
         good = run_mutants(names, rounds=chosen.rounds, brief=chosen.brief)
     else:
-        good = run_faults(names, rounds=chosen.rounds, brief=chosen.brief, seed=chosen.seed)
+        good = run_faults(names, rounds=chosen.rounds, jobs=chosen.jobs, brief=chosen.brief, seed=chosen.seed)
     return 0 if good else 1
 
 

@@ -90,18 +90,19 @@ def engine(*options: str, program: str) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def sentinels(primary: Engine, count: int, *, down_ms: int) -> Iterator[list[int]]:
-    """So many sentinels, of which a majority decides; yields their ports."""
+def sentinels(primary: Engine, count: int, *, down_ms: int) -> Iterator[tuple[list[RedisServer], list[int]]]:
+    """So many sentinels, of which a majority decides, and their ports."""
     with contextlib.ExitStack() as stack:
         ports = [free_port() for _ in range(count)]
+        servers = []
         for port in ports:
             watched = ("--sentinel", "--sentinel", "monitor", "main", "127.0.0.1", str(primary.port))
             bounds = ("down-after-milliseconds", str(down_ms), "failover-timeout", "3000", "parallel-syncs", "1")
             options = [*watched, str(count // 2 + 1), "--port", str(port), "--bind", "127.0.0.1"]
             for name, value in zip(bounds[::2], bounds[1::2], strict=True):
                 options += ["--sentinel", name, "main", value]
-            stack.enter_context(redis_server(*options, config=True))
-        yield ports
+            servers.append(stack.enter_context(redis_server(*options, config=True)))
+        yield servers, ports
 
 
 async def until_true(condition: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:

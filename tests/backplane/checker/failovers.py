@@ -61,6 +61,14 @@ async def decided_by_sentinels(scene: Scene) -> None:
     await scene.lasts(2.0)
 
 
+async def planned_by_an_operator(scene: Scene) -> None:
+    """The sentinels are told to fail over, and the old primary becomes a replica."""
+    await scene.sentinels[0].ask("SENTINEL", "FAILOVER", "main")
+    await _promoted(scene)
+    await _replica(scene, scene.primary)
+    await scene.lasts(2.0)
+
+
 async def decided_while_it_hangs(scene: Scene) -> None:
     """The primary hangs, is replaced, and comes back as if nothing had been."""
     scene.primary.server.hang()

@@ -28,6 +28,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "answers-lost": Fault(strike=link_faults.answers_lost),
         "scripts-flushed": Fault(strike=link_faults.scripts_flushed),
         "deaf": Fault(strike=link_faults.deaf),
+        "deaf-for-a-moment": Fault(strike=link_faults.deaf_for_a_moment),
         "deaf-live-trimmed": Fault(strike=link_faults.deaf_and_trimmed),
         "deaf-all-trimmed": Fault(
             strike=link_faults.deaf_and_all_trimmed,
@@ -62,6 +63,14 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
             fates=_REFUSED,
             turns=True,
         ),
+        "sentinels-planned": Fault(
+            strike=failovers.planned_by_an_operator,
+            replicas=2,
+            sentinels=3,
+            options=_CONFIRMED,
+            fates=_REFUSED,
+            turns=True,
+        ),
         "sentinels-hanging": Fault(
             strike=failovers.decided_while_it_hangs,
             replicas=2,
@@ -72,6 +81,15 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         ),
         "worker-killed": Fault(strike=process_faults.worker_killed, processes=True, fates=_UNKNOWN),
         "worker-hangs": Fault(strike=process_faults.worker_hangs, processes=True, fates=_REFUSED),
+        "worker-hangs-cut-off": Fault(
+            strike=process_faults.cut_off_while_it_hangs, processes=True, fates=_REFUSED, rate=400
+        ),
+        "launched-worker-killed": Fault(strike=process_faults.launched_worker_killed, launched=True, fates=_UNKNOWN),
+        "launched-worker-hangs": Fault(strike=process_faults.launched_worker_hangs, launched=True, fates=_REFUSED),
+        "launched-replaced": Fault(strike=process_faults.launched_replaced, launched=True, fates=_UNKNOWN),
+        "launched-engine-killed": Fault(
+            strike=process_faults.launched_engine_killed, launched=True, fates=_REFUSED, turns=True
+        ),
         "one-shard-down": Fault(
             strike=engine_faults.one_shard_down, shards=2, engine=_NOT_WRITTEN, fates=_REFUSED, turns=True
         ),

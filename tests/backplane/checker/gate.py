@@ -176,6 +176,12 @@ class Gate:
             if pair.engine.transport is not None:
                 pair.engine.transport.write(self.deafening)
 
+    def hear_again(self, channel: str) -> None:
+        """Gives the worker a subscription, which it has not asked for."""
+        for pair in self.pairs:
+            if pair.engine.transport is not None:
+                pair.engine.transport.write(f"*2\r\n$9\r\nSUBSCRIBE\r\n${len(channel)}\r\n{channel}\r\n".encode())
+
     async def shut(self) -> None:
         self.release()
         self.refuse(refusing=True)

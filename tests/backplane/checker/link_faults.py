@@ -58,6 +58,15 @@ async def deaf(scene: Scene) -> None:
         await scene.lasts(0.5)
 
 
+async def deaf_for_a_moment(scene: Scene) -> None:
+    """Some frames are not pushed to a worker, and later ones are."""
+    for _ in range(3 if scene.brief else 10):
+        scene.gates[1][0].deafen()
+        await asyncio.sleep(0.1)
+        scene.gates[1][0].hear_again("fanwise:{0}:live")
+        await asyncio.sleep(0.2)
+
+
 async def deaf_and_trimmed(scene: Scene) -> None:
     """The live stream does not reach back to where a worker stopped hearing."""
     for _ in range(2 if scene.brief else 5):

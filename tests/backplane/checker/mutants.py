@@ -103,6 +103,6 @@ MUTANTS: Final[Mapping[str, Mutant]] = MappingProxyType(
         "late-frames-taken": Mutant(FAULTS["held"], _script("publish", "if number < last", "if false")),
         "nats-not-compared": Mutant(FAULTS["nats"], _nats_not_compared),
         "nats-loss-unseen": Mutant(FAULTS["nats-store-older"], _nats_loss_unseen),
-        "holes-unseen": Mutant(FAULTS["deaf"], _holes_unseen),
+        "holes-unseen": Mutant(FAULTS["deaf-for-a-moment"], _holes_unseen),
     }
 )

@@ -6,6 +6,7 @@ python -m tests.backplane.checker.process PORT URLS OPTIONS
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -26,6 +28,7 @@ from websockets.typing import Subprotocol
 from fanwise import Broadcaster
 from fanwise.backplane.options import Options
 from fanwise.backplane.urls import backplane_from
+from fanwise.backplane.workers.siblings import _processes_of
 from fanwise.core.publication import Position
 from fanwise.errors import BackplaneDownError, UnconfirmedError
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
@@ -37,11 +40,11 @@ from .reader import Reader
 _CONNECT_SECONDS = 2.0
 
 
-async def fanwise(url: str) -> ClientConnection:
+async def fanwise(port: int) -> ClientConnection:
     """A WebSocket of the JSON dialect, welcomed. Raises OSError."""
     try:
         websocket = await connect(
-            url,
+            f"ws://127.0.0.1:{port}/ws",
             subprotocols=[Subprotocol("fanwise.v1")],
             compression=None,
             proxy=None,
@@ -55,46 +58,25 @@ async def fanwise(url: str) -> ClientConnection:
     return websocket
 
 
-class ProcessWorker:
-    """A process, and one connection to it for all publications."""
+class RemoteWorker:
+    """A server behind a port of this machine, and one connection to it for all publications."""
 
-    def __init__(self, name: str, url: str, options: Options) -> None:
+    def __init__(self, name: str, *, answer_seconds: float, port: int = 0) -> None:
         self.name = name
         self.slowest_seconds = 0.0
-        braces = str.maketrans({"{": "{{", "}": "}}"})  # what it is started with is a format
-        self._arguments = ("{port}", url, json.dumps(asdict(options)).translate(braces))
-        self._answer_seconds = options.publish_seconds + 2
+        self.port = port
+        self._answer_seconds = answer_seconds
         self._publisher: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Position]] = {}
         self._connecting = asyncio.Lock()
         self._numbers = 0
-        self._process: ServerProcess | None = None
 
     async def start(self) -> None:
-        module = "tests.backplane.checker.process"
-        self._process = await asyncio.to_thread(ServerProcess, "-m", module, *self._arguments)
+        """It runs already."""
 
     async def stop(self) -> None:
-        self._drop_publisher()
-        if self._process is not None:
-            await asyncio.to_thread(self._process.kill)
-            self._process.close()
-
-    async def kill(self) -> None:
-        """SIGKILL."""
-        assert self._process is not None
-        await asyncio.to_thread(self._process.kill)
-        self._drop_publisher()
-
-    def stall(self, *, stalled: bool) -> None:
-        """SIGSTOP, or SIGCONT."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP if stalled else signal.SIGCONT)
-
-    def _url(self) -> str:
-        assert self._process is not None
-        return self._process.url("/ws")
+        self.drop_publisher()
 
     async def publish(self, channel: str, body: str) -> Position:
         self._numbers += 1
@@ -116,7 +98,7 @@ class ProcessWorker:
     async def _connection(self) -> ClientConnection:
         async with self._connecting:
             if self._publisher is None:
-                self._publisher = websocket = await fanwise(self._url())
+                self._publisher = websocket = await fanwise(self.port)
                 self._task = asyncio.create_task(self._listen(websocket))
             return self._publisher
 
@@ -128,7 +110,7 @@ class ProcessWorker:
             pass
         finally:
             if websocket is self._publisher:
-                self._drop_publisher()
+                self.drop_publisher()
 
     def _answered(self, message: dict[str, Any]) -> None:
         future = self._waiting.get(message.get("id", 0))
@@ -141,7 +123,8 @@ class ProcessWorker:
         else:
             future.set_exception(UnconfirmedError(message["message"]))
 
-    def _drop_publisher(self) -> None:
+    def drop_publisher(self) -> None:
+        """Whether its publications were taken, nobody knows."""
         websocket, self._publisher = self._publisher, None
         if websocket is not None:
             websocket.transport.abort()
@@ -151,7 +134,7 @@ class ProcessWorker:
 
     @asynccontextmanager
     async def connection(self, reader: Reader) -> AsyncIterator[None]:
-        websocket = await fanwise(self._url())
+        websocket = await fanwise(self.port)
         since = reader.connecting(self.name)
         task = asyncio.create_task(self._hear(websocket, reader, since))
         try:
@@ -174,6 +157,62 @@ class ProcessWorker:
             pass
         finally:
             reader.ended.set()
+
+
+class ProcessWorker(RemoteWorker):
+    """A process of its own."""
+
+    def __init__(self, name: str, url: str, options: Options) -> None:
+        super().__init__(name, answer_seconds=options.publish_seconds + 2)
+        braces = str.maketrans({"{": "{{", "}": "}}"})  # what it is started with is a format
+        self._arguments = ("{port}", url, json.dumps(asdict(options)).translate(braces))
+        self._process: ServerProcess | None = None
+
+    async def start(self) -> None:
+        module = "tests.backplane.checker.process"
+        self._process = await asyncio.to_thread(ServerProcess, "-m", module, *self._arguments)
+        self.port = self._process.port
+
+    async def stop(self) -> None:
+        await super().stop()
+        if self._process is not None:
+            await asyncio.to_thread(self._process.kill)
+            self._process.close()
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        await asyncio.to_thread(self._process.kill)
+        self.drop_publisher()
+
+    def stall(self, *, stalled: bool) -> None:
+        """SIGSTOP, or SIGCONT."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP if stalled else signal.SIGCONT)
+
+
+class Launched:
+    """`fanwise serve --workers`, with an engine of its own."""
+
+    def __init__(self, workers: int) -> None:
+        command = ("-m", "tests.support.launched", "serve", "--workers", str(workers), "--port", "{port}")
+        self.server = ServerProcess(*command, FANWISE_DRAIN_SECONDS="0.5")
+
+    def pids(self, *, engine: bool = False) -> list[int]:
+        """Of its workers, or of its engine."""
+        found = []
+        for pid in sorted(_processes_of(self.server.pid)):
+            with contextlib.suppress(OSError):
+                if (b"-server" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]) == engine:
+                    found.append(pid)
+        return found
+
+    def started(self) -> int:
+        """How many workers have begun to take clients, ever."""
+        return self.server.log.count(" takes clients on ")
+
+    def close(self) -> None:
+        self.server.close()
 
 
 def main(port: str, urls: str, options: str) -> None:

@@ -29,32 +29,32 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def run(fault: Fault, *, seed: int, brief: bool) -> Verdict:
-    """Plays a fault on a loop of its own. Raises TimeoutError if it does not end."""
-
-    async def bounded() -> Verdict:
-        async with asyncio.timeout(_RUN_SECONDS):
-            return await play(fault, seed=seed, brief=brief)
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(bounded())
+async def run(fault: Fault, *, seed: int, brief: bool) -> Verdict:
+    """Plays a fault. Raises TimeoutError if it does not end."""
+    async with asyncio.timeout(_RUN_SECONDS):
+        return await play(fault, seed=seed, brief=brief)
 
 
-def run_faults(names: Sequence[str], *, rounds: int, brief: bool, seed: int | None) -> bool:
-    """Runs each of the faults `rounds` times; returns whether all invariants have held."""
-    good = True
-    for number in range(rounds):
-        for name in names:
-            chosen = random.randrange(10**6) if seed is None else seed + number
-            good &= _run_one(name, chosen, brief=brief)
-    say("ALL OK" if good else "FAILED")
-    return good
+def run_faults(names: Sequence[str], *, rounds: int, jobs: int, brief: bool, seed: int | None) -> bool:
+    """Runs each of the faults `rounds` times, `jobs` at a time; returns whether all invariants have held."""
+    free = asyncio.Semaphore(jobs)
+
+    async def one(name: str, number: int) -> bool:
+        async with free:
+            return await _run_one(name, random.randrange(10**6) if seed is None else seed + number, brief=brief)
+
+    async def together() -> list[bool]:
+        return await asyncio.gather(*(one(name, number) for number in range(rounds) for name in names))
+
+    found = uvloop.run(together())
+    say(f"ALL OK: {len(found)} runs" if all(found) else f"FAILED: {found.count(False)} of {len(found)} runs")
+    return all(found)
 
 
-def _run_one(name: str, seed: int, *, brief: bool) -> bool:
+async def _run_one(name: str, seed: int, *, brief: bool) -> bool:
     begin = time.monotonic()
     try:
-        verdict = run(FAULTS[name], seed=seed, brief=brief)
+        verdict = await run(FAULTS[name], seed=seed, brief=brief)
     except Exception as error:  # noqa: BLE001 - the next fault is run all the same
         traceback.print_exception(error)
         say(f"{name:20} seed={seed:<6} FAILED: {error!r}")
@@ -82,19 +82,19 @@ def _show(name: str, seed: int, verdict: Verdict) -> None:
 
 
 def run_mutants(names: Sequence[str], *, rounds: int, brief: bool) -> bool:
-    """Runs each of the mutants `rounds` times; returns whether each was caught each time."""
+    """Runs each of the mutants `rounds` times, all at once; returns whether each was caught each time."""
     good = True
     for name in names:
-        caught = [_is_caught(MUTANTS[name], number, brief=brief) for number in range(rounds)]
+        caught = uvloop.run(_caught(MUTANTS[name], rounds, brief=brief))
         by = Counter(invariant for found in caught for invariant in found)
         good &= all(caught)
         say(f"{name:24} caught {sum(map(bool, caught))}/{rounds} by {dict(by)}")
     return good
 
 
-def _is_caught(mutant: Mutant, seed: int, *, brief: bool) -> set[str]:
-    """Returns the invariants that a mutant has broken; an empty set if it got away."""
+async def _caught(mutant: Mutant, rounds: int, *, brief: bool) -> list[set[str]]:
+    """Returns the invariants that a mutant has broken in each round; an empty set where it got away."""
     with contextlib.ExitStack() as stack:
         mutant.plant(stack)
-        verdict = run(mutant.fault, seed=seed, brief=brief)
-    return {one.invariant for one in verdict.violations}
+        verdicts = await asyncio.gather(*(run(mutant.fault, seed=seed, brief=brief) for seed in range(rounds)))
+    return [{one.invariant for one in verdict.violations} for verdict in verdicts]

@@ -18,13 +18,14 @@ from fanwise.backplane.options import Options
 from fanwise.backplane.redis import dial
 from fanwise.errors import BackplaneDownError, FanwiseError, UnconfirmedError
 
+from ...support.engines import RedisServer
 from ...support.live import until
 from ...support.nats import NatsServer, nats_servers
 from .clock import Clock
 from .engines import Engine, engine, program_in, sentinels
 from .gate import Gate, gate, nats_gate
 from .invariants import LAST, Violation, gaps_in, judge
-from .process import ProcessWorker
+from .process import Launched, ProcessWorker, RemoteWorker
 from .reader import Reader
 from .record import Invoked, Record, Settled
 from .worker import LocalWorker, ReaderSink, Worker
@@ -53,6 +54,7 @@ class Fault:
         returns: Whether an epoch may come again.
         sentinels: How many sentinels look after the two.
         processes: Whether workers are processes.
+        launched: Whether workers are those of `fanwise serve --workers`, which has an engine of its own.
         clock: Whether the engine's clock can be set.
         rate: Publications per second, of all workers.
         tail_seconds: Of publishing after it has happened.
@@ -71,6 +73,7 @@ class Fault:
     returns: bool = False
     sentinels: int = 0
     processes: bool = False
+    launched: bool = False
     clock: bool = False
     rate: int = 200
     tail_seconds: float = 1.5
@@ -104,10 +107,12 @@ class Scene:
     engines: list[Engine] = field(default_factory=list)
     replicas: list[Engine] = field(default_factory=list)
     nats: list[NatsServer] = field(default_factory=list)
+    sentinels: list[RedisServer] = field(default_factory=list)
     gates: list[list[Gate]] = field(default_factory=list)
-    workers: list[LocalWorker | ProcessWorker] = field(default_factory=list)
+    workers: list[LocalWorker | RemoteWorker] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
     clock: Clock | None = None
+    launched: Launched | None = None
     urls: list[str] = field(default_factory=list)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     wrong: list[Violation] = field(default_factory=list)
@@ -179,6 +184,23 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 
 
 async def _set_up(scene: Scene) -> None:
+    if scene.fault.launched:
+        await _launch(scene)
+    else:
+        await _set_up_engines(scene)
+    scene.stack.push_async_callback(_stop, scene)
+    await asyncio.gather(*(worker.start() for worker in scene.workers))
+
+
+async def _launch(scene: Scene) -> None:
+    scene.launched = launched = await asyncio.to_thread(Launched, WORKERS)
+    scene.stack.push_async_callback(asyncio.to_thread, launched.close)
+    await until(lambda: launched.started() == WORKERS)
+    port = launched.server.port
+    scene.workers = [RemoteWorker(f"w{place}", answer_seconds=7, port=port) for place in range(WORKERS)]
+
+
+async def _set_up_engines(scene: Scene) -> None:
     stack, fault = scene.stack, scene.fault
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fw")))
     if fault.nats:
@@ -186,8 +208,6 @@ async def _set_up(scene: Scene) -> None:
     else:
         await _set_up_redis(scene, folder)
     scene.workers = [scene.new_worker(f"w{place}", url) for place, url in enumerate(scene.urls)]
-    stack.push_async_callback(_stop, scene)
-    await asyncio.gather(*(worker.start() for worker in scene.workers))
 
 
 async def _set_up_nats(scene: Scene) -> None:
@@ -217,7 +237,7 @@ async def _set_up_redis(scene: Scene, folder: Path) -> None:
         await replica.follow(scene.primary)
         await replica.in_sync()
     if fault.sentinels:
-        ports = stack.enter_context(sentinels(scene.primary, fault.sentinels, down_ms=1000))
+        scene.sentinels, ports = stack.enter_context(sentinels(scene.primary, fault.sentinels, down_ms=1000))
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         scene.urls = [f"redis+sentinel://{hosts}/main"] * WORKERS
     else:
@@ -344,7 +364,8 @@ async def _publish_one(scene: Scene, worker: Worker, channel: str, body: str) ->
     scene.record.add(Invoked(time.monotonic(), body, channel, worker.name))
     outcome, position = "acked", None
     try:
-        position = await worker.publish(channel, body)
+        found = await worker.publish(channel, body)
+        position = found if found.epoch else None
     except BackplaneDownError:
         outcome = "down"
     except (UnconfirmedError, OSError):
