@@ -49,8 +49,9 @@ _CHUNK: Final = 5000  # channels that are opened at a time
 @asynccontextmanager
 async def worker(url: str) -> AsyncIterator[Broadcaster]:
     """A broadcaster behind the engine."""
+    patient = Options(publish_seconds=60, check_seconds=30)  # also on a machine that does other things
     broadcaster = Broadcaster(
-        backplane=backplane_from(url, Options()), sweep="write", ready_lag_seconds=inf, memory_bytes=None
+        backplane=backplane_from(url, patient), sweep="write", ready_lag_seconds=inf, memory_bytes=None
     )
     async with broadcaster:
         yield broadcaster
@@ -231,8 +232,14 @@ PARTS: Final[Mapping[str, Callable[[RedisServer, float], Awaitable[dict[str, flo
 CHILDREN: Final = MappingProxyType({"publish": publish_alone, "stamp": stamp})
 
 
-async def measure(parts: list[str], *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Returns the figures of all rounds, by name."""
+def say(name: str, figures: list[float]) -> None:
+    """Prints the median of the rounds so far."""
+    sys.stdout.write(f"{name:50} {statistics.median(figures):10.2f}   ({min(figures):.2f} to {max(figures):.2f})\n")
+    sys.stdout.flush()
+
+
+async def measure(parts: list[str], *, rounds: int, seconds: float) -> None:
+    """Measures all parts, round after round."""
     found: dict[str, list[float]] = {}
     with redis_server() as server:
         await server.ready()
@@ -240,7 +247,7 @@ async def measure(parts: list[str], *, rounds: int, seconds: float) -> dict[str,
             for part in parts:
                 for name, figure in (await PARTS[part](server, seconds)).items():
                     found.setdefault(name, []).append(figure)
-    return found
+                    say(name, found[name])
 
 
 def main() -> None:
@@ -256,9 +263,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if unknown := [part for part in chosen.parts if part not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    found = uvloop.run(measure(chosen.parts or list(PARTS), rounds=chosen.rounds, seconds=chosen.seconds))
-    for name, figures in found.items():
-        sys.stdout.write(f"{name:50} {statistics.median(figures):10.2f}   ({min(figures):.2f} to {max(figures):.2f})\n")
+    uvloop.run(measure(chosen.parts or list(PARTS), rounds=chosen.rounds, seconds=chosen.seconds))
 
 
 if __name__ == "__main__":

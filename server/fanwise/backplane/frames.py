@@ -7,13 +7,17 @@ The engine makes the first line of both; kind, key and payload pass through the 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from ..core.publication import Kind
 from .port import Arrival, Outgoing
 
 LETTERS: Final = {Kind.TEXT: b"T", Kind.JSON: b"J", Kind.BINARY: b"B"}
 KINDS: Final = {letter: kind for kind, letter in LETTERS.items()}
+_KINDS: Final = {letter.decode(): kind for letter, kind in KINDS.items()}
+_WORDS_WITH_KEY: Final = 6
+_new = cast("Callable[[type[Arrival], tuple[Any, ...]], Arrival]", tuple.__new__)  # calling the class is dearer
 
 
 class FrameHead(NamedTuple):
@@ -48,19 +52,28 @@ def read_head(frame: bytes) -> FrameHead:
 
 def read_frame(frame: bytes, head: FrameHead) -> list[Arrival]:
     """Returns the publications of a frame. Raises ValueError or KeyError if its texts are none."""
-    arrivals, begin = [], head.begin
-    for size in head.sizes:
-        arrivals.append(read_text(frame[begin : begin + size]))
-        begin += size
-    return arrivals
+    return _read(frame, head.begin, head.sizes)
 
 
 def read_text(text: bytes) -> Arrival:
     """Returns the publication of a text. Raises ValueError or KeyError if it is none."""
-    end = text.index(b"\n")
-    epoch, offset, at_ms, channel, kind, *key_size = text[:end].split(b" ")
-    begin, key = end + 1, None
-    if key_size:
-        begin += int(key_size[0])
-        key = text[end + 1 : begin].decode(errors="surrogatepass")
-    return Arrival(channel.decode(), epoch.decode(), int(offset), text[begin:], KINDS[kind], key, int(at_ms))
+    return _read(text, 0, [len(text)])[0]
+
+
+def _read(data: bytes, begin: int, sizes: Sequence[int]) -> list[Arrival]:
+    """Returns the publications of texts that follow each other. One loop, as it runs for all of the fleet's frames."""
+    arrivals, stamp, at_ms = [], "", 0
+    for size in sizes:
+        stop = begin + size
+        end = data.index(b"\n", begin, stop)
+        words = data[begin:end].decode().split(" ")
+        begin, key = end + 1, None
+        if len(words) == _WORDS_WITH_KEY:
+            begin += int(words.pop())
+            key = data[end + 1 : begin].decode(errors="surrogatepass")
+        epoch, offset, stamped, channel, kind = words
+        if stamped != stamp:  # most texts of a frame were taken at one time
+            stamp, at_ms = stamped, int(stamped)
+        arrivals.append(_new(Arrival, (channel, epoch, int(offset), data[begin:stop], _KINDS[kind], key, at_ms)))
+        begin = stop
+    return arrivals

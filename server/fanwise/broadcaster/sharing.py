@@ -250,22 +250,23 @@ class Sharing:
         """Appends to the logs of the channels that are open here. False: the sweeps, or others, need a turn first."""
         find, reopening, take, counts = self._hub.find, self._reopening, self._publisher.take, self._backplane.counts
         now = time.monotonic()
-        crowded = False
+        crowded, skipped = False, 0
         counts.received += len(arrivals)
         if arrivals:
             counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), len(arrivals))
         for name, epoch, offset, payload, kind, key, _ in arrivals:
             channel = find(name)
             if channel is None or (reopening and name in reopening):
-                counts.skipped += 1
+                skipped += 1
                 continue
             log = channel.log
             if epoch != log.epoch or offset > log.head + 1:
                 channel = self._succeed(channel, epoch, offset - 1)
             elif offset <= log.head:
-                counts.skipped += 1
+                skipped += 1
                 continue
             crowded = take(channel, payload, kind=kind, time=now, key=key) or crowded
+        counts.skipped += skipped
         return self._has_time(now) and not crowded
 
     def interrupted(self, concerns: Callable[[str], bool]) -> None:

@@ -82,7 +82,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "worker-killed": Fault(strike=process_faults.worker_killed, processes=True, fates=_UNKNOWN),
         "worker-hangs": Fault(strike=process_faults.worker_hangs, processes=True, fates=_REFUSED),
         "worker-hangs-cut-off": Fault(
-            strike=process_faults.cut_off_while_it_hangs, processes=True, fates=_REFUSED, rate=400
+            strike=process_faults.cut_off_while_it_hangs, processes=True, fates=_REFUSED, padding=4_000
         ),
         "launched-worker-killed": Fault(strike=process_faults.launched_worker_killed, launched=True, fates=_UNKNOWN),
         "launched-worker-hangs": Fault(strike=process_faults.launched_worker_hangs, launched=True, fates=_REFUSED),

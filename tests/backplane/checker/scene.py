@@ -57,6 +57,7 @@ class Fault:
         launched: Whether workers are those of `fanwise serve --workers`, which has an engine of its own.
         clock: Whether the engine's clock can be set.
         rate: Publications per second, of all workers.
+        padding: Bytes that each publication has beside its number.
         tail_seconds: Of publishing after it has happened.
     """
 
@@ -76,6 +77,7 @@ class Fault:
     launched: bool = False
     clock: bool = False
     rate: int = 200
+    padding: int = 0
     tail_seconds: float = 1.5
 
 
@@ -349,8 +351,9 @@ async def _publish(scene: Scene) -> None:
     while not scene.stopped.is_set():
         for _ in range(burst):
             serial += 1
+            body = f"{serial}{'.' * scene.fault.padding}"
             worker, channel = scene.random.choice(scene.workers), scene.random.choice(channels)
-            tasks.append(asyncio.create_task(_publish_one(scene, worker, channel, str(serial))))
+            tasks.append(asyncio.create_task(_publish_one(scene, worker, channel, body)))
         await asyncio.sleep(pause)
     done, hung = await asyncio.wait(tasks, timeout=20)
     scene.expect(not hung, f"{len(hung)} publications were never answered")
