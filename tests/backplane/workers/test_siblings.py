@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fanwise.backplane.workers.siblings import listening_siblings, worker_count
+from fanwise.backplane.workers.siblings import worker_count
 
-from ...support.processes import ServerProcess
+from ...support.processes import ServerProcess, run
 
 SAYS = "each reaches only its own clients"
 # As gunicorn, granian and hypercorn do: one listener, and several processes with one parent.
@@ -25,6 +25,29 @@ for _ in range(int(sys.argv[2])):
         os._exit(0)
 print("forked", flush=True)
 os.wait()
+"""
+
+
+CHILDREN = """
+import os, signal, socket, sys
+from fanwise.backplane.workers.processes import end_with
+from fanwise.backplane.workers.siblings import listening_siblings
+parent = os.getpid()
+one, other = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+reader, writer = os.pipe()
+sibling = os.fork()
+if sibling == 0:
+    end_with(parent)
+    (other if sys.argv[1] == "same" else one).close()
+    os.write(writer, b".")
+    signal.pause()
+if os.fork() == 0:
+    other.close()
+    os.read(reader, 1)
+    print(listening_siblings(), flush=True)
+    os._exit(0)
+os.wait()
+os.kill(sibling, signal.SIGKILL)
 """
 
 
@@ -61,6 +84,7 @@ def test_siblings_are_found_by_what_they_do(server_process: Callable[..., Server
     assert "Set FANWISE_BACKPLANE" in server.log
 
 
-def test_a_process_alone_has_no_siblings() -> None:
-    """Those of its parent that listen elsewhere are none."""
-    assert listening_siblings() == 1
+@pytest.mark.parametrize(("listens", "count"), [("same", "2"), ("other", "1")])
+def test_siblings_listen_on_one_port(listens: str, count: str) -> None:
+    """Children of one parent that listen elsewhere are none."""
+    assert run("-c", CHILDREN, listens).stdout.strip() == count
