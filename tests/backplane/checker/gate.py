@@ -27,6 +27,8 @@ class _End(asyncio.Protocol):
             self.pair.ended(self.other)
 
     def data_received(self, data: bytes) -> None:
+        if self is self.pair.worker:
+            self.pair.gate.passes(self.pair, data)
         self.other.waiting.append(data)
         self.other.flush()
         if self is self.pair.worker:
@@ -101,6 +103,8 @@ class Gate:
         holding: Whether what new connections send stays on its way, in both directions, for now.
         refusing: Whether new connections are reset.
         on_frame: Called when a frame of publications has passed; None for nothing.
+        before_frame: Called when one is about to pass; None for nothing.
+        frames: How many have passed, or are held.
         pairs: The connections.
     """
 
@@ -118,6 +122,8 @@ class Gate:
         self.holding = False
         self.refusing = False
         self.on_frame: Callable[[Pair], None] | None = None
+        self.before_frame: Callable[[Pair], None] | None = None
+        self.frames = 0
         self.pairs: list[Pair] = []
         self._is_frame = is_frame
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,6 +148,12 @@ class Gate:
                 await loop.create_connection(lambda: pair.engine, "127.0.0.1", self.target)
         except OSError:
             pair.cut()
+
+    def passes(self, pair: Pair, data: bytes) -> None:
+        if self._is_frame(data):
+            self.frames += 1
+            if self.before_frame is not None:
+                self.before_frame(pair)
 
     def passed(self, pair: Pair, data: bytes) -> None:
         if self.on_frame is not None and self._is_frame(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ...support.live import until
 from .gate import Gate, Pair
 from .scene import CHANNELS, Scene
 
@@ -114,10 +115,16 @@ async def partition_of_all(scene: Scene) -> None:
 
 
 async def held_again_and_again(scene: Scene) -> None:
-    """A link is silent for longer than a worker waits, and the next one is not: what was on its way arrives late."""
+    """A frame stays on its way until its worker has given up the link, and has sent others on the next one."""
+
+    def hold(pair: Pair) -> None:
+        pair.gate.before_frame = None
+        pair.held = True
+
     for _ in range(2 if scene.brief else 6):
         one = _gate(scene)
-        one.hold(new=False)
-        await asyncio.sleep(0.8 if scene.brief else 2.5)
+        one.before_frame = hold
+        others = one.frames + 4
+        await until(lambda one=one, others=others: one.frames >= others)  # type: ignore[misc]
         one.release()
         await asyncio.sleep(0.2)

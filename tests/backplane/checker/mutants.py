@@ -17,7 +17,6 @@ from fanwise.backplane.nats.backplane import NatsBackplane
 from fanwise.backplane.port import Outgoing
 from fanwise.backplane.redis import dial, tail
 from fanwise.broadcaster import sharing
-from fanwise.core.log import Log
 from fanwise.core.publication import Position
 
 from .faults import FAULTS
@@ -34,11 +33,12 @@ class Mutant:
 
 def _no_barrier(stack: ExitStack) -> None:
     """A client that is ahead of its server is not waited for."""
+    is_ready = sharing.Sharing._is_ready
 
-    def covers(log: Log, since: Position | None) -> bool:
-        return since is None or since.epoch != log.epoch or since.offset >= log.first - 1
+    def ready(self: sharing.Sharing, name: str, since: Position | None, **_: bool) -> bool:
+        return is_ready(self, name, since, current=True)
 
-    stack.enter_context(patch.object(sharing, "_covers", covers))
+    stack.enter_context(patch.object(sharing.Sharing, "_is_ready", ready))
 
 
 def _script(name: str, text: str, other: str) -> Callable[[ExitStack], None]:

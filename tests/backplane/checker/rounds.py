@@ -63,6 +63,7 @@ async def _run_one(name: str, seed: int, *, brief: bool) -> bool:
     gaps = " ".join(f"{reason}={count}" for reason, count in sorted(verdict.gaps.items())) or "none"
     say(
         f"{name:20} seed={seed:<6} {fates} slowest={verdict.slowest_seconds * 1000:.0f}ms"
+        f" late={verdict.late_seconds * 1000:.0f}ms"
         f" delivered={verdict.deliveries} gaps: {gaps}; {time.monotonic() - begin:.0f}s"
         f" {'ok' if not verdict.violations else 'FAILED'}",
     )
