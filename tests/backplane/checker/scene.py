@@ -349,7 +349,7 @@ def _go_on(sink: ReaderSink) -> None:
 
 
 async def _everybody_there(scene: Scene) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await until(lambda: all(reader.position for reader in scene.readers))
 
 
