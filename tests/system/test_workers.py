@@ -161,9 +161,9 @@ async def test_sigterm_stops_all(server: ServerProcess) -> None:
     assert "Traceback" not in server.log
 
 
-def test_a_launcher_that_is_killed_leaves_nothing() -> None:
+def test_a_launcher_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     """Neither workers nor the engine."""
-    server = ServerProcess(*COMMAND)
+    server = ServerProcess(*COMMAND, TMPDIR=str(tmp_path))  # where the folder of the engine stays
     found = children(server)
     everybody = [os.pidfd_open(pid) for pid in found["workers"] | found["engines"]]
     assert len(everybody) == 3
