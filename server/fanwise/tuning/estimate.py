@@ -21,11 +21,13 @@ from .visits import Curve, Mark, Stretch, Visit
 
 TURN_SECONDS: Final = 0.02  # publications so close to a moment are of its burst
 _SHORT_SECONDS: Final = 1e-3  # a time that no look can tell from none
+_SLIGHT: Final = 0.01  # of the room: lengths on the wire are known so well
 _SLACK: Final = 0.15  # of the room
 # A full kernel has no memory for a last segment. That is sent again after 0.23 s, then after twice that, and so on: at
 # these times from its loss the server may hear that there is room, and not before. Seen after every sixth pause.
 _TRIES_SECONDS: Final = tuple(0.226 * ((1 << number) - 1) for number in range(2, 12))
 _TRY_SLACK: Final = 0.08  # of the time, beside an audit
+_LONG_RISE_SECONDS: Final = 1.75 * AUDIT_SECONDS  # what has paused has read all of its backlog in less
 _LEAP: Final = 2  # times the traffic of the stretch: who reads faster would not have fallen behind, but has paused
 
 
@@ -143,7 +145,7 @@ def bandwidth_of(chain: list[Visit], curve: Curve, rooms: Rooms) -> float | None
         for rise in found:
             if rise.size_bytes > (1 + _SLACK) * rooms.refill_bytes and rise.size_bytes > _LEAP * traffic * rise.seconds:
                 leaps += rise.size_bytes
-            elif rise.still:
+            elif rise.still or rise.seconds > _LONG_RISE_SECONDS:
                 steps += rise.size_bytes
     return read / seconds if steps > leaps else None
 
@@ -237,7 +239,8 @@ class Estimator:
         start = self._start(stretch)
         pieces = path(start, self._looks(stretch, wakes=True))
         if not pieces or pieces[0].rate <= 0:  # it paused before that showed
-            evidence.add(max(self._curve.when(start[1]), free_from), stretch.began_at, 0.0)
+            paused_at = self._curve.when(start[1] + _SLIGHT * self._room)
+            evidence.add(max(paused_at, free_from), stretch.began_at, 0.0)
         idle = not pieces or pieces[-1].rate <= 0
         idle_from = pieces[-1].begins if pieces else last.at
         resumed = last.at
