@@ -42,3 +42,17 @@ async def test_clocks_of_machines_may_differ(engine: RedisEngine) -> None:
             await engine.server.ask("LSET", key, 0, f"{epoch} {offset} {int(now) * 1000 - 60_000} {rest}")
         opened = await node.open("lobby", Position("", 0))
         assert 59 < time.time() - opened.publications[0].at_ms / 1000 < 90
+
+
+async def test_a_text_that_cannot_be_read_is_a_gap(engine: RedisEngine) -> None:
+    """With all before it, on that channel alone: others that are opened with it, and links, go on."""
+    async with Node(engine.backplane()) as node:
+        for payload in (b"a", b"b", b"c"):
+            await node.publish("lobby", payload)
+        (key,) = await engine._keys("*:h:*")
+        for text in ("no text", "epoch 2 0 lobby T\nb"):
+            await engine.server.ask("LSET", key, 1, text)
+            async with asyncio.timeout(10):
+                opened, other = await asyncio.gather(node.open("lobby", Position("", 0)), node.open("other"))
+            assert (opened.head, [one.payload for one in opened.publications]) == (3, [b"c"])
+            assert other.head == 0

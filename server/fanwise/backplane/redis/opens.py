@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...core.publication import Position
 from ...errors import BackplaneDownError
 from ..frames import read_text
-from ..port import Done, Opened
+from ..port import Arrival, Done, Opened
 
 _CHANNELS: Final = 100  # in one script: under a millisecond of the engine's time
 _ANSWER_BYTES: Final = 1_048_576
@@ -89,15 +89,31 @@ class Opens:
             self._waiting.popleft().done(BackplaneDownError("the server stops"))
 
     def _answered(self, generation: int, reply: list[Any]) -> None:
-        asked, self._in_flight = self._in_flight, []
         engine_ms, *answers = reply
         ahead_ms = time.time_ns() // 1_000_000 - engine_ms  # clocks of machines differ, and ages are looked at here
-        left = [one for one, found in zip(asked, answers, strict=True) if found is None]
-        self._waiting.extendleft(reversed(left))
-        for one, found in zip(asked, answers, strict=True):
+        opened = [None if found is None else _opened(*found, ahead_ms=ahead_ms) for found in answers]
+        answered = list(zip(self._in_flight, opened, strict=True))
+        self._in_flight = []
+        self._waiting.extendleft(reversed([one for one, found in answered if found is None]))
+        for one, found in answered:
             if found is not None:
-                epoch, head, texts = found
-                arrivals = map(read_text, texts)
-                publications = [arrival._replace(at_ms=arrival.at_ms + ahead_ms) for arrival in arrivals]
-                one.done(Opened(epoch.decode(), head, publications))
+                one.done(found)
         self.go_on(generation)
+
+
+def _opened(epoch_bytes: bytes, head: int, texts: Sequence[bytes], *, ahead_ms: int) -> Opened:
+    """Returns an answer: with the newest texts up to one that cannot be read, or is not in its place.
+
+    Whoever has written such a text concerns nobody but those who want the history of that channel: they get a gap.
+    """
+    epoch = epoch_bytes.decode(errors="replace")
+    publications: list[Arrival] = []
+    for text in reversed(texts):
+        try:
+            arrival = read_text(text)
+        except (ValueError, KeyError):
+            break
+        if (arrival.epoch, arrival.offset) != (epoch, head - len(publications)):
+            break
+        publications.append(arrival._replace(at_ms=arrival.at_ms + ahead_ms))
+    return Opened(epoch, head, publications[::-1])
