@@ -40,3 +40,30 @@ def test_the_extra_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fanwise.backplane.urls.find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"pip install 'fanwise\[redis\]'"):
         backplane_from("redis://a", Options())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"redis://:secret{letter}secret@host:1" for letter in "/?#[ "),
+        "redis://:secret@host,redis://:secret@host:1",
+        "unix://:secret/secret@host:1",
+        "nats://user:secret/secret@host:1",
+        "nats://secret[@host:1",
+        "user:secret@host:1",
+        "secret@host:1",
+    ],
+)
+def test_no_part_of_a_password_is_shown(url: str) -> None:
+    """Where a / or another letter ends the host before its login has: the text says how to write these."""
+    with pytest.raises(SettingsError, match=r"host:1: .* %2F") as caught:
+        backplane_from(url, Options())
+    assert "secret" not in str(caught.value)
+
+
+def test_logins_and_paths_may_have_any_letter() -> None:
+    """Written as %2F and so on; the @ in the path of a socket is one of them that needs no such form."""
+    assert passwords("redis://:long%2Fenough%40@host") == ["long/enough@"]
+    assert shown("unix:///run/a@b unix://:secret@/run/a@b redis://[::1]") == (
+        "unix:///run/a@b unix:///run/a@b redis://[::1]:6379"
+    )

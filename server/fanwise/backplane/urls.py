@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Final
+from urllib.parse import urlsplit
 
 from ..errors import SettingsError
 from .nats import address as nats
@@ -73,8 +75,22 @@ def _parsed(urls: str) -> list[redis.Address] | nats.Address:
     found = urls.split()
     if not found:
         raise SettingsError(["the backplane is empty: it looks like redis://host:6379, or nats://host:4222"])
+    for url in found:  # a password with a space looks like two
+        _check_login(url)
     if not any(url.startswith(nats.BEGINNINGS) for url in found):
         return [redis.parse(url) for url in found]
     if len(found) > 1:
         raise SettingsError(["several backplanes are for Redis: a cluster of NATS is one, nats://host,host,host"])
     return nats.parse(found[0])
+
+
+def _check_login(url: str) -> None:
+    """Raises SettingsError if the host ends before the last @, as with a / in a password, which is not shown."""
+    with suppress(ValueError):  # a [ that nothing closes
+        parts = urlsplit(url)
+        whole = "@" in parts.netloc if parts.netloc else parts.scheme == "unix"
+        behind = parts.query + parts.fragment + ("" if parts.scheme == "unix" and whole else parts.path)
+        if "@" not in behind:
+            return
+    problem = "in users, passwords and options / ? # [ ] @ and space are written as %2F %3F %23 %5B %5D %40 and %20"
+    raise SettingsError([f"backplane ...{url.rpartition('@')[2] if '@' in url else ''}: {problem}"])
