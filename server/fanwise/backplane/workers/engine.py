@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from .processes import Start, how_it_ended
 
 _START_SECONDS: Final = 5.0  # it takes 20 to 40 ms
 _STEP_SECONDS: Final = 0.005
+_PATH_BYTES: Final = 107  # of a socket: unix(7)
 _PROGRAMS: Final = ("valkey-server", "redis-server")
 
 
@@ -32,13 +34,16 @@ class PrivateEngine:
         memory_bytes: How much it may keep; publications above that are refused.
         start: Starts a program.
 
+    Raises:
+        SettingsError: There is no folder for its socket.
+
     Attributes:
         program: The path of the server.
         url: For `FANWISE_BACKPLANE`; stays the same when the server is started again.
     """
 
     def __init__(self, program: str, *, memory_bytes: int, start: Start) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="fanwise-"))  # mode 0700
+        self._folder = _make_folder()
         self._memory_bytes = memory_bytes
         self._start = start
         self._process: subprocess.Popen[bytes] | None = None
@@ -121,6 +126,19 @@ class PrivateEngine:
             "maxmemory-policy": "noeviction",
         }
         return [self.program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _make_folder() -> Path:
+    """Returns a new folder of this user alone. Raises SettingsError if there can be none, or its path is too long."""
+    needs = "the private engine needs a folder for its socket, in TMPDIR or in /tmp"
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="fanwise-"))  # mode 0700
+    except OSError as error:
+        raise SettingsError([f"{needs}: {error}"]) from error
+    if len(os.fsencode(folder / "s")) > _PATH_BYTES:
+        folder.rmdir()
+        raise SettingsError([f"{needs}: {folder}/s is longer than the {_PATH_BYTES} bytes that a socket may have"])
+    return folder
 
 
 def find_program(named: str | None) -> str:
