@@ -109,6 +109,18 @@ async def test_a_client_goes_on_elsewhere(servers: tuple[Broadcaster, Broadcaste
             assert foreign.gaps() == [(publications[0].epoch, 1, 0, "epoch")]
 
 
+async def test_a_channel_that_was_forgotten_has_its_history_again(engine: MemoryEngine) -> None:
+    """For a client that resumes where another one did before the channel made room, and came back without history."""
+    async with Broadcaster(backplane=engine.backplane(), max_channels=1) as server:
+        publications = [await server.publish("lobby", str(number)) for number in range(3)]
+        async with reader(server, publications[0].position) as before:
+            await before.has("1", "2")
+        await server.sharing.ready("other", None)
+        async with reader(server), reader(server, publications[0].position) as after:
+            await after.has("1", "2")
+            assert after.gaps() == []
+
+
 async def test_a_client_may_be_ahead_of_its_server(servers: tuple[Broadcaster, Broadcaster]) -> None:
     """It comes from a faster one: the server catches up first, and tells no gap."""
     one, two = servers

@@ -179,26 +179,23 @@ class Sharing:
             self._asked = {name: asked for name, asked in self._asked.items() if self._hub.find(name) is not None}
 
     def _opened(self, name: str, since: Position | None, opened: Opened | Exception) -> None:
+        if self._hub.find(name) is None:
+            self._asked.pop(name, None)  # of a log that was forgotten: the next one has nothing of that
         if since is not None and not isinstance(opened, Exception):
             self._note_asked(name, since, opened.epoch)
         self._answered(name, opened)
         if name not in self._reopening:
-            error = opened if isinstance(opened, Exception) else None
-            self._wake(name, error, list(self._opening.get(name, ())))
+            self._wake(name, opened if isinstance(opened, Exception) else None)
 
-    def _wake(self, name: str, error: Exception | None, futures: Sequence[asyncio.Future[None]]) -> None:
-        waiting = self._opening.get(name, [])
-        for future in futures:
-            if future in waiting:
-                waiting.remove(future)
+    def _wake(self, name: str, error: Exception | None) -> None:
+        """Answers all who wait for a channel. O(them)."""
+        for future in self._opening.pop(name, ()):
             if future.done():
                 continue
             if error is None:
                 future.set_result(None)
             else:
                 future.set_exception(error)
-        if not waiting:
-            self._opening.pop(name, None)
 
     def _answered(self, name: str, opened: Opened | Exception) -> None:
         """Takes over what the engine has said."""
@@ -211,7 +208,7 @@ class Sharing:
             else:
                 self._catch_up(channel, opened)
         except FanwiseError as error:  # there is no room for another channel
-            self._wake(name, error, list(self._opening.get(name, ())))
+            self._wake(name, error)
 
     def _adopt(self, name: str, opened: Opened) -> None:
         start = opened.head - len(opened.publications)
@@ -297,12 +294,12 @@ class Sharing:
         self._reopens -= 1
         if isinstance(opened, Exception) and not self._ended:
             self._to_reopen.append(name)  # clients are on it, and wait
-            self._wake(name, opened, list(self._opening.get(name, ())))
+            self._wake(name, opened)
         else:
             self._reopening.discard(name)
             if opened is not None:
                 self._answered(name, opened)
-            self._wake(name, None, list(self._opening.get(name, ())))
+            self._wake(name, None)
         if self._to_reopen and not self._reopens_soon and not self._ended:
             self._reopens_soon = True
             self._loop.call_soon(self._reopen_some)
