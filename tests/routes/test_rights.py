@@ -372,3 +372,14 @@ async def test_the_event_stream_in_a_route_of_ones_own() -> None:
             answer = await live.request("GET", path, headers=headers)
             assert (answer.status, answer.code) == refused
         assert broadcaster.tally.rejected[ErrorCode.BAD_POSITION] == 2
+
+
+async def test_a_key_of_one_user_is_no_key_of_another() -> None:
+    """Who guesses an Idempotency-Key can neither use it up nor learn what it was used for."""
+    async with serving(Doorkeeper(waits=False)) as (live, _):
+        answers = [
+            await live.request("POST", "/publish/a", body, headers={"X-User": user, "Idempotency-Key": "K1"})
+            for user, body in (("ada", b"one"), ("eve", b"two"), ("ada", b"one"), ("ada", b"two"))
+        ]
+        assert [answer.status for answer in answers] == [200, 200, 200, 422]
+        assert answers[0].body == answers[2].body != answers[1].body

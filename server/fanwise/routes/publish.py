@@ -140,7 +140,7 @@ class Asked(NamedTuple):
     """A request with an Idempotency-Key.
 
     Attributes:
-        key: The header's value.
+        key: The header's value, behind the user.
         content: All by which the request differs from others.
     """
 
@@ -213,9 +213,10 @@ class PublishEndpoint:
         if key is None:
             return await act(None)
         user = rights.user.id if rights is not None and rights.user is not None else ""
-        parts = (request.url.path, request.url.query, request.headers.get("content-type", ""), user)
+        parts = (request.url.path, request.url.query, request.headers.get("content-type", ""))
         content = b"\0".join([*(part.encode() for part in parts), body])
-        return await self._done.once(key, content, partial(act, Asked(key, content)))
+        asked = Asked(f"{user}\0{key}", content)  # what one user has asked for is no other user's matter
+        return await self._done.once(asked.key, content, partial(act, asked))
 
     async def _append(
         self, channel: str, kind: Kind, data: bytes, key: str | None, _asked: Asked | None, _place: int = 0

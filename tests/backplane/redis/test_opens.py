@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from fanwise.backplane.port import Opened
 from fanwise.core.publication import Position
+from fanwise.errors import BackplaneDownError
 
 from ...support.backplanes import Node
 from ...support.engines import RedisEngine
@@ -56,3 +58,19 @@ async def test_a_text_that_cannot_be_read_is_a_gap(engine: RedisEngine) -> None:
                 opened, other = await asyncio.gather(node.open("lobby", Position("", 0)), node.open("other"))
             assert (opened.head, [one.payload for one in opened.publications]) == (3, [b"c"])
             assert other.head == 0
+
+
+async def test_a_key_of_another_type_is_the_matter_of_its_channel_alone(engine: RedisEngine) -> None:
+    """Who asks for it is told; the link stays, and those who asked with it get their answers."""
+    async with Node(engine.backplane()) as node:
+        await node.publish("good", b"x")
+        (good,) = await engine._keys("*:m:good")
+        await engine.server.ask("SET", good.removesuffix("good") + "bad", "no hash")
+        async with asyncio.timeout(10):
+            bad, *others = await asyncio.gather(
+                *(node.open(name) for name in ("bad", "good", "new")), return_exceptions=True
+            )
+        assert isinstance(bad, BackplaneDownError)
+        assert "WRONGTYPE" in str(bad)
+        assert [one.head for one in others if isinstance(one, Opened)] == [1, 0]
+        assert node.backplane.counts.links == 1

@@ -49,6 +49,7 @@ class Opens:
         self._send = send
         self._waiting: deque[_Open] = deque()
         self._in_flight: list[_Open] = []
+        self._alone = 0  # how many of those that wait are asked for one by one
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_flight)
@@ -64,7 +65,9 @@ class Opens:
         """Sends the next script, if none is in flight."""
         if self._in_flight or not self._waiting:
             return
-        self._in_flight = [self._waiting.popleft() for _ in range(min(_CHANNELS, len(self._waiting)))]
+        count = 1 if self._alone else min(_CHANNELS, len(self._waiting))
+        self._alone = max(0, self._alone - 1)
+        self._in_flight = [self._waiting.popleft() for _ in range(count)]
         keys = [f"{self._prefix}shard"]
         args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(_ANSWER_BYTES)]
         for channel, since, *_ in self._in_flight:
@@ -76,6 +79,15 @@ class Opens:
         """Takes back what is in flight: it is asked again on the next link."""
         self._waiting.extendleft(reversed(self._in_flight))
         self._in_flight = []
+
+    def refused(self, why: str) -> None:
+        """Hears that the script has failed: who asked for the one channel is told; several are asked for one by one."""
+        asked, self._in_flight = self._in_flight, []
+        if len(asked) == 1:
+            asked[0].done(BackplaneDownError(why))
+        else:
+            self._waiting.extendleft(reversed(asked))
+            self._alone = len(asked)
 
     def give_up(self, now: float, why: str) -> None:
         """Answers those who have waited for too long."""

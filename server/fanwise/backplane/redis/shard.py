@@ -362,11 +362,14 @@ class Shard:
         def heard(reply: Any) -> None:
             if isinstance(reply, LinkError):
                 return  # `lost` has taken back what was asked
-            if isinstance(reply, Exception):
+            if not isinstance(reply, Exception):
+                answered(reply)
+            elif str(reply).startswith(_ELSEWHERE):
                 self._why = str(reply)
                 link.abort()
-            else:
-                answered(reply)
+            else:  # one of these channels is the reason, and no other link would help
+                self._opens.refused(str(reply))
+                self._settled()
 
         link.send(heard, "EVALSHA", self._dialled.scripts["open"], len(keys), *keys, *arguments)
 
