@@ -56,13 +56,12 @@ def listening_siblings() -> int:
 
     Linux alone says that; returns 1 elsewhere.
     """
+    siblings = [process for process in _processes_of(os.getppid()) if process != os.getpid()]
+    if not siblings:
+        return 1
     ports = _listeners()
     own = {ports[inode] for inode in _sockets("self") if inode in ports}
-    others = 0
-    for process in _processes_of(os.getppid()):
-        if process != os.getpid():
-            others += any(ports.get(inode) in own for inode in _sockets(str(process)))
-    return 1 + others
+    return 1 + sum(any(ports.get(inode) in own for inode in _sockets(str(process))) for process in siblings)
 
 
 def _look() -> None:
@@ -84,6 +83,8 @@ def _listeners() -> dict[str, str]:
     for name in ("tcp", "tcp6"):
         with suppress(OSError):
             for line in (_PROC / "self" / "net" / name).read_text().splitlines()[1:]:
+                if f" {_LISTENS} " not in line:  # thousands of connections are not looked at more closely
+                    continue
                 fields = line.split()
                 if fields[3] == _LISTENS:
                     found[fields[9]] = fields[1].rpartition(":")[2]
@@ -101,7 +102,13 @@ def _sockets(process: str) -> Iterator[str]:
 
 
 def _processes_of(parent: int) -> Iterator[int]:
-    """The processes that `parent` has started."""
+    """The processes that `parent` has started: as its threads list them (CONFIG_PROC_CHILDREN), or among all others."""
+    lists = list(_PROC.glob(f"{parent}/task/*/children"))
+    for path in lists:
+        with suppress(OSError):
+            yield from map(int, path.read_text().split())
+    if lists:
+        return
     for folder in _PROC.glob("[0-9]*"):
         with suppress(OSError):
             _, _, rest = (folder / "stat").read_text().rpartition(")")  # the name before it may have any letters
