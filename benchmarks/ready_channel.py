@@ -40,6 +40,9 @@ class NoMember:
     def broken(self, *_args: object) -> None:
         raise AssertionError
 
+    def leave(self) -> None:
+        raise AssertionError
+
 
 class Scene:
     """A hub with one channel whose clients, one per descriptor, are all ready."""

@@ -5,6 +5,9 @@ from starlette.requests import HTTPConnection
 
 import fanwise.app
 from fanwise.app import create_app
+from fanwise.backplane.options import Options
+from fanwise.backplane.redis.backplane import RedisBackplane
+from fanwise.backplane.redis.fleet import RedisFleet
 from fanwise.core.codes import CodedError
 from fanwise.errors import SettingsError
 from fanwise.settings import load_settings
@@ -18,6 +21,29 @@ def test_settings_reach_what_they_set() -> None:
     broadcaster = create_app(settings).state.broadcaster
     assert (broadcaster._hub.queue_messages, broadcaster._hub.queue_bytes) == (7, 100_000)
     assert (broadcaster.max_message_bytes, broadcaster.max_clients) == (99_999, 3)
+
+
+@pytest.mark.anyio
+async def test_settings_reach_the_backplane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the engine, and the bounds that it shares with the logs; sentinels ask for a replica by default."""
+    for connection in (RedisBackplane, RedisFleet):
+        monkeypatch.setattr(connection, "start", _as_is)
+    engine = {"prefix": "mine", "durable": True, "live_bytes": 70_000}
+    flags = {f"backplane_{name}": str(value) for name, value in engine.items()}
+    flags |= {"publish_seconds": "1.5", "history_seconds": "7", "history_messages": "8", "history_bytes": "9"}
+    bounds = {"publish_seconds": 1.5, "history_seconds": 7.0, "history_messages": 8, "history_bytes": 9}
+    for url, replicas in (("redis://h", 0), ("redis+sentinel://h/name", 1)):
+        async with create_app(load_settings(backplane=url, **flags)).state.broadcaster as broadcaster:
+            assert broadcaster.shares
+            expected = Options(**engine, **bounds, replicas=replicas)  # type: ignore[arg-type]
+            assert broadcaster._sharing._backplane._options == expected
+    shared = create_app(load_settings(backplane="redis+sentinel://h/name", backplane_replicas="0"))
+    async with shared.state.broadcaster as broadcaster:
+        assert broadcaster._sharing._backplane._options.replicas == 0
+
+
+async def _as_is(connection: object, listener: object) -> None:
+    """In place of connecting."""
 
 
 def test_all_routes_are_the_application_s_own() -> None:

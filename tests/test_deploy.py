@@ -1,10 +1,12 @@
-"""The samples in `deploy/` against the metrics that the server really has."""
+"""The samples in `deploy/` against the metrics and settings that the server really has, and a real engine."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +16,19 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fanwise.broadcaster.node import Node
+from fanwise.embedding import SharedBroadcaster
 from fanwise.routes.metrics import Collector
+from fanwise.settings import load_settings
 
+from .support.engines import ask, redis_server
+from .support.live import until
 from .support.processes import ROOT
 
 DEPLOY = ROOT / "deploy"
 _METRIC = re.compile(r"\b(?:fanwise|process)_\w+")
 _LABELS = re.compile(r"((?:fanwise|process)_\w+)\{([^}]*)\}")
 _MATCHER = re.compile(r"(\w+)\s*(=~|!=|!~|=)\s*\"([^\"]*)\"")
+BEHIND_A_BACKPLANE = ("fanwise_workers", "fanwise_workers_silent")
 # Added when metrics are scraped.
 SCRAPED = {"instance", "job"}
 
@@ -51,7 +58,7 @@ def known() -> dict[str, dict[str, set[str]]]:
             labels = found.setdefault(sample.name, {})
             for label, value in sample.labels.items():
                 labels.setdefault(label, set()).add(value)
-    return found
+    return found | {name: {} for name in BEHIND_A_BACKPLANE}
 
 
 def unknown(expression: str, known: dict[str, dict[str, set[str]]]) -> list[str]:
@@ -98,7 +105,13 @@ def test_every_metric_is_on_the_dashboard_or_named_here(known: dict[str, dict[st
     """What is worth counting is worth seeing."""
     shown = {name for expression in expressions() for name in _METRIC.findall(expression)}
     beside = {"fanwise_info", "fanwise_channels", "fanwise_connections_total", "fanwise_delivered_bytes_total"}
-    beside |= {"fanwise_max_channels", "process_open_fds", "process_max_fds", "process_start_time_seconds"}
+    beside |= {
+        "fanwise_workers",
+        "fanwise_max_channels",
+        "process_open_fds",
+        "process_max_fds",
+        "process_start_time_seconds",
+    }
     beside |= {f"fanwise_{name}_total" for name in ("compressions", "compressed_bytes", "saved_bytes")}
     beside |= {f"fanwise_{name}_bucket" for name in ("message_bytes", "channel_messages_per_second")}
     beside |= {f"fanwise_stretch_lag_{unit}_bucket" for unit in ("messages", "bytes")}
@@ -121,3 +134,38 @@ def test_panels_do_not_overlap() -> None:
         assert max(x for x, _ in cells) < 24
         taken |= cells
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def lines(name: str) -> Iterator[list[str]]:
+    """The words of each line of a file, without comments."""
+    for line in (DEPLOY / name).read_text().splitlines():
+        if words := shlex.split(line, comments=True):
+            yield words
+
+
+def test_the_settings_of_the_sample_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With values that are allowed."""
+    monkeypatch.chdir(tmp_path)
+    for (line,) in lines("fanwise.env"):
+        monkeypatch.setenv(*line.split("=", 1))
+    settings = load_settings()
+    assert (settings.workers, settings.host) == (4, "0.0.0.0")
+    assert settings.backplane is not None
+
+
+@pytest.mark.anyio
+async def test_the_sample_engine_has_what_servers_need(tmp_path: Path) -> None:
+    """The rights of its user are enough for publishing and for the fleet, and for nothing that is an operator's."""
+    (tmp_path / "users.acl").write_text((DEPLOY / "redis-users.acl").read_text())
+    given = [[f"--{name}", *words] for name, *words in lines("redis.conf") if name not in {"bind", "port", "aclfile"}]
+    options = [word for words in given for word in words]
+    with redis_server(*options, "--aclfile", str(tmp_path / "users.acl")) as server:
+        await until(server.socket.exists)
+        with pytest.raises(Exception, match=r"NOAUTH|NOPERM"):
+            await ask(server.socket, "GET", "fanwise:x")
+        url = f"unix://fanwise:replace-this-password@{server.socket}"
+        one, other = (SharedBroadcaster(backplane=url) for _ in range(2))
+        async with one, other:
+            assert (await one.publish("lobby", "hello")).offset == 1
+            while len((await one.survey.ask("stats")).answers) < 2:
+                assert other.ready

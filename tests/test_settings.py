@@ -37,6 +37,12 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path, m
         ("FANWISE_DEMO_CLIENTS", "1001", "less than or equal to 1000"),
         ("FANWISE_ALLOWED_ORIGINS", "https://a.example,b.example", "'b.example' is not an origin"),
         ("FANWISE_OPEN", "perhaps", "boolean"),
+        ("FANWISE_BACKPLANE", "http://h", "its scheme is none of redis"),
+        ("FANWISE_BACKPLANE", " ", "the backplane is empty"),
+        ("FANWISE_BACKPLANE_PREFIX", "a{b", "1 to 64 characters"),
+        ("FANWISE_BACKPLANE_REPLICAS", "-1", "greater than or equal to 0"),
+        ("FANWISE_BACKPLANE_LIVE_BYTES", "1", "greater than or equal to 65536"),
+        ("FANWISE_PUBLISH_SECONDS", "0", "greater than 0"),
     ],
 )
 def test_a_value_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
@@ -117,6 +123,14 @@ def test_a_key_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("FANWISE_API_KEY", "long-enough-secret")
     assert "long-enough-secret" not in repr(load_settings())
+    monkeypatch.setenv("FANWISE_BACKPLANE", "redis://:hidden@h:6379")
+    assert "hidden" not in repr(load_settings())
+    monkeypatch.setenv("FANWISE_BACKPLANE", "redis://:hidden@h:6379/7")
+    with pytest.raises(SettingsError, match="only database 0 is used") as caught:
+        load_settings()
+    assert "hidden" not in str(caught.value)
+    monkeypatch.setenv("FANWISE_BACKPLANE", "")
+    assert load_settings().backplane is None
 
 
 def test_every_value_has_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ SLEEPERS = {
     "tests/support/pressure.py": "the pace of a client that reads slowly",
     "tests/support/churn_server.py": "the pace at which a server of its own ends clients",
     "tests/system/test_endurance.py": "the pace of publishers",
+    "tests/backplane/checker/": "the pace of publishers, of clients that come and go, and of faults",
+    "benchmarks/backplane.py": "the pace of publications",
     "benchmarks/accuracy_rooms.py": "the pace of messages, and of a reader that is slow",
     "benchmarks/accuracy_server.py": "the times of publications, and between two looks at the memory",
     "benchmarks/storm.py": "the pace of round trips, and quiet before and after a storm",

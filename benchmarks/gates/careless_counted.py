@@ -126,6 +126,7 @@ CARELESS_COUNTED = (
     CountedFault(
         "a socket option per answer",
         (
+            Edit("transport/socket_sink.py", "import math\n", "import math\nimport socket\n"),
             Edit(
                 "transport/socket_sink.py",
                 "        if self.open:\n            self.transport.write(data)\n",

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
@@ -42,19 +43,27 @@ class Side:
         self._process = process
         self._asked = asked
         self._answers = answers
-        line = answers.readline()
-        if not line:
-            raise SideError(process.wait())
-        self.problems: dict[str, str | None] = json.loads(line)
+
+    @cached_property
+    def problems(self) -> dict[str, str | None]:
+        """Why scenarios cannot be measured, or None. Waits until all are built, which both sides are at the same time.
+
+        Is the first thing that a side is asked for. Raises SideError.
+        """
+        found: dict[str, str | None] = json.loads(self._read())
+        return found
 
     def nanoseconds(self, scenario: str, steps: int) -> int:
-        """CPU time of a step."""
+        """CPU time of a step. Raises SideError."""
         self._asked.write(f"{scenario} {steps}\n")
         self._asked.flush()
+        return int(self._read())
+
+    def _read(self) -> str:
         line = self._answers.readline()
         if not line:
             raise SideError(self._process.wait())
-        return int(line)
+        return line
 
 
 class SideError(RuntimeError):

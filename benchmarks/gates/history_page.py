@@ -21,8 +21,10 @@ figcaption span { font-weight: 400; font-variant-numeric: tabular-nums; }
 svg { width: 100%; height: auto; display: block; }
 path { fill: none; stroke: var(--line); stroke-width: 1.5; } circle { fill: var(--line); }
 .worse { fill: var(--worse); color: var(--worse); } .better { fill: var(--better); color: var(--better); }
-table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .2rem .6rem .2rem 0; }
-td:nth-child(4), th:nth-child(4) { text-align: right; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .8rem .3rem 0; }
+td { vertical-align: top; border-top: 1px solid var(--grid); } td:first-child { white-space: nowrap; }
+td:last-child { width: 55%; font-variant-numeric: tabular-nums; }
+figure p { margin: .2rem 0 0; font-size: .9em; }
 code { font-size: .9em; }
 """
 
@@ -92,20 +94,30 @@ def draw(all_series: list[Series]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Fanwise: what the gates have counted</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-        f"<h1>What the gates have counted</h1>{_table(moved)}{sections}</html>\n"
+        f"<h1>What the gates have counted</h1>{sections}{_table(moved)}</html>\n"
     )
 
 
 def _table(moved: list[Move]) -> str:
+    """A row for each commit that has moved something, the newest first; what is worse stands before what is better."""
     if not moved:
         return "<p>No commit has moved a figure.</p>"
+    commits: dict[tuple[str, str, str], list[Move]] = {}
+    for move in sorted(moved, key=lambda move: (move.point.time, move.point.commit), reverse=True):
+        commits.setdefault((move.point.time[:10], move.point.commit[:9], move.point.subject), []).append(move)
     rows = "".join(
-        f"<tr><td>{escape(move.point.time[:10])}</td><td><code>{escape(move.point.commit[:9])}</code> "
-        f"{escape(move.point.subject)}</td><td>{escape(move.group)}: {escape(move.name)}</td>"
-        f'<td class="{_class(move)}">{_change(move)}</td></tr>'
-        for move in sorted(moved, key=lambda move: (move.point.time, move.group, move.name), reverse=True)
+        f"<tr><td>{escape(day)}<td><code>{escape(commit)}</code> {escape(subject)}<td>{_changes(found)}</tr>"
+        for (day, commit, subject), found in commits.items()
     )
-    return f"<table><tr><th>day</th><th>commit</th><th>figure</th><th>change</th></tr>{rows}</table>"
+    return f"<h2>Commits that have moved a figure</h2><table><tr><th>day<th>commit<th>what has moved</tr>{rows}</table>"
+
+
+def _changes(moved: list[Move]) -> str:
+    found = sorted(moved, key=lambda move: (not move.worse, -abs(move.share or 0), move.group, move.name))
+    return ", ".join(
+        f"{escape('' if move.group == 'instructions' else f'{move.group}: ')}{escape(move.name)}&nbsp;{_change(move)}"
+        for move in found
+    )
 
 
 def _class(move: Move) -> str:
@@ -113,7 +125,16 @@ def _class(move: Move) -> str:
 
 
 def _change(move: Move) -> str:
-    return "new" if move.share is None else f"{move.share:+.1%}"
+    size = "new" if move.share is None else f"{100 * move.share:+.1f}&nbsp;%"
+    return f'<span class="{_class(move)}">{size}</span>'
+
+
+def _latest(moved: list[Move]) -> str:
+    """Names the commit that has moved a figure last."""
+    if not moved:
+        return ""
+    point = moved[-1].point
+    return f"<p>{_change(moved[-1])} by <code>{escape(point.commit[:9])}</code> {escape(point.subject)}</p>"
 
 
 def _figure(series: Series) -> str:
@@ -129,18 +150,23 @@ def _figure(series: Series) -> str:
         )
         for at, value in enumerate(values)
     ]
-    classes = {move.at: _class(move) for move in moves(series)}
+    moved = list(moves(series))
+    classes = {move.at: _class(move) for move in moved}
     dots = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{4 if at in classes else 2}" class="{classes.get(at, "")}"><title>'
-        f"{escape(point.commit[:9])} {escape(point.time[:10])}: {point.value:,.6g}\n{escape(point.subject)}"
+        f"{escape(point.commit[:9])} {escape(point.time[:10])}: {_number(point.value)}\n{escape(point.subject)}"
         "</title></circle>"
         for at, ((x, y), point) in enumerate(zip(places, series.points, strict=True))
     )
     return (
-        f"<figure><figcaption>{escape(series.name)}<span>{values[-1]:,.6g}</span></figcaption>"
+        f"<figure><figcaption>{escape(series.name)}<span>{_number(values[-1])}</span></figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(series.name, quote=True)}">'
-        f'<path d="{_path(series.points, places)}"/>{dots}</svg></figure>'
+        f'<path d="{_path(series.points, places)}"/>{dots}</svg>{_latest(moved)}</figure>'
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.6g}"
 
 
 def _path(points: list[Point], places: list[tuple[float, float]]) -> str:

@@ -33,6 +33,7 @@ from .scenarios import Scenario, load_all
 
 WARM_STEPS = 12  # the interpreter has specialised its bytecode, dictionaries and lists have their sizes
 STEPS = 12
+WAY = "12 steps, the least of 3 layouts, types numbered anew"  # counts of another way are not compared
 _SIZES = range(16, 513, 16)  # the classes of small objects (CPython's Objects/obmalloc.c)
 _MOST_OF_A_SIZE = 200
 _PLACES = 4096  # of the table of methods (CPython's Include/internal/pycore_typeobject.h)

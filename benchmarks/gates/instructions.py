@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeAlias
 
 from benchmarks.harness import DescriptorLimitError, allow_descriptors
 
-from .instruction_count import STEPS
+from .instruction_count import STEPS, WAY
 from .skipping import VARIABLE, SkippedError, check_skip
 from .trees import ROOT, RevisionError, default_revision, environment, trees
 
@@ -105,6 +105,7 @@ def facts_here() -> Facts:
         "machine": machine(),
         "libc": f"{libc} {libc_version}",
         "valgrind": valgrind_version(),
+        "counted": WAY,
         **{library: version(library) for library in LIBRARIES},
     }
 

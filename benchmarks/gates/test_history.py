@@ -59,9 +59,17 @@ def test_the_page_needs_no_other_file_and_trusts_no_text() -> None:
     page = history_page.draw(series([line(1, 100.0), line(2, 200.0)._replace(subject="<script>alert(1)</script>")]))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
-    assert "+100.0%" in page
+    assert "+100.0&nbsp;%" in page
     assert page.count("<circle") == 2
     assert not [word for word in ("http:", "https:", "src=", "href=") if word in page]
+
+
+def test_a_commit_has_one_row_with_all_that_it_has_moved() -> None:
+    """What is worse stands first; each drawing names the last commit that has moved it."""
+    figures = [{"memory": {"a": 100.0, "b": 100.0}}, {"memory": {"a": 90.0, "b": 105.0}}]
+    page = history_page.draw(series([line(at + 1, 0.0)._replace(figures=found) for at, found in enumerate(figures)]))
+    assert page.count("change 2") == 2 + 1 + 2  # of two points, of the row, of two drawings
+    assert page.rindex("+5.0&nbsp;%") < page.rindex("-10.0&nbsp;%")
 
 
 def test_the_history_that_is_here_can_be_read() -> None:

@@ -12,7 +12,7 @@ One log per channel, one cursor per client. A room imports only from rooms below
     protocol     the classes that uvicorn is given
     transport    connections under uvicorn and ASGI: sockets, and limits and deadlines of peers
     broadcaster  the hub on an event loop: all tasks, sweeps that write to sockets, the audit that closes slow clients
-    backplane    reserved for a port to a broker; no such folder yet
+    backplane    one engine for several servers: it orders publications, and each server applies them
     client       the Python client
     core         logs, queues, encodings, close reasons, error codes: synchronous, without I/O
     tools        programs that look at a server from outside: `bench`, `doctor`, `top`

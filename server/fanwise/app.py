@@ -14,7 +14,9 @@ from .routes.router import build_door, build_router
 from .settings import Settings, load_settings
 from .transport.addresses import is_loopback
 from .transport.door import Door
+from .transport.limits import Limits
 from .transport.proxies import ProxyHeaders, TrustedProxies
+from .transport.sockets import SocketOptions
 from .version import SERVER_VERSION
 
 DESCRIPTION = """A WebSocket fan-out server. WebSockets are described by [AsyncAPI](asyncapi.json)."""
@@ -40,6 +42,11 @@ _OF_THE_BROADCASTER: Final = {
     "trace",
     "compress_from_bytes",
     "compress_level",
+    "backplane_prefix",
+    "backplane_replicas",
+    "backplane_durable",
+    "backplane_live_bytes",
+    "publish_seconds",
 }
 _OF_THE_ROUTES: Final = {"default_channel", "template", "max_subscriptions", "demo_clients"}
 
@@ -54,14 +61,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         SettingsError: A value of the environment cannot be used.
     """
     settings = settings or load_settings()
-    broadcaster = Broadcaster(**settings.model_dump(include=_OF_THE_BROADCASTER))
+    backplane = settings.backplane.get_secret_value() if settings.backplane is not None else None
+    own = settings.model_dump(include=_OF_THE_BROADCASTER)
+    broadcaster = Broadcaster(**own, access=access(settings), backplane=backplane)
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,
         heartbeat_seconds=settings.ping_seconds,
         pong_seconds=settings.pong_seconds,
         demo_everybody=settings.demo,
-        access=access(settings),
+        access=broadcaster.access,
         page=True,
         lifespan=broadcaster.lifespan,
         **taken,
@@ -95,6 +104,32 @@ def access(settings: Settings) -> Access:
         api_key=settings.api_key.get_secret_value() if settings.api_key is not None else None,
         allowed_origins=settings.allowed_origins,
         allowed_hosts=hosts,
+    )
+
+
+def socket_options(settings: Settings) -> SocketOptions:
+    """Returns the options of each client's socket."""
+    return SocketOptions(
+        unsent_bytes=settings.socket_unsent_bytes,
+        send_buffer_bytes=settings.socket_send_buffer_bytes,
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """Returns what one connection may send."""
+    return Limits(
+        head_bytes=settings.max_head_bytes,
+        headers=settings.max_headers,
+        head_seconds=settings.head_seconds,
+        body_seconds=settings.body_seconds,
+        message_seconds=settings.message_seconds,
+        fragments=settings.max_fragments,
+        rates=settings.rate_limits,
+        messages_per_second=settings.messages_per_second,
+        bytes_per_second=settings.received_bytes_per_second,
+        control_frames_per_second=settings.control_frames_per_second,
+        publishes_per_second=settings.publishes_per_second,
+        subscriptions_per_second=settings.subscriptions_per_second,
     )
 
 

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
-from typing import Any, TypeAlias
+from functools import cached_property, partial
+from typing import Any, Self, cast
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from .backplane.options import Options
+from .backplane.port import Backplane
+from .backplane.urls import backplane_from, default_replicas
+from .backplane.workers.siblings import noticed_siblings
 from .broadcaster.client import Client
 from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
-from .broadcaster.sink import Work
+from .broadcaster.publisher import Payload, serialise
+from .broadcaster.registry import new_id
+from .broadcaster.sharing import Sharing
+from .broadcaster.sink import Sink, Source
+from .broadcaster.survey import Answer, Survey
 from .broadcaster.sweep import OsWriter
 from .broadcaster.trace_file import traced
-from .core.publication import Kind, Position
+from .core.hub import Start
+from .core.publication import Kind, Position, Publication
 from .core.rights import Allow, Rights, User, as_user
-from .logs.events import Event, log
+from .errors import BackplaneDownError, FanwiseError, NotRunningError, PublishNowaitError
 from .routes.auth.guards import Access
+from .routes.fleet.answers import answers_of
 from .routes.problems import answer_errors, handle_errors
 from .routes.router import build_router
 from .routes.sse import EventStreamEndpoint
+from .routes.stats import StatsCollector
 from .routes.websocket import DEFAULT_CHANNEL, WebSocketEndpoint
-from .transport.connect import attach, connect
+from .transport.connect import OnMessage, attach, connect, working
 from .transport.sweep_writer import Mode, open_writer
 
-OnMessage: TypeAlias = Callable[[Client, str | bytes], Coroutine[Any, Any, None] | None]
-"""Works on one message of a client."""
-_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
+_OPTIONS = Options()
+_BOUNDS = ("history_messages", "history_bytes", "history_seconds", "publish_seconds")  # of the engine and of a node
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -47,6 +55,14 @@ class Broadcaster(Node):
             kernel passes a probe. Entering `lifespan` raises OSError if "uring" cannot be had.
         trim_heap: Whether `lifespan` gives free memory of the process back to the kernel every 10 s, in a thread, where
             the C library is glibc. Without that, a process stays as large as it has ever been.
+        backplane: The engine behind several servers, for a `SharedBroadcaster`: a `Backplane`, or a URL (`redis://`,
+            `rediss://`, `unix://`, `redis+sentinel://`, `nats://`, `tls://`). None: there is no other server.
+        backplane_prefix: Of all keys in the engine of a URL.
+        backplane_replicas: How many replicas acknowledge a publication; None: 1 behind sentinels and in a
+            cluster of NATS, else 0.
+        backplane_durable: Whether what the engine has acknowledged survives its restart, so that epochs stay.
+        backplane_live_bytes: How many bytes a server may be behind before it asks the engine for histories.
+        publish_seconds: How long a publication, or a channel to be opened, waits for the engine of a URL.
         access: Hosts, pages, key and rights that the ready-made routes, `serve` and `stream` ask for; by default the
             pages of the server's own host, and everybody.
         trace: A file that `lifespan` writes a trace to, of 256 MiB at most; None: no file. Entering raises OSError if
@@ -66,7 +82,17 @@ class Broadcaster(Node):
     sweep: Mode = "auto"
     trim_heap: bool = True
     trace: str | None = None
+    backplane: str | Backplane | None = None
+    backplane_prefix: str = _OPTIONS.prefix
+    backplane_replicas: int | None = None
+    backplane_durable: bool = _OPTIONS.durable
+    backplane_live_bytes: int = _OPTIONS.live_bytes
+    publish_seconds: float = _OPTIONS.publish_seconds
     access: Access = field(default_factory=Access)
+
+    def __new__(cls, *, backplane: str | Backplane | None = None, **_: Any) -> Self:
+        """Makes a `SharedBroadcaster` where there is a backplane."""
+        return cast("Self", super().__new__(SharedBroadcaster if backplane is not None and cls is Broadcaster else cls))
 
     def __post_init__(self) -> None:
         """Composes the broadcaster."""
@@ -75,17 +101,17 @@ class Broadcaster(Node):
         super().__post_init__()
 
     @asynccontextmanager
-    async def lifespan(self, _app: Any = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Runs the broadcaster while the application runs: `FastAPI(lifespan=broadcaster.lifespan)`.
 
-        Errors of ours that leave an endpoint of the application are answered with their code, unless the application
-        has a handler for them.
+        Errors of ours that leave an endpoint are answered with their code, unless the application handles them.
         """
-        warn_of_other_workers()
-        handle_errors(_app, self.tally.reject)
+        handle_errors(app, self.tally.reject)
         heap = trimmed_heap() if self.trim_heap else nullcontext()
-        async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
-            yield
+        siblings = nullcontext() if self.shares else noticed_siblings()
+        with siblings:
+            async with self, heap, nullcontext() if self.trace is None else traced(self.recordings, self.trace):
+                yield
 
     def connect(
         self,
@@ -143,7 +169,7 @@ class Broadcaster(Node):
         Raises what `connect` raises, before the WebSocket is accepted.
         """
         answer_errors(websocket.scope, self.tally.reject)
-        serve, whose = partial(_working, on_message), as_user(user)
+        serve, whose = partial(working, on_message), as_user(user)
         await attach(self, websocket, serve, channel=channel, since=since, subprotocol=subprotocol, user=whose)
 
     async def serve(
@@ -216,12 +242,20 @@ class Broadcaster(Node):
         """
         answer_errors(request.scope, self.tally.reject)
         endpoint = EventStreamEndpoint(self, self.access, heartbeat_seconds=heartbeat_seconds)
-        return endpoint.respond(
-            request, channel, self._rights(user, may_subscribe=may_subscribe, may_history=may_history)
-        )
+        rights = self._rights(user, may_subscribe=may_subscribe, may_history=may_history)
+        return endpoint.respond(request, channel, rights)
 
     def _rights(self, user: User | str | None, **asked: Any) -> Rights:
         return Rights.of(user, authorise=self.access.authorise, **asked)
+
+    def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
+        """Publishes without waiting, with or without a backplane; the future has the publication, or the error."""
+        future: asyncio.Future[Publication] = asyncio.get_running_loop().create_future()
+        try:
+            future.set_result(self.publish_nowait(channel, payload, key=key))
+        except FanwiseError as error:
+            future.set_exception(error)
+        return future
 
     @cached_property
     def router(self) -> APIRouter:
@@ -229,30 +263,137 @@ class Broadcaster(Node):
         return build_router(self, access=self.access, lifespan=self.lifespan)
 
 
-def _working(on_message: OnMessage, client: Client) -> Work:
-    def work(kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
-        return on_message(client, data.decode() if kind is _TEXT else data)
+class SharedBroadcaster(Broadcaster):
+    """A broadcaster behind a backplane: its channels are those of all servers that have the engine in common."""
 
-    return work
+    shares = True
+    _survey: Survey | None = None
+    _sharing: Sharing | None = None
 
+    def __post_init__(self) -> None:
+        """Composes the broadcaster."""
+        super().__post_init__()
+        self.answers: dict[str, Answer] = answers_of(self, StatsCollector(self), published=lambda: self.published)
 
-def worker_count(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Returns the number of workers that `--workers N` or the environment ask uvicorn for; 1 by default."""
-    asked = environ.get("UVICORN_WORKERS") or environ.get("WEB_CONCURRENCY") or "1"
-    for place, word in enumerate(argv):
-        if word == "--workers" and place + 1 < len(argv):
-            asked = argv[place + 1]
-        elif word.startswith("--workers="):
-            asked = word.partition("=")[2]
-    return int(asked) if asked.isdecimal() else 1
+    async def __aenter__(self) -> Self:
+        """Starts, and connects to the engine. Raises SettingsError if the engine refuses."""
+        await super().__aenter__()
+        if self._sharing is None:
+            assert self._host is not None
+            try:
+                backplane = self._open_backplane()
+                sharing = Sharing(backplane, self._hub, self._publisher, self._host.successors)
+                await sharing.start()
+            except BaseException:
+                await super().__aexit__()
+                raise
+            self._survey, self._sharing = Survey(backplane.fleet(), self.answers), sharing
+            await self._survey.start()
+        return self
 
+    async def __aexit__(self, *exc: object) -> None:
+        """Disconnects at the last exit, and stops."""
+        sharing = self._sharing
+        if self._starts == 1 and sharing is not None:
+            await self.survey.stop()
+            self._sharing = self._survey = None
+            await sharing.stop()
+        await super().__aexit__(*exc)
 
-@cache
-def warn_of_other_workers() -> None:
-    """Logs an error, at its first call, when this is a worker process among others.
+    def _open_backplane(self) -> Backplane:
+        assert self.backplane is not None
+        if not isinstance(self.backplane, str):
+            return self.backplane
+        bounds = {name: getattr(self, name) for name in _BOUNDS}
+        own = {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
+        replicas = self.backplane_replicas
+        own["replicas"] = default_replicas(self.backplane) if replicas is None else replicas
+        return backplane_from(self.backplane, Options(**bounds, **own))
 
-    uvicorn spawns its workers with their parent's arguments, so a worker sees `--workers` as the parent did.
-    """
-    count = worker_count(sys.argv, os.environ)
-    if count > 1 and multiprocessing.parent_process() is not None:
-        log(Event.WORKERS, workers=count)
+    @property
+    def survey(self) -> Survey:
+        """What asks the other workers. Raises NotRunningError before the start."""
+        if self._survey is None:
+            raise NotRunningError
+        return self._survey
+
+    @property
+    def published(self) -> int:
+        """Publications that were acknowledged to this worker since its start."""
+        return 0 if self._sharing is None else self._sharing.counts.published
+
+    def _new_id(self) -> str:
+        """Returns an id for a client, which tells the worker: 25 characters."""
+        return f"{self.survey.worker}-{new_id()}"
+
+    @property
+    def sharing(self) -> Sharing:
+        """The way to the other servers. Raises NotRunningError: the broadcaster was not started."""
+        if self._sharing is None:
+            raise NotRunningError
+        return self._sharing
+
+    @property
+    def unready(self) -> str:
+        """Why the node is not ready; "backplane" if the engine has been away for two seconds."""
+        return super().unready or ("backplane" if self._sharing is None or self._sharing.is_down else "")
+
+    def publish_nowait(self, *_: Any, **__: Any) -> Publication:
+        """Raises PublishNowaitError: the engine gives positions, and has to be waited for."""
+        raise PublishNowaitError
+
+    def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
+        """Publishes like `publish`, which may be awaited later. What is raised, the future raises."""
+        return asyncio.ensure_future(self.publish(channel, payload, key=key))
+
+    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+        """Publishes on all servers; returns when the engine has it.
+
+        Raises what `Broadcaster.publish` raises, and:
+            BackplaneDownError: The engine cannot be reached, or is full: nothing was published.
+            UnconfirmedError: The engine has not answered: perhaps it was published.
+        """
+        kind, data = serialise(payload)
+        return await self.sharing.publish(channel, kind, data, key)
+
+    def append(
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+    ) -> Coroutine[Any, Any, Publication]:
+        """Publishes `data` as it is, like `publish`."""
+        return self.sharing.publish(channel, kind, data, key)
+
+    def append_in_turn(self, *_: Any, **__: Any) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
+        """Raises PublishNowaitError: the engine has to be waited for."""
+        raise PublishNowaitError
+
+    def append_at_once(self, *_: Any) -> bool:
+        """Returns False: nothing is published without waiting for the engine."""
+        return False
+
+    @asynccontextmanager
+    async def client(
+        self,
+        sink: Sink,
+        listen: Callable[[], Source],
+        *,
+        channel: str | None = None,
+        since: Position | None = None,
+        **about: Any,
+    ) -> AsyncIterator[Client]:
+        """A client for as long as the context lasts. Raises what `Node.client` and `Sharing.ready` raise."""
+        self.check_room()
+        if channel is not None:
+            await self.sharing.ready(channel, since)
+        async with super().client(sink, listen, channel=channel, since=since, **about) as client:
+            yield client
+
+    def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """Puts `client` on a channel that is open here; raises BackplaneDownError if it is not."""
+        if not self.sharing.is_open(channel):
+            raise BackplaneDownError("the channel is not open on this server: use `await subscribe_in_turn()`")
+        return super().subscribe(client, channel, since=since)
+
+    async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+        """Subscribes when the engine has said where the channel stands."""
+        await self.sharing.ready(channel, since)
+        return self.subscribe(client, channel, since=since)

@@ -138,6 +138,53 @@ class DrainingError(FanwiseError, RuntimeError):
         return "the server is restarting: come back in a moment"
 
 
+class BackplaneDownError(FanwiseError, RuntimeError):
+    """The engine behind several servers cannot be reached, or is full: nothing was published, or no channel opened.
+
+    Attributes:
+        why: What the engine said, or what is missing.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"nothing was done, as the backplane is not available: {self.why}"
+
+
+class UnconfirmedError(FanwiseError, RuntimeError):
+    """The engine behind several servers has not answered: perhaps it was published.
+
+    Attributes:
+        why: What happened meanwhile.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"it is unknown whether this was published: {self.why}; send it again with the same Idempotency-Key"
+
+
+class IdempotencyError(FanwiseError, ValueError):
+    """The key was used for another request."""
+
+    def __str__(self) -> str:
+        return "this Idempotency-Key was used for another request: take a new one for each"
+
+
+class PublishNowaitError(FanwiseError, RuntimeError):
+    """A synchronous publication where an engine has to be waited for."""
+
+    def __str__(self) -> str:
+        return (
+            "behind a backplane publish_nowait cannot know the position: use `await publish()`, or `submit()`, which "
+            "returns a future at once"
+        )
+
+
 class ThreadError(FanwiseError, RuntimeError):
     """A call in the wrong thread; nothing was published by it.
 

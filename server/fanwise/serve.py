@@ -22,7 +22,9 @@ from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
-from .app import create_app, door_of
+from .app import create_app, door_of, limits, socket_options
+from .backplane.urls import check, passwords, shown
+from .backplane.workers.member import Member, Order
 from .broadcaster.node import Node
 from .core.codes import ErrorCode
 from .errors import DrainingError, FullError, SettingsError
@@ -33,12 +35,10 @@ from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
 from .transport.acceptor import Acceptor, Descriptors
 from .transport.addresses import is_loopback
-from .transport.limits import Limits
 from .transport.newcomer import protocol_maker
 from .transport.places import PlaceLimits, Places
 from .transport.proxies import TrustedProxies
 from .transport.refusals import RefusedError
-from .transport.sockets import SocketOptions
 from .transport.sweep_writer import Mode, open_writer
 from .version import SERVER_VERSION
 
@@ -65,6 +65,7 @@ class FanwiseServer(uvicorn.Server):
         places: The places of connections.
         drain_seconds: How long clients may take to leave.
         facts: The fields of `Event.STARTED`.
+        member: What the server is of the workers of a launcher; None: it is alone.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class FanwiseServer(uvicorn.Server):
         places: Places,
         drain_seconds: float,
         facts: Mapping[str, Any],
+        member: Member | None = None,
     ) -> None:
         super().__init__(config)
         self._broadcaster = broadcaster
         self._places = places
         self._drain_seconds = drain_seconds
         self._facts = facts
+        self._member = member
         self._started_at = time.monotonic()
         self._signals = 0
         self._aborted = 0  # connections
@@ -96,6 +99,8 @@ class FanwiseServer(uvicorn.Server):
             self.servers += [cast("asyncio.Server", self._accept_from(listener)) for listener in sockets or []]
             self._started_at = time.monotonic()
             log(Event.STARTED, **self._facts)
+            if self._member is not None:
+                self._member.start(self._obey)
 
     def _accept_from(self, listener: socket.socket) -> Acceptor:
         return Acceptor(
@@ -108,10 +113,24 @@ class FanwiseServer(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Asks for the drain at the first SIGTERM or SIGINT, and ends the drain at the second. Both exits are clean."""
+        """Asks for the drain at the first SIGTERM or SIGINT, and ends the drain at the second. Both exits are clean.
+
+        A worker leaves the second to its launcher: some supervisors send a signal to both.
+        """
         self._signals += 1
-        if self._signals > 1:
+        if self._signals > 1 and self._member is None:
             self.should_exit = True
+
+    def _obey(self, order: Order) -> None:
+        """Does what the launcher has asked for."""
+        self._signals += 1
+        if order is Order.STOP:
+            self.should_exit = True
+        elif order is Order.HAND_OVER and self._member is not None:
+            for acceptor in self.servers:
+                acceptor.close()
+            self.servers = []
+            self._member.listener.close()
 
     async def on_tick(self, counter: int) -> bool:
         """Starts the drain that a signal has asked for; returns whether the server is to stop. Runs every 0.1 s."""
@@ -136,6 +155,8 @@ class FanwiseServer(uvicorn.Server):
             self._abort_left()
             await asyncio.sleep(0)
             log_left_out(quiet_seconds=0)
+            if self._member is not None:
+                self._member.stop()
             log(Event.STOPPED, uptime_seconds=time.monotonic() - self._started_at, aborted=self._aborted)
 
     def _abort_left(self) -> None:
@@ -170,8 +191,11 @@ def raise_fd_limit() -> int:
     return hard
 
 
-def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed."""
+def build_config(settings: Settings, app: FastAPI, *, pid: bool = False) -> uvicorn.Config:
+    """Returns uvicorn's configuration: protocol classes of ours, uvloop where it is installed.
+
+    `pid` is whether lines of the log have the process's id.
+    """
     given = {
         "socket_options": socket_options(settings),
         "limits": limits(settings),
@@ -190,7 +214,7 @@ def build_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws_ping_interval=settings.ping_seconds,
         ws_ping_timeout=settings.pong_seconds,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        log_config=log_config(settings.log_level, settings.log_format, secrets=_secrets(settings)),
+        log_config=log_lines(settings, pid=pid),
         log_level=settings.log_level,
         proxy_headers=False,  # `transport.proxies` reads them, if proxies are trusted
         access_log=False,  # it would write each URL with its query string
@@ -220,10 +244,13 @@ def check_settings(settings: Settings) -> None:
     """Checks what `serve` needs beyond valid values.
 
     Raises:
-        SettingsError: Strangers could publish, or the settings ask for io_uring, and there is none.
+        SettingsError: Strangers could publish, the settings ask for io_uring, and there is none, or the backplane needs
+            an extra that is not installed.
     """
     check_exposure(settings)
     sweep_way(settings.sweep)
+    if settings.backplane is not None:
+        check(settings.backplane.get_secret_value())
 
 
 def check_exposure(settings: Settings) -> None:
@@ -249,6 +276,7 @@ def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
         "version": SERVER_VERSION,
         "url": f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}",
         "publishing": "key" if settings.api_key else "open",
+        "backplane": shown(settings.backplane.get_secret_value()) if settings.backplane else "",
         "descriptors": fd_limit,
         "fast_path": not settings.ssl_certfile,
         "sweep": sweep_way(settings.sweep),
@@ -289,12 +317,17 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
         f"  clients    at most {clients} per address, file descriptors {fd_limit}",
         *(few if room < settings.max_clients else []),
+        *([f"  backplane  {known['backplane']}"] if known["backplane"] else []),
         f"  fast path  {direct}",
     ]
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, member: Member | None = None) -> int:
     """Runs the server until a signal stops it; returns the exit status: 0, or 1 if the server has not started.
+
+    Args:
+        settings: The settings.
+        member: What the server is of the workers of a launcher, which has printed the banner; None: it is alone.
 
     Raises:
         SettingsError: The settings ask for io_uring, and there is none.
@@ -302,18 +335,19 @@ def serve(settings: Settings) -> int:
     fd_limit = raise_fd_limit()
     sweep_way(settings.sweep)
     app = create_app(settings)
-    config = build_config(settings, app)  # from here on everything goes to the log
+    config = build_config(settings, app, pid=member is not None)  # from here on everything goes to the log
     take_over()
-    listener = config.bind_socket()
+    listener = member.listener if member is not None else config.bind_socket()
     socket_options(settings).apply(listener)  # accepted sockets inherit them
     port = listener.getsockname()[1]
-    try:
-        listener.listen(config.backlog)
-    except OSError as error:  # another socket is bound to the port too, and listens already
-        logging.getLogger("uvicorn.error").error("%s: port %s", error, port)  # noqa: TRY400 - no traceback
-        return STARTUP_FAILURE
-    if settings.log_format == "text":
-        sys.stderr.write("\n".join(banner(settings, port=port, fd_limit=fd_limit)) + "\n")
+    if member is None:
+        try:
+            listener.listen(config.backlog)
+        except OSError as error:  # another socket is bound to the port too, and listens already
+            logging.getLogger("uvicorn.error").error("%s: port %s", error, port)  # noqa: TRY400 - no traceback
+            return STARTUP_FAILURE
+        if settings.log_format == "text":
+            sys.stderr.write("\n".join(banner(settings, port=port, fd_limit=fd_limit)) + "\n")
     known = facts(settings, port=port, fd_limit=fd_limit)
     broadcaster: Node = app.state.broadcaster
     server = FanwiseServer(
@@ -322,50 +356,31 @@ def serve(settings: Settings) -> int:
         places=places(settings, count=broadcaster.tally.reject),
         drain_seconds=settings.drain_seconds,
         facts=known,
+        member=member,
     )
     server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
-def socket_options(settings: Settings) -> SocketOptions:
-    """Returns the options of each client's socket."""
-    return SocketOptions(
-        unsent_bytes=settings.socket_unsent_bytes,
-        send_buffer_bytes=settings.socket_send_buffer_bytes,
-    )
-
-
-def limits(settings: Settings) -> Limits:
-    """Returns what one connection may send."""
-    return Limits(
-        head_bytes=settings.max_head_bytes,
-        headers=settings.max_headers,
-        head_seconds=settings.head_seconds,
-        body_seconds=settings.body_seconds,
-        message_seconds=settings.message_seconds,
-        fragments=settings.max_fragments,
-        rates=settings.rate_limits,
-        messages_per_second=settings.messages_per_second,
-        bytes_per_second=settings.received_bytes_per_second,
-        control_frames_per_second=settings.control_frames_per_second,
-        publishes_per_second=settings.publishes_per_second,
-        subscriptions_per_second=settings.subscriptions_per_second,
-    )
-
-
 def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
     """Returns the places that the settings give; `count` is called with the code of each refusal."""
-    limits = PlaceLimits(
+    bounds = PlaceLimits(
         address_connections=settings.address_connections,
         address_connects_per_second=settings.address_connects_per_second,
         connects_per_second=settings.connects_per_second,
         address_publishes_per_second=settings.address_publishes_per_second,
         short_paths=SHORT_PATHS,
     )
-    return Places(limits, count=count, proxies=TrustedProxies(settings.trusted_proxies))
+    return Places(bounds, count=count, proxies=TrustedProxies(settings.trusted_proxies))
+
+
+def log_lines(settings: Settings, *, pid: bool) -> dict[str, Any]:
+    """Returns the configuration of the log; `pid` is whether its lines have the process's id."""
+    return log_config(settings.log_level, settings.log_format, secrets=_secrets(settings), pid=pid)
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Returns the key as it is and as browsers send it; empty without a key."""
+    """Returns the key as it is and as browsers send it, and the passwords of the backplane."""
     key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    return [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
+    keys = [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
+    return keys if settings.backplane is None else keys + passwords(settings.backplane.get_secret_value())

@@ -12,6 +12,8 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from .backplane.options import Options
+from .backplane.urls import shown
 from .core.deflate import HIGHEST_LEVEL
 from .core.publication import check_channel_name
 from .errors import SettingsError
@@ -25,7 +27,9 @@ from .transport.sweep_writer import Mode
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
-PLACES, LIMITS = PlaceLimits(), Limits()
+PLACES, LIMITS, ENGINE = PlaceLimits(), Limits(), Options()
+SECRET = frozenset({"api_key", "backplane"})  # fields that are shown nowhere
+_ENGINE_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -48,6 +52,12 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="worker processes; without a backplane they get a private engine"
+    )
+    engine: str | None = Field(
+        None, description="program of the private engine; by default valkey-server or redis-server in PATH"
+    )
     default_channel: str = Field(DEFAULT_CHANNEL, description="channel of /ws without ?channel=")
     template: str = Field(DEFAULT_TEMPLATE, description="text of each publication of /ws; contains {text} once")
     queue_messages: Positive = Field(1024, description="publications a client may be behind")
@@ -141,6 +151,24 @@ class Settings(BaseSettings):
     body_seconds: Seconds = Field(LIMITS.body_seconds, description="longest time for each 1,024 bytes of a body")
     ssl_certfile: str | None = Field(None, description="certificate chain (PEM): serve TLS")
     ssl_keyfile: str | None = Field(None, description="private key (PEM)")
+    backplane: SecretStr | None = Field(
+        None,
+        description="URL of the engine behind several servers; several with spaces between are shards; by default none",
+    )
+    backplane_prefix: str = Field(ENGINE.prefix, description="prefix of all keys and channels in the engine")
+    backplane_replicas: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="replicas that have an acknowledged publication; by default 1 with Sentinel or a NATS cluster",
+    )
+    backplane_durable: bool = Field(
+        default=ENGINE.durable, description="the engine keeps what it has acknowledged over its restarts"
+    )
+    backplane_live_bytes: Annotated[int, Field(ge=65_536)] = Field(
+        ENGINE.live_bytes, description="bytes of publications that the engine keeps for servers that are behind"
+    )
+    publish_seconds: Seconds = Field(
+        ENGINE.publish_seconds, description="longest time that a publication waits for the engine"
+    )
     trace: str | None = Field(
         None, description="file that a trace is written to from the start on, 256 MiB at most; by default none"
     )
@@ -174,6 +202,21 @@ class Settings(BaseSettings):
         if key is not None and _KEY.fullmatch(key.get_secret_value()) is None:
             raise ValueError("a key takes 8 to 255 letters, digits and -._~+/ of ASCII, and = at its end (RFC 6750)")
         return key
+
+    @field_validator("backplane")
+    @classmethod
+    def _urls_lead_to_engines(cls, urls: SecretStr | None) -> SecretStr | None:
+        if urls is None or not urls.get_secret_value():
+            return None
+        shown(urls.get_secret_value())
+        return urls
+
+    @field_validator("backplane_prefix")
+    @classmethod
+    def _prefix_fits_into_keys(cls, prefix: str) -> str:
+        if _ENGINE_PREFIX.fullmatch(prefix) is None:
+            raise ValueError("a prefix takes 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+        return prefix
 
     @field_validator("allowed_origins")
     @classmethod
@@ -243,8 +286,8 @@ def load_settings(**flags: object) -> Settings:
     except ValidationError as error:
         for detail in error.errors():
             field = str(detail["loc"][0]) if detail["loc"] else ""
-            shown = "not allowed" if field == "api_key" else repr(detail["input"])
-            named = f"{variable(field)} ({flag(field)}) is {shown}: " if field else ""
+            value = "not allowed" if field in SECRET else repr(detail["input"])
+            named = f"{variable(field)} ({flag(field)}) is {value}: " if field else ""
             problems.append(named + detail["msg"])
         raise SettingsError(problems) from error
     if problems:

@@ -32,7 +32,7 @@ def make_host(loop: asyncio.AbstractEventLoop, hub: Hub) -> ClientHost:
     """What a client lives on, with a registry that takes nobody in."""
     registry = ClientRegistry(leave=lambda _client: None)
     event_log = EventLog(memory_bytes=None, late_seconds=1.0)
-    return ClientHost(loop, registry, event_log, turn_seconds=1.0, ping_rtt=hub.tally.ping_rtt)
+    return ClientHost(loop, registry, event_log, turn_seconds=1.0, hub=hub)
 
 
 class Scene:

@@ -118,7 +118,7 @@ def test_a_narrow_screen(screen: Screen, staged: Staged, state: str) -> None:
 def test_nothing_is_stated_before_it_is_known(screen: Screen) -> None:
     """Before the first document there is no word of nobody and nothing, and no bucket on the heat strip's axis."""
     with Staged() as staged:
-        screen.page.route("**/stats", lambda route: route.abort())
+        screen.page.route("**/stats*", lambda route: route.abort())
         screen.page.goto(staged.url)
         screen.shows("#connection", "lost")
         empty = ("#drops-none", "#clients-empty", "#channels-empty", "#closed-empty")
@@ -126,7 +126,7 @@ def test_nothing_is_stated_before_it_is_known(screen: Screen) -> None:
         axis = "([from, to]) => [...document.querySelector('#chart-lag canvas').getContext('2d').getImageData(from, 0, "
         axis += "to, 120).data].filter((_, index) => index % 4 === 3).some((alpha) => alpha > 0)"
         assert screen.do(axis, [0, 45]) is False
-        screen.page.unroute("**/stats")
+        screen.page.unroute("**/stats*")
         staged.tick()
         staged.tick()
         screen.until("() => !document.querySelector('#drops-none').hidden")
@@ -221,10 +221,10 @@ def test_a_server_that_is_silent(screen: Screen, staged: Staged) -> None:
 
 def test_a_server_that_is_away_at_first(screen: Screen, staged: Staged) -> None:
     """Who opened the page before the server was there need not load it again."""
-    screen.page.route("**/stats", lambda route: route.abort())
+    screen.page.route("**/stats*", lambda route: route.abort())
     screen.page.goto(staged.url)
     screen.shows("#connection", "lost since")
-    screen.page.unroute("**/stats")
+    screen.page.unroute("**/stats*")
     staged.tick()
     screen.shows("#connection", "live")
 

@@ -8,8 +8,9 @@ import pytest
 
 from fanwise.core.reasons import CloseReason
 
+from ..support.documents import WORKER
 from ..support.screen import EXPECTED, NOTHING, WIDE, Screen
-from ..support.staged import Staged, client, gone
+from ..support.staged import Staged, channel, client, gone
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +151,54 @@ def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
     staged.show()
     screen.until("() => document.querySelector('#closed-table tbody td').textContent.endsWith('3e8')")
     assert len(screen.column("closed", 1)) == 200
+
+
+def test_an_engine_has_a_tile(screen: Screen, staged: Staged) -> None:
+    """Whether it is there, and how far this server is behind; no tile where there is no engine."""
+    assert not screen.is_seen("#tile-engine")
+    engine = {"up": True, "engine": "valkey 9.1.2", "why": "", "behind": 1200, "silent_seconds": 0.2}
+    staged.figures.stats["backplane"] = engine
+    staged.tick()
+    screen.shows("#tile-engine", "up")
+    assert screen.text("#tile-engine dd") == "up 1,200 behind"
+    engine.update(up=False, why="it does not answer", silent_seconds=75)
+    staged.tick()
+    screen.shows("#tile-engine", "away")
+    assert screen.text("#tile-engine dd") == "away for 75 s"
+    assert screen.page.locator("#tile-engine").get_attribute("title") == "it does not answer"
+    screen.assert_clean(*EXPECTED)
+
+
+def test_workers_are_one_picture(screen: Screen, staged: Staged) -> None:
+    """A row for each with its rates, and a column in the other tables; nothing of it where there is one process."""
+    figures = staged.figures
+    other = {**WORKER, "worker": "0000000b", "host": "<b>", "ready": False}
+    figures.clients = [{**client(1), "worker": "3f9a01c4"}]
+    figures.channels = [{**channel("lobby"), "workers": ["0000000b", "3f9a01c4"]}]
+    figures.closed_clients = [{**gone(2), "worker": "0000000b"}]
+    figures.stats.update(workers=[other, WORKER], silent=["0000000b"])
+    staged.tick()
+    screen.rows("workers", 2)
+    grown = {"uptime_seconds": 14.5, "publications": 600, "deliveries": 30_500, "cpu_seconds": 1.1}
+    figures.stats["workers"] = [other, {**WORKER, **grown}]
+    staged.tick()
+    staged.show()
+    screen.rows("clients", 1)
+    screen.shows("#workers-table", "25 %")
+    rows = [screen.column("workers", number) for number in range(1, 13)]
+    assert [column[1] for column in rows] == [
+        *("3f9a01c4", "front-1", "42", "ready", "105", "3", "50.0 /s", "5,000 /s"),
+        *("25 %", "400 µs", "34.6 MB", "14 s"),
+    ]
+    assert [column[0] for column in rows[:4]] == ["0000000b", "<b>", "42", "silent"]
+    assert screen.text("#workers-silent") == "No answer within 300 ms: 0000000b"
+    assert screen.text("#runtime") == "2 workers, 1 silent"
+    assert (screen.column("clients", 10), screen.column("closed", 7)) == (["3f9a01c4"], ["0000000b"])
+    assert screen.column("channels", 9) == ["2"]
+    assert screen.is_seen("#clients-table td.of-workers")
+    screen.assert_clean(*EXPECTED)
+    del figures.stats["workers"], figures.stats["silent"]
+    figures.channels = []
+    staged.tick()
+    screen.until("() => !document.body.classList.contains('has-workers')")
+    assert not screen.is_seen("#workers")

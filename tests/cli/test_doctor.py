@@ -153,6 +153,15 @@ def test_settings_count_wherever_they_come_from(tmp_path: Path) -> None:
     assert told.level("keep-alive") == "warn"
 
 
+def test_an_engine_is_looked_at_and_left_alone() -> None:
+    """Where there is none is said; the server that is tried out has no backplane, and is as it would be."""
+    told = doctor(*FEW, "--workers", "2", FANWISE_BACKPLANE="redis://:a-secret@127.0.0.1:1")
+    assert (told.level("engine"), told.status) == ("fail", 2)
+    assert told.found["engine"]["found"].startswith("redis://127.0.0.1:1: ")
+    assert {"event loop", "backpressure"} <= set(told.found)
+    assert "a-secret" not in str(told)
+
+
 def test_others_who_could_publish() -> None:
     """`fanwise serve` would refuse to start; said with its own words, and looked at on the loopback interface."""
     told = doctor(*FEW, "--host", "0.0.0.0")

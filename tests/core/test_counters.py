@@ -43,7 +43,7 @@ def test_a_gap_is_counted_with_what_is_missing() -> None:
     tally = Counters()
     assert tally.gap(Gap(3, 7, GapReason.SLOW)) == 5
     assert tally.gap(Gap(1, 9, GapReason.EPOCH)) == 0, "how many were in a log that is gone, nobody knows"
-    assert tally.gaps == {GapReason.HISTORY: 0, GapReason.EPOCH: 1, GapReason.SLOW: 1}
+    assert tally.gaps == {GapReason.HISTORY: 0, GapReason.EPOCH: 1, GapReason.SLOW: 1, GapReason.BACKPLANE: 0}
     assert tally.dropped["gap_slow"] == 5
 
 

@@ -179,3 +179,55 @@ def test_a_channel_with_another_client_stays_as_it_is() -> None:
     assert (list(channel.queues), channel.groups) == ([starts[1].queue], groups)
     hub.retention.expire(1e9)
     assert hub.find("lobby") is channel
+
+
+def test_a_channel_can_begin_anywhere() -> None:
+    """Under an epoch that was given elsewhere; positions before its start are not here."""
+    hub = make_hub()
+    channel = hub.adopt("lobby", epoch="given", start=7, time=0.0)
+    assert publish(hub, channel).position == Position("given", 8)
+    start = hub.subscribe("lobby", since=Position("given", 5), time=0.0)
+    assert (start.gap, start.queue.qsize()) == (Gap(6, 7, GapReason.HISTORY), 1)
+    with pytest.raises(ChannelNameError):
+        hub.adopt("no good", epoch="given", start=7, time=0.0)
+
+
+@pytest.mark.parametrize(("epoch", "start"), [("given", 9), ("another", 0), ("another", 4)])
+@pytest.mark.parametrize("appended", [0, 2, 9])
+def test_clients_move_to_a_successor(epoch: str, start: int, appended: int) -> None:
+    """With everything of the old log, and one gap for what the new one lacks; then the old one is gone."""
+    hub = make_hub()
+    old = hub.adopt("lobby", epoch="given", start=4, time=0.0)
+    queues = [hub.subscribe("lobby", time=0.0).queue for _ in range(2)]
+    publish(hub, old)
+    new = hub.succeed(old, epoch=epoch, start=start, time=0.0)
+    assert (hub.find("lobby"), old.successor, list(hub.retired)) == (new, new, [old])
+    for _ in range(appended):
+        publish(hub, new)
+    new.log.trim(max_messages=5, max_bytes=999)
+    for queue in queues:
+        assert len(queue.get_nowait(max_bytes=99).publications) == 1
+        moved = hub.follow(old, queue, time=0.0)
+        before = new.log.first - 1
+        assert moved.gap == (
+            Gap(6, before, GapReason.BACKPLANE) if epoch == "given" else Gap(1, before, GapReason.EPOCH)
+        )
+        assert (moved.channel, moved.queue.qsize()) == (new, min(appended, 5))
+    assert (list(hub.retired), list(new.queues.values()), old.charged_bytes) == ([], [None, None], 0)
+    hub.retention.trim(0.0)
+    assert hub.retention.charged_bytes == new.cost_bytes
+
+
+def test_a_successor_can_have_one() -> None:
+    """Clients that have not moved by then skip it, and nothing stays behind."""
+    hub = make_hub()
+    first = hub.adopt("lobby", epoch="a", start=0, time=0.0)
+    queue = hub.subscribe("lobby", time=0.0).queue
+    second = hub.succeed(first, epoch="b", start=0, time=0.0)
+    third = hub.succeed(second, epoch="a", start=3, time=0.0)
+    assert (first.successor, second.successor, list(hub.retired)) == (third, third, [first])
+    assert hub.follow(first, queue, time=0.0).gap == Gap(1, 3, GapReason.BACKPLANE)
+    assert list(hub.retired) == []
+    assert hub.retention.charged_bytes == third.cost_bytes
+    hub.retention.expire(1e9)
+    assert [len(hub)] == [1]

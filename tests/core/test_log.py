@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanwise.core.encoding import plain_frame
-from fanwise.core.log import Log
+from fanwise.core.log import Entry, Log
 from fanwise.core.publication import Kind
 
 
@@ -191,3 +191,37 @@ def test_nothing_is_no_publication() -> None:
     with pytest.raises(IndexError):
         log.extend([], kind=Kind.TEXT, time=0.0)
     assert (log.head, log.end, len(log)) == (0, 0, 0)
+
+
+@given(
+    start=st.integers(0, 40),
+    appended=st.integers(0, 150),
+    older=st.integers(0, 40),
+    kept=st.integers(1, 120),
+    max_messages=st.integers(1, 150),
+)
+def test_older_publications_come_before_the_oldest(
+    start: int, appended: int, older: int, kept: int, max_messages: int
+) -> None:
+    """As if the log had begun earlier: as many as its bounds allow, the newest of them, and byte counts stay right."""
+    log = Log("lobby", epoch="e", max_messages=max_messages, max_bytes=1000, start=start)
+    whole = [b"%d" % offset for offset in range(1, start + appended + 1)]
+    append(log, *whole[start:])
+    assert (log.head, log.first) == (start + appended, start + appended + 1 - min(appended, max_messages))
+    log.trim(max_messages=kept, max_bytes=1000)
+    first, count = log.first, min(older, log.first - 1)
+    log.prepend([Entry(data, Kind.TEXT, 0.0, "k") for data in whole[first - 1 - count : first - 1]])
+    assert first - log.first == min(count, max(0, max_messages - (log.head - first + 1)))
+    assert payloads_after(log, log.first - 1) == whole[log.first - 1 :]
+    assert log.retained_bytes == log.bytes_after(log.first - 1) == sum(map(len, whole[log.first - 1 :]))
+    assert log.extra_bytes == 4 * (first - log.first)
+    append(log, b"next")
+    assert payloads_after(log, log.first - 1) == [*whole, b"next"][log.first - 1 :]
+    assert [one.offset for one in log.read(log.first - 1, max_bytes=9999)] == list(range(log.first, log.head + 1))
+
+
+def test_publications_that_have_no_offset_are_refused() -> None:
+    """Before offset 1 there is nothing."""
+    log = Log("lobby", epoch="e", max_messages=9, max_bytes=99, start=1)
+    with pytest.raises(ValueError, match="2 publications do not fit before offset 2"):
+        log.prepend([Entry(b"a", Kind.TEXT, 0.0, None)] * 2)

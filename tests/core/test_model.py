@@ -50,6 +50,9 @@ class ModelClient:
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         raise AssertionError
 
+    def leave(self) -> None:
+        raise AssertionError
+
     def covered(self) -> list[int]:
         """The offsets that the story accounts for, in its order."""
         return [

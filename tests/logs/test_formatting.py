@@ -74,6 +74,14 @@ def test_text() -> None:
     assert TextFormatter().format(record("hello %s", "you")) == "2025-11-22T08:26:40.250Z WARNING  uvicorn: hello you"
 
 
+def test_lines_of_several_processes() -> None:
+    """Each has the id of its own."""
+    made = record("hello", process=4711)
+    assert TextFormatter(pid=True).format(made).endswith("uvicorn: hello [4711]")
+    assert json.loads(JsonFormatter(pid=True).format(made))["process"] == 4711
+    assert "process" not in json.loads(JsonFormatter().format(made))
+
+
 def test_json() -> None:
     """One object: the same, the fields of the event, and for other libraries the logger."""
     line = JsonFormatter().format(event(**DROPPED))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.logs.scrubbing import Scrubber, escape, hide_query_string
+from fanwise.logs.scrubbing import Scrubber, escape, hide_query_string, shorten_refusal
 
 
 def test_what_is_not_to_be_printed_is_escaped() -> None:
@@ -137,3 +137,13 @@ def test_query_strings_stay_out_of_the_log(message: str, args: tuple[str, ...], 
     record = logging.LogRecord("uvicorn.error", logging.INFO, "", 0, message, args, None)
     assert hide_query_string(record)
     assert record.args == expected
+
+
+def test_settings_that_an_engine_refuses_are_a_line() -> None:
+    """Other tracebacks stay."""
+    line = "backplane redis://h:6379: WRONGPASS"
+    for error, says in ((f"fanwise.errors.SettingsError: {line}", line), ("ValueError: x", None)):
+        text = f"Traceback (most recent call last):\n  File ...\n{error}\n"
+        record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 1, text, (), None)
+        assert shorten_refusal(record)
+        assert record.msg == (says or text)

@@ -7,7 +7,8 @@ import tracemalloc
 import pytest
 from anyio.lowlevel import checkpoint
 
-from fanwise.routes.idempotency import Idempotency, IdempotencyError
+from fanwise.errors import IdempotencyError
+from fanwise.routes.idempotency import Idempotency
 
 pytestmark = pytest.mark.anyio
 

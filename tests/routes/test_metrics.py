@@ -7,11 +7,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fanwise.app import create_app
+from fanwise.backplane.counts import Counts
 from fanwise.broadcaster.node import Node
 from fanwise.core.counters import Counters
 from fanwise.core.queue import Gap
 from fanwise.core.reasons import CloseReason, GapReason
-from fanwise.routes.metrics import HISTOGRAMS, PEAK_LAG, Collector
+from fanwise.routes.metrics import BACKPLANE, HISTOGRAMS, PEAK_LAG, Collector
 from fanwise.settings import load_settings
 
 from ..support.live import Live, running
@@ -70,6 +71,11 @@ async def test_the_number_of_series_is_constant() -> None:
         await live.request("POST", "/publish/no%20name", b"x")
         async with await live.connect("/ws?channel=channel-1"):
             assert set(await scrape(live)) == set(before)
+
+
+def test_every_count_of_the_backplane_is_told() -> None:
+    """Two of them are histograms."""
+    assert {*BACKPLANE, "publish", "delay"} == set(Counts.__slots__)
 
 
 def test_every_histogram_is_told() -> None:

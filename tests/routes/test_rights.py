@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import BackgroundTasks, FastAPI, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
@@ -44,6 +44,10 @@ class Doorkeeper:
 
     def may(self, action: Action) -> Callable[[User | None, str], bool | Awaitable[bool]]:
         return lambda user, channel: self.authorise(user, action, channel)
+
+
+async def soon(answer: bool) -> bool:
+    return answer
 
 
 def identify(connection: HTTPConnection) -> str | None:
@@ -200,6 +204,18 @@ async def test_rights_can_be_taken_away() -> None:
         assert broadcaster.statistics().closed == {"forbidden": 1}
 
 
+async def test_texts_that_come_together_are_asked_for_too() -> None:
+    """A read that brings many is worked on at once where nobody is asked; here the first is refused, and ends it."""
+    keeper = Doorkeeper(waits=False)
+    async with serving(keeper) as (live, broadcaster):
+        keeper.denied = {PUBLISH}
+        loop = asyncio.get_running_loop()
+        with await live.raw("/own/ws") as peer:
+            await loop.sock_sendall(peer, b"\x81\x82\0\0\0\0hi" * 8)
+            await until(lambda: broadcaster.statistics().closed == {"forbidden": 1})
+        assert (broadcaster.tally.publications, broadcaster.tally.rejected[ErrorCode.FORBIDDEN]) == (0, 1)
+
+
 async def test_a_client_has_no_task_unless_a_function_waits() -> None:
     """Its messages are worked on where they come in, and the endpoint has returned."""
     async with serving(Doorkeeper(waits=False)) as (live, broadcaster):
@@ -328,9 +344,12 @@ async def test_the_event_stream_in_a_route_of_ones_own() -> None:
     broadcaster = Broadcaster(trim_heap=False)
     app = FastAPI(lifespan=broadcaster.lifespan)
 
+    done: list[str] = []
+
     @app.get("/jobs/{channel}")
-    async def jobs(request: Request, channel: str, deny: str = "") -> Response:
-        return broadcaster.stream(request, channel, may_subscribe=not deny)
+    async def jobs(request: Request, channel: str, tasks: BackgroundTasks, deny: str = "") -> Response:
+        tasks.add_task(done.append, channel)
+        return broadcaster.stream(request, channel, may_subscribe=lambda _user, _channel: soon(not deny))
 
     async with running(app) as live:
         first = await broadcaster.publish("1", {"percent": 10})
@@ -340,6 +359,8 @@ async def test_the_event_stream_in_a_route_of_ones_own() -> None:
             assert begin is not None
             assert event is not None
             assert (begin.name, '"data":{"percent":20}' in event.data) == ("subscribed", True)
+            await until(lambda: not live.server.server_state.tasks)  # it has left the application
+            assert done == ["1"]
         for path, headers, refused in (
             ("/jobs/1?deny=yes", {}, (403, "forbidden")),
             ("/jobs/a%20b", {}, (400, "bad_channel")),
@@ -351,3 +372,14 @@ async def test_the_event_stream_in_a_route_of_ones_own() -> None:
             answer = await live.request("GET", path, headers=headers)
             assert (answer.status, answer.code) == refused
         assert broadcaster.tally.rejected[ErrorCode.BAD_POSITION] == 2
+
+
+async def test_a_key_of_one_user_is_no_key_of_another() -> None:
+    """Who guesses an Idempotency-Key can neither use it up nor learn what it was used for."""
+    async with serving(Doorkeeper(waits=False)) as (live, _):
+        answers = [
+            await live.request("POST", "/publish/a", body, headers={"X-User": user, "Idempotency-Key": "K1"})
+            for user, body in (("ada", b"one"), ("eve", b"two"), ("ada", b"one"), ("ada", b"two"))
+        ]
+        assert [answer.status for answer in answers] == [200, 200, 200, 422]
+        assert answers[0].body == answers[2].body != answers[1].body

@@ -9,12 +9,13 @@ import pytest
 
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.recorder import PENDING_BYTES
-from fanwise.core.trace import Ended, FellBehind, Published, Sample
+from fanwise.core.trace import Ended, FellBehind, Header, Published, Sample
 from fanwise.core.trace_reader import read_trace
 from fanwise.routes.auth.guards import Access
+from fanwise.routes.router import build_router
 from fanwise.routes.trace import MOST_SECONDS
 
-from ..support.live import until
+from ..support.live import app_of, running, until
 from .test_json_session import serving
 from .test_streams import ask_and_read_nothing, buffered_bytes
 
@@ -53,6 +54,15 @@ async def test_a_trace_is_streamed_while_it_is_recorded(fast: bool) -> None:
         assert node.recordings.active == ()
         assert node._audit.answer_bytes == 0
         stuck.close()
+
+
+async def test_a_trace_names_the_time_for_pongs() -> None:
+    """Which a replay needs, and the node does not know."""
+    async with running(app_of(build_router(Node(), pong_seconds=3.0))) as live:
+        answer = await live.request("GET", "/trace?seconds=0.01")
+    header = next(read_trace([answer.body]))
+    assert isinstance(header, Header)
+    assert header.settings["pong_seconds"] == 3.0
 
 
 async def test_a_trace_asks_for_the_key_and_has_a_length() -> None:

@@ -41,6 +41,25 @@ CLOSED: dict[str, Any] = {
     "lag": 1025,
 }
 
+WORKER: dict[str, Any] = {
+    "worker": "3f9a01c4",
+    "host": "front-1",
+    "pid": 42,
+    "version": "0.1.0",
+    "ready": True,
+    "draining": False,
+    "uptime_seconds": 12.5,
+    "loop_lag_seconds": 0.0004,
+    "clients": 105,
+    "behind": 3,
+    "channels": 5,
+    "rss_bytes": 34_600_000,
+    "cpu_seconds": 0.6,
+    "publications": 500,
+    "deliveries": 20_500,
+    "drops": 7,
+}
+
 
 def histogram(*counts: int) -> dict[str, Any]:
     return {"bounds": [0.001, 0.01, 0.1], "counts": list(counts), "sum": 0.0}
@@ -73,7 +92,7 @@ def document(**changes: Any) -> dict[str, Any]:
         },
         "totals": {"connections": 210, "publications": 1_000, "deliveries": 41_000, "delivered_bytes": 5_000_000},
         "dropped": {"gap_slow": 5, "closed_slow": 10},
-        "gaps": {"history": 0, "epoch": 0, "slow": 1},
+        "gaps": {"history": 0, "epoch": 0, "slow": 1, "backplane": 0},
         "closed": {"normal": 5, "slow": 1},
         "rejected": {"full": 0},
         "histograms": {"last_socket_seconds": histogram(0, 0, 0, 0), "loop_lag_seconds": histogram(10, 0, 0, 0)},
@@ -84,3 +103,14 @@ def document(**changes: Any) -> dict[str, Any]:
         "forgiven": {"seconds": 17.1, "bound": "queue_messages", "hidden_seconds": 0.0, "channel": "news"},
     }
     return {**base, **changes}
+
+
+def of_workers(*workers: dict[str, Any], silent: tuple[str, ...] = (), **changes: Any) -> dict[str, Any]:
+    """A document of all workers."""
+    names = [worker["worker"] for worker in workers]
+    lists = {
+        "clients": [{**CLIENT, "worker": names[0]}],
+        "channels": [{**CHANNEL, "workers": names}],
+        "closed_clients": [{**CLOSED, "worker": names[-1]}],
+    }
+    return document(workers=list(workers), silent=list(silent), **lists, **changes)

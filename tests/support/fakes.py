@@ -24,6 +24,9 @@ class FakeMember:
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         self.calls.append(("fall_behind", queue, cursor, bytes(rest)))
 
+    def leave(self) -> None:
+        self.calls.append(("leave",))
+
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         self.calls.append(("broken", queue, cursor, reason))
 

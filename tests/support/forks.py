@@ -44,6 +44,8 @@ _IMPORTED = (
     "anyio._backends._asyncio",
     "encodings.idna",
     "fanwise.app",
+    "fanwise.backplane.redis.backplane",
+    "fanwise.cli.launch",
     "fanwise.cli.main",
     "fanwise.protocol",
     "fanwise.serve",

@@ -37,7 +37,13 @@ NOON = 1_763_812_800.0
 LAG_BOUNDS = (0, *(2**power for power in range(18)))
 TIME_BOUNDS = (*(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)), 10.0, 60.0)
 CLOSES = [reason.name.lower() for reason in CloseReason]
-CAUSES = ["gap_history", "gap_epoch", "gap_slow", *(f"closed_{name}" for name in CLOSES if name != "normal")]
+CAUSES = [
+    "gap_history",
+    "gap_epoch",
+    "gap_slow",
+    "gap_backplane",
+    *(f"closed_{name}" for name in CLOSES if name != "normal"),
+]
 LIMITS = {
     "queue_messages": 1024,
     "queue_bytes": 1_048_576,
@@ -83,7 +89,7 @@ class Figures:
             | {"cpu_seconds": 0.9, "descriptors": 20},
             "totals": {"connections": 0, "publications": 0, "deliveries": 0, "delivered_bytes": 0},
             "dropped": dict.fromkeys(CAUSES, 0),
-            "gaps": {"history": 0, "epoch": 0, "slow": 0},
+            "gaps": {"history": 0, "epoch": 0, "slow": 0, "backplane": 0},
             "closed": dict.fromkeys(CLOSES, 0),
             "rejected": {"full": 0},
             "histograms": {

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.tools.rates import between, increase, quantile
+from fanwise.tools.rates import WorkerRates, between, increase, quantile
 
-from ..support.documents import document, histogram
+from ..support.documents import WORKER, document, histogram, of_workers
 
 BEFORE = document()
 LATER = document(
@@ -41,6 +41,19 @@ def test_rates_are_differences_by_the_server_s_own_time() -> None:
 )
 def test_another_run_makes_no_rates(after: dict[str, object]) -> None:
     """Nothing negative, nothing from before a restart, nothing divided by zero."""
+    assert between(BEFORE, after) is None
+
+
+def test_rates_of_all_workers_ask_for_the_same_workers() -> None:
+    """Whichever of them answers; a worker that was silent has no rates of its own."""
+    other = {**WORKER, "worker": "0000000b"}
+    before = of_workers(WORKER, other)
+    grown = {**WORKER, "uptime_seconds": 14.5, "publications": 520, "deliveries": 20_510, "cpu_seconds": 1.6}
+    after = of_workers(other, grown, uptime_seconds=14.5, server={**BEFORE["server"], "pid": 43})
+    rates = between(before, after)
+    assert rates is not None
+    assert rates.workers == {"3f9a01c4": WorkerRates(10, 5, 0.5)}
+    assert between(of_workers(WORKER), after) is None
     assert between(BEFORE, after) is None
 
 

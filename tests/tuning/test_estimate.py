@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.tuning.estimate import Evidence, Look, Piece, bandwidth_of, path
+from fanwise.tuning.estimate import Estimator, Evidence, Look, Piece, Rooms, bandwidth_of, path
 from fanwise.tuning.visits import Curve, Mark, Stretch, Visit
 
 
@@ -47,7 +47,7 @@ def test_steps_are_little_bandwidth_and_leaps_are_pauses(steps: int, bandwidth: 
     taken = [100.0 * (number // 2 * 2) for number in range(steps)] if bandwidth else [100.0] * steps + [3_000.0] * 3
     marks = [Mark(0.25 * number, accepted, True) for number, accepted in enumerate(taken)]
     visit = Visit(number=1, before=0, dialect="json", begins=0.0, here=False, stretches=[Stretch(0.0, marks, None)])
-    found = bandwidth_of([visit], curve, room_bytes=300.0)
+    found = bandwidth_of([visit], curve, Rooms(300.0, 300.0, 300.0))
     assert found == (bandwidth if bandwidth is None else pytest.approx(bandwidth, rel=0.1))
 
 
@@ -57,3 +57,18 @@ def test_pieces_do_not_overlap_and_leave_the_typical_rate_between() -> None:
     evidence.add(1.5, 3.0, 10.0)
     supply = evidence.supply()
     assert [supply.total(at) for at in (1.0, 2.0, 3.0, 4.0)] == [500.0, 500.0, 510.0, 1010.0]
+
+
+@pytest.mark.parametrize(("ends", "woke"), [(7.2, 5.2), (5.0, 5.0)])
+def test_a_pause_that_ends_when_a_lost_segment_is_sent_again_has_ended_before(ends: float, woke: float) -> None:
+    """Between two of its times: the kernel is shut so long."""
+    curve = Curve((0.1 * number, 100.0) for number in range(400))
+    marks = [Mark(2.0 + 0.25 * number, 1_900.0, True) for number in range(int(ends / 0.25))]
+    visit = Visit(number=1, before=0, dialect="json", begins=0.0, here=False)
+    visit.stretches.append(Stretch(2.0, marks, 2.0 + ends))
+    estimator = Estimator(curve, Rooms(500.0, 600.0, 300.0))
+    estimator.add(visit)
+    supply, shut = estimator.evidence.supply(), estimator.evidence.shut
+    assert supply.reads_after(3.0) == pytest.approx(2.0 + woke, abs=0.1)
+    found = [time for interval in shut for time in interval]
+    assert found == pytest.approx([] if woke == ends else [2.0 + woke, 2.0 + ends], abs=0.1)

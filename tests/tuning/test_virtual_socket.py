@@ -54,6 +54,18 @@ def test_what_does_not_fit_waits_for_a_step() -> None:
     assert [(name, round(at, 6)) for name, at in owner.events] == [("paused", 0.0), ("resumed", 0.6)]
 
 
+def test_a_kernel_that_waits_for_a_lost_segment_takes_nothing() -> None:
+    """There was room after 0.6 s; the segment is sent again after 2 s."""
+    loop = VirtualLoop()
+    reader = Reader(name="a", channels=("c",), supply=Supply([(0.0, 100.0)]), room_bytes=300.0, shut=((0.5, 2.0),))
+    sock = VirtualSocket(1, reader, loop, got=lambda _when, _published: None)
+    sock.write(bytes(350))
+    loop.run_until(1.9)
+    assert sock.buffered_bytes == 50
+    loop.run_until(2.1)
+    assert sock.buffered_bytes == 0
+
+
 def test_a_reader_has_a_publication_when_it_has_read_its_last_byte() -> None:
     """Written, buffered and read bytes tile: three of 100 bytes, a pause of a second in between."""
     loop, log = VirtualLoop(), Log("c", epoch="e", max_messages=10, max_bytes=1000)

@@ -76,13 +76,13 @@ def op(fields: dict[str, object]) -> bytes:
 def _read_head(peer: socket.socket, status: str) -> None:
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
-        answer += peer.recv(1)
+        answer += _some(peer, 1)
     if not answer.startswith(f"HTTP/1.1 {status}".encode()):
         raise RuntimeError(f"the server has answered {answer!r}")
 
 
-def _some(peer: socket.socket) -> bytes:
-    data = peer.recv(1 << 16)
+def _some(peer: socket.socket, most: int = 1 << 16) -> bytes:
+    data = peer.recv(most)
     if not data:
         raise RuntimeError("the server has closed a connection")
     return data

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from benchmarks.gates.exact import virtual
+from benchmarks.gates.exact import peers, virtual
 from benchmarks.gates.exact.__main__ import PARTS, countable, look, report
 from benchmarks.gates.exact.calls import counted, figures_of
 from benchmarks.gates.exact.clock import Clock
@@ -115,3 +117,13 @@ def test_turns_alone_do_not_wait_for_a_timer() -> None:
         loop.turn()
     assert (loop.turns, round(clock.now - begin, 6)) == (virtual.PATIENCE + 2, 0.001)
     loop.close()
+
+
+def test_a_connection_that_is_closed_before_its_answer_ends_the_count() -> None:
+    """Rather than to be read from for ever."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"HTTP/1.1 5")
+        theirs.close()
+        with pytest.raises(RuntimeError, match="has closed a connection"):
+            peers._read_head(ours, "101")

@@ -32,7 +32,7 @@ class Scenario(NamedTuple):
     name: str
     build: Callable[[], AbstractContextManager[Step]]
     does: int
-    layouts: int = 5
+    layouts: int = 3
 
 
 def load(module: str) -> tuple[Scenario, ...]:

@@ -12,6 +12,9 @@
     dropped        clients that the server gave up: how much further they fall, and whether they come back
     traffic        sizes and rates of publications
     subscriptions  a client's queues, by channel
+    successors     clients whose channel's log goes on elsewhere
+    sharing        a node behind a backplane: what arrives, and channels that are opened
+    survey         what is asked of all workers behind one engine, and answered by each
     drain          clients leave one after the other before the server stops
     statistics     plain tuples about a node
     inspector      answers about a node: clients behind, busy channels, retained publications

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import anyio
 
@@ -72,6 +72,13 @@ class ClientOwner(Protocol):
 
     def failed(self, client: Client, error: Exception) -> None:
         """Hears that serving the client has raised `error`: the client is to be aborted."""
+
+    @property
+    def retired(self) -> Mapping[Channel, None]:
+        """The channels that have a successor."""
+
+    def move(self, client: Client) -> bool:
+        """Moves an up-to-date client from retired channels to their successors; False if it was on none."""
 
 
 class Client:
@@ -208,7 +215,7 @@ class Client:
 
     def begin(self, start: Start) -> None:
         """Takes over a new queue, and sends where its stream begins and what is missing there. O(its channels)."""
-        self._leave()
+        self.leave()
         dialect, channel = self.outbox.dialect, start.channel
         if dialect.subscribed is not None:
             self.send(dialect.subscribed(channel.name, start.position, start.recovered))
@@ -217,12 +224,8 @@ class Client:
         self.subscriptions[channel.name] = Subscription(channel, start.queue)
 
     def unsubscribe(self, channel: str) -> Subscription:
-        """Takes a queue away: nothing of its channel is sent any more. O(its channels).
-
-        Raises:
-            KeyError: The client is not on that channel.
-        """
-        self._leave()
+        """Takes a queue away: nothing of its channel is sent any more. Raises KeyError if there is none. O(queues)."""
+        self.leave()
         return self.subscriptions.pop(channel)
 
     @property
@@ -238,8 +241,7 @@ class Client:
     @property
     def received_bytes(self) -> int:
         """Bytes that the connection has received and that are not read yet; 0 if unknown."""
-        received: int = getattr(self.sink, "received_bytes", 0)  # of a `ReceivingSink`
-        return received
+        return cast("int", getattr(self.sink, "received_bytes", 0))  # of a `ReceivingSink`
 
     @property
     def lag(self) -> int:
@@ -256,17 +258,15 @@ class Client:
         """Whether most clients are behind on the channels of its overflowed queues: then the producer is too fast."""
         return self.subscriptions.outrun()
 
-    # What a sweep calls (`group.Member`) while the client is READY.
-
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the ready groups; the transport gets the rest of the frame that the socket has begun to take."""
-        self._leave()
+        self.leave()
         queue.rewind(cursor)
         self.write(bytes(rest))  # a copy: less than a frame instead of the whole slice
 
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         """Leaves the ready groups, and ends the connection without waiting for the event loop to notice."""
-        self._leave()
+        self.leave()
         queue.rewind(cursor)
         self.reason = self.reason or reason
         self.sink.abort()
@@ -275,7 +275,7 @@ class Client:
 
     def sink_paused(self) -> None:
         """The transport has buffered something."""
-        self._leave()
+        self.leave()
 
     def sink_resumed(self) -> None:
         """The transport is empty."""
@@ -309,7 +309,8 @@ class Client:
         self._serve()
         self._owner.changed(self)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Leaves the ready groups (`group.Member`)."""
         if self.state is _READY:
             self._enter(_BEHIND)
 
@@ -327,14 +328,12 @@ class Client:
     def _join(self) -> None:
         """Enters the ready groups, or sleeps until a sweep: it has everything up to the last sweep's end."""
         if self.lease is None:
-            self.subscriptions.sleep(self._leave)
+            self.subscriptions.sleep(self.leave)
         else:
             self.subscriptions.join(self, encoding=self.outbox.encoding, lease=self.lease)
         self.state = _READY
         self.recoveries += 1
         self._owner.changed(self)
-
-    # Its turns, and its task.
 
     def _serve(self) -> None:
         """Enlists a client that is behind for a turn; without a direct sink, wakes the client's task instead."""
@@ -363,7 +362,7 @@ class Client:
                 return await self._finish()
             # No await between here and the wait, unless something was sent: what happens meanwhile sets `_wake`.
             if self.outbox.pending and self.sink.writable:
-                self._leave()  # so that audits look at it while it takes its time
+                self.leave()  # so that audits look at it while it takes its time
                 await self.outbox.flush()
             elif self.state is _BEHIND and self.sink.writable and (taken := self._next(AWAITED_BYTES)) is not None:
                 await self.outbox.send_batch(*taken)
@@ -377,6 +376,8 @@ class Client:
         """Returns the next batch; None if the client has joined the ready groups, or is closed for what it missed."""
         taken = self.subscriptions.take(max_bytes=max_bytes)
         if taken is None:
+            if self._owner.retired and self._owner.move(self):
+                return self._next(max_bytes)
             self._join()
             return None
         place, batch = taken

@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..core.codes import ErrorCode, close_of
-from ..core.counters import Histogram
+from ..core.hub import Hub
 from ..core.reasons import CloseReason
 from .client import Client, State
 from .event_log import EventLog
 from .registry import ClientRegistry
+from .successors import Successors
 from .turns import TurnScheduler
 
 
@@ -24,10 +25,12 @@ class ClientHost:
         registry: Notified of each change of a client's state.
         event_log: Notified of what has failed.
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
-        ping_rtt: The histogram of seconds from a ping to its pong.
+        hub: The channels, and the counters.
         pause_seconds: The longest pause of a client whose queues skip.
 
     Attributes:
+        successors: Moves clients whose channel goes on elsewhere.
+        retired: The channels that have a successor.
         turns: The order in which clients that are behind are served.
         tasks: The tasks of clients that have not ended.
         changed: Notified of each change of a client's state: the registry, or a recording before it.
@@ -40,16 +43,19 @@ class ClientHost:
         event_log: EventLog,
         *,
         turn_seconds: float,
-        ping_rtt: Histogram,
+        hub: Hub,
         pause_seconds: float = math.inf,
     ) -> None:
         self.pause_seconds = pause_seconds
         self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
+        self.successors = Successors(hub, self.turns.enlist)
+        self.retired = hub.retired
+        self.move = self.successors.move
         self.tasks: set[asyncio.Task[None]] = set()
         self.enlist = self.turns.enlist
         self.changed: Callable[[Client], None] = registry.changed
         self.receiving = registry.note_receiving
-        self.ponged = ping_rtt.observe
+        self.ponged = hub.tally.ping_rtt.observe
         self._loop = loop
         self._event_log = event_log
 

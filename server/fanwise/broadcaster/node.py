@@ -30,12 +30,14 @@ from .outbox import Outbox
 from .publisher import Payload, Publisher, serialise
 from .recordings import Recordings
 from .registry import ClientRegistry, new_id
+from .sharing import Sharing
 from .sink import Sink, Source
 from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
 from .threads import LoopFuture
 
 
+# Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
 @dataclass(kw_only=True, eq=False, repr=False, slots=True, weakref_slot=True)
 class Node:
     """Publishes to channels and keeps their clients. All methods but `publish_threadsafe` belong to the loop's thread.
@@ -90,7 +92,8 @@ class Node:
     compress_level: int = 1
     open_writer: Callable[[], SweepWriter] = OsWriter
 
-    # Slots: CPython makes each look at an attribute dearer for objects with more than 30 in a dict.
+    shares = False  # whether channels are shared with other servers: opening one, and publishing, have to be awaited
+    _new_id = staticmethod(new_id)
     draining: bool = field(init=False)
     inspect: Inspector = field(init=False)
     recordings: Recordings = field(init=False)
@@ -116,13 +119,8 @@ class Node:
         taken: dict[str, Any] = {name: getattr(self, name) for name in (*bounds, *history)}
         self._hub = hub = Hub(**taken, overflow=Overflow(self.overflow))
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
-        self._publisher = Publisher(
-            hub,
-            max_message_bytes=self.max_message_bytes,
-            slice_bytes=self.slice_bytes,
-            sweep_seconds=self.sweep_seconds,
-            open_writer=self.open_writer,
-        )
+        paces = ("max_message_bytes", "slice_bytes", "sweep_seconds", "open_writer")
+        self._publisher = Publisher(hub, **{name: getattr(self, name) for name in paces})
         events = self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
         registry = self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=events.closed)
         ended, stall = self._publisher.audit_ended, self.stall_seconds
@@ -137,11 +135,9 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            rtt, turn = self._hub.tally.ping_rtt, self.sweep_seconds
             pause = max(self.history_seconds, self.stall_seconds)
-            self._host = ClientHost(
-                loop, self._registry, self._event_log, turn_seconds=turn, ping_rtt=rtt, pause_seconds=pause
-            )
+            times = {"turn_seconds": self.sweep_seconds, "pause_seconds": pause}
+            self._host = ClientHost(loop, self._registry, self._event_log, hub=self._hub, **times)
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
@@ -172,14 +168,14 @@ class Node:
         """Refuses new clients, and closes the present ones with SHUTDOWN, spread over `seconds`.
 
         A client that is behind is closed when it has caught up, or when the time is up. Clients that stay are aborted.
-        Each is sent a time to come back at, all different (`drain.restart_text`).
+        Each is told when to come back, all at other times (`drain.restart_text`).
         """
         self.draining = True
         await drain(list(self._registry), seconds=seconds)
 
     async def _stop(self) -> None:
-        assert self._audit_task is not None
         assert self._host is not None
+        assert self._audit_task is not None
         self._audit_task.cancel()
         self._loop_lag.stop()
         self.recordings.shut()
@@ -193,9 +189,8 @@ class Node:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
         Text goes out as text, bytes as a binary message, and everything else as JSON. `key` names the state that the
-        payload is the newest of, for queues that keep only the newest of each key. The method is for synchronous code
-        on the loop. Code that publishes much without awaiting keeps the loop, and the clients, waiting. When a queue's
-        worth has piled up, this call itself writes to the sockets.
+        payload is the newest of, for queues that keep only the newest of each key. Synchronous code that publishes much
+        keeps the clients waiting: when a queue's worth has piled up, this call itself writes to the sockets.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
@@ -211,8 +206,8 @@ class Node:
     async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
-        Never waits for one client. Waits for most of them: at most a second each time, while the channel is half
-        a queue ahead of more than half of its clients. Waits for the next audit, a quarter of a second at most, after a
+        Never waits for one client. Waits for most of them: at most a second each time, while the channel is half a
+        queue ahead of more than half of its clients; and a quarter of a second at most, for the next audit, after a
         burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
         kind, data = serialise(payload)
@@ -275,8 +270,7 @@ class Node:
     ) -> AsyncIterator[Client]:
         """A client for as long as the context lasts; on `channel`, after `since`, if it is given.
 
-        `sink` takes what the client is sent; `listen` is called when its first message is asked for. Raises what
-        `check_room` and `subscribe` raise.
+        `sink` takes what it is sent; `listen` is called for its messages. Raises what `check_room` and `subscribe` do.
         """
         client = self.add_client(sink, listen, channel, since, address, dialect, user)
         try:
@@ -303,7 +297,7 @@ class Node:
         self.check_room()
         assert self._host is not None  # it comes with the loop
         outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
-        client = Client(new_id(), address, outbox, listen, self.close_seconds, self._host, user)
+        client = Client(self._new_id(), address, outbox, listen, self.close_seconds, self._host, user)
         if channel is not None:
             self.subscribe(client, channel, since=since)
         self._registry.add(client)
@@ -313,10 +307,10 @@ class Node:
 
     def client_failed(self, client: Client, error: Exception) -> None:
         """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
-        code = close_for(client, error)
+        was_open, code = client.reason is None, close_for(client, error)
         if code is None:
             self._event_log.writer_failed(client.id, error)
-        else:
+        elif was_open:  # messages behind the one that ends it are no refusals of their own
             self.tally.reject(code)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
@@ -339,6 +333,11 @@ class Node:
             self.recordings.subscribed(client, start, before)
         client.begin(start)
         return start
+
+    @property
+    def sharing(self) -> Sharing:
+        """The way to other servers. Raises NotRunningError: there are none, or the node was not started."""
+        raise NotRunningError
 
     async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
@@ -390,9 +389,12 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether new clients are taken in and looked after, and in time.
+        """Whether new clients are taken in and looked after, and in time."""
+        return not self.unready
 
-        False while draining, when the audit has died, and for some seconds after the loop was later than it may be.
-        """
+    @property
+    def unready(self) -> str:
+        """Why the node is not ready: draining, stopped (or the audit is), loop_lag (for some seconds). Empty: it is."""
         audited = self._audit_task is not None and not self._audit_task.done()
-        return audited and not self.draining and self._loop_lag.worst_seconds <= self.ready_lag_seconds
+        late = self._loop_lag.worst_seconds > self.ready_lag_seconds
+        return "draining" if self.draining else "stopped" if not audited else "loop_lag" if late else ""

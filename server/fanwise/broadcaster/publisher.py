@@ -168,17 +168,17 @@ class Publisher:
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         now = time.monotonic()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+        place = hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
+        if place.crowded(hub.queue_messages, hub.queue_bytes - size + 1):
             if sweeper.is_due(place):  # many publish at once: each would flush in the same turn
                 return None, sweeper.swept(place)
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
-        publication = publish(place, data, kind=kind, time=now, key=key)
+        publication = publish(place, data, kind, now, key)
         if place.queues:
             sweeper.schedule(place)
         log = place.log  # compared here first: a call for each publication would cost a hundredth of it
-        if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes) or (
+        if place.crowded(self._pace_messages, self.slice_bytes) or (
             (log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages)
             and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes)
         ):
@@ -225,6 +225,38 @@ class Publisher:
             await asyncio.sleep(_HOLD_SECONDS)
         channel.mark_followed()
 
+    def check_size(self, data: bytes) -> None:
+        """Raises MessageTooBigError for a payload above `max_message_bytes`, NotRunningError if nothing is swept."""
+        self.running_loop()
+        if len(data) > self.max_message_bytes:
+            raise MessageTooBigError(size_bytes=len(data), limit_bytes=self.max_message_bytes)
+
+    def take(self, place: Channel, data: bytes, *, kind: Kind, time: float, key: str | None) -> bool:
+        """Appends what another process has published; returns whether a sweep should come before more of it.
+
+        Args:
+            place: The channel.
+            data: The payload.
+            kind: The type of `data`.
+            time: When it was published, on the monotonic clock.
+            key: The name of the state that `data` is the newest of; or None.
+        """
+        hub, sweeper = self._hub, self._sweeper
+        if sweeper is None:
+            return False
+        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+            sweeper.flush(place)
+        self._publish(place, data, kind=kind, time=time, key=key)
+        if not place.queues:
+            return False
+        sweeper.schedule(place)
+        return place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes)
+
+    def flush(self, place: Channel) -> None:
+        """Sweeps a channel to its head here and now. O(its clients)."""
+        if self._sweeper is not None:
+            self._sweeper.flush(place)
+
     def append_nowait(self, channel: str, kind: Kind, data: bytes, key: str | None = None) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does.
 
@@ -240,11 +272,11 @@ class Publisher:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         # An event loop's own clock may stand still during a turn, and ages are counted from here.
         now = time.monotonic()
-        place = hub.channel(channel, time=now)
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - size + 1):
+        place = hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
+        if place.crowded(hub.queue_messages, hub.queue_bytes - size + 1):
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
-        publication = publish(place, data, kind=kind, time=now, key=key)
+        publication = publish(place, data, kind, now, key)
         if place.queues:
             sweeper.schedule(place)
         return publication

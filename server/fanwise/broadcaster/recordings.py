@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..core.channel import Channel
 from ..core.hub import Start
@@ -56,8 +56,12 @@ class Recordings:
             recorder.end("stopped")
         self._host = None
 
-    def start(self, *, most_bytes: int, seconds: float | None = None) -> Recorder:
+    def start(
+        self, *, most_bytes: int, seconds: float | None = None, settings: Mapping[str, float] | None = None
+    ) -> Recorder:
         """Starts a recording, which goes on for `seconds`, by default until the node stops.
+
+        Its header names `settings` beside those of the node.
 
         Raises:
             RecordingLimitError: There are four recordings already.
@@ -66,8 +70,8 @@ class Recordings:
         loop = self._publisher.running_loop()
         if len(self.active) >= MOST_RECORDINGS:
             raise RecordingLimitError(limit_recordings=MOST_RECORDINGS)
-        settings = {**self._settings(), "audit_seconds": AUDIT_SECONDS}
-        recorder = Recorder(settings, most_bytes=most_bytes, on_end=self._ended)
+        named = {**self._settings(), **(settings or {}), "audit_seconds": AUDIT_SECONDS}
+        recorder = Recorder(named, most_bytes=most_bytes, on_end=self._ended)
         if seconds is not None:
             loop.call_later(seconds, recorder.end, "asked")
         self._set((*self.active, recorder))

@@ -2,6 +2,7 @@
 
     main        the group of all commands
     serve, config, publish, subscribe, bench, doctor, top, trace, tune
+    launch      what `serve --workers N` runs
     flags       commands that take the settings as flags
     recordings  traces in files, for `bench --replay`
     client      what `publish` and `subscribe` share

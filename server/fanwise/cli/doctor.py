@@ -118,6 +118,7 @@ def _here(flags: dict[str, Any]) -> Report:
         f"`fanwise serve` with the settings in force, Fanwise {version('fanwise')} on Python {python_version()}"
     )
     report.findings += _posture(settings)
+    report.findings += _engines(settings)
     clients = checks.machine_limits(report, machine, max_clients=settings.max_clients, backlog=_backlog())
     process_bytes, measured = _tried_out(report, settings, flags)
     checks.check_keep_alive(
@@ -135,6 +136,7 @@ def _here(flags: dict[str, Any]) -> Report:
         memory_bytes=settings.memory_bytes,
         unsent_bytes=settings.socket_unsent_bytes,
         measured=measured,
+        processes=settings.workers + (settings.workers > 1 and settings.backplane is None),
         queue_messages=settings.queue_messages,
         queue_bytes=settings.queue_bytes,
         history_messages=settings.history_messages,
@@ -147,12 +149,19 @@ def _posture(settings: Settings) -> list[Finding]:
     from ..serve import check_exposure  # noqa: PLC0415 - imported late
     from ..tools.doctor import exposure  # noqa: PLC0415 - imported late
     from ..transport.addresses import is_loopback  # noqa: PLC0415 - imported late
+    from .launch import check_launch  # noqa: PLC0415 - imported late
 
     problems: list[str] = []
+    workers: list[str] = []
     try:
         check_exposure(settings)
     except SettingsError as error:
         problems = error.problems
+    try:
+        if settings.workers > 1:
+            check_launch(settings)
+    except SettingsError as error:
+        workers = error.problems
     return [
         exposure.exposure(
             address=f"{settings.host}:{settings.port}",
@@ -160,8 +169,24 @@ def _posture(settings: Settings) -> list[Finding]:
             loopback=is_loopback(settings.host),
             problems=problems,
         ),
-        exposure.workers(os.environ),
+        exposure.workers(os.environ, settings.workers, workers),
     ]
+
+
+def _engines(settings: Settings) -> list[Finding]:
+    """Looks at the engines that the settings name."""
+    import asyncio  # noqa: PLC0415 - other commands start faster without it
+
+    from ..backplane.examination import examine  # noqa: PLC0415 - imported late
+    from ..backplane.urls import default_replicas  # noqa: PLC0415 - imported late
+    from ..tools.doctor.engine import engine  # noqa: PLC0415 - imported late
+
+    if settings.backplane is None:
+        return []
+    urls, durable = settings.backplane.get_secret_value(), settings.backplane_durable
+    replicas = default_replicas(urls) if settings.backplane_replicas is None else settings.backplane_replicas
+    found = asyncio.run(examine(urls, prefix=settings.backplane_prefix, durable=durable))
+    return [finding for facts in found for finding in engine(facts, durable=durable, replicas=replicas)]
 
 
 def _backlog() -> int:
@@ -179,7 +204,8 @@ def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tup
 
     given = {name: value for name, value in flags.items() if value is not None}
     environ = {variable(name): str(value) for name, value in given.items()}  # "True" is true for pydantic
+    alone = {variable("backplane"): "", variable("workers"): "1"}  # what is tried out is not for clients of others
     api_key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    with hosting(environ, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
+    with hosting(environ | alone, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
         process_bytes = int(remote.stats()["now"]["rss_bytes"])
         return process_bytes, checks.check_server(report, remote, publish=True)

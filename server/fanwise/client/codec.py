@@ -50,8 +50,9 @@ class Gap:
         first: The first offset that is missing.
         last: The last missing offset; `first - 1` if none of this log is missing.
         reason: "history": the log did not reach back so far. "slow": this client was too slow, and the server's
-            overflow policy skipped them. "epoch": another log has taken the place of the client's own; `first` to
-            `last` of the new one are missing as well. "unknown": a hole that the server did not mention.
+            overflow policy skipped them. "backplane": the engine behind several servers has them no more. "epoch":
+            another log has taken the place of the client's own; `first` to `last` of the new one are missing as well.
+            "unknown": a hole that the server did not mention.
     """
 
     channel: str

@@ -42,6 +42,7 @@ class Channel:
         "queues",
         "skipped",
         "sleepers",
+        "successor",
         "swept",
         "tally",
     )
@@ -55,6 +56,7 @@ class Channel:
         self.sleepers: dict[Queue, Callable[[], None]] = {}  # {queue: wakes its client}, where a sweep cannot write
         self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
         self._swept_end = log.end
+        self.successor: Channel | None = None  # whose log has taken the place of this one's
         self.skipped = 0  # publications that clients did not get and were not closed for, once per client
         self._audited = log.head  # the head at the last audit
         self._audited_end = log.end
@@ -170,7 +172,7 @@ class Channel:
             self.mark_followed()
         self._audited, self._audited_end = log.head, log.end
 
-    def crowded(self, *, messages: int, size_bytes: int) -> bool:
+    def crowded(self, messages: int, size_bytes: int) -> bool:
         """Returns whether at least that many publications, or payload bytes, are unswept. O(1)."""
         log = self.log
         return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes

@@ -12,15 +12,18 @@ from typing import Final, Self
 
 from ..errors import (
     AlreadySubscribedError,
+    BackplaneDownError,
     ChannelLimitError,
     ChannelNameError,
     DrainingError,
     FanwiseError,
     FullError,
+    IdempotencyError,
     MessageTooBigError,
     PayloadError,
     PositionError,
     RecordingLimitError,
+    UnconfirmedError,
 )
 from .reasons import CloseReason
 
@@ -61,6 +64,13 @@ class ErrorCode(StrEnum):
         return self
 
     ALREADY_SUBSCRIBED = ("already_subscribed", None, "The connection is on this channel already.", True)
+    BACKPLANE_DOWN = (
+        "backplane_down",
+        503,
+        "The engine behind several servers is not available: come back after `Retry-After` seconds.",
+        True,
+        COME_BACK,
+    )
     BAD_CHANNEL = ("bad_channel", 400, "The channel's name is not allowed.", True)
     BAD_ENTRY = ("bad_entry", None, "An entry of a batch has a missing, unknown or wrong field.")
     BAD_HOST = ("bad_host", 403, "The server does not answer for the host that the request names.")
@@ -145,6 +155,12 @@ class ErrorCode(StrEnum):
     UNAUTHORISED = ("unauthorised", 401, "The server's key is missing, or another one.", True, _CHALLENGE)
     UNKNOWN_FIELD = ("unknown_field", None, "The message has a field that its operation does not have.", True)
     UNKNOWN_OP = ("unknown_op", None, "The message's operation does not exist.", True)
+    UNCONFIRMED = (
+        "unconfirmed",
+        504,
+        "The engine, or another worker, has not answered: perhaps it was done.",
+        True,
+    )
     UPGRADE_REQUIRED = ("upgrade_required", 426, "The route is a WebSocket, and the request is none.", False, _UPGRADE)
     WRONG_VERSION = ("wrong_version", 426, "The version of WebSocket is not 13.", False, _CLOSE)
     WRONG_TYPE = ("wrong_type", None, "A field has a value of the wrong type, or the payload is no JSON.", True)
@@ -169,14 +185,17 @@ class CodedError(FanwiseError, ValueError):
 
 _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     AlreadySubscribedError: ErrorCode.ALREADY_SUBSCRIBED,
+    BackplaneDownError: ErrorCode.BACKPLANE_DOWN,
     ChannelLimitError: ErrorCode.TOO_MANY_CHANNELS,
     ChannelNameError: ErrorCode.BAD_CHANNEL,
     DrainingError: ErrorCode.DRAINING,
     FullError: ErrorCode.FULL,
+    IdempotencyError: ErrorCode.IDEMPOTENCY_KEY_REUSED,
     MessageTooBigError: ErrorCode.TOO_BIG,
     PayloadError: ErrorCode.WRONG_TYPE,
     PositionError: ErrorCode.BAD_POSITION,
     RecordingLimitError: ErrorCode.TOO_MANY_TRACES,
+    UnconfirmedError: ErrorCode.UNCONFIRMED,
 }
 
 

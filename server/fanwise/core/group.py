@@ -32,6 +32,9 @@ class Member(Protocol):
     def fall_behind(self, queue: Queue, cursor: int, rest: memoryview) -> None:
         """Leaves the group, its socket being full: `queue` goes back to `cursor`, the transport has to take `rest`."""
 
+    def leave(self) -> None:
+        """Leaves all its groups, and is served in turns until it is up to date."""
+
     def broken(self, queue: Queue, cursor: int, reason: CloseReason) -> None:
         """Leaves the group, its socket being broken for `reason`: `queue` goes back to `cursor`."""
 
@@ -48,6 +51,10 @@ class Cohort(SharedCursor):
 
     def __len__(self) -> int:
         return len(self.by_fd) + len(self.by_queue)
+
+    def members(self) -> list[Member]:
+        """Returns all members. O(members)."""
+        return [*(member for _, member in self.by_fd.values()), *self.by_queue.values()]
 
     def absorb(self, other: Cohort) -> None:
         """Takes in all members of `other`, which stands at the same cursor. O(len(other))."""

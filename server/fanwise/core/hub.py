@@ -56,6 +56,7 @@ class Hub:
     Attributes:
         tally: The counters of this hub.
         retention: The books on channels and publications that stay.
+        retired: The channels that have a successor, until their last client has moved to it.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Hub:
         self.tally = Counters()
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
+        self.retired: dict[Channel, None] = {}
         self.retention = Retention(
             self._channels,
             max_messages=max(history_messages, queue_messages),
@@ -99,7 +101,7 @@ class Hub:
     def __len__(self) -> int:
         return len(self._channels)
 
-    def channel(self, name: str, *, time: float) -> Channel:
+    def channel(self, name: str, time: float) -> Channel:
         """The channel called `name`, opened if need be. O(1).
 
         Raises:
@@ -112,23 +114,57 @@ class Hub:
         """The channel called `name`, if there is one. O(1)."""
         return self._channels.get(name)
 
-    def _open(self, name: str, time: float) -> Channel:
+    def adopt(self, name: str, *, epoch: str, start: int, time: float) -> Channel:
+        """Opens the channel called `name`, which is not open, under an epoch that was given elsewhere. O(1).
+
+        Its next publication is the one after the offset `start`. Raises what `channel` raises.
+        """
+        return self._open(check_channel_name(name), time, epoch=epoch, start=start)
+
+    def succeed(self, channel: Channel, *, epoch: str, start: int, time: float) -> Channel:
+        """Returns a new channel in the place of `channel`, whose log goes on elsewhere. O(channels that are retired).
+
+        The clients of `channel` stay on it until each has everything, and has been moved (`follow`).
+        """
+        successor = self._make(channel.name, epoch, start)
+        self.retention.replaced(channel)
+        self._channels[channel.name] = successor
+        self.retention.opened(successor, time=time)
+        for older in (*self.retired, channel):
+            if older.name == channel.name:
+                older.successor = successor
+        if channel.queues:
+            self.retired[channel] = None
+        else:
+            self.retention.released(channel)
+        return successor
+
+    def follow(self, channel: Channel, queue: Queue, *, time: float) -> Start:
+        """Moves a client that has everything of a retired channel to its successor: returns its new queue. O(1).
+
+        The gap is what the new log lacks. In the epoch of the old one that is known by its offsets.
+        """
+        log = channel.log
+        since = Position(log.epoch, queue.cursor)
+        start = self.subscribe(channel.name, since=since, time=time, missing=GapReason.BACKPLANE)
+        self.unsubscribe(channel, queue, time=time)
+        return start
+
+    def _open(self, name: str, time: float, *, epoch: str | None = None, start: int = 0) -> Channel:
         if len(self._channels) >= self.max_channels and not self.retention.make_room():
             raise ChannelLimitError(limit_channels=self.max_channels)
-        log = Log(
-            name,
-            epoch=secrets.token_hex(_EPOCH_BYTES),
-            max_messages=self._log_messages,
-            max_bytes=self._log_bytes,
-        )
-        channel = self._channels[name] = Channel(name, log, cohort_clients=self._cohort_clients, tally=self.tally)
+        channel = self._channels[name] = self._make(name, epoch or secrets.token_hex(_EPOCH_BYTES), start)
         self.retention.opened(channel, time=time)
         return channel
 
-    def publish(self, channel: Channel, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def _make(self, name: str, epoch: str, start: int) -> Channel:
+        log = Log(name, epoch=epoch, max_messages=self._log_messages, max_bytes=self._log_bytes, start=start)
+        return Channel(name, log, cohort_clients=self._cohort_clients, tally=self.tally)
+
+    def publish(self, channel: Channel, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.tally.publications += 1
-        publication = channel.log.append(data, kind=kind, time=time, key=key)
+        publication = channel.log.append(data, kind, time, key)
         self._grown[channel] = None
         if publication.offset % _SETTLE_EVERY == 0:
             self.retention.settle(channel)
@@ -147,10 +183,13 @@ class Hub:
         if log.head // _SETTLE_EVERY != before // _SETTLE_EVERY:
             self.retention.settle(channel)
 
-    def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
+    def subscribe(
+        self, name: str, *, since: Position | None = None, time: float, missing: GapReason = GapReason.HISTORY
+    ) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
-        Publications that the log has let go of are one gap. A position of another log gets everything that is retained.
+        Publications that the log has let go of are one gap, for the reason `missing`. A position of another log gets
+        everything that is retained.
         The queue is at least as wide as its first lag: a client that resumes from far behind is not slow for that.
 
         Raises:
@@ -159,7 +198,7 @@ class Hub:
         """
         channel = self.channel(name, time=time)
         log = channel.log
-        begin, gap = log_begin(log, since)
+        begin, gap = log_begin(log, since, missing)
         messages, size = self.queue_messages, self.queue_bytes
         cursor = gap.last if gap else begin.offset
         if cursor != log.head:
@@ -181,15 +220,21 @@ class Hub:
             return
         channel.mark_swept(channel.log.head)
         channel.groups = {}  # a new one: a sweep may be going over the old one, whose client it is that was broken
-        self.retention.idle(channel, time=time)
+        if channel.successor is None:
+            self.retention.idle(channel, time=time)
+        elif self.retired.pop(channel, channel) is None:
+            self.retention.released(channel)
 
 
-def log_begin(log: Log, since: Position | None) -> tuple[Position, Gap | None]:
-    """Returns the position at which a stream after `since` begins, and the gap right behind it."""
+def log_begin(log: Log, since: Position | None, missing: GapReason = GapReason.HISTORY) -> tuple[Position, Gap | None]:
+    """Returns the position at which a stream after `since` begins, and the gap right behind it.
+
+    The gap has the reason `missing` where the log does not reach back far enough.
+    """
     if since is None:
         return Position(log.epoch, log.head), None
     if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had
         return Position(log.epoch, 0), Gap(1, log.first - 1, GapReason.EPOCH)
     if since.offset + 1 < log.first:
-        return since, Gap(since.offset + 1, log.first - 1, GapReason.HISTORY)
+        return since, Gap(since.offset + 1, log.first - 1, missing)
     return since, None

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from .publication import Kind, Publication
 
@@ -19,9 +19,19 @@ _DROPPED: Final = Publication(
 _COMPACT_MESSAGES: Final = 64  # dropped places that are carried along before the lists are cut; any small number does
 
 
+class Entry(NamedTuple):
+    """A publication without its place in a log."""
+
+    data: bytes
+    kind: Kind
+    time: float
+    key: str | None
+
+
 class Log:
     """The retained publications of one channel. Owns the invariant that offsets are dense: 1, 2, 3 and so on.
 
+    A log that another process has begun starts after the offset `start`, and can be given older publications later.
     Bounded: above `max_messages` or `max_bytes` (of payload) the oldest go, but the newest always stays.
 
     Attributes:
@@ -47,21 +57,21 @@ class Log:
         "stale",
     )
 
-    def __init__(self, channel: str, *, epoch: str, max_messages: int, max_bytes: int) -> None:
+    def __init__(self, channel: str, *, epoch: str, max_messages: int, max_bytes: int, start: int = 0) -> None:
         self.channel = channel
         self.epoch = epoch
         self.max_messages = max_messages
         self.max_bytes = max_bytes
-        self.head = 0
+        self.head = start
         self.end = 0
         self.stale = 0
-        self._dropped = 0  # offset of the newest publication that is not retained any more
+        self._dropped = start  # offset of the newest publication that is not retained any more
         self._dropped_end = 0  # what `end` was at that offset
         # Two lists side by side, for the offsets _base+1 .. head: what was appended, and what `end` was then. So the
         # bytes between two offsets are one subtraction.
         self._publications: list[Publication] = []
         self._ends: list[int] = []
-        self._base = 0
+        self._base = start
         self._base_end = 0
         self._ledger = [0]  # of all retained publications; a list, so that they can add to it without knowing the log
 
@@ -83,7 +93,7 @@ class Log:
         """Bytes that the retained publications keep beside their payloads: encodings and keys."""
         return self._ledger[0]
 
-    def append(self, data: bytes, *, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def append(self, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(data)
@@ -111,6 +121,32 @@ class Log:
             self._drop(excess)
         if excess > 0 or self.end - self._dropped_end > self.max_bytes:
             self.trim(max_messages=self.max_messages, max_bytes=self.max_bytes)
+
+    def prepend(self, entries: Sequence[Entry]) -> None:
+        """Puts publications before the oldest retained one: the last entry is the one right before it. O(log).
+
+        Entries that would lead above the bounds are left out, the oldest first.
+
+        Raises:
+            ValueError: There are more entries than offsets before the log.
+        """
+        if len(entries) > self._dropped:
+            raise ValueError(f"{len(entries)} publications do not fit before offset {self._dropped + 1}")
+        self._compact(self._dropped - self._base)
+        offset, end, count = self._dropped, self._dropped_end, len(self)
+        older: list[Publication] = []
+        ends: list[int] = []
+        for data, kind, time, key in reversed(entries):
+            if count + len(older) >= self.max_messages or self.end - end + len(data) > self.max_bytes:
+                break
+            older.append(Publication(self.channel, self.epoch, offset, data, kind, time, key, self._ledger))
+            ends.append(end)
+            self._ledger[0] += older[-1].extra_bytes
+            offset, end = offset - 1, end - len(data)
+        self._publications[:0] = reversed(older)
+        self._ends[:0] = reversed(ends)
+        self._base = self._dropped = offset
+        self._base_end = self._dropped_end = end
 
     def read(self, cursor: int, *, max_bytes: int, until: int | None = None) -> list[Publication]:
         """The publications after `cursor`, up to offset `until` (default: the head) and `max_bytes` of payload.
@@ -177,10 +213,14 @@ class Log:
         self._dropped = self._base + place
         self._ledger[0] -= freed
         if place >= _COMPACT_MESSAGES and place >= kept:
-            self._base = self._dropped
-            self._base_end = self._dropped_end
-            del self._publications[:place]
-            del self._ends[:place]
+            self._compact(place)
+
+    def _compact(self, place: int) -> None:
+        """Cuts the lists: the first `place` of their entries were dropped, and no more."""
+        self._base = self._dropped
+        self._base_end = self._dropped_end
+        del self._publications[:place]
+        del self._ends[:place]
 
     def _drop(self, count: int) -> None:
         """Drops the `count` oldest at once, but never the newest; `trim` has to follow."""

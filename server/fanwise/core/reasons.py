@@ -24,6 +24,7 @@ class CloseReason(Enum):
     SLOW = (4008, "slow: the queue overflowed", True)
     STALLED = (4009, "stalled: no progress", True)
     MEMORY = (4010, "memory: the server is short of it", True)
+    BACKPLANE = (4011, "backplane: a message was not published", True)
     NO_PONG = (4012, "no pong", True)
     REFUSED = (4500, "refused", False)
     UNAUTHORISED = (4501, "unauthorised: publishing asks for the server's key", False)
@@ -50,3 +51,4 @@ class GapReason(Enum):
     HISTORY = "history"  # the log does not reach back so far
     EPOCH = "epoch"  # the log that the client's position belonged to is gone
     SLOW = "slow"  # the client was further behind than its queue is wide
+    BACKPLANE = "backplane"  # the engine behind several servers has them no more

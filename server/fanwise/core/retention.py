@@ -62,6 +62,17 @@ class Retention:
         book[channel] = time
         book.move_to_end(channel)
 
+    def replaced(self, channel: Channel) -> None:
+        """Notes that another channel has taken the name of `channel`, whose log grows no more. O(1)."""
+        for book in (self.grown, self._empty, self._idle, self._aging):
+            book.pop(channel, None)
+        self._charge(channel)
+
+    def released(self, channel: Channel) -> None:
+        """Notes that the last client of a replaced channel has left. O(1)."""
+        self.charged_bytes -= channel.charged_bytes
+        channel.charged_bytes = 0
+
     def busy(self, channel: Channel) -> None:
         """Notes that a channel has a client: the channel stays. O(1)."""
         self._idle.pop(channel, None)

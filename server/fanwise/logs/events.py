@@ -21,7 +21,7 @@ _SLOW_PATH = (
 )
 _WORKERS = (
     "this is one of %(workers)d worker processes: each reaches only its own clients, so a message published in one is "
-    "not seen by the clients of the others. Run a single worker"
+    "not seen by the clients of the others. Set FANWISE_BACKPLANE, run `fanwise serve --workers N`, or a single worker"
 )
 _BEHIND = "it was %(lag)d publications, %(lag_bytes)d bytes and %(behind_seconds).1f s behind on %(channels)d channels"
 _MEMORY_SHORT = (
@@ -39,7 +39,7 @@ class Event(Enum):
         (
             "default_channel", "queue_messages", "queue_bytes", "overflow", "stall_seconds", "pong_seconds",
             "history_messages", "history_bytes", "max_message_bytes", "publishing", "max_clients",
-            "address_connections", "descriptors", "fast_path", "sweep",
+            "address_connections", "descriptors", "fast_path", "sweep", "backplane",
         ),
     )  # fmt: skip
     STOPPING = (INFO, "%(clients)d clients leave within %(seconds)g s, then the server stops", ())
@@ -58,6 +58,35 @@ class Event(Enum):
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
     FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
     DEMO_FAILED = (ERROR, "the demo's %(part)s failed: %(error)s", ())
+    LAUNCHED = (
+        INFO,
+        "%(workers)d workers take clients on %(url)s, together at most %(max_clients)d",
+        ("version", "memory_bytes", "engine"),
+    )
+    WORKER_DIED = (ERROR, "worker %(worker)d has died: %(why)s. It is started again in %(seconds)g s", ())
+    WORKER_HUNG = (ERROR, "worker %(worker)d gave no sign of life for %(seconds).1f s, and is killed", ("pid",))
+    WORKER_RESTS = (
+        WARNING,
+        "worker %(worker)d gave no sign of life for %(seconds).1f s, and gets no new connections meanwhile",
+        ("pid",),
+    )
+    WORKERS_GAVE_UP = (ERROR, "worker %(worker)d has died %(deaths)d times in %(seconds)g s, last: %(why)s", ())
+    WORKERS_REPLACING = (INFO, "%(workers)d workers are replaced, one after the other", ())
+    WORKERS_REPLACED = (INFO, "%(workers)d workers were replaced", ())
+    WORKER_NOT_REPLACED = (ERROR, "worker %(worker)d stays, and those after it: %(why)s", ())
+    ENGINE_STARTED = (INFO, "the private engine has started: %(program)s", ("pid",))
+    ENGINE_DIED = (ERROR, "the private engine has died: %(why)s. It is started again in %(seconds)g s", ())
+    ENGINE_FAILED = (ERROR, "the private engine cannot be kept: %(why)s", ())
+    BACKPLANE_LOST = (ERROR, "the backplane at %(address)s is not available: %(why)s", ())
+    BACKPLANE_BACK = (
+        INFO,
+        "the backplane at %(address)s is available again after %(seconds).1f s, %(frames)d frames later",
+        (),
+    )
+    BACKPLANE_TURNED = (WARNING, "the backplane has lost its data: all channels begin a new epoch", ())
+    BACKPLANE_HOLE = (WARNING, "%(frames)d frames of the backplane are lost: histories are asked for", ())
+    BACKPLANE_DEAF = (WARNING, "%(frames)d frames of the backplane were not pushed: they are fetched", ())
+    SURVEY_FAILED = (ERROR, "a question of another worker was not answered: %(error)s", ())
     TRACE_ENDED = (INFO, "the trace in %(path)s has ended with %(size_bytes)d bytes: %(reason)s", ())
     TRACE_FAILED = (ERROR, "the trace in %(path)s cannot be written: %(error)s", ())
     LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())

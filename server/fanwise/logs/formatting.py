@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from .events import Event, event_of, log
 from .limiter import make_limiter
-from .scrubbing import CONNECTION_LOGGER, Scrubber
+from .scrubbing import CONNECTION_LOGGER, Scrubber, shorten_refusal
 
 MESSAGE_CHARACTERS, VALUE_CHARACTERS = 1_000, 500  # longer ones are cut
 TRACEBACK_CHARACTERS = 8_000
@@ -26,11 +26,13 @@ class LineFormatter(logging.Formatter):
 
     Args:
         secrets: Texts that must not appear in any line.
+        pid: Whether each line has the process's id.
     """
 
-    def __init__(self, secrets: Collection[str] = ()) -> None:
+    def __init__(self, secrets: Collection[str] = (), *, pid: bool = False) -> None:
         super().__init__()
         self._scrubber = Scrubber(secrets)
+        self._pid = pid
 
     def time(self, record: logging.LogRecord) -> str:
         """Returns the time of a record: RFC 3339, UTC, milliseconds."""
@@ -72,6 +74,8 @@ class TextFormatter(LineFormatter):
             text += f" [{left_out} like this were left out before]"
         if getattr(record, "limited", False):
             text += " [more like this may be left out]"
+        if self._pid:
+            text += f" [{record.process}]"
         return "\n".join([text, *(_INDENT + line for line in lines)])
 
 
@@ -89,6 +93,8 @@ class JsonFormatter(LineFormatter):
             "code": event.code,
             "message": message,
         }
+        if self._pid:
+            line["process"] = record.process
         line |= {name: self._value(getattr(record, name, None)) for name in event.fields}
         line |= {name: record.__dict__[name] for name in ("suppressed", "limited") if name in record.__dict__}
         if lines:
@@ -106,7 +112,9 @@ class JsonFormatter(LineFormatter):
 _ONLY_ROOT: Final[dict[str, Any]] = {"handlers": [], "propagate": True}
 
 
-def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Collection[str] = ()) -> dict[str, Any]:
+def log_config(
+    level: str, log_format: Literal["text", "json"], *, secrets: Collection[str] = (), pid: bool = False
+) -> dict[str, Any]:
     """Returns the configuration of all loggers, for `dictConfig` and uvicorn: lines on the standard error.
 
     Args:
@@ -114,6 +122,7 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
             "warning", and so do uvicorn's lines about single connections, except at "debug".
         log_format: "text" or "json".
         secrets: Texts that must not appear in any line.
+        pid: Whether each line has the id of its process: several processes write to one log.
     """
     formatter = {"text": TextFormatter, "json": JsonFormatter}[log_format]
     least = level.upper()
@@ -121,14 +130,14 @@ def log_config(level: str, log_format: Literal["text", "json"], *, secrets: Coll
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": partial(formatter, secrets)}},
-        "filters": {"limit": {"()": make_limiter}},
+        "formatters": {"line": {"()": partial(formatter, secrets, pid=pid)}},
+        "filters": {"limit": {"()": make_limiter}, "refusal": {"()": lambda: shorten_refusal}},
         "handlers": {
             "stderr": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.stderr",
                 "formatter": "line",
-                "filters": ["limit"],
+                "filters": ["refusal", "limit"],
             }
         },
         "root": {"handlers": ["stderr"], "level": others},

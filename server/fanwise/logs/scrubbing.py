@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 # Where uvicorn and websockets log what happens to each connection: apart from the rest, as there may be 10,000 of them.
 CONNECTION_LOGGER = "uvicorn.error.websocket"
+_REFUSAL = "\nfanwise.errors.SettingsError: "
 _READ_CHARACTERS = 65_536  # the rest of a longer text is dropped
 # C0, DEL, C1; marks of direction, which reorder a line; line and paragraph separators; halves of a character.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -58,6 +59,13 @@ def written(secret: str) -> re.Pattern[str]:
 def escape(text: str) -> str:
     r"""Returns one line: each unprintable character becomes \xNN or \uNNNN."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def shorten_refusal(record: logging.LogRecord) -> bool:
+    """A logging filter: settings that an engine refuses at the start are a line, as others are, and no traceback."""
+    if isinstance(record.msg, str) and record.msg.startswith("Traceback ") and _REFUSAL in record.msg:
+        record.msg = record.msg.rpartition(_REFUSAL)[2].strip()
+    return True
 
 
 def hide_query_string(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
     router        `build_router`: the ready-made routes, put together from the files below
     websocket     `WS /ws`: the plain dialect, and the JSON dialect
     json_session  answers to a client of the JSON dialect
+    flight        publications of one connection that wait for an engine
     json_models   the messages of the JSON dialect
     publish       `POST /publish`, one payload or a batch
     batch         the entries of a batch
@@ -19,10 +20,11 @@
     asyncapi      `GET /asyncapi.json`: the WebSocket dialects described for machines
     page          `GET /`: the live page
     assets        `GET /static/{path}`: the files that browsers load
+    static        those files
     streams       long answers, sent piece by piece at the peer's pace
     problems      answers to errors, over HTTP and in handshakes; `core.codes` has the codes
 
-Two rooms inside have maps of their own: auth and demo.
+Three rooms inside have maps of their own: auth, demo and fleet.
 """
 
 from __future__ import annotations

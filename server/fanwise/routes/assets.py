@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-DIRECTORY = Path(__file__).parents[1] / "static"
+DIRECTORY = Path(__file__).parent / "static"
 
 # Browsers check their copy each time (ETag), so that an upgrade of the server reaches them. A file that is opened by
 # itself runs nothing.

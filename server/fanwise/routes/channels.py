@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -73,37 +73,66 @@ class History(BaseModel):
     gap: Missing | None
 
 
-def _channel_info(channel: ChannelStatistics) -> dict[str, Any]:
+class AllChannels(Protocol):
+    """The channels of all workers behind one engine. `channels_model`: of the JSON of their list."""
+
+    channels_model: type[BaseModel]
+
+    async def channels(self, *, prefix: str, limit: int) -> AsyncGenerator[bytes, None]:
+        """Returns the JSON of their list, in parts."""
+
+
+def channel_info(channel: ChannelStatistics) -> dict[str, Any]:
+    """A `ChannelInfo`."""
     return {name: getattr(channel, name) for name in ChannelInfo.model_fields}
 
 
 _NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
-_NO_HISTORY = (*_NO_LIST, ErrorCode.BAD_CHANNEL, ErrorCode.FORBIDDEN, ErrorCode.NO_CHANNEL)
+_NO_HISTORY = (
+    *_NO_LIST,
+    ErrorCode.BACKPLANE_DOWN,
+    ErrorCode.BAD_CHANNEL,
+    ErrorCode.FORBIDDEN,
+    ErrorCode.NO_CHANNEL,
+)
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="Largest number of entries.")]
+_SCOPE = (
+    "Behind a backplane: all workers, with more columns, or the worker that answers. There is no difference without."
+)
+Scope = Annotated[Literal["all", "worker"], Query(description=_SCOPE)]
 
 
-def channel_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> APIRouter:
-    """`GET /channels` and `GET /channels/{channel}/history`."""
+def channel_routes(
+    broadcaster: Node, access: Access, answers: LongAnswers, everywhere: AllChannels | None = None
+) -> APIRouter:
+    """`GET /channels` and `GET /channels/{channel}/history`. `everywhere`: where there are other workers."""
     router = make_router(broadcaster.tally.reject)
-    _add_channels(router, broadcaster.inspect, access, answers)
-    _add_history(router, broadcaster.inspect, access, answers)
+    _add_channels(router, broadcaster.inspect, access, answers, everywhere)
+    _add_history(router, broadcaster, access, answers)
     return router
 
 
-def _add_channels(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
+def _add_channels(
+    router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers, everywhere: AllChannels | None
+) -> None:
     async def channels(
-        prefix: Annotated[str, Query(description="Beginning of the names.")] = "", limit: Limit = 1000
+        prefix: Annotated[str, Query(description="Beginning of the names.")] = "",
+        limit: Limit = 1000,
+        scope: Scope = "all",
     ) -> Response:
         """Lists the open channels: those that have, or lately had, clients or publications."""
+        if everywhere is not None and scope == "all":
+            return answers.json(await everywhere.channels(prefix=prefix, limit=limit))
         async with answers.making:
             names, total = await inspect.channel_names(prefix=prefix, limit=limit)
         return answers.json(_list_channels(inspect, names, total))
 
+    model = Channels if everywhere is None else everywhere.channels_model
     router.add_api_route(
         "/channels",
         channels,
         dependencies=[site_guard(access)],
-        responses={200: {"model": Channels}, **errors(*_NO_LIST)},
+        responses={200: {"model": model}, **errors(*_NO_LIST)},
     )
 
 
@@ -114,13 +143,15 @@ async def _list_channels(inspect: Inspector, names: list[str], total: int) -> As
     for name in names:
         channel = inspect.channel(name)
         if channel is not None:
-            yield comma + orjson.dumps(_channel_info(channel))
+            yield comma + orjson.dumps(channel_info(channel))
             comma = b","
         await turn.give_way()
     yield b'],"total":%d}' % total
 
 
-def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers: LongAnswers) -> None:
+def _add_history(router: APIRouter, broadcaster: Node, access: Access, answers: LongAnswers) -> None:
+    inspect = broadcaster.inspect
+
     async def history(
         request: Request,
         channel: ChannelPath,
@@ -129,11 +160,14 @@ def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers:
         limit: Annotated[int, Query(ge=1, le=1000, description="Largest number of publications.")] = 100,
     ) -> Response:
         """Lists the publications that a channel's log retains, the oldest first. `since` continues a list."""
+        check_channel_name(channel)
         rights = await access.rights(request)
         if rights is not None:
             await rights.check_all(channel, Action.HISTORY)
-        here = inspect.channel(check_channel_name(channel))
-        if here is None:
+        if broadcaster.shares:
+            await _open(broadcaster, channel, epoch, since or 0)
+        here = inspect.channel(channel)
+        if here is None or (broadcaster.shares and not here.head and not here.clients):
             raise CodedError(
                 ErrorCode.NO_CHANNEL, f"there is no channel {channel!r}: nothing was published to it lately"
             )
@@ -146,6 +180,14 @@ def _add_history(router: APIRouter, inspect: Inspector, access: Access, answers:
         dependencies=[site_guard(access)],
         responses={200: {"model": History}, **errors(*_NO_HISTORY)},
     )
+
+
+async def _open(broadcaster: Node, channel: str, epoch: str | None, since: int) -> None:
+    """Has the log taken over what the engine has after a position; without an epoch, in the present one."""
+    await broadcaster.sharing.ready(channel, None if epoch is None else Position(epoch, since))
+    here = broadcaster.inspect.channel(channel)
+    if epoch is None and here is not None:
+        await broadcaster.sharing.ready(channel, Position(here.epoch, since))
 
 
 async def _read_history(

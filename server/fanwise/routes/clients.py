@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import orjson
 from fastapi import APIRouter, Path, Query
@@ -18,7 +18,7 @@ from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import name_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
-from .channels import Limit
+from .channels import Limit, Scope
 from .problems import errors, make_router
 from .streams import LongAnswers
 
@@ -78,6 +78,9 @@ def closed_info(gone: ClosedClient) -> dict[str, Any]:
     return {"id": gone.id, "user": gone.user, "address": gone.address, **named}
 
 
+_ELSEWHERE: Final = (ErrorCode.FULL, ErrorCode.UNCONFIRMED)  # what another worker may be asked in vain
+
+
 async def _list_clients(inspect: Inspector, found: list[Client], total: int) -> AsyncGenerator[bytes, None]:
     """Yields the JSON of a `Clients`. A client that has gone meanwhile is left out."""
     yield b'{"clients":['
@@ -91,41 +94,74 @@ async def _list_clients(inspect: Inspector, found: list[Client], total: int) -> 
     yield b'],"total":%d,"closed":%b}' % (total, closed)
 
 
-def client_routes(broadcaster: Node, access: Access, answers: LongAnswers) -> APIRouter:
-    """`GET /clients` and `DELETE /clients/{id}`."""
-    router = make_router(broadcaster.tally.reject)
+class AllClients(Protocol):
+    """The clients of all workers behind one engine. `clients_model`: of the JSON of their list."""
 
+    clients_model: type[BaseModel]
+
+    async def clients(self, *, channel: str | None, limit: int) -> AsyncGenerator[bytes, None]:
+        """Returns the JSON of their list, in parts."""
+
+    async def close(self, client_id: str) -> bool:
+        """Closes a client of another worker; False if there is none."""
+
+
+def client_routes(
+    broadcaster: Node, access: Access, answers: LongAnswers, everywhere: AllClients | None = None
+) -> APIRouter:
+    """`GET /clients` and `DELETE /clients/{id}`. `everywhere`: where there are other workers."""
+    router = make_router(broadcaster.tally.reject)
+    _add_list(router, broadcaster, access, answers, everywhere)
+    _add_close(router, broadcaster, access, everywhere)
+    return router
+
+
+def _add_list(
+    router: APIRouter, broadcaster: Node, access: Access, answers: LongAnswers, everywhere: AllClients | None
+) -> None:
     async def clients(
-        channel: Annotated[str | None, Query(description="Channel of the clients.")] = None, limit: Limit = 1000
+        channel: Annotated[str | None, Query(description="Channel of the clients.")] = None,
+        limit: Limit = 1000,
+        scope: Scope = "all",
     ) -> Response:
         """Lists clients with their lag, and the latest closed clients with their reasons."""
+        if everywhere is not None and scope == "all":
+            return answers.json(await everywhere.clients(channel=channel, limit=limit))
         inspect = broadcaster.inspect
         async with answers.making:
             found = await inspect.furthest_behind(limit=limit, channel=channel)
-        total = len(broadcaster)
-        if channel is not None:
-            here = inspect.channel(channel)
-            total = here.clients if here is not None else 0
-        return answers.json(_list_clients(inspect, found, total))
+        return answers.json(_list_clients(inspect, found, count_clients(broadcaster, channel)))
 
-    async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
-        """Closes a client with 4503, which asks it not to come back."""
-        if not broadcaster.close_client(client_id):
-            raise CodedError(ErrorCode.NO_CLIENT, f"there is no client {client_id[:64]!r}")
-
-    keys = key_guards(access)
+    model = Clients if everywhere is None else everywhere.clients_model
     router.add_api_route(
         "/clients",
         clients,
-        dependencies=keys,
-        responses={200: {"model": Clients}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.FULL)},
+        dependencies=key_guards(access),
+        responses={200: {"model": model}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.FULL)},
     )
+
+
+def count_clients(broadcaster: Node, channel: str | None) -> int:
+    """Returns the number of all clients, or of those on a channel. O(1)."""
+    if channel is None:
+        return len(broadcaster)
+    here = broadcaster.inspect.channel(channel)
+    return here.clients if here is not None else 0
+
+
+def _add_close(router: APIRouter, broadcaster: Node, access: Access, everywhere: AllClients | None) -> None:
+    async def close(client_id: Annotated[str, Path(alias="id", description="As in `GET /clients`.")]) -> None:
+        """Closes a client with 4503, which asks it not to come back."""
+        if broadcaster.close_client(client_id):
+            return
+        if everywhere is None or not await everywhere.close(client_id):
+            raise CodedError(ErrorCode.NO_CLIENT, f"there is no client {client_id[:64]!r}")
+
     router.add_api_route(
         "/clients/{id}",
         close,
         methods=["DELETE"],
         status_code=204,
-        dependencies=keys,
-        responses=errors(*REFUSED_WITH_KEY, ErrorCode.NO_CLIENT),
+        dependencies=key_guards(access),
+        responses=errors(*REFUSED_WITH_KEY, ErrorCode.NO_CLIENT, *(() if everywhere is None else _ELSEWHERE)),
     )
-    return router

@@ -12,17 +12,10 @@ from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from ..errors import FanwiseError
+from ..errors import IdempotencyError
 
 # Of an entry beside its key and its answer: the tuple, the digest, the time, and its place in the table.
 _ENTRY_BYTES: Final = 360
-
-
-class IdempotencyError(FanwiseError, ValueError):
-    """The key was used for another request."""
-
-    def __str__(self) -> str:
-        return "this Idempotency-Key was used for another request: take a new one for each"
 
 
 class _Entry(NamedTuple):

@@ -130,8 +130,11 @@ class GapMessage(Strict):
     first: Annotated[int, Field(alias="from", ge=1)]
     last: Annotated[int, Field(alias="to", ge=0)]
     reason: Annotated[
-        Literal["history", "epoch", "slow"],
-        Field(description="history: the log does not reach back; epoch: the position's log is gone; slow: overflow"),
+        Literal["history", "epoch", "slow", "backplane"],
+        Field(
+            description="history: the log does not reach back; epoch: the position's log is gone; slow: overflow; "
+            "backplane: the engine behind several servers has them no more"
+        ),
     ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -20,6 +20,7 @@ from ..core.rights import Action, Rights
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
+from .flight import Flight
 from .json_models import (
     LARGE_BYTES,
     OpError,
@@ -33,6 +34,7 @@ from .json_models import (
     parse_seconds,
 )
 
+NO_KEY: Final = "publishing asks for the server's key, which the handshake did not bring"
 Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish
 
 
@@ -162,9 +164,7 @@ class JsonSession:
     def _ask_to_publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         """Publishes what the key, and the rights at this time, allow."""
         if self._rights is None or self._may_publish is False:
-            raise CodedError(
-                ErrorCode.UNAUTHORISED, "publishing asks for the server's key, which the handshake did not bring"
-            )
+            raise CodedError(ErrorCode.UNAUTHORISED, NO_KEY)
         seconds = self._budget.publish()
         waits = self._rights.check(Action.PUBLISH, op.channel)
         if seconds:
@@ -236,3 +236,46 @@ async def _both(first: Awaitable[None], second: Awaitable[None] | None) -> None:
     await first
     if second is not None:
         await second
+
+
+class SharedJsonSession(JsonSession):
+    """Answers one client of the JSON dialect. Publications wait together; other operations wait for them.
+
+    Takes what `JsonSession` takes.
+    """
+
+    __slots__ = ("_flight",)
+
+    def __init__(self, broadcaster: Node, client: Client, **bounds: Any) -> None:
+        super().__init__(broadcaster, client, **bounds)
+        self._flight = Flight(lambda error: broadcaster.client_failed(client, error))
+
+    def _do(self, op: Operation) -> Coroutine[Any, Any, None] | None:
+        return self._do_after(op) if op.op != "publish" and self._flight else super()._do(op)
+
+    async def _do_after(self, op: Operation) -> None:
+        await self._flight.landed()
+        waits = super()._do(op)
+        if waits is not None:
+            await waits
+
+    def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
+        kind, data = data_bytes(op.data, op.encoding)
+        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key)
+
+        def answer(outcome: Position | FanwiseError) -> None:
+            if isinstance(outcome, FanwiseError):
+                super(SharedJsonSession, self)._refuse(outcome, op)
+            else:
+                fields: dict[str, object] = {"op": "published", "channel": op.channel}
+                named = fields if op.id is None else {**fields, "id": op.id}
+                self._client.send(orjson.dumps({**named, "epoch": outcome.epoch, "offset": outcome.offset}))
+
+        return self._flight.add(future, len(data), answer)
+
+    def _refuse(self, error: FanwiseError, op: Operation | None) -> None:
+        refuse = super()._refuse
+        if self._flight:
+            self._flight.add(error, 0, lambda _: refuse(error, op))  # answers before it come first
+        else:
+            refuse(error, op)

@@ -10,10 +10,11 @@ import asyncio
 import math
 from collections import Counter
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import orjson
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
@@ -25,6 +26,7 @@ from ..errors import DrainingError, FullError
 from ..logs.events import Event, log
 from ..transport.connect import connect
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .channels import Scope
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession, welcome
 from .problems import errors, json_response, make_router, turn_away
@@ -44,6 +46,21 @@ _MEMORY_BYTES: Final = 33_554_432
 _HISTORY_BYTES: Final = 8_388_608  # 300 summaries of some 4 KB, and the lists
 
 
+class Collector(Protocol):
+    """Makes the documents of all workers behind one engine. `model`: of the JSON of `stats`."""
+
+    model: type[BaseModel]
+
+    async def summary(self) -> dict[str, Any]:
+        """Returns a `Summary`."""
+
+    async def lists(self) -> dict[str, Any]:
+        """Returns `Lists`."""
+
+    async def stats(self) -> dict[str, Any]:
+        """Returns a `Stats`."""
+
+
 class Live:
     """Sends watchers each second how a node stands. Owns the invariant that a newcomer gets a place.
 
@@ -54,9 +71,18 @@ class Live:
         broadcaster: The node that is watched.
         access: Who may watch.
         pong_seconds: The longest time between a ping and its pong; None: unlimited, or unknown.
+        everywhere: Makes what is sent where there are other workers, as long as somebody watches.
     """
 
-    def __init__(self, broadcaster: Node, access: Access, *, pong_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        broadcaster: Node,
+        access: Access,
+        *,
+        pong_seconds: float | None = None,
+        everywhere: Collector | None = None,
+    ) -> None:
+        self.everywhere = everywhere
         self.collector = StatsCollector(broadcaster, pong_seconds=pong_seconds)
         self._reject = broadcaster.tally.reject
         self._access = access
@@ -133,13 +159,19 @@ class Live:
             oldest.close(text="another watcher has taken this place", within_seconds=_CLOSE_SECONDS)
         self._places[watcher] = watcher.address.rpartition(":")[0]
 
+    def _is_watched(self, channel: str) -> bool:
+        found = self._watchers.inspect.channel(channel)
+        return found is not None and found.clients > 0
+
     async def _feed(self) -> None:
         while True:
             try:
-                self.send(STATS, self.collector.summary())
-                lists = self._watchers.inspect.channel(LISTS)
-                if lists is not None and lists.clients:
-                    self.send(LISTS, await self.collector.lists())
+                if self.everywhere is None:
+                    self.send(STATS, self.collector.summary())
+                elif self._is_watched(STATS):
+                    self.send(STATS, await self.everywhere.summary())
+                if self._is_watched(LISTS):
+                    self.send(LISTS, await (self.everywhere or self.collector).lists())
             except Exception as error:  # noqa: BLE001 - the feed goes on with the next second
                 log(Event.FEED_FAILED, error=error)
             await asyncio.sleep(1)
@@ -154,15 +186,20 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
     """`GET /stats` and `WS /live`."""
     router = make_router(broadcaster.tally.reject)
 
-    async def stats() -> Response:
+    everywhere = live.everywhere
+
+    async def stats(scope: Scope = "worker") -> Response:
         """How the server stands: clients and channels, counters since the start, the slowest and the busiest."""
+        if everywhere is not None and scope == "all":
+            return json_response(orjson.dumps(await everywhere.stats()))
         return json_response(orjson.dumps(await live.collector.stats()))
 
+    refused = REFUSED_WITH_KEY if everywhere is None else (*REFUSED_WITH_KEY, ErrorCode.FULL)
     router.add_api_route(
         "/stats",
         stats,
         dependencies=key_guards(access),
-        responses={200: {"model": Stats}, **errors(*REFUSED_WITH_KEY)},
+        responses={200: {"model": Stats if everywhere is None else Stats | everywhere.model}, **errors(*refused)},
     )
     router.add_api_websocket_route("/live", live.serve)
     return router

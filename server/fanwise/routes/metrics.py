@@ -6,14 +6,15 @@ All labels come from closed sets, so that the number of series is the same for o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
+from ..broadcaster.sharing import Sharing
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
@@ -45,6 +46,18 @@ HISTOGRAMS: Final = {
     ),
     "loop_lag_seconds": ("fanwise_loop_lag_seconds", "how late the event loop called a timer, five times a second"),
 }
+# {name in `Counts`: help}
+BACKPLANE: Final = {
+    "published": "publications that the engine has acknowledged",
+    "refused": "publications that were not published",
+    "unconfirmed": "publications that perhaps were published",
+    "received": "publications that arrived",
+    "skipped": "publications that arrived for channels that are not open here",
+    "links": "connections that were made",
+    "turns": "losses of the engine's data",
+    "holes": "ranges of frames that the engine had no more",
+    "deaf": "checks that have found frames which were not pushed",
+}
 # Not a counter: a queue that falls further behind moves from one bucket to another.
 PEAK_LAG: Final = ("fanwise_peak_lag_messages", "the furthest that each queue, live or gone, has been behind")
 
@@ -70,6 +83,8 @@ class Collector:
         yield from self._counters()
         yield from self._labelled()
         yield from self._histograms()
+        if self._broadcaster.shares:
+            yield from self._backplane(self._broadcaster.sharing)
 
     def _gauges(self) -> Iterator[Metric]:
         outline = self._broadcaster.inspect.outline()
@@ -146,6 +161,23 @@ class Collector:
         peak = tally.peak_lag
         yield self._core.GaugeHistogramMetricFamily(*PEAK_LAG, buckets=_cumulative(peak), gsum_value=peak.sum)
 
+    def _backplane(self, sharing: Sharing) -> Iterator[Metric]:
+        standing, counts = sharing.standing(), sharing.counts
+        for name, text, value in [
+            ("up", "1 if the engine takes publications", int(standing.up)),
+            ("behind_frames", "frames that the engine has and this process has not applied", standing.behind),
+        ]:
+            yield self._core.GaugeMetricFamily(f"fanwise_backplane_{name}", text, value)
+        for name, text in BACKPLANE.items():
+            yield self._core.CounterMetricFamily(f"fanwise_backplane_{name}", text, getattr(counts, name))
+        for name, text, histogram in [
+            ("publish_seconds", "from handing a publication in to its position", counts.publish),
+            ("delay_seconds", "from the engine's clock to the arrival of a publication", counts.delay),
+        ]:
+            yield self._core.HistogramMetricFamily(
+                f"fanwise_backplane_{name}", text, buckets=_cumulative(histogram), sum_value=histogram.sum
+            )
+
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     """Returns (upper bound, values up to it) for each bucket, the last one without a bound."""
@@ -153,16 +185,24 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return list(zip([*bounds, "+Inf"], accumulate(histogram.counts), strict=True))
 
 
-def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
-    """`GET /metrics`."""
+Everywhere: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
+"""Returns what has a `collect`, as registries do, with the metrics of all workers of the host."""
+
+
+def metrics_routes(broadcaster: Node, access: Access, everywhere: Everywhere | None = None) -> APIRouter:
+    """`GET /metrics`. `everywhere`: where there are other workers."""
     router = make_router(broadcaster.tally.reject)
     render = _renderer(broadcaster)
 
     async def metrics(request: Request) -> Response:
-        """Exposes the metrics of this process, in the text format of Prometheus or OpenMetrics, as Accept asks."""
+        """Exposes the metrics of this process, in the text format of Prometheus or OpenMetrics, as Accept asks.
+
+        Behind a backplane those of all workers of the host, with the label `worker`.
+        """
         if render is None:
             raise CodedError(ErrorCode.NO_METRICS, MISSING)
-        body, media_type = render(request.headers.get("accept", ""))
+        registry = None if everywhere is None else await everywhere()
+        body, media_type = render(request.headers.get("accept", ""), registry)
         return Response(body, headers={"Content-Type": media_type})
 
     router.add_api_route(
@@ -178,8 +218,11 @@ def metrics_routes(broadcaster: Node, access: Access) -> APIRouter:
     return router
 
 
-def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
-    """Returns a function of the Accept header; None without the extra, whose import holds the loop for 20 ms."""
+def _renderer(broadcaster: Node) -> Callable[[str, Any], tuple[bytes, str]] | None:
+    """Returns a function of the Accept header and of what is exposed, by default one node.
+
+    None without the extra, whose import holds the loop for 20 ms.
+    """
     try:
         from prometheus_client import CollectorRegistry  # noqa: PLC0415 - an extra
         from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - an extra
@@ -189,8 +232,8 @@ def _renderer(broadcaster: Node) -> Callable[[str], tuple[bytes, str]] | None:
     collector: Any = Collector(broadcaster)  # `register` is typed for a base class without content
     registry.register(collector)
 
-    def render(accept: str) -> tuple[bytes, str]:
+    def render(accept: str, given: Any) -> tuple[bytes, str]:
         encode, media_type = choose_encoder(accept)
-        return encode(registry), media_type
+        return encode(given or registry), media_type
 
     return render

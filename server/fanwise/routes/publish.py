@@ -6,12 +6,15 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final
+from functools import partial
+from hashlib import blake2b
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Header, Path, Query, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
+from ..backplane.port import Once
 from ..broadcaster.node import Node
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
@@ -24,7 +27,7 @@ from ..transport.places import place_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
-from .idempotency import Idempotency, IdempotencyError
+from .idempotency import Idempotency
 from .json_models import (
     LARGE_BYTES,
     MAX_CHARACTERS,
@@ -42,6 +45,7 @@ from .json_session import data_bytes
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
+_IN_A_TURN: Final = 16  # entries that are handed to the engine in one turn of the loop
 _BATCH_MESSAGES: Final = 16  # largest batch, in messages of the largest size
 HELD_SECONDS: Final = 10.0  # for which a request waits for its rates, and then a batch for the readers of its channels
 
@@ -117,6 +121,7 @@ _HELD: Final = (
 )
 _REFUSED: Final = (
     *REFUSED_WITH_KEY,
+    ErrorCode.BACKPLANE_DOWN,
     ErrorCode.BAD_CHANNEL,
     ErrorCode.BAD_JSON,
     ErrorCode.BAD_REQUEST,
@@ -127,7 +132,26 @@ _REFUSED: Final = (
     ErrorCode.PUBLISHES_TOO_FAST,
     ErrorCode.TOO_BIG,
     ErrorCode.TOO_MANY_CHANNELS,
+    ErrorCode.UNCONFIRMED,
 )
+
+
+class Asked(NamedTuple):
+    """A request with an Idempotency-Key.
+
+    Attributes:
+        key: The header's value, behind the user.
+        content: All by which the request differs from others.
+    """
+
+    key: str
+    content: bytes
+
+    def once(self, channel: str, place: int) -> Once:
+        """Returns how the engine knows the publication in that place of the request again."""
+        named = f"{channel}\0{place}\0{self.key}".encode(errors="surrogatepass")
+        digests = (blake2b(text, digest_size=16).hexdigest() for text in (named, self.content))
+        return Once(*digests)
 
 
 class PublishEndpoint:
@@ -140,7 +164,7 @@ class PublishEndpoint:
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
-        rights = await self._access.rights(request)
+        rights = await self._access.rights(request) if self._access.asks else None
         if rights is not None:
             await rights.check_all(channel, Action.PUBLISH)
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
@@ -149,64 +173,72 @@ class PublishEndpoint:
         kind, data = body_data(body, request.headers.get("content-type", ""))
         await pace(request, 1)
 
-        async def act() -> bytes:
-            return json_bytes(await self._append(channel, kind, data, key))
+        async def act(asked: Asked | None) -> bytes:
+            return json_bytes(await self._append(channel, kind, data, key, asked))
 
         return await self._once(request, body, idempotency_key, act, rights)
 
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of a batch; returns the body of the answer."""
-        rights = await self._access.rights(request)
+        rights = await self._access.rights(request) if self._access.asks else None
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))
 
-        async def act() -> bytes:
-            results, turn = [], SharedTurn()
-            ends_at = time.monotonic() + HELD_SECONDS
-            for entry in entries:
-                await turn.give_way()
-                late = time.monotonic() > ends_at
-                held = self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else None
-                results.append(held or await self._entry(entry, rights))
-            return json_bytes({"results": results})
+        async def act(asked: Asked | None) -> bytes:
+            return json_bytes({"results": await self._results(entries, rights, asked)})
 
         return await self._once(request, body, idempotency_key, act, rights)
+
+    async def _results(
+        self, entries: list[Any], rights: Rights | None, _asked: Asked | None
+    ) -> list[dict[str, object]]:
+        results, turn = [], SharedTurn()
+        ends_at = time.monotonic() + HELD_SECONDS
+        for entry in entries:
+            await turn.give_way()
+            late = time.monotonic() > ends_at
+            held = self._failed(ErrorCode.READERS_BEHIND, _HELD) if late else None
+            results.append(held or await self._entry(entry, rights))
+        return results
 
     async def _once(
         self,
         request: Request,
         body: bytes,
         key: str | None,
-        act: Callable[[], Coroutine[Any, Any, bytes]],
+        act: Callable[[Asked | None], Coroutine[Any, Any, bytes]],
         rights: Rights | None,
     ) -> bytes:
         if key is None:
-            return await act()
+            return await act(None)
         user = rights.user.id if rights is not None and rights.user is not None else ""
-        parts = (request.url.path, request.url.query, request.headers.get("content-type", ""), user)
-        asked = b"\0".join([part.encode() for part in parts])
-        try:
-            return await self._done.once(key, asked + b"\0" + body, act)
-        except IdempotencyError as error:
-            raise CodedError(ErrorCode.IDEMPOTENCY_KEY_REUSED, str(error)) from error
+        parts = (request.url.path, request.url.query, request.headers.get("content-type", ""))
+        content = b"\0".join([*(part.encode() for part in parts), body])
+        asked = Asked(f"{user}\0{key}", content)  # what one user has asked for is no other user's matter
+        return await self._done.once(asked.key, content, partial(act, asked))
 
-    async def _append(self, channel: str, kind: Kind, data: bytes, key: str | None) -> dict[str, object]:
+    async def _append(
+        self, channel: str, kind: Kind, data: bytes, key: str | None, _asked: Asked | None, _place: int = 0
+    ) -> dict[str, object]:
         publication = await self._broadcaster.append(channel, kind, data, key=key)
         return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
 
-    async def _entry(self, fields: Any, rights: Rights | None) -> dict[str, object]:
+    async def _entry(
+        self, fields: Any, rights: Rights | None, asked: Asked | None = None, place: int = 0
+    ) -> dict[str, object]:
         try:
             if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
                 return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
             entry = Entry.model_validate(fields)
             if rights is not None:
                 await rights.check_all(entry.channel, Action.PUBLISH)
-            return await self._append(entry.channel, *data_bytes(entry.data, entry.encoding), entry.key)
+            kind, data = data_bytes(entry.data, entry.encoding)
+            return await self._append(entry.channel, kind, data, entry.key, asked, place)
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
-            place = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
-            return self._failed(ErrorCode.BAD_ENTRY, f"{place}: {detail['msg']}")
+            field = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
+            return self._failed(ErrorCode.BAD_ENTRY, f"{field}: {detail['msg']}")
         except FanwiseError as error:
             code = code_of(error)
             if code is None:
@@ -216,6 +248,66 @@ class PublishEndpoint:
     def _failed(self, code: ErrorCode, message: str) -> dict[str, object]:
         self._broadcaster.tally.reject(code)
         return {"error": {"code": code.value, "message": message}}
+
+
+class _PartlyDoneError(Exception):
+    """Some entries of a batch may be published when the batch is sent again."""
+
+    def __init__(self, results: list[dict[str, object]]) -> None:
+        super().__init__(results)
+        self.results = results
+
+
+class SharedPublishEndpoint(PublishEndpoint):
+    """Publishes the bodies of requests behind a backplane: a request that is sent to another server is known there."""
+
+    async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
+        """Hands all entries of a batch to the engine, and then waits for them; returns the body of the answer."""
+        try:
+            return await super().batch(request, idempotency_key)
+        except _PartlyDoneError as partly:  # the table of answers has not kept this one
+            return json_bytes({"results": partly.results})
+
+    async def _results(self, entries: list[Any], rights: Rights | None, asked: Asked | None) -> list[dict[str, object]]:
+        found: list[dict[str, object] | asyncio.Task[dict[str, object]]] = []
+        ends_at = time.monotonic() + HELD_SECONDS
+        for place, entry in enumerate(entries):
+            refusal = None if rights is None else await self._refusal(entry, rights, ends_at)
+            found.append(refusal or asyncio.create_task(self._entry(entry, None, asked, place)))
+            if not len(found) % _IN_A_TURN:
+                await asyncio.sleep(0)
+        await asyncio.gather(*(one for one in found if isinstance(one, asyncio.Task)))
+        results = [one.result() if isinstance(one, asyncio.Task) else one for one in found]
+        if any(_may_be_done_later(result) for result in results):
+            raise _PartlyDoneError(results)
+        return results
+
+    async def _refusal(self, fields: Any, rights: Rights, ends_at: float) -> dict[str, object] | None:
+        """Asks for the rights of an entry before the next one, as entries are handed in in their order."""
+        if time.monotonic() > ends_at:
+            return self._failed(ErrorCode.READERS_BEHIND, _HELD)
+        try:
+            await rights.check_all(Entry.model_validate(fields).channel, Action.PUBLISH)
+        except ValidationError:  # `_entry` says what is wrong
+            return None
+        except FanwiseError as error:
+            code = code_of(error)
+            if code is None:
+                raise
+            return self._failed(code, str(error))
+        return None
+
+    async def _append(
+        self, channel: str, kind: Kind, data: bytes, key: str | None, asked: Asked | None, place: int = 0
+    ) -> dict[str, object]:
+        once = None if asked is None else asked.once(channel, place)
+        epoch, offset = await self._broadcaster.sharing.submit(channel, kind, data, key, once)
+        return {"channel": channel, "epoch": epoch, "offset": offset}
+
+
+def _may_be_done_later(result: dict[str, object]) -> bool:
+    error = result.get("error")
+    return isinstance(error, dict) and error["code"] in (ErrorCode.BACKPLANE_DOWN, ErrorCode.UNCONFIRMED)
 
 
 async def pace(request: Request, count: int) -> None:
@@ -238,7 +330,8 @@ async def pace(request: Request, count: int) -> None:
 
 def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
-    router, endpoint = make_router(broadcaster.tally.reject), PublishEndpoint(broadcaster, access)
+    router = make_router(broadcaster.tally.reject)
+    endpoint = (SharedPublishEndpoint if broadcaster.shares else PublishEndpoint)(broadcaster, access)
     guards = key_guards(access)
 
     async def publish(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from fastapi import APIRouter
 from starlette.middleware import Middleware
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..broadcaster.node import Node
+from ..broadcaster.survey import Surveyed
 from ..core.codes import COME_BACK, CodedError, ErrorCode
 from ..transport.door import Door
 from ..transport.proxies import TrustedProxies
@@ -24,6 +25,10 @@ from .channels import channel_routes
 from .clients import client_routes
 from .demo.controller import DemoController
 from .demo.routes import demo_routes
+from .fleet.answers import answers_of
+from .fleet.figures import FleetCollector
+from .fleet.lists import FleetLists
+from .fleet.samples import samples_of
 from .live import DEMO, Live, live_routes
 from .metrics import metrics_routes
 from .page import page_routes
@@ -66,7 +71,7 @@ def build_router(
         page: Whether `GET /` is the live page.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
-    live = Live(broadcaster, access := access or Access(), pong_seconds=pong_seconds)
+    live = _live(broadcaster, access := access or Access(), pong_seconds)
     send = partial(live.send, DEMO)
     demo = DemoController(broadcaster, send=send, max_clients=demo_clients, everybody=demo_everybody)
     router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))
@@ -77,6 +82,22 @@ def build_router(
     for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
         router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
     return router
+
+
+def _workers(broadcaster: Node) -> Surveyed | None:
+    """Returns the node as one that has other workers, if it may have some."""
+    return cast("Surveyed", broadcaster) if broadcaster.shares else None
+
+
+def _live(broadcaster: Node, access: Access, pong_seconds: float | None) -> Live:
+    """Returns what `/stats` and `/live` are made by. Other workers are answered from it, too."""
+    workers = _workers(broadcaster)
+    if workers is None:
+        return Live(broadcaster, access, pong_seconds=pong_seconds)
+    everywhere = FleetCollector(lambda: workers.survey)
+    live = Live(broadcaster, access, pong_seconds=pong_seconds, everywhere=everywhere)
+    workers.answers.update(answers_of(broadcaster, live.collector, published=lambda: workers.published))
+    return live
 
 
 def build_door(
@@ -97,6 +118,8 @@ def build_door(
         (getattr(route, "path", ""), getattr(getattr(route, "endpoint", None), "__self__", None))
         for route in router.routes
     ]
+    if broadcaster.shares:  # a channel may have to be opened first, for which the application can wait
+        owners = []
     websockets = {path: owner for path, owner in owners if isinstance(owner, WebSocketEndpoint) and not owner.asks}
     streams = {
         path.removesuffix(CHANNEL): owner
@@ -107,17 +130,19 @@ def build_door(
 
 
 def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
-    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)
+    workers = _workers(broadcaster)
     yield publishing_routes(broadcaster, access)
     answers = LongAnswers(broadcaster)
-    yield channel_routes(broadcaster, access, answers)
-    yield client_routes(broadcaster, access, answers)
+    lists = None if workers is None else FleetLists(lambda: workers.survey, broadcaster.count_answer_bytes)
+    yield channel_routes(broadcaster, access, answers, lists)
+    yield client_routes(broadcaster, access, answers, lists)
     yield live_routes(live, broadcaster, access)
-    yield metrics_routes(broadcaster, access)
-    yield trace_routes(broadcaster, access)
+    yield metrics_routes(broadcaster, access, None if workers is None else samples_of(broadcaster, workers))
+    yield trace_routes(broadcaster, access, pong_seconds=live.collector.pong_seconds)
     yield demo_routes(demo, broadcaster, access)
     yield probe_routes(broadcaster)
     yield static_routes()
+    yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)  # last: each route before another one costs
 
 
 def _lifespan(own: Lifespan, *others: AbstractAsyncContextManager[Any]) -> Lifespan:
@@ -166,12 +191,17 @@ def probe_routes(broadcaster: Node) -> APIRouter:
         """Answers 200 while the event loop turns."""
         return {"status": "ok"}
 
-    async def ready(response: Response) -> dict[str, bool]:
-        """Answers 200 while new clients are served in time; 503 when the server is to stop, or its loop was late."""
-        if not broadcaster.ready:
-            response.status_code = 503
-            response.headers.update(COME_BACK)
-        return {"ready": broadcaster.ready}
+    async def ready(response: Response) -> dict[str, bool | str]:
+        """Answers 200 while new clients are served in time; else 503, with the reason as `why`.
+
+        The reasons are `draining`, `stopped`, `loop_lag`, and `backplane` for an engine that is away.
+        """
+        why = broadcaster.unready
+        if not why:
+            return {"ready": True}
+        response.status_code = 503
+        response.headers.update(COME_BACK)
+        return {"ready": False, "why": why}
 
     router.add_api_route("/healthz", alive)
     router.add_api_route("/readyz", ready, responses={503: {"description": "Not ready: about to stop, or broken."}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -16,6 +15,7 @@ from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import SSE, SSE_JSON, Dialect
 from ..core.publication import Position, check_channel_name
 from ..core.rights import Action, Rights
+from ..errors import FanwiseError
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
 from ..transport.stream_door import StreamEntry
 from .auth.guards import REFUSED, Access, site_guard
@@ -32,6 +32,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **errors(
         *REFUSED,
+        ErrorCode.BACKPLANE_DOWN,
         ErrorCode.BAD_CHANNEL,
         ErrorCode.BAD_POSITION,
         ErrorCode.BAD_REQUEST,
@@ -89,6 +90,8 @@ class EventStreamEndpoint:
         rights = await self._access.rights(request)
         if rights is not None:
             await rights.check_all(channel, *_actions(entry))
+        if self._broadcaster.shares:
+            await self._broadcaster.sharing.ready(channel, entry.since)
         return self._response(entry, rights)
 
     def respond(self, request: HTTPConnection, channel: str, rights: Rights) -> Response:
@@ -99,7 +102,9 @@ class EventStreamEndpoint:
         """
         entry = self.enter(request, channel)
         stream = self._response(entry, rights)
-        return _AskingResponse(stream, rights, entry, self._broadcaster.tally.reject) if rights else stream
+        return (
+            _AskingResponse(self._broadcaster, stream, rights, entry) if rights or self._broadcaster.shares else stream
+        )
 
     @property
     def asks(self) -> bool:
@@ -123,31 +128,32 @@ def _actions(entry: StreamEntry) -> list[Action]:
 
 
 class _AskingResponse(Response):
-    """A stream, or the refusal of it: functions of rights may have to be awaited, which an endpoint need not.
+    """A stream, or the refusal of it: rights and other servers may have to be waited for, which an endpoint need not.
 
     Args:
+        broadcaster: The node that has the channel.
         stream: The stream.
         rights: Those of its user.
         entry: What the stream was made of.
-        reject: Called with the code of a refusal.
     """
 
-    def __init__(
-        self, stream: EventStreamResponse, rights: Rights, entry: StreamEntry, reject: Callable[[ErrorCode], None]
-    ) -> None:
+    def __init__(self, broadcaster: Node, stream: EventStreamResponse, rights: Rights, entry: StreamEntry) -> None:
         super().__init__()
+        self._broadcaster = broadcaster
         self._stream = stream
         self._rights = rights
         self._entry = entry
-        self._reject = reject
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream, or the refusal; then runs the background tasks."""
         response: Response = self._stream
         try:
             await self._rights.check_all(self._entry.channel, *_actions(self._entry))
-        except CodedError as error:
-            response = error_response(note_refusal(HTTPConnection(scope), error, self._reject), str(error))
+            if self._broadcaster.shares:
+                await self._broadcaster.sharing.ready(self._entry.channel, self._entry.since)
+        except FanwiseError as error:
+            reject = self._broadcaster.tally.reject
+            response = error_response(note_refusal(HTTPConnection(scope), error, reject), str(error))
         response.background = self.background
         await response(scope, receive, send)
 

@@ -51,6 +51,28 @@ class Standing(BaseModel):
     loop_lag_seconds: Annotated[float, Field(description="largest delay of the event loop in the last 5 seconds")]
 
 
+class EngineStanding(BaseModel):
+    """The engine behind several servers, as this one sees it, and what it has counted of it."""
+
+    up: Annotated[bool, Field(description="whether publications are taken")]
+    engine: Annotated[str, Field(description="its name and version; empty while unknown")]
+    why: Annotated[str, Field(description="what is wrong; empty while nothing is")]
+    behind: Annotated[int, Field(description="frames that the engine has, and this server has not applied")]
+    silent_seconds: Annotated[float | None, Field(description="since the engine was heard; null before the first time")]
+    published: Annotated[int, Field(description="publications that the engine has acknowledged")]
+    refused: Annotated[int, Field(description="publications that were not published")]
+    unconfirmed: Annotated[int, Field(description="publications that perhaps were published")]
+    received: Annotated[int, Field(description="publications that arrived")]
+    skipped: Annotated[int, Field(description="those of channels that are not open here, or that were known")]
+    links: Annotated[int, Field(description="connections that were made")]
+    turns: Annotated[int, Field(description="losses of the engine's data")]
+    holes: Annotated[int, Field(description="ranges of frames that the engine had no more")]
+    deaf: Annotated[int, Field(description="checks that have found frames which were not pushed")]
+
+
+COUNTED: Final = ("published", "refused", "unconfirmed", "received", "skipped", "links", "turns", "holes", "deaf")
+
+
 class Now(BaseModel):
     """Present numbers."""
 
@@ -104,6 +126,7 @@ class Summary(BaseModel):
     closed: Annotated[dict[str, int], Field(description="connections that ended, by reason")]
     rejected: Annotated[dict[str, int], Field(description="refusals, by the code of the error")]
     histograms: dict[str, Buckets]
+    backplane: Annotated[EngineStanding | None, Field(description="null for a server without a backplane")] = None
 
 
 class SlowClient(ClientInfo):
@@ -164,11 +187,14 @@ class StatsCollector:
     Args:
         broadcaster: The node that the document describes.
         pong_seconds: The longest time between a ping and its pong; None: unlimited, or unknown.
+
+    Attributes:
+        pong_seconds: The longest time between a ping and its pong; infinite: unlimited, or unknown.
     """
 
     def __init__(self, broadcaster: Node, *, pong_seconds: float | None = None) -> None:
         self._broadcaster = broadcaster
-        self._pong_seconds = math.inf if pong_seconds is None else pong_seconds
+        self.pong_seconds = math.inf if pong_seconds is None else pong_seconds
         self._started_at = time.monotonic()
         self._lists: dict[str, Any] = {}
         self._listed_at = -_FRESH_SECONDS
@@ -197,6 +223,7 @@ class StatsCollector:
             "closed": {name_of(reason): count for reason, count in tally.closed.items()},
             "rejected": {code.value: count for code, count in tally.rejected.items()},
             "histograms": {name: _buckets(histogram) for name, histogram in tally.histograms().items()},
+            "backplane": _engine(broadcaster) if broadcaster.shares else None,
         }
 
     async def lists(self) -> dict[str, Any]:
@@ -232,7 +259,7 @@ class StatsCollector:
     async def _make_lists(self) -> dict[str, Any]:
         clients = await self._broadcaster.inspect.furthest_behind(limit=LISTED)
         channels = await self._broadcaster.inspect.busiest.look(limit=LISTED)
-        least = await self._broadcaster.inspect.least_forgiven(pong_seconds=self._pong_seconds)
+        least = await self._broadcaster.inspect.least_forgiven(pong_seconds=self.pong_seconds)
         return {
             "at": time.time(),
             "clients": [_slow_client(self._broadcaster.inspect.client(client)) for client in clients],
@@ -242,7 +269,7 @@ class StatsCollector:
         }
 
     def _busy_channel(self, channel: Channel, rate: float | None) -> dict[str, Any]:
-        forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self._pong_seconds)
+        forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self.pong_seconds)
         pause = None if forgiven is None else _pause(forgiven)
         return {**describe_channel(channel)._asdict(), "publications_per_second": rate, "forgiven": pause}
 
@@ -257,6 +284,15 @@ def _slow_client(client: ClientStatistics) -> dict[str, Any]:
         "channels": client.channels[:_CHANNELS_SHOWN],
         "subscriptions": len(client.channels),
     }
+
+
+def _engine(broadcaster: Node) -> dict[str, Any]:
+    """Returns an `EngineStanding`."""
+    sharing = broadcaster.sharing
+    standing = sharing.standing()._asdict()
+    silent = standing["silent_seconds"]
+    counts = {name: getattr(sharing.counts, name) for name in COUNTED}
+    return {**standing, "silent_seconds": silent if math.isfinite(silent) else None, **counts}
 
 
 def _buckets(histogram: Histogram) -> dict[str, Any]:

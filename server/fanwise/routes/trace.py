@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from typing import Annotated, Final
 
@@ -21,16 +22,17 @@ _MEDIA_TYPE: Final = "application/octet-stream"
 Duration = Annotated[float, Query(gt=0, le=MOST_SECONDS, description="Length of the trace.")]
 
 
-def trace_routes(broadcaster: Node, access: Access) -> APIRouter:
-    """`GET /trace`."""
+def trace_routes(broadcaster: Node, access: Access, *, pong_seconds: float) -> APIRouter:
+    """`GET /trace`. A trace also names `pong_seconds`, which the node does not know; infinite: unknown."""
     router = make_router(broadcaster.tally.reject)
+    settings = {"pong_seconds": pong_seconds} if pong_seconds < math.inf else {}
 
     async def trace(seconds: Duration = 60.0) -> Response:
         """Records for so many seconds and streams the trace meanwhile: publications without their content, and clients.
 
         A reader that does not keep up gets a shorter trace. A trace has at most 64 MiB.
         """
-        recorder = broadcaster.recordings.start(seconds=seconds, most_bytes=MOST_BYTES)
+        recorder = broadcaster.recordings.start(seconds=seconds, most_bytes=MOST_BYTES, settings=settings)
         return StreamingResponse(_stream(broadcaster, recorder), media_type=_MEDIA_TYPE)
 
     router.add_api_route(

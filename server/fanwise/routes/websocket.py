@@ -13,21 +13,39 @@ from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
 from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import JSON, PLAIN
-from ..core.publication import Kind
+from ..core.publication import Kind, Position
+from ..core.reasons import CloseReason
 from ..core.rights import Action, Rights
-from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, MessageTooBigError
+from ..errors import (
+    BackplaneDownError,
+    ChannelLimitError,
+    ChannelNameError,
+    DrainingError,
+    FanwiseError,
+    FullError,
+    MessageTooBigError,
+)
 from ..transport.connect import attach
 from ..transport.door import Entry
 from ..transport.handshakes import Asked
 from .auth.guards import KEY_REFUSED, Access
+from .flight import Flight
 from .json_models import SUBPROTOCOL
-from .json_session import JsonSession, welcome
+from .json_session import JsonSession, SharedJsonSession, welcome
 from .problems import turn_away
 
-_REFUSALS = (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError, MessageTooBigError)
-_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
+_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
+_REFUSALS = (
+    BackplaneDownError,
+    ChannelLimitError,
+    ChannelNameError,
+    CodedError,
+    DrainingError,
+    FullError,
+    MessageTooBigError,
+)
 
 
 def split_template(template: str) -> tuple[str, str]:
@@ -61,6 +79,7 @@ class WebSocketEndpoint:
         self._default_channel = default_channel
         self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
+        self._sessions = (SharedPlainSession, SharedJsonSession) if broadcaster.shares else (PlainSession, JsonSession)
 
     @property
     def asks(self) -> bool:
@@ -126,13 +145,13 @@ class WebSocketEndpoint:
 
     def _serve_plain(self, may_publish: bool, rights: Rights | None, channel: str, client: Client) -> Work:
         around = {"before": self._before, "after": self._after}
-        return PlainSession(
+        return self._sessions[0](
             self._broadcaster, client, channel=channel, may_publish=may_publish, rights=rights, **around
         ).work
 
     def _serve_json(self, may_publish: bool, rights: Rights | None, client: Client) -> Work:
         most = self._max_subscriptions
-        return JsonSession(
+        return self._sessions[1](
             self._broadcaster, client, max_subscriptions=most, may_publish=may_publish, rights=rights
         ).work
 
@@ -204,3 +223,46 @@ class PlainSession:
         if waits is not None:
             await waits
         await self._broadcaster.append(self._channel, kind, data)
+
+
+class SharedPlainSession(PlainSession):
+    """Publishes the messages of a client of the plain dialect, and closes the client if one is not taken.
+
+    Takes what `PlainSession` takes.
+    """
+
+    __slots__ = ("_flight",)
+
+    def __init__(self, broadcaster: Node, client: Client, **around: Any) -> None:
+        super().__init__(broadcaster, client, **around)
+        self._flight = Flight(lambda error: broadcaster.client_failed(client, error))
+
+    def work(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        """Publishes a message, or closes the client; returns what to await before the next message, if anything."""
+        if kind is _TEXT:
+            data = self._before + data + self._after
+        try:
+            if not self._may_publish and (waits := self._ask()) is not None:
+                return self._submit_after(waits, kind, data)
+            return self._submit(kind, data)
+        except (CodedError, MessageTooBigError) as error:
+            self._broadcaster.client_failed(self._client, error)
+            return None
+
+    def _submit(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        future = self._broadcaster.sharing.submit(self._channel, kind, data)
+        return self._flight.add(future, len(data), self._answer)
+
+    async def _submit_after(self, waits: Awaitable[None], kind: Kind, data: bytes) -> None:
+        await waits
+        more = self._submit(kind, data)
+        if more is not None:
+            await more
+
+    def at_once(self, texts: Sequence[bytes]) -> bool:  # noqa: ARG002 - one by one they are in one frame all the same
+        """Returns False: texts are looked at one by one."""
+        return False
+
+    def _answer(self, outcome: Position | FanwiseError) -> None:
+        if isinstance(outcome, FanwiseError):
+            self._client.close(CloseReason.BACKPLANE)  # the dialect has no other answer

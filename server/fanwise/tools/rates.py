@@ -7,11 +7,20 @@ belong to another server, or to a restarted one, and make no rates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Document: TypeAlias = Mapping[str, Any]
 """As GET /stats answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRates:
+    """Rates of one worker, per second. `cpu`: seconds of CPU time."""
+
+    publications: float
+    deliveries: float
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class Rates:
         socket_p50_seconds: From publishing to the last ready client's socket, the median.
         socket_p99_seconds: From publishing to the last ready client's socket, the 99th percentile.
         loop_p99_seconds: How late the event loop was.
+        workers: {worker: its rates}; empty where the documents are of one process.
     """
 
     seconds: float
@@ -34,14 +44,18 @@ class Rates:
     socket_p50_seconds: float | None
     socket_p99_seconds: float | None
     loop_p99_seconds: float | None
+    workers: Mapping[str, WorkerRates] = field(default_factory=dict)
 
 
 def between(before: Document, after: Document) -> Rates | None:
-    """Returns the rates between two documents; None across a restart of the server, or without time between."""
+    """Returns the rates between two documents.
+
+    None across a restart of the server, or where its workers are not those of before, or without time between.
+    """
     seconds = after["uptime_seconds"] - before["uptime_seconds"]
     totals = increase(before["totals"], after["totals"])
     dropped = increase(before["dropped"], after["dropped"])
-    if seconds <= 0 or before["server"]["pid"] != after["server"]["pid"] or totals is None or dropped is None:
+    if seconds <= 0 or _processes(before) != _processes(after) or totals is None or dropped is None:
         return None
     socket = _difference(before, after, "last_socket_seconds")
     loop = _difference(before, after, "loop_lag_seconds")
@@ -54,7 +68,28 @@ def between(before: Document, after: Document) -> Rates | None:
         socket_p50_seconds=quantile(*socket, 0.5),
         socket_p99_seconds=quantile(*socket, 0.99),
         loop_p99_seconds=quantile(*loop, 0.99),
+        workers=_workers(before, after),
     )
+
+
+def _processes(document: Document) -> list[str]:
+    """Returns what names the processes that a document is of."""
+    if "workers" not in document:
+        return [str(document["server"]["pid"])]
+    return sorted(str(worker["worker"]) for worker in document["workers"])
+
+
+def _workers(before: Document, after: Document) -> dict[str, WorkerRates]:
+    """Returns the rates of each worker that has said something in between."""
+    known = {worker["worker"]: worker for worker in before.get("workers", ())}
+    found = {}
+    for worker in after.get("workers", ()):
+        earlier = known[worker["worker"]]
+        seconds = worker["uptime_seconds"] - earlier["uptime_seconds"]
+        if seconds > 0:
+            names = ("publications", "deliveries", "cpu_seconds")
+            found[worker["worker"]] = WorkerRates(*((worker[name] - earlier[name]) / seconds for name in names))
+    return found
 
 
 def increase(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float] | None:

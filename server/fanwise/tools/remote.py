@@ -114,9 +114,12 @@ class Remote:
         """Posts a text; returns the JSON of the answer. Raises a RemoteError without a usable answer."""
         return self._ask("POST", path, body)
 
-    def stats(self) -> dict[str, Any]:
-        """Returns the document at /stats. Raises a RemoteError without a usable answer, or for another version."""
-        document = self.get("/stats")
+    def stats(self, *, everywhere: bool = False) -> dict[str, Any]:
+        """Returns the document at /stats. Raises a RemoteError without a usable answer, or for another version.
+
+        `everywhere`: that of all workers, where the server has others.
+        """
+        document = self.get("/stats?scope=all" if everywhere else "/stats")
         version = document.get("version") if isinstance(document, dict) else None
         if version != STATS_VERSION:
             said = "no version" if version is None else f"version {shorten(str(version))}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
+from typing import Any, Final, TypeAlias
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -12,14 +13,23 @@ from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION, Offer, Sink, Source, Work
 from ..core.dialect import PLAIN, Dialect
-from ..core.publication import Position, check_channel_name
+from ..core.publication import Kind, Position, check_channel_name
 from ..core.reasons import CloseReason
 from ..core.rights import User
-from ..errors import AlreadyConnectedError, ChannelLimitError, DrainingError, FullError
+from ..errors import AlreadyConnectedError, BackplaneDownError, ChannelLimitError, DrainingError, FullError
 from ..logs.events import Event, log
 from .addresses import peer_name
 from .asgi import AsgiConnection
 
+_NO_PLACE: Final[Mapping[type[Exception], CloseReason]] = {
+    BackplaneDownError: CloseReason.BACKPLANE,
+    ChannelLimitError: CloseReason.FULL,
+    DrainingError: CloseReason.SHUTDOWN,
+    FullError: CloseReason.FULL,
+}
+OnMessage: TypeAlias = Callable[[Client, str | bytes], Coroutine[Any, Any, None] | None]
+"""Works on one message of a client."""
+_TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _CLIENT_KEY = "fanwise.client"  # in the scope of a WebSocket that is a client
 
 
@@ -46,7 +56,7 @@ async def connect(
         AlreadyConnectedError: The WebSocket is a client already.
         NotRunningError: The broadcaster was not started.
     """
-    await _accept(broadcaster, websocket, channel, subprotocol)
+    await _accept(broadcaster, websocket, channel, since, subprotocol)
     sink, listen = _open(websocket)
     async with (
         _told_of_refusals(websocket),
@@ -73,11 +83,13 @@ async def attach(
     `serve` is called with the client, and returns what works on its messages. Over our protocol class the client has no
     task then. Otherwise this returns when the client has ended.
     """
-    await _accept(broadcaster, websocket, channel, subprotocol)
+    await _accept(broadcaster, websocket, channel, since, subprotocol)
     offer = _offer(websocket)
     address = peer_name(websocket)
     async with _told_of_refusals(websocket):
         if offer is not None and offer.connection is not None:
+            if channel is not None and broadcaster.shares:  # again: it may have been forgotten meanwhile
+                await broadcaster.sharing.ready(channel, since)
             client = broadcaster.add_client(
                 offer.connection, channel=channel, since=since, address=address, dialect=dialect, user=user
             )
@@ -94,10 +106,23 @@ async def attach(
                     await waits
 
 
-async def _accept(broadcaster: Node, websocket: WebSocket, channel: str | None, subprotocol: str | None) -> None:
+def working(on_message: OnMessage, client: Client) -> Work:
+    """Returns what works on the messages of `client`: text as str, and binary as bytes."""
+
+    def work(kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
+        return on_message(client, data.decode() if kind is _TEXT else data)
+
+    return work
+
+
+async def _accept(
+    broadcaster: Node, websocket: WebSocket, channel: str | None, since: Position | None, subprotocol: str | None
+) -> None:
     if channel is not None:
         check_channel_name(channel)
     broadcaster.check_room()
+    if channel is not None and broadcaster.shares:
+        await broadcaster.sharing.ready(channel, since)
     if _CLIENT_KEY in websocket.scope:
         raise AlreadyConnectedError
     websocket.scope[_CLIENT_KEY] = True
@@ -110,8 +135,8 @@ async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
     """Closes a WebSocket for which there was no place any more when its handshake was answered."""
     try:
         yield
-    except (ChannelLimitError, FullError, DrainingError) as error:
-        reason = CloseReason.SHUTDOWN if isinstance(error, DrainingError) else CloseReason.FULL
+    except (BackplaneDownError, ChannelLimitError, DrainingError, FullError) as error:
+        reason = _NO_PLACE[type(error)]
         await close_if_open(websocket, reason.code, reason.text)
         raise
 

@@ -15,12 +15,19 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from ..broadcaster.audit import AUDIT_SECONDS
 from .scene import FAST_BYTES, Supply
 from .visits import Curve, Mark, Stretch, Visit
 
 TURN_SECONDS: Final = 0.02  # publications so close to a moment are of its burst
 _SHORT_SECONDS: Final = 1e-3  # a time that no look can tell from none
+_SLIGHT: Final = 0.01  # of the room: lengths on the wire are known so well
 _SLACK: Final = 0.15  # of the room
+# A full kernel has no memory for a last segment. That is sent again after 0.23 s, then after twice that, and so on: at
+# these times from its loss the server may hear that there is room, and not before. Seen after every sixth pause.
+_TRIES_SECONDS: Final = tuple(0.226 * ((1 << number) - 1) for number in range(2, 12))
+_TRY_SLACK: Final = 0.08  # of the time, beside an audit
+_LONG_RISE_SECONDS: Final = 1.75 * AUDIT_SECONDS  # what has paused has read all of its backlog in less
 _LEAP: Final = 2  # times the traffic of the stretch: who reads faster would not have fallen behind, but has paused
 
 
@@ -99,16 +106,30 @@ def rises(stretch: Stretch, curve: Curve) -> Iterator[Rise]:
         yield Rise(marks[-1].accepted - begins.accepted, marks[-1].at - begins.at, marks[-1].at, False)
 
 
-def bandwidth_of(chain: list[Visit], curve: Curve, *, room_bytes: float) -> float | None:
+class Rooms(NamedTuple):
+    """What the kernels of both sides hold of a reader that is behind.
+
+    Attributes:
+        room_bytes: When they are full for the first time.
+        refill_bytes: When they were filled again.
+        step_bytes: What they take in one step.
+    """
+
+    room_bytes: float
+    refill_bytes: float
+    step_bytes: float
+
+
+def bandwidth_of(chain: list[Visit], curve: Curve, rooms: Rooms) -> float | None:
     """Returns the bytes a second of a person that has little bandwidth; None for one that pauses, or if none shows.
 
     With little bandwidth a kernel is refilled step by step, a room at most each time. After a pause a leap comes, which
-    is larger and faster than the traffic.
+    is larger and faster than the traffic. What a refill holds beyond the first room was accepted, and not read.
 
     Args:
         chain: Its visits.
         curve: What was published on its channels.
-        room_bytes: What the kernels take of a reader that does not read.
+        rooms: What the kernels hold.
     """
     leaps = steps = read = seconds = 0.0
     for stretch in (stretch for visit in chain for stretch in visit.stretches if stretch.marks):
@@ -118,11 +139,13 @@ def bandwidth_of(chain: list[Visit], curve: Curve, *, room_bytes: float) -> floa
         lasted = max(found[-1].ends - stretch.began_at, _SHORT_SECONDS)
         traffic = (curve.at(found[-1].ends) - curve.before(stretch.began_at - TURN_SECONDS)) / lasted
         read += sum(rise.size_bytes for rise in found)
+        if stretch.caught_at is None:
+            read = max(read - (rooms.refill_bytes - rooms.room_bytes), 0.0)
         seconds += lasted
         for rise in found:
-            if rise.size_bytes > (1 + _SLACK) * room_bytes and rise.size_bytes > _LEAP * traffic * rise.seconds:
+            if rise.size_bytes > (1 + _SLACK) * rooms.refill_bytes and rise.size_bytes > _LEAP * traffic * rise.seconds:
                 leaps += rise.size_bytes
-            elif rise.still:
+            elif rise.still or rise.seconds > _LONG_RISE_SECONDS:
                 steps += rise.size_bytes
     return read / seconds if steps > leaps else None
 
@@ -136,12 +159,14 @@ class Evidence:
         pieces: By time, without overlap.
         pauses: Seconds of the pauses whose end was seen.
         censored: From when on it paused, where the end was not seen.
+        shut: When its kernel took nothing, although it read.
     """
 
     bandwidth: float | None = None
     pieces: list[Piece] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     censored: list[float] = field(default_factory=list)
+    shut: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, begins: float, ends: float, rate: float) -> None:
         """Adds a piece behind the others; what overlaps them is cut off."""
@@ -161,20 +186,6 @@ class Evidence:
                 kept.pop()
             kept.append((start, rate))
         return Supply(kept)
-
-
-class Rooms(NamedTuple):
-    """What the kernels of both sides hold of a reader that is behind.
-
-    Attributes:
-        room_bytes: When they are full for the first time.
-        refill_bytes: When they were filled again.
-        step_bytes: What they take in one step.
-    """
-
-    room_bytes: float
-    refill_bytes: float
-    step_bytes: float
 
 
 class Estimator:
@@ -228,22 +239,37 @@ class Estimator:
         start = self._start(stretch)
         pieces = path(start, self._looks(stretch, wakes=True))
         if not pieces or pieces[0].rate <= 0:  # it paused before that showed
-            evidence.add(max(self._curve.when(start[1]), free_from), stretch.began_at, 0.0)
-        for piece in pieces:
-            evidence.add(*piece)
-        evidence.pauses += [one.ends - one.begins for one, other in pairwise(pieces) if one.rate <= 0 < other.rate]
+            paused_at = self._curve.when(start[1] + _SLIGHT * self._room)
+            evidence.add(max(paused_at, free_from), stretch.began_at, 0.0)
         idle = not pieces or pieces[-1].rate <= 0
         idle_from = pieces[-1].begins if pieces else last.at
+        resumed = last.at
+        if caught_at is not None and idle:
+            resumed = max(caught_at - max(self._curve.at(caught_at) - last.accepted, 0.0) / FAST_BYTES, last.at)
+        woke = math.inf
+        if pieces and pieces[0].rate <= 0 and (len(pieces) > 1 or caught_at is not None):
+            woke = self._woke(stretch, pieces[0].ends if len(pieces) > 1 else resumed)
+        for piece in pieces:
+            evidence.add(piece.begins, min(piece.ends, woke) if piece is pieces[0] else piece.ends, piece.rate)
+        evidence.pauses += [one.ends - one.begins for one, other in pairwise(pieces) if one.rate <= 0 < other.rate]
         if caught_at is None and idle:
             evidence.add(last.at, ends or last.at, 0.0)
             evidence.censored.append(idle_from)
         elif caught_at is not None:
-            rest = max(self._curve.at(caught_at) - last.accepted, 0.0)
-            resumed = max(caught_at - rest / FAST_BYTES, last.at) if idle else last.at
-            evidence.add(last.at, resumed, 0.0)
+            evidence.add(last.at, resumed if len(pieces) > 1 else min(resumed, woke), 0.0)
             evidence.add(resumed, caught_at, FAST_BYTES)
             if idle:
                 evidence.pauses.append(resumed - idle_from)
+
+    def _woke(self, stretch: Stretch, seen_at: float) -> float:
+        """Returns when a pause has ended that the server saw end at `seen_at`: then, or between two tries to send."""
+        lasted = seen_at - stretch.began_at
+        for before, time in pairwise(_TRIES_SECONDS):
+            if (1 - _TRY_SLACK / 4) * time <= lasted <= (1 + _TRY_SLACK) * time + AUDIT_SECONDS:
+                woke = stretch.began_at + min((before + time) / 2, lasted)
+                self.evidence.shut.append((woke, seen_at))
+                return woke
+        return seen_at
 
     def _add_blink(self, began_at: float, caught_at: float, free_from: float) -> None:
         """A stretch that no audit has met: a short pause."""

@@ -297,6 +297,15 @@ class Replay:
             self._hub.unsubscribe(channel, queue, time=self._loop.time())
         client.subscriptions.clear()
 
+    @property
+    def retired(self) -> Mapping[Channel, None]:
+        """No channel of a replay has a successor."""
+        return self._hub.retired
+
+    def move(self, client: Client) -> bool:  # noqa: ARG002 - as clients call it
+        """Returns False: no channel of a replay has a successor."""
+        return False
+
     # Sockets.
 
     def _write_to_all(self, fds: Collection[int], data: bytes) -> list[tuple[int, int]]:

@@ -115,6 +115,7 @@ class Reader:
         refill_bytes: What they hold when they have been full, and were filled again, if that is more.
         begins: When it connects.
         ends: When it leaves by itself; None: it stays.
+        shut: By time, (from, until) when its kernel takes nothing more, whatever was read: a lost segment waits there.
         away_seconds: After a close, from its news to the next connection; None: it stays away. Coming back it resumes.
     """
 
@@ -125,6 +126,7 @@ class Reader:
     refill_bytes: float = 0.0
     begins: float = 0.0
     ends: float | None = None
+    shut: tuple[tuple[float, float], ...] = ()
     away_seconds: tuple[float, float] | None = None
 
 

@@ -85,11 +85,14 @@ def read_scene(header: Header, records: Iterable[Record], *, away: tuple[float, 
 
 
 def people(book: Book) -> list[list[Visit]]:
-    """Returns the visits of each person that ever fell behind, in their order."""
+    """Returns the visits of each person that an audit has met behind, in their order.
+
+    A client that was behind for shorter times only is as one that always follows: audits judge what they meet twice.
+    """
     chains: dict[int, list[Visit]] = {}
     for number, visit in book.visits.items():
         chains[number] = [*chains.pop(visit.before, []), visit]
-    return [chain for chain in chains.values() if any(visit.stretches for visit in chain)]
+    return [chain for chain in chains.values() if any(one.marks for visit in chain for one in visit.stretches)]
 
 
 def room_bytes(book: Book) -> float | None:
@@ -139,7 +142,7 @@ def away_seconds(chains: list[list[Visit]]) -> tuple[float, float] | None:
 
 def _evidence(chain: list[Visit], book: Book, rooms: Rooms) -> Evidence:
     curve = book.curve(chain[0].channels)
-    estimator = Estimator(curve, rooms, bandwidth=bandwidth_of(chain, curve, room_bytes=rooms.refill_bytes))
+    estimator = Estimator(curve, rooms, bandwidth=bandwidth_of(chain, curve, rooms))
     for number, visit in enumerate(chain):
         if number:
             estimator.come_back(visit.begins)
@@ -177,6 +180,7 @@ def _reader(
         room_bytes=rooms.room_bytes,
         refill_bytes=rooms.refill_bytes,
         begins=chain[0].begins,
+        shut=tuple(evidence.shut),
         ends=None if last.dropped else last.ends,
         away_seconds=away,
     )

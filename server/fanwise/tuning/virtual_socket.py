@@ -185,7 +185,8 @@ class VirtualSocket:
         supply = self._reader.supply
         step_bytes = self._refill_bytes * (FIRST_STEP_SHARE if self._steps < FIRST_STEPS else STEP_SHARE)
         excess = min(step_bytes, self._level)
-        self._loop.call_at(supply.when(supply.total(self._loop.time()) + excess), self._room)
+        when = supply.when(supply.total(self._loop.time()) + excess)
+        self._loop.call_at(next((end for begin, end in self._reader.shut if begin <= when < end), when), self._room)
 
     def _room(self) -> None:
         if self.aborted:

@@ -13,7 +13,7 @@ from fanwise.tools.doctor.report import Report
 from fanwise.tools.doctor.system import System
 from fanwise.tools.remote import ForeignError, Remote
 
-from ...support.documents import document
+from ...support.documents import WORKER, document, of_workers
 from ...support.processes import ServerProcess
 from ..test_remote import answering
 from .test_backpressure import measured
@@ -68,6 +68,20 @@ def test_several_processes() -> None:
         report = Report()
         assert not checks.check_processes(report, Remote(url))
     assert levels(report) == {"workers": Level.FAIL}
+
+
+def test_workers_of_one_engine() -> None:
+    """Are one server, however many answer."""
+    pids = count(42)
+    workers = [{**WORKER, "pid": pid} for pid in (42, 43)]
+
+    def answer() -> bytes:
+        return json.dumps(of_workers(*workers, server={"pid": 42 + next(pids) % 2})).encode()
+
+    with answering(200, answer) as (url, _):
+        report = Report()
+        assert checks.check_processes(report, Remote(url))
+    assert levels(report) == {"workers": Level.OK}
 
 
 @pytest.mark.parametrize("server", [{}, None, {"pid": "x", "loop": 1, "gc_thresholds": []}, "text"])
@@ -162,6 +176,25 @@ def test_what_the_kernel_holds_is_what_was_measured(tmp_path: Path) -> None:
         )
         assert levels(report) == {"memory": Level.OK, "queue": Level.OK, "kernel memory": Level.OK}
         assert each in report.findings[2].found
+
+
+def test_processes_share_the_memory(tmp_path: Path) -> None:
+    """What one of them may take fits into the machine, what eight may take does not."""
+    for processes, level in ((1, Level.OK), (8, Level.FAIL)):
+        report = Report()
+        checks.machine_memory(
+            report,
+            planted(tmp_path, **{"proc/self/cgroup": "0::/fan\n", "sys/fs/cgroup/fan/memory.max": str(4 << 30)}),
+            clients=1000,
+            process_bytes=60_000_000,
+            memory_bytes=1 << 30,
+            unsent_bytes=16_384,
+            measured=None,
+            processes=processes,
+            **BOUNDS,
+        )
+        assert levels(report)["memory"] == level
+    assert "shared by 8 processes" in report.findings[0].found
 
 
 def test_a_machine_that_does_not_tell_its_memory(tmp_path: Path) -> None:

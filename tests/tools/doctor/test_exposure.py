@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.tools.doctor.exposure import exposure, processes, workers
+from fanwise.tools.doctor.exposure import exposure, fleet, processes, workers
 from fanwise.tools.doctor.findings import Level
 
 
@@ -43,3 +43,21 @@ def test_workers_that_uvicorn_would_start(environ: dict[str, str], level: Level)
 def test_answers_of_several_processes(pids: list[int], level: Level) -> None:
     """Are a failure: a message reaches the clients of one of them."""
     assert processes(pids).level is level
+
+
+@pytest.mark.parametrize(
+    ("pids", "silent", "level"),
+    [([7, 8, 7], [], Level.OK), ([7, 9], [], Level.FAIL), ([7, 9], ["\x1b"], Level.WARN), ([7], ["x"], Level.WARN)],
+)
+def test_answers_of_workers(pids: list[int], silent: list[str], level: Level) -> None:
+    """Are fine where all workers answer each other; a process that none of them knows is of another fleet."""
+    found = fleet(pids, [7, 8], silent)
+    assert found.level is level
+    assert found.found.isprintable()
+
+
+def test_workers_of_our_own() -> None:
+    """With what they need; else with what is missing."""
+    assert workers({"WEB_CONCURRENCY": "4"}, 2).level is Level.OK
+    found = workers({}, 2, ["several workers need an engine"])
+    assert (found.level, found.found) == (Level.FAIL, "several workers need an engine")

@@ -5,7 +5,7 @@ import pytest
 from fanwise.tools.rates import between
 from fanwise.tools.top.picture import paint
 
-from ...support.documents import CHANNEL, CLIENT, CLOSED, document, histogram
+from ...support.documents import CHANNEL, CLIENT, CLOSED, WORKER, document, histogram, of_workers
 
 LATER = document(
     uptime_seconds=14.5,
@@ -88,3 +88,22 @@ def test_what_strangers_chose_cannot_play_with_the_terminal() -> None:
     cells = [cell for table in picture.tables for row in table.rows for cell in row]
     assert all(text.isprintable() for text in (picture.head, *cells))
     assert max(map(len, cells)) <= 40
+
+
+def test_several_workers_are_one_picture() -> None:
+    """A row for each, with its rates, and a column for the worker in the other tables."""
+    other = {**WORKER, "worker": "0000000b", "host": HOSTILE, "pid": 43, "ready": False}
+    before = of_workers(WORKER, other)
+    later = {**WORKER, "uptime_seconds": 14.5, "publications": 600, "deliveries": 30_500, "cpu_seconds": 1.1}
+    after = of_workers(later, other, silent=("0000000b",), uptime_seconds=14.5)
+    picture = paint(after, between(before, after))
+    assert picture.head == "Fanwise 0.1.0 on Python 3.11.7 (uvloop), 2 workers (1 silent), up 14.5 s, ready"
+    workers, clients, channels, closed = picture.tables
+    now = ("105", "3", "50", "5,000", "25%", "0.4 ms", "34.6 MB", "14.5 s")
+    assert workers.rows[0] == ("3f9a01c4", "front-1", "42", "ready", *now)
+    assert workers.rows[1][2:9] == ("43", "silent", "105", "3", "-", "-", "-")
+    assert clients.rows[0][:3] == ("98049d8164be3b02", "3f9a01c4", "127.0.0.1:36836")
+    assert (channels.rows[0][:3], closed.rows[0][1]) == (("news", "2", "41"), "0000000b")
+    assert all(cell.isprintable() for table in picture.tables for row in table.rows for cell in row)
+    for table in picture.tables:
+        assert {len(row) for row in table.rows} == {len(table.columns)}

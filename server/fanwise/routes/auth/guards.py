@@ -38,6 +38,9 @@ class Access:
         allowed_hosts: Hosts that requests may name, as `Hosts` takes them; "*" allows all.
         identify: Called for each request that listens, publishes or reads history; None: all users are unknown.
         authorise: Asked whether a user may listen to, publish to or read the history of a channel; None: all may.
+
+    Attributes:
+        asks: Whether requests have users or rights.
     """
 
     def __init__(
@@ -54,11 +57,7 @@ class Access:
         self._hosts = Hosts(allowed_hosts)
         self._identify = identify
         self.authorise = authorise
-
-    @property
-    def asks(self) -> bool:
-        """Whether requests have users or rights."""
-        return self._identify is not None or self.authorise is not None
+        self.asks = identify is not None or authorise is not None
 
     async def rights(self, connection: HTTPConnection) -> Rights | None:
         """Returns what the user of a request may do; None: all users are unknown, and may do everything.

@@ -7,6 +7,7 @@
     keepalive       how slow a reader may be before it is taken for dead
     memory          the most that the settings may take, against what there is
     limits          descriptors and backlog against what the system allows
+    engine          the engine behind several servers: whether it can be used, and what it would lose
     exposure        who may publish, and as how many processes
     probe           the connections that the checks look through
     system          what the system allows, read from its files

@@ -62,9 +62,18 @@ def check_exposure(report: Report, remote: Remote, *, loopback: bool) -> None:
 
 
 def check_processes(report: Report, remote: Remote) -> bool:
-    """Returns whether a running server is one process. Raises a RemoteError without a usable answer."""
+    """Returns whether a running server is one, of one process or of workers behind one engine.
+
+    Raises a RemoteError without a usable answer.
+    """
     with _reading(remote):
-        found = exposure.processes(handshake.look_at_processes(remote))
+        pids = handshake.look_at_processes(remote)
+        told = remote.stats(everywhere=True)
+        if "workers" in told:
+            known = [int(worker["pid"]) for worker in told["workers"]]
+            found = exposure.fleet(pids, known, [str(name) for name in told["silent"]])
+        else:
+            found = exposure.processes(pids)
     report.findings.append(found)
     return not found.fix
 
@@ -122,13 +131,21 @@ def machine_memory(
     memory_bytes: int,
     unsent_bytes: int,
     measured: Measured | None,
+    processes: int = 1,
     **bounds: int,
 ) -> None:
-    """The most that the settings may take; `bounds` are those of queues and logs, as `memory.one_channel` has them."""
-    limit = system.memory_limit()
+    """The most that the settings may take; `bounds` are those of queues and logs, as `memory.one_channel` has them.
+
+    `processes` share the memory: workers, and an engine that takes as much as one of them.
+    """
+    limit, tcp_bytes = system.memory_limit(), system.tcp_bytes()
     if limit is None:
         report.left_out.append("memory: this system does not tell how much there is")
         return
+    if processes > 1:
+        share = f"{limit.source}, shared by {processes} processes"
+        limit = limit._replace(limit_bytes=limit.limit_bytes // processes, source=share)
+        tcp_bytes = None if tcp_bytes is None else tcp_bytes // processes
     demand = memory.Demand(process_bytes=process_bytes, memory_bytes=memory_bytes, clients=clients)
     client_bytes = unsent_bytes + _LAST_WRITE_BYTES
     if measured is not None and measured.reader_bytes is not None:
@@ -136,7 +153,7 @@ def machine_memory(
     report.findings += [
         memory.process(demand, limit),
         memory.one_channel(limit, memory_bytes=memory_bytes, **bounds),
-        memory.kernel(demand, limit, client_bytes=client_bytes, tcp_bytes=system.tcp_bytes()),
+        memory.kernel(demand, limit, client_bytes=client_bytes, tcp_bytes=tcp_bytes),
     ]
 
 

@@ -10,6 +10,12 @@ from ..local_server import HOST, PORT, LocalServer, running
 from ..remote import Remote, RemoteError
 
 _SERVE = ("-m", "fanwise", "serve", "--host", HOST, "--port", PORT, "--allowed-hosts", HOST, "--drain-seconds", "0")
+_ALONE = (
+    "--workers",
+    "1",
+    "--backplane",
+    "",
+)  # a worker more would be measured, and the fleet would hear of the checks
 _ROOM = ("--max-clients", "100", "--max-channels", "100")  # for the checks, however little room the settings leave
 
 
@@ -34,7 +40,7 @@ def hosting(environ: Mapping[str, str], *, api_key: str | None, secure: bool) ->
             return str(error)
         return None if ours else "another server was faster with the port"
 
-    with running((*_SERVE, *_ROOM), environ=environ, not_ready=not_ready) as server:
+    with running((*_SERVE, *_ALONE, *_ROOM), environ=environ, not_ready=not_ready) as server:
         yield remote(server)
 
 

@@ -66,27 +66,79 @@ _CLOSED = (
 )
 
 
+_WORKERS = (
+    Column("worker"),
+    Column("host"),
+    Column("process", numbers=True),
+    Column("state"),
+    Column("clients", numbers=True),
+    Column("behind", numbers=True),
+    Column("publications/s", numbers=True),
+    Column("deliveries/s", numbers=True),
+    Column("CPU", numbers=True),
+    Column("loop lag", numbers=True),
+    Column("memory", numbers=True),
+    Column("up", numbers=True),
+)
+_SILENT = "silent"
+
+
 def paint(document: Document, rates: Rates | None) -> Picture:
     """Returns the picture of a document, with the rates since the last one if there are any."""
     at = float(document["at"])
-    return Picture(
-        head=_head(document),
-        tiles=_tiles(document, rates),
-        tables=[
-            Table("Furthest behind", _CLIENTS, [_client(one) for one in document["clients"]]),
-            Table("Busiest channels", _CHANNELS, [_channel(one) for one in document["channels"]]),
-            Table("Latest closed", _CLOSED, [_closed(one, at) for one in document["closed_clients"]]),
-        ],
-    )
+    tables = [
+        Table("Furthest behind", _CLIENTS, [_client(one) for one in document["clients"]]),
+        Table("Busiest channels", _CHANNELS, [_channel(one) for one in document["channels"]]),
+        Table("Latest closed", _CLOSED, [_closed(one, at) for one in document["closed_clients"]]),
+    ]
+    if "workers" in document:
+        rows = [_worker(one, rates, document["silent"]) for one in document["workers"]]
+        tables = [
+            Table("Workers", _WORKERS, rows),
+            _with_worker(tables[0], [_name(one["worker"]) for one in document["clients"]]),
+            _with_worker(tables[1], [number(len(one["workers"])) for one in document["channels"]], several=True),
+            _with_worker(tables[2], [_name(one["worker"]) for one in document["closed_clients"]]),
+        ]
+    return Picture(head=_head(document), tiles=_tiles(document, rates), tables=tables)
+
+
+def _with_worker(table: Table, cells: Sequence[str], *, several: bool = False) -> Table:
+    """Returns the table with a second column, for the worker, or for their number."""
+    column = Column("workers", numbers=True) if several else Column("worker")
+    rows = [(row[0], cell, *row[1:]) for row, cell in zip(table.rows, cells, strict=True)]
+    return Table(table.title, (table.columns[0], column, *table.columns[1:]), rows)
 
 
 def _head(document: Document) -> str:
     server, state = document["server"], document["state"]
     doing = "draining" if state["draining"] else "ready" if state["ready"] else "not ready"
+    process = f"process {server['pid']}"
+    if "workers" in document:
+        silent = f" ({number(len(document['silent']))} silent)" if document["silent"] else ""
+        process = f"{number(len(document['workers']))} workers{silent}"
     return printable(
-        f"Fanwise {server['version']} on Python {server['python']} ({server['loop']}), process {server['pid']}, "
+        f"Fanwise {server['version']} on Python {server['python']} ({server['loop']}), {process}, "
         f"up {span(document['uptime_seconds'])}, {doing}",
         most=200,
+    )
+
+
+def _worker(worker: Mapping[str, Any], rates: Rates | None, silent: Sequence[str]) -> tuple[str, ...]:
+    own = None if rates is None else rates.workers.get(worker["worker"])
+    doing = "draining" if worker["draining"] else "ready" if worker["ready"] else "not ready"
+    return (
+        _name(worker["worker"]),
+        _name(worker["host"]),
+        str(int(worker["pid"])),
+        _SILENT if worker["worker"] in silent else doing,
+        number(worker["clients"]),
+        number(worker["behind"]),
+        NOTHING if own is None else number(own.publications),
+        NOTHING if own is None else number(own.deliveries),
+        NOTHING if own is None else f"{own.cpu:.0%}",
+        span(worker["loop_lag_seconds"]),
+        size(worker["rss_bytes"]),
+        span(worker["uptime_seconds"]),
     )
 
 
@@ -107,8 +159,8 @@ def _tiles(document: Document, rates: Rates | None) -> list[tuple[str, str]]:
 
 def _client(client: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        printable(client["id"], most=_NAME_CHARACTERS),
-        printable(client["address"], most=_NAME_CHARACTERS),
+        _name(client["id"]),
+        _name(client["address"]),
         _names(client["channels"], int(client["subscriptions"])),
         number(client["lag"]),
         size(client["lag_bytes"]),
@@ -121,7 +173,7 @@ def _client(client: Mapping[str, Any]) -> tuple[str, ...]:
 def _channel(channel: Mapping[str, Any]) -> tuple[str, ...]:
     rate = channel["publications_per_second"]
     return (
-        printable(channel["name"], most=_NAME_CHARACTERS),
+        _name(channel["name"]),
         number(channel["clients"]),
         NOTHING if rate is None else number(rate),
         number(channel["retained"]),
@@ -132,9 +184,9 @@ def _channel(channel: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _closed(closed: Mapping[str, Any], at: float) -> tuple[str, ...]:
     return (
-        printable(closed["id"], most=_NAME_CHARACTERS),
-        printable(closed["address"], most=_NAME_CHARACTERS),
-        printable(closed["reason"], most=_NAME_CHARACTERS),
+        _name(closed["id"]),
+        _name(closed["address"]),
+        _name(closed["reason"]),
         str(int(closed["code"])),
         number(closed["lag"]),
         span(max(at - closed["at"], 0.0)),
@@ -147,6 +199,10 @@ def _names(names: Sequence[str], total: int) -> str:
         return NOTHING
     more = f" +{total - 1}" if total > 1 else ""
     return printable(names[0], most=_NAME_CHARACTERS - len(more)) + more
+
+
+def _name(text: str) -> str:
+    return printable(text, most=_NAME_CHARACTERS)
 
 
 def _span(seconds: float | None) -> str:

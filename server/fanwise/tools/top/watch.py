@@ -41,7 +41,7 @@ class Watch:
         Raises:
             RemoteError: No server answers, or the key is refused.
         """
-        document = self._remote.stats()
+        document = self._remote.stats(everywhere=True)
         self.picture = self._paint(document)
         self._last, self._seen_at, self.trouble = document, time.monotonic(), ""
 

@@ -1,0 +1,1137 @@
+/**
+ * Fanwise in the browser: channels over one WebSocket, or over Server-Sent Events where WebSockets do not get through.
+ * An ES module of one file; no dependency, no build step.
+ *
+ *     import { FanwiseClient } from "/static/fanwise.js";
+ *
+ *     const client = new FanwiseClient("/ws", { onGap: (gap) => reload(gap.channel) });
+ *     await client.subscribe("news", { onMessage: ({ data }) => show(data) });
+ *     await client.publish("news", { title: "Hello" });
+ *
+ * A connection that is lost comes back by itself and resumes where it was: each offset of a channel's log is delivered
+ * at most once and in order, and whatever does not come is told as a gap. Payloads are data: nothing here touches the
+ * document.
+ *
+ * Parts, from the bottom: errors, encodings, Retry (when to try again), Subscription (what of a channel came and what
+ * did not), SocketLink and EventLink (the two transports), FanwiseClient.
+ */
+
+/**
+ * @typedef {{epoch: string, offset: number}} Position  A place in a channel's log; the epoch says which log.
+ *
+ * @typedef {object} Message
+ * @property {string} channel
+ * @property {string} epoch
+ * @property {number} offset
+ * @property {*} data  What JSON makes of it, or a Uint8Array if the publication is binary.
+ * @property {string} [key]  What the publication is the newest state of.
+ *
+ * @typedef {object} Gap  `from` to `to` (inclusive) of the log `epoch` will not come.
+ * @property {string} channel
+ * @property {string} epoch
+ * @property {number} from
+ * @property {number} to  `from - 1` if nothing of this log is missing, as after a change of the epoch.
+ * @property {"history"|"epoch"|"slow"|"backplane"|"unknown"} reason  The log did not reach back so far; the log of
+ *     our position is gone, and with it whatever came after that position; this client was too slow; the engine behind
+ *     several servers has them no more; a hole that nobody told.
+ *
+ * @typedef {"connecting"|"open"|"waiting"|"closed"} State  "waiting" to connect again; "closed" is for good.
+ *
+ * @typedef {object} StateDetail
+ * @property {"websocket"|"sse"} transport
+ * @property {number} [code]  Why it was lost or closed: a close code of RFC 6455 section 7.4, or of the server.
+ * @property {string} [reason]
+ * @property {number} [retryMs]  When "waiting": until the next attempt.
+ */
+
+const SUBPROTOCOL = "fanwise.v1";
+const FALLBACK_AFTER = 3; // attempts on one transport before the other is tried, if neither has ever been welcomed
+const MAX_HINT_MS = 300_000; // a server that asks us to stay away for longer is mistaken
+const MAX_TIMER_MS = 2 ** 31 - 1; // a timer for longer than that fires at once
+const LOST = 1006;
+// Two servers behind one address that do not know of each other: who comes from one to the other and back finds the log
+// that it knows. More than a handful of logs of one channel live nowhere at once.
+const KNOWN_EPOCHS = 8;
+const OUR_CLOSE = { code: 1000, reason: "closed" };
+
+// ---------------------------------------------------------------------------------------------------------- errors
+
+/** Something that was refused or that went wrong. `code` is the server's, or one of ours: see `FanwiseClient`. */
+export class FanwiseError extends Error {
+  /**
+   * @param {string} code  For programs.
+   * @param {string} message  For people.
+   * @param {{channel?: string, position?: Position, cause?: *}} [detail]  What it is about; `position` is how far a
+   *     subscription had come that ends with this error.
+   */
+  constructor(code, message, { channel, position, cause } = {}) {
+    super(message, { cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.channel = channel;
+    this.position = position;
+  }
+}
+
+/** The connection was lost before the answer to a publish: it may or may not have been published. */
+export class UnconfirmedError extends FanwiseError {
+  /** @param {string} channel @param {*} [cause] */
+  constructor(channel, cause) {
+    super("unconfirmed", "the connection was lost before the server confirmed the publication", { channel, cause });
+  }
+}
+
+const closedError = ({ code, reason }, detail) =>
+  new FanwiseError("closed", `closed: ${code} ${reason}`.trimEnd(), detail);
+
+// ------------------------------------------------------------------------------------------------------- encodings
+
+/** JSON objects only: null for everything else. */
+function parseObject(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "object" && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function toBase64(bytes) {
+  let binary = "";
+  for (const byte of bytes) {
+    binary += String.fromCharCode(byte);
+  }
+  return btoa(binary);
+}
+
+function fromBase64(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+const utf8 = (text) => new TextEncoder().encode(text);
+const toBase64Url = (text) => toBase64(utf8(text)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+const isOffset = (value) => Number.isSafeInteger(value) && value >= 0;
+
+/** The bytes of a binary payload, as a copy that the caller cannot change any more; null for everything else. */
+function binaryOf(data) {
+  if (data instanceof ArrayBuffer) {
+    return new Uint8Array(data.slice(0));
+  }
+  return ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice() : null;
+}
+
+/** RFC 6455 section 7.4.1 (it is over, or a rule was broken) and 4500-4999 mean: do not come back. */
+const FINAL_CODES = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
+const mayReconnect = (code) => !FINAL_CODES.has(code) && !(code >= 4500 && code <= 4999);
+
+/** What the server says of names, so that a URL never has to carry another. */
+function assertChannel(channel) {
+  if (typeof channel !== "string" || !/^[A-Za-z0-9._:/-]{1,255}$/.test(channel)) {
+    const given = String(JSON.stringify(channel)).slice(0, 80);
+    const message = `channel ${given} must be a string of 1 to 255 characters of A-Z a-z 0-9 . _ : / -`;
+    throw new FanwiseError("bad_channel", message, { channel });
+  }
+}
+
+function assertSince(since) {
+  if (since !== undefined && (typeof since?.epoch !== "string" || !isOffset(since.offset))) {
+    throw new TypeError("since must be {epoch: string, offset: integer}");
+  }
+}
+
+function assertPosition(op, epoch, offset) {
+  if (typeof epoch !== "string" || !isOffset(offset)) {
+    throw new TypeError(`${op} without a position`);
+  }
+}
+
+/** How long a server that restarts asks us to stay away, or undefined. */
+function hintOf(detail) {
+  const hintMs = detail?.retry_ms;
+  return typeof hintMs === "number" && hintMs >= 0 ? Math.min(hintMs, MAX_HINT_MS) : undefined;
+}
+
+/** `ws:` and `wss:` URLs, also from `http:`, `https:` and relative ones. */
+function socketUrl(url) {
+  const absolute = new URL(url, globalThis.location?.href);
+  absolute.protocol = absolute.protocol.replace(/^http/, "ws");
+  absolute.hash = "";
+  if (!/^wss?:$/.test(absolute.protocol)) {
+    throw new TypeError(`url ${JSON.stringify(String(url))} must be ws:, wss:, http:, https: or relative`);
+  }
+  return absolute;
+}
+
+/** What stands beside `/ws` on the same server: `/sse/CHANNEL`, `/publish/CHANNEL`. */
+function besideUrl(url, place, channel) {
+  if (channel === "." || channel === "..") {
+    throw new FanwiseError("bad_channel", `a URL cannot name the channel ${JSON.stringify(channel)}`, { channel });
+  }
+  // URLs lose "." and ".." between slashes, and some proxies lose empty segments: there a slash is no separator.
+  const fragile = channel.split("/").some((segment) => segment === "" || segment === "." || segment === "..");
+  const name = encodeURIComponent(channel);
+  const beside = new URL(`${place}/${fragile ? name : name.replaceAll("%2F", "/")}`, new URL(".", url));
+  beside.protocol = beside.protocol.replace(/^ws/, "http");
+  return beside;
+}
+
+/** What an answer of the server says went wrong. */
+async function errorOf(response, channel) {
+  const { error } = parseObject(await response.text()) ?? {};
+  return new FanwiseError(error?.code ?? "http", error?.message ?? `status ${response.status}`, { channel });
+}
+
+/** Calls what the user gave us. What that throws is reported as uncaught, and is no business of the connection's. */
+function call(handler, ...args) {
+  try {
+    handler(...args);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+/** A promise with its two ends. */
+function deferred() {
+  const ends = {};
+  ends.promise = new Promise((resolve, reject) => Object.assign(ends, { resolve, reject }));
+  return ends;
+}
+
+/** The promise that `act` returns; one that rejects if it throws. Not `async`, which would hand out another promise. */
+function promised(act) {
+  try {
+    return act();
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** Rejects because the user closed or unsubscribed: nobody has to listen to that. */
+function abandon({ promise, reject }, error) {
+  promise.catch(() => {});
+  reject(error);
+}
+
+const ignore = () => {};
+const within = (milliseconds, signal) => AbortSignal.any([signal, AbortSignal.timeout(milliseconds)]);
+
+// ----------------------------------------------------------------------------------------------------------- retry
+
+/** When to try again: at a random time under a ceiling that doubles ("full jitter"), or when the server says. */
+class Retry {
+  #attempt;
+  #attempts;
+  #options;
+  #timer = null;
+
+  constructor(attempt, options, attempts = 0) {
+    this.#attempt = attempt;
+    this.#options = options;
+    this.#attempts = attempts;
+  }
+
+  /** Tries again later; returns in how many milliseconds. */
+  later(hintMs) {
+    const { backoffMs, maxBackoffMs } = this.#options;
+    const waitMs = hintMs ?? Math.random() * Math.min(maxBackoffMs, MAX_TIMER_MS, backoffMs * 2 ** this.#attempts);
+    this.#attempts += hintMs === undefined ? 1 : 0;
+    this.#timer = setTimeout(() => this.now(), waitMs);
+    return waitMs;
+  }
+
+  /** Tries now, if it was to be later. */
+  now() {
+    if (this.#timer !== null) {
+      this.stop();
+      this.#attempt();
+    }
+  }
+
+  succeeded() {
+    this.#attempts = 0;
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- subscription
+
+/**
+ * One channel: what of it came and what did not, over as many connections as it takes. Whatever it tells, messages and
+ * gaps together, covers each log without overlap.
+ */
+class Subscription {
+  #epoch = null; // of what comes now; null until the server has said where this connection's stream begins
+  #turned = false; // what comes now is not what follows `position`, and that was not told yet
+  #confirmed = false; // `position` is the server's word, not only the program's
+  #offsets = new Map(); // {epoch: offset up to which it came}, the newest last
+  #told; // {onMessage, onGap}
+  hasBegun = false;
+  began = deferred(); // settles with the server's first answer
+
+  /** @type {?Position} The last offset that was delivered or told as missing: where to resume. */
+  position = null;
+
+  constructor(channel, { since, onMessage, onGap }) {
+    this.channel = channel;
+    this.#told = { onMessage, onGap };
+    if (since !== undefined) {
+      this.#advance(since.epoch, since.offset);
+    }
+  }
+
+  /** The connection is gone: what comes next begins with a new `subscribed`. */
+  interrupted() {
+    this.#epoch = null;
+  }
+
+  /** Nothing is delivered any more, also not by what calls us right now. */
+  end() {
+    this.#told = { onMessage: ignore, onGap: ignore };
+  }
+
+  received(frame) {
+    if (frame.op === "subscribed") {
+      this.#begin(frame);
+    } else if (this.#epoch !== null) {
+      frame.op === "gap" ? this.#gap(frame) : this.#message(frame);
+    }
+  }
+
+  /**
+   * A position that we have stays: only what comes now, or a gap, moves it. Were a new epoch adopted here and the
+   * connection lost before its gap, the next connection would find nothing missing.
+   */
+  #begin({ epoch, offset }) {
+    assertPosition("subscribed", epoch, offset);
+    const { position } = this;
+    const mistaken = !this.#confirmed && position?.epoch === epoch && offset < position.offset;
+    if (mistaken) {
+      this.#offsets.set(epoch, offset); // the log never came as far as the program said
+    }
+    this.#epoch = epoch;
+    this.#turned = position !== null && (position.epoch !== epoch || mistaken);
+    this.#confirmed ||= !mistaken;
+    if (position === null) {
+      this.#advance(epoch, offset);
+    }
+    this.hasBegun = true;
+    this.began.resolve({ epoch, offset });
+  }
+
+  #message({ offset, data, encoding, key }) {
+    assertPosition("message", this.#epoch, offset);
+    const message = { channel: this.channel, epoch: this.#epoch, offset, data };
+    if (encoding === "base64") {
+      message.data = fromBase64(data);
+    }
+    if (key !== undefined) {
+      message.key = key;
+    }
+    if (offset > this.#have()) {
+      this.#tellHole(offset);
+      this.#advance(this.#epoch, offset);
+      call(this.#told.onMessage, message);
+    }
+  }
+
+  #gap({ epoch, from, to, reason }) {
+    assertPosition("gap", epoch, from);
+    assertPosition("gap", epoch, to);
+    this.#turned ||= epoch !== this.#epoch;
+    this.#epoch = epoch;
+    if (to <= this.#have() && !this.#turned) {
+      return;
+    }
+    this.#turned &&= reason !== "epoch";
+    this.#tellHole(from);
+    const first = Math.max(from, this.#have() + 1);
+    this.#tellGap(first, Math.max(to, first - 1), reason);
+  }
+
+  /** What is missing before `offset` and nobody told: a hole, or a turn to another log. */
+  #tellHole(offset) {
+    const first = this.#have() + 1;
+    const last = Math.max(offset - 1, first - 1);
+    if (last >= first || this.#turned) {
+      this.#tellGap(first, last, "unknown");
+    }
+  }
+
+  #tellGap(from, to, reason) {
+    this.#advance(this.#epoch, to);
+    call(this.#told.onGap, { channel: this.channel, epoch: this.#epoch, from, to, reason });
+  }
+
+  /** Up to which offset of the log that comes now everything came. */
+  #have() {
+    return this.#offsets.get(this.#epoch) ?? 0;
+  }
+
+  #advance(epoch, offset) {
+    this.position = { epoch, offset };
+    this.#turned = false;
+    this.#offsets.delete(epoch);
+    this.#offsets.set(epoch, offset);
+    if (this.#offsets.size > KNOWN_EPOCHS) {
+      this.#offsets.delete(this.#offsets.keys().next().value);
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ transports
+//
+// A link carries the subscriptions and the publications of one client, and comes back by itself. It tells its owner:
+//   state(state, detail)     it has changed
+//   welcomed(welcome)        the server is there
+//   received(frame)          an object of the JSON dialect
+//   broken(what)             something else than that
+//   interrupted(channel?)    the stream of the channel, or of all, is gone
+//   unconfirmed(id?)         the publication with this id, or each one on its way, will get no answer
+//   refused(channel, error)  a subscription has ended
+//   failed()                 an attempt has failed: true if the owner has given up this link
+//   ended(detail)            the server asks us not to come back
+
+/** Everything over one WebSocket. */
+class SocketLink {
+  kind = "websocket";
+  #owner;
+  #socket = null;
+  #live = false; // since the welcome
+  #steady; // timer: the connection lives for long enough
+  #retry;
+  #deadline;
+  #leaving = new Map(); // {channel: unsubscribes without an answer}
+
+  constructor(owner, attempts) {
+    this.#owner = owner;
+    this.#retry = new Retry(() => this.open(), owner.options, attempts);
+  }
+
+  open() {
+    const { options, url } = this.#owner;
+    const key = options.apiKey === undefined ? [] : [`fanwise.key.${toBase64Url(options.apiKey)}`];
+    try {
+      this.#socket = new options.WebSocket(url.href, [SUBPROTOCOL, ...key]);
+    } catch (error) {
+      this.#lost(LOST, String(error));
+      return;
+    }
+    this.#socket.onmessage = ({ data }) => this.#received(data);
+    this.#socket.onclose = ({ code, reason }) => this.#lost(code, reason);
+    this.#deadline = setTimeout(() => this.#lost(LOST, "no welcome in time"), options.welcomeMs);
+    this.#owner.state("connecting");
+  }
+
+  subscribe({ channel, position }) {
+    if (this.#live) {
+      this.#send({ op: "subscribe", channel, ...(position === null ? {} : { since: position }) });
+    }
+  }
+
+  unsubscribe(channel) {
+    if (this.#live) {
+      this.#leaving.set(channel, (this.#leaving.get(channel) ?? 0) + 1);
+      this.#send({ op: "unsubscribe", channel });
+    }
+  }
+
+  /** Whether it is on its way. */
+  publish({ id, channel, key, json, bytes }) {
+    if (this.#live) {
+      const rest = bytes === null ? `"data":${json}` : `"data":"${toBase64(bytes)}","encoding":"base64"`;
+      this.#socket.send(`${JSON.stringify({ op: "publish", id, channel, key }).slice(0, -1)},${rest}}`);
+    }
+    return this.#live;
+  }
+
+  hurry() {
+    this.#retry.now();
+  }
+
+  close() {
+    this.#retry.stop();
+    this.#drop();
+  }
+
+  #send(frame) {
+    this.#socket.send(JSON.stringify(frame));
+  }
+
+  #received(data) {
+    const frame = typeof data === "string" ? parseObject(data) : null;
+    if (frame === null) {
+      this.#owner.broken(data);
+    } else if (frame.op === "welcome") {
+      this.#welcomed(frame);
+    } else if (!this.#isStale(frame)) {
+      this.#owner.received(frame);
+    }
+  }
+
+  #welcomed(frame) {
+    clearTimeout(this.#deadline);
+    this.#live = true;
+    this.#steady = setTimeout(() => this.#retry.succeeded(), this.#owner.options.steadyMs);
+    this.#owner.welcomed(frame);
+    this.#owner.state("open");
+  }
+
+  /** What comes for a channel until the server has seen that we left it is not for those who came back meanwhile. */
+  #isStale({ op, channel, code, id }) {
+    const answers = this.#leaving.get(channel);
+    if (answers === undefined || op === "published" || id !== undefined) {
+      return false;
+    }
+    if (op === "unsubscribed" || code === "not_subscribed") {
+      answers > 1 ? this.#leaving.set(channel, answers - 1) : this.#leaving.delete(channel);
+    }
+    return true;
+  }
+
+  #lost(code, reason) {
+    const wasLive = this.#live;
+    this.#drop();
+    this.#owner.interrupted();
+    this.#owner.unconfirmed();
+    if (!mayReconnect(code)) {
+      this.#owner.ended({ code, reason });
+    } else if (wasLive || !this.#owner.failed()) {
+      const retryMs = this.#retry.later(code === 1012 ? hintOf(parseObject(reason)) : undefined);
+      this.#owner.state("waiting", { code, reason, retryMs });
+    }
+  }
+
+  #drop() {
+    clearTimeout(this.#deadline);
+    clearTimeout(this.#steady);
+    this.#live = false;
+    this.#leaving.clear();
+    if (this.#socket !== null) {
+      this.#socket.onmessage = this.#socket.onclose = null;
+      this.#socket.close(1000);
+      this.#socket = null;
+    }
+  }
+}
+
+/**
+ * One channel over Server-Sent Events. An EventSource would come back by itself, but without jitter, for ever or never
+ * as the browser sees fit, and after the last event rather than our position: so each source is used once.
+ */
+class EventStream {
+  state = "connecting";
+  #owner;
+  #subscription;
+  #changed; // (detail) => void
+  #refused; // (error) => void
+  #source = null;
+  #retry;
+  #deadline;
+  #steady;
+  #abort = new AbortController();
+
+  constructor(owner, subscription, { changed, refused, attempts }) {
+    this.#owner = owner;
+    this.#subscription = subscription;
+    this.#changed = changed;
+    this.#refused = refused;
+    this.#retry = new Retry(() => this.open(), owner.options, attempts);
+  }
+
+  /** @throws {FanwiseError} No URL can name the channel. */
+  open() {
+    const { options } = this.#owner;
+    const url = this.#url();
+    let source;
+    try {
+      source = new options.EventSource(url);
+    } catch (error) {
+      this.#lost({ code: LOST, reason: String(error) });
+      return;
+    }
+    this.#source = source;
+    const receive = ({ data }) => this.#received(data);
+    for (const name of ["subscribed", "message", "gap"]) {
+      source.addEventListener(name, receive);
+    }
+    source.addEventListener("close", ({ data }) => this.#closed(parseObject(data) ?? {}));
+    source.onerror = () => this.#failed(url);
+    this.#deadline = setTimeout(() => this.#lost({ code: LOST, reason: "no answer in time" }), options.welcomeMs);
+    this.#set("connecting");
+  }
+
+  hurry() {
+    this.#retry.now();
+  }
+
+  close() {
+    this.#retry.stop();
+    this.#drop();
+    this.#abort.abort();
+    this.state = "closed";
+  }
+
+  #url() {
+    const { channel, position } = this.#subscription;
+    const url = besideUrl(this.#owner.url, "sse", channel);
+    url.searchParams.set("format", "json");
+    if (position !== null) {
+      url.searchParams.set("since", `${position.epoch}:${position.offset}`);
+    }
+    return url.href;
+  }
+
+  #received(data) {
+    const frame = parseObject(data);
+    if (frame === null) {
+      this.#owner.broken(data);
+      return;
+    }
+    if (frame.op === "subscribed") {
+      clearTimeout(this.#deadline);
+      this.#steady = setTimeout(() => this.#retry.succeeded(), this.#owner.options.steadyMs);
+      this.#owner.welcomed({});
+      this.#set("open");
+    }
+    this.#owner.received(frame);
+  }
+
+  #closed({ code = LOST, reason = "", retry_ms }) {
+    if (mayReconnect(code)) {
+      this.#lost({ code, reason, retry_ms });
+    } else {
+      this.#refused(closedError({ code, reason }, { channel: this.#subscription.channel }));
+    }
+  }
+
+  /** An EventSource does not say what went wrong. If it gave up before it began, the answer to a request does. */
+  async #failed(url) {
+    const refused = this.state === "connecting" && this.#source.readyState === 2; // CLOSED: an answer, but no stream
+    this.#drop();
+    const error = refused ? await this.#refusal(url) : null;
+    if (this.state === "closed") {
+      return;
+    }
+    if (error === null) {
+      this.#lost({ code: LOST, reason: "" });
+    } else {
+      this.#refused(error);
+    }
+  }
+
+  async #refusal(url) {
+    try {
+      const response = await fetch(url, { signal: within(this.#owner.options.welcomeMs, this.#abort.signal) });
+      if (response.status >= 400 && response.status < 500 && response.status !== 429) {
+        return await errorOf(response, this.#subscription.channel);
+      }
+      await response.body?.cancel();
+    } catch {
+      // Not reachable any more: worth another attempt, like every answer that is not final.
+    }
+    return null;
+  }
+
+  #lost({ code, reason, retry_ms }) {
+    const wasOpen = this.state === "open";
+    this.#drop();
+    this.#owner.interrupted(this.#subscription.channel);
+    if (wasOpen || !this.#owner.failed()) {
+      const retryMs = this.#retry.later(hintOf({ retry_ms }));
+      this.#set("waiting", { code, reason, retryMs });
+    }
+  }
+
+  #drop() {
+    clearTimeout(this.#deadline);
+    clearTimeout(this.#steady);
+    if (this.#source !== null) {
+      this.#source.onerror = null;
+      this.#source.close();
+      this.#source = null;
+    }
+  }
+
+  #set(state, detail) {
+    this.state = state;
+    this.#changed(detail);
+  }
+}
+
+/** An EventSource per channel; what is published goes by `fetch`, one after the other, so that the order is kept. */
+class EventLink {
+  kind = "sse";
+  #owner;
+  #attempts;
+  #streams = new Map(); // {channel: EventStream}
+  #posts = Promise.resolve();
+  #abort = new AbortController();
+
+  constructor(owner, attempts) {
+    this.#owner = owner;
+    this.#attempts = attempts;
+  }
+
+  open() {
+    for (const subscription of this.#owner.subscriptions()) {
+      this.subscribe(subscription);
+    }
+    this.#owner.flush();
+    this.#changed();
+  }
+
+  subscribe(subscription) {
+    const { channel } = subscription;
+    const { maxEventStreams } = this.#owner.options;
+    if (this.#streams.size >= maxEventStreams) {
+      const message = `${maxEventStreams} channels over Server-Sent Events are the most: see maxEventStreams`;
+      this.#owner.refused(channel, new FanwiseError("too_many_subscriptions", message, { channel }));
+      return;
+    }
+    const changed = (detail) => this.#changed(detail);
+    const refused = (error) => {
+      this.unsubscribe(channel);
+      this.#owner.refused(channel, error);
+    };
+    const stream = new EventStream(this.#owner, subscription, { changed, refused, attempts: this.#attempts });
+    this.#streams.set(channel, stream);
+    try {
+      stream.open();
+    } catch (error) {
+      refused(error);
+    }
+  }
+
+  unsubscribe(channel) {
+    this.#streams.get(channel)?.close();
+    this.#streams.delete(channel);
+    this.#changed();
+  }
+
+  publish(publication) {
+    this.#posts = this.#posts.then(() => this.#post(publication));
+    return true;
+  }
+
+  hurry() {
+    this.#streams.forEach((stream) => stream.hurry());
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#streams.forEach((stream) => stream.close());
+    this.#streams.clear();
+  }
+
+  async #post({ id, channel, key, json, bytes }) {
+    try {
+      const response = await fetch(this.#publishUrl(channel, key), {
+        method: "POST",
+        headers: this.#headers(bytes === null ? "application/json" : "application/octet-stream"),
+        body: bytes ?? json,
+        signal: within(this.#owner.options.welcomeMs, this.#abort.signal),
+      });
+      const answer = response.ok ? await response.json() : await errorOf(response, channel);
+      const { code, message, epoch, offset } = answer;
+      this.#owner.received({ op: response.ok ? "published" : "error", id, channel, code, message, epoch, offset });
+    } catch (error) {
+      if (error instanceof FanwiseError) {
+        this.#owner.received({ op: "error", id, channel, code: error.code, message: error.message });
+      } else {
+        this.#owner.unconfirmed(id, error);
+      }
+    }
+  }
+
+  #publishUrl(channel, key) {
+    const url = besideUrl(this.#owner.url, "publish", channel);
+    if (key !== undefined) {
+      url.searchParams.set("key", key);
+    }
+    return url;
+  }
+
+  #headers(type) {
+    const { apiKey } = this.#owner.options;
+    return { "Content-Type": type, ...(apiKey === undefined ? {} : { Authorization: `Bearer ${apiKey}` }) };
+  }
+
+  /** As far as the stream that is furthest behind. */
+  #changed(detail) {
+    const states = new Set(Array.from(this.#streams.values(), ({ state }) => state));
+    this.#owner.state(["waiting", "connecting"].find((state) => states.has(state)) ?? "open", detail);
+  }
+}
+
+const LINKS = { websocket: SocketLink, sse: EventLink };
+
+// ---------------------------------------------------------------------------------------------------------- client
+
+/**
+ * A client of a Fanwise server: many channels over one connection.
+ *
+ * It reconnects after every loss, at a random time under a ceiling that doubles, after a restart when the server asks
+ * it to, and at once when the browser is online again; not after `FINAL_CODES` and 4500 to 4999. What it holds
+ * is bounded: a position per channel, and `maxPending` publications.
+ *
+ * Codes of its errors besides the server's own: `closed`, `unsubscribed`, `unconfirmed`, `too_many_pending`,
+ * `bad_frame` (the server sent something that is not in the dialect), `http` (an answer that is not the server's).
+ */
+export class FanwiseClient {
+  #url;
+  #options;
+  #told; // {onMessage, onGap, onState, onError}
+  #subscriptions = new Map(); // {channel: Subscription}
+  #publications = new Map(); // {id: {id, channel, key, json, bytes, sent, promise, resolve, reject}}
+  #lastId = 0;
+  #maxMessageBytes = Infinity;
+  #state = "connecting";
+  #end = null; // {code, reason} once closed
+  #everWelcomed = false;
+  #failures = 0; // attempts, until the first welcome
+  #owner = this.#makeOwner();
+  #link;
+  #hurry = () => this.#link.hurry();
+
+  /**
+   * Connects; nothing needs to be awaited before subscribing or publishing.
+   *
+   * @param {string|URL} url  Of the server's `/ws`: `ws:`, `wss:`, `http:`, `https:`, or relative to the page.
+   * @param {object} [options]
+   * @param {(message: Message) => void} [options.onMessage]  For subscriptions without a handler of their own.
+   * @param {(gap: Gap) => void} [options.onGap]  Likewise; a warning on the console by default.
+   * @param {(state: State, detail: StateDetail) => void} [options.onState]
+   * @param {(error: FanwiseError) => void} [options.onError]  What no promise tells; by default on the console.
+   * @param {string} [options.apiKey]  For servers that ask for one before they publish. Whoever can read the page can
+   *     read it.
+   * @param {"auto"|"websocket"|"sse"} [options.transport]  "auto" takes Server-Sent Events when three attempts with
+   *     WebSockets have failed and none was ever welcomed.
+   * @param {number} [options.backoffMs]  The first ceiling; it doubles with each attempt that fails.
+   * @param {number} [options.maxBackoffMs]  The last ceiling.
+   * @param {number} [options.welcomeMs]  How long an attempt may take.
+   * @param {number} [options.steadyMs]  How long a connection has to live until the ceiling is the first one again:
+   *     who is taken in and dropped at once should not come back at full speed.
+   * @param {number} [options.maxPending]  How many publications may wait for a connection or an answer.
+   * @param {number} [options.maxEventStreams]  How many channels Server-Sent Events may carry. Over HTTP/1.1 browsers
+   *     open six connections to a host, from all tabs together, and a stream takes one of them for itself: with six of
+   *     them nothing could be published any more, nor the page be loaded again. Raise it where HTTP/2 is spoken.
+   * @param {typeof WebSocket} [options.WebSocket]  Another implementation.
+   * @param {typeof EventSource} [options.EventSource]  Another implementation.
+   * @throws {TypeError} The URL or the transport is none of these.
+   */
+  constructor(
+    url,
+    {
+      onMessage = ignore,
+      onGap = (gap) => console.warn("fanwise: publications are missing", gap),
+      onState = ignore,
+      onError = (error) => console.error(error),
+      apiKey,
+      transport = "auto",
+      backoffMs = 500,
+      maxBackoffMs = 30_000,
+      welcomeMs = 10_000,
+      steadyMs = 5000,
+      maxPending = 1000,
+      maxEventStreams = 5,
+      WebSocket = globalThis.WebSocket,
+      EventSource = globalThis.EventSource,
+    } = {},
+  ) {
+    if (transport !== "auto" && !Object.hasOwn(LINKS, transport)) {
+      throw new TypeError(`transport ${JSON.stringify(transport)} must be "auto", "websocket" or "sse"`);
+    }
+    this.#url = socketUrl(url);
+    this.#told = { onMessage, onGap, onState, onError };
+    this.#options = { apiKey, transport, WebSocket, EventSource };
+    Object.assign(this.#options, { backoffMs, maxBackoffMs, welcomeMs, steadyMs, maxPending, maxEventStreams });
+    globalThis.addEventListener?.("online", this.#hurry);
+    this.#open(transport === "sse" ? "sse" : "websocket");
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#state;
+  }
+
+  /** @returns {"websocket"|"sse"} */
+  get transport() {
+    return this.#link.kind;
+  }
+
+  /** @returns {Map<string, Position>} Per channel the last offset that was delivered or told as missing: a copy. */
+  get positions() {
+    const known = [...this.#subscriptions.values()].filter(({ position }) => position !== null);
+    return new Map(known.map(({ channel, position }) => [channel, { ...position }]));
+  }
+
+  /**
+   * Subscribes to a channel: from now on, or after a position.
+   *
+   * @param {string} channel
+   * @param {object} [options]
+   * @param {Position} [options.since]  What of this channel came last: the next one is the first that comes.
+   * @param {(message: Message) => void} [options.onMessage]  In place of the client's.
+   * @param {(gap: Gap) => void} [options.onGap]  In place of the client's.
+   * @returns {Promise<Position>} Where the stream begins, when the server has said so. Rejects with a FanwiseError.
+   */
+  subscribe(channel, { since, onMessage = this.#told.onMessage, onGap = this.#told.onGap } = {}) {
+    return promised(() => {
+      this.#assertOpen(channel);
+      assertChannel(channel);
+      assertSince(since);
+      if (this.#subscriptions.has(channel)) {
+        throw new FanwiseError("already_subscribed", `already subscribed to ${JSON.stringify(channel)}`, { channel });
+      }
+      const subscription = new Subscription(channel, { since, onMessage, onGap });
+      this.#subscriptions.set(channel, subscription);
+      this.#link.subscribe(subscription);
+      return subscription.began.promise;
+    });
+  }
+
+  /**
+   * Ends a subscription: nothing of it is delivered after this call.
+   *
+   * @param {string} channel
+   * @returns {Position|undefined} How far it came.
+   */
+  unsubscribe(channel) {
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription === undefined) {
+      return undefined;
+    }
+    this.#subscriptions.delete(channel);
+    subscription.end();
+    this.#link.unsubscribe(channel);
+    abandon(subscription.began, new FanwiseError("unsubscribed", "unsubscribed before it began", { channel }));
+    return subscription.position ?? undefined;
+  }
+
+  /**
+   * Publishes, or waits for a connection to publish over. What one client publishes keeps its order.
+   *
+   * @param {string} channel
+   * @param {*} data  Anything that JSON can carry, or an ArrayBuffer or a view of one, which goes out as binary.
+   * @param {object} [options]
+   * @param {string} [options.key]  What the publication is the newest state of.
+   * @returns {Promise<Position>} Where it stands in the channel's log. Rejects with an UnconfirmedError if the
+   *     connection was lost while it was on its way, and with a FanwiseError if it was not published.
+   */
+  publish(channel, data, { key } = {}) {
+    return promised(() => {
+      this.#assertOpen(channel);
+      assertChannel(channel);
+      const bytes = binaryOf(data);
+      const json = bytes === null ? JSON.stringify(data) : null;
+      if (json === undefined) {
+        throw new TypeError("data must be something that JSON can carry, or bytes");
+      }
+      this.#assertFits(channel, bytes ?? utf8(typeof data === "string" ? data : json));
+      this.#lastId += 1;
+      const publication = { id: this.#lastId, channel, key, json, bytes, sent: false, ...deferred() };
+      this.#publications.set(publication.id, publication);
+      publication.sent = this.#link.publish(publication);
+      return publication.promise;
+    });
+  }
+
+  /** Closes the connection for good. What still waits for an answer is rejected. */
+  close() {
+    if (this.#end === null) {
+      this.#finish(OUR_CLOSE, abandon);
+    }
+  }
+
+  #assertOpen(channel) {
+    if (this.#end !== null) {
+      throw closedError(this.#end, { channel });
+    }
+  }
+
+  #assertFits(channel, { length }) {
+    if (length > this.#maxMessageBytes) {
+      const message = `${length} bytes are more than the ${this.#maxMessageBytes} that the server takes`;
+      throw new FanwiseError("too_big", message, { channel });
+    }
+    if (this.#publications.size >= this.#options.maxPending) {
+      const message = `${this.#options.maxPending} publications are waiting already`;
+      throw new FanwiseError("too_many_pending", message, { channel });
+    }
+  }
+
+  /** What the links know of this client. */
+  #makeOwner() {
+    const client = this;
+    return {
+      get url() {
+        return client.#url;
+      },
+      get options() {
+        return client.#options;
+      },
+      subscriptions: () => client.#subscriptions.values(),
+      flush: () => client.#flush(),
+      state: (state, detail) => client.#changed(state, detail),
+      welcomed: (welcome) => client.#welcomed(welcome),
+      received: (frame) => client.#received(frame),
+      broken: (what, cause) => client.#broken(what, cause),
+      interrupted: (channel) => client.#interrupted(channel),
+      unconfirmed: (id, cause) => client.#unconfirmed(id, cause),
+      refused: (channel, error) => client.#refused(channel, error),
+      failed: () => client.#failed(),
+      ended: (end) => client.#ended(end),
+    };
+  }
+
+  #open(kind) {
+    this.#link = new LINKS[kind](this.#owner, this.#failures);
+    this.#link.open();
+  }
+
+  #changed(state, detail = {}) {
+    if (state !== this.#state && this.#state !== "closed") {
+      this.#state = state;
+      call(this.#told.onState, state, { transport: this.#link.kind, ...detail });
+    }
+  }
+
+  #welcomed({ max_message_bytes }) {
+    this.#everWelcomed = true;
+    this.#maxMessageBytes = max_message_bytes ?? Infinity;
+    if (this.#link.kind === "websocket") {
+      this.#subscriptions.forEach((subscription) => this.#link.subscribe(subscription));
+      this.#flush();
+    }
+  }
+
+  /** Sends what is not on its way yet, in order. */
+  #flush() {
+    for (const publication of this.#publications.values()) {
+      publication.sent ||= this.#link.publish(publication);
+    }
+  }
+
+  #received(frame) {
+    try {
+      this.#take(frame);
+    } catch (error) {
+      this.#broken(frame, error);
+    }
+  }
+
+  /** One object of the dialect. Of an op that we do not know yet nothing is expected here. */
+  #take(frame) {
+    switch (frame.op) {
+      case "subscribed":
+      case "message":
+      case "gap":
+        this.#subscriptions.get(frame.channel)?.received(frame);
+        break;
+      case "published":
+        this.#settle(frame.id, ({ resolve }) => resolve({ epoch: frame.epoch, offset: frame.offset }));
+        break;
+      case "error":
+        this.#refusedByServer(frame);
+        break;
+      default:
+    }
+  }
+
+  #settle(id, act) {
+    const publication = this.#publications.get(id);
+    this.#publications.delete(id);
+    if (publication !== undefined) {
+      act(publication);
+    }
+  }
+
+  /** An error belongs to the publication with its id, else to the subscription to its channel, else to nobody. */
+  #refusedByServer({ code, message, id, channel }) {
+    const error = new FanwiseError(String(code), String(message), { channel });
+    const publication = id ?? (code === "bad_json" ? this.#oldest() : undefined);
+    if (publication !== undefined) {
+      this.#settle(publication, ({ reject }) => reject(error));
+    } else if (this.#subscriptions.has(channel)) {
+      this.#refused(channel, error);
+    } else {
+      call(this.#told.onError, error);
+    }
+  }
+
+  /** What the server could not read has no id: an unpaired surrogate, for one. Its answers keep the order. */
+  #oldest() {
+    return this.#publications.keys().next().value;
+  }
+
+  /** A subscription ends: its promise tells if it has not begun, else `onError`. */
+  #refused(channel, error) {
+    const subscription = this.#subscriptions.get(channel);
+    this.#subscriptions.delete(channel);
+    error.position = subscription.position ?? undefined;
+    if (subscription.hasBegun) {
+      call(this.#told.onError, error);
+    } else {
+      subscription.began.reject(error);
+    }
+  }
+
+  #broken(what, cause) {
+    const text = typeof what === "string" ? what : JSON.stringify(what);
+    const message = `the server sent something that is not in the dialect: ${String(text).slice(0, 200)}`;
+    call(this.#told.onError, new FanwiseError("bad_frame", message, { cause }));
+  }
+
+  #interrupted(channel) {
+    const lost = channel === undefined ? this.#subscriptions.values() : [this.#subscriptions.get(channel)];
+    for (const subscription of lost) {
+      subscription?.interrupted();
+    }
+  }
+
+  #unconfirmed(id, cause) {
+    const lost = [...this.#publications.values()].filter((one) => one.sent && (id === undefined || one.id === id));
+    for (const { id: lostId, channel } of lost) {
+      this.#settle(lostId, ({ reject }) => reject(new UnconfirmedError(channel, cause)));
+    }
+  }
+
+  /** Takes the other transport when one has failed often enough and neither has ever worked. */
+  #failed() {
+    this.#failures += 1;
+    if (this.#everWelcomed || this.#options.transport !== "auto" || this.#failures % FALLBACK_AFTER !== 0) {
+      return false;
+    }
+    this.#link.close();
+    this.#open(this.#link.kind === "sse" ? "websocket" : "sse");
+    return true;
+  }
+
+  #ended(end) {
+    this.#finish(end, ({ reject }, error) => reject(error));
+    call(this.#told.onError, closedError(end));
+  }
+
+  /** The subscriptions stay, so that `positions` still tells how far they came. */
+  #finish(end, reject) {
+    this.#end = end;
+    this.#link.close();
+    globalThis.removeEventListener?.("online", this.#hurry);
+    for (const publication of this.#publications.values()) {
+      const { sent, channel } = publication;
+      reject(publication, sent ? new UnconfirmedError(channel) : closedError(end, { channel }));
+    }
+    this.#publications.clear();
+    for (const subscription of this.#subscriptions.values()) {
+      subscription.end();
+      reject(subscription.began, closedError(end, { channel: subscription.channel }));
+    }
+    this.#changed("closed", end);
+  }
+}

@@ -1,0 +1,94 @@
+/** Puts the page together. */
+
+import { Access, socketUrl } from "./access.js";
+import { Channels } from "./channels.js";
+import { Charts } from "./charts.js";
+import { Chat } from "./chat.js";
+import { Clients } from "./clients.js";
+import { Closed } from "./closed.js";
+import { Demo } from "./demo.js";
+import { byId, write } from "./dom.js";
+import { Feed } from "./feed.js";
+import { onNextFrame } from "./frames.js";
+import { KeyForm } from "./keyform.js";
+import { Past } from "./history.js";
+import { Status } from "./status.js";
+import { showForgiven, showTiles } from "./tiles.js";
+import { Workers } from "./workers.js";
+
+const access = new Access();
+const past = new Past();
+const status = new Status();
+const charts = new Charts();
+const chat = new Chat();
+const keyForm = new KeyForm((key) => {
+  access.set(key);
+  feed.start();
+});
+const keyNeeded = () => feed.start(); // which hears the same, and asks for it
+const tables = [new Clients(access, keyNeeded), new Channels(), new Closed()];
+const workers = new Workers();
+const demo = new Demo(access, keyNeeded);
+
+function draw() {
+  showTiles(past);
+  charts.show(past);
+  workers.show(past.newest);
+  showHint();
+}
+
+function showLists(document) {
+  tables.forEach((table) => table.show(document));
+  showForgiven(document.forgiven);
+}
+
+/** What a browser does without the key, which only scripts can bring, is not offered where there is one. */
+function showKeyed() {
+  document.querySelector(".keyless").hidden = true;
+  byId("chat-key").hidden = false;
+  byId("chat-button").setAttribute("aria-describedby", "chat-key");
+}
+
+function showHint() {
+  const { totals, now } = past.newest;
+  byId("hint").hidden = totals.connections > 0 || totals.publications > 0 || now.clients > 0;
+}
+
+const feed = new Feed(access, {
+  welcomed: async (document) => {
+    keyForm.hide();
+    if (access.key !== undefined) {
+      showKeyed();
+    }
+    status.server(document.server);
+    charts.limits(document.limits);
+    showLists(document);
+    byId("hint-demo").hidden = !(await demo.look());
+  },
+  stats: (document) => {
+    past.add(document);
+    status.heard(document);
+    onNextFrame(draw);
+  },
+  lists: showLists,
+  demo: (document) => demo.show(document),
+  link: (state) => {
+    status.link(state);
+    demo.link(state);
+  },
+  keyNeeded: (refused) => {
+    showKeyed();
+    status.needsKey();
+    keyForm.ask(refused);
+  },
+});
+
+const url = `${socketUrl("ws")}?channel={channel}`;
+write(byId("bench-command"), `fanwise bench --clients 200 --rate 50 --duration 60 --url '${url}'`);
+byId("hint-demo").addEventListener("click", () => {
+  byId("demo").scrollIntoView();
+  byId("demo-button").focus({ preventScroll: true });
+  demo.start();
+});
+byId("hint-chat").addEventListener("click", () => chat.enter());
+feed.start();
