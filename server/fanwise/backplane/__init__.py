@@ -9,6 +9,7 @@
     memory       the reference: an engine for several nodes in one process
     memory_fleet workers of one process, as they see each other
     urls         a backplane from its URL
+    addresses    what the URLs of all engines have in common
     examination  what an operator should know about an engine before servers use it
     workers      the processes that `fanwise serve --workers N` runs; a map of its own inside
     redis        Redis >= 6.2 and Valkey; a map of its own inside

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ...errors import SettingsError
+from ..addresses import OPTIONS, read_host, show_hosts, tls_context, wrong
 
 _PORT = 4222
 _SCHEMES = ("nats", "tls")
 BEGINNINGS = tuple(f"{scheme}:" for scheme in _SCHEMES)
-_OPTIONS = {"ca", "cert", "key"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +40,7 @@ class Address:
 
     def __str__(self) -> str:
         """The URL without user and password."""
-        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        return f"{'tls' if self.tls else 'nats'}://{hosts}"
+        return f"{'tls' if self.tls else 'nats'}://{show_hosts(self.hosts)}"
 
     @property
     def secret(self) -> str:
@@ -51,13 +49,7 @@ class Address:
 
     def context(self) -> ssl.SSLContext:
         """Returns what TLS needs. Raises SettingsError if a file cannot be used."""
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key or None)
-        except OSError as error:  # ssl.SSLError is one
-            raise SettingsError([f"backplane {self}: its certificates cannot be used: {error}"]) from error
-        return context
+        return tls_context(self, ca=self.ca, cert=self.cert, key=self.key)
 
 
 def parse(url: str) -> Address:
@@ -68,28 +60,13 @@ def parse(url: str) -> Address:
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
-        raise _wrong(parts, f"its scheme is none of {', '.join(_SCHEMES)}")
+        raise wrong(parts, f"its scheme is none of {', '.join(_SCHEMES)}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if options.keys() - _OPTIONS or parts.fragment or parts.path.strip("/"):
-        raise _wrong(parts, f"it may have the options {', '.join(sorted(_OPTIONS))} and nothing else behind its hosts")
+    if options.keys() - OPTIONS or parts.fragment or parts.path.strip("/"):
+        raise wrong(parts, f"it may have the options {', '.join(sorted(OPTIONS))} and nothing else behind its hosts")
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     if options and parts.scheme != "tls":
-        raise _wrong(parts, "ca, cert and key are for tls://")
-    found = tuple(_host(parts, one) for one in hosts.split(","))
+        raise wrong(parts, "ca, cert and key are for tls://")
+    found = tuple(read_host(parts, one, _PORT) for one in hosts.split(","))
     return Address(hosts=found, user=unquote(user), password=unquote(password), tls=parts.scheme == "tls", **options)
-
-
-def _host(parts: SplitResult, text: str) -> tuple[str, int]:
-    try:
-        one = urlsplit(f"//{text}")
-        host, port = one.hostname, one.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise _wrong(parts, f"{text!r} is no host, and no host:port")
-    return host, port or _PORT
-
-
-def _wrong(parts: SplitResult, problem: str) -> SettingsError:
-    return SettingsError([f"backplane {parts.scheme}://...{parts.netloc.rpartition('@')[2]}{parts.path}: {problem}"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, replace
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ...errors import SettingsError
+from ..addresses import OPTIONS, read_host, show_hosts, tls_context, wrong
 
 _PORT, _SENTINEL_PORT = 6379, 26379
 _SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-_OPTIONS = {"ca", "cert", "key"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +46,7 @@ class Address:
         if self.path:
             return f"unix://{self.path}"
         scheme = ("rediss" if self.tls else "redis") + ("+sentinel" if self.service else "")
-        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        return f"{scheme}://{hosts}" + (f"/{self.service}" if self.service else "")
+        return f"{scheme}://{show_hosts(self.hosts)}" + (f"/{self.service}" if self.service else "")
 
     @property
     def secret(self) -> str:
@@ -64,13 +62,7 @@ class Address:
         """Returns what TLS needs; None without. Raises SettingsError if a file cannot be used."""
         if not self.tls:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-            if self.cert:
-                context.load_cert_chain(self.cert, self.key or None)
-        except OSError as error:  # ssl.SSLError is one
-            raise SettingsError([f"backplane {self}: its certificates cannot be used: {error}"]) from error
-        return context
+        return tls_context(self, ca=self.ca, cert=self.cert, key=self.key)
 
 
 def parse(url: str) -> Address:
@@ -81,45 +73,30 @@ def parse(url: str) -> Address:
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
-        raise _wrong(parts, f"its scheme is none of {', '.join(_SCHEMES)}, nats, tls")
+        raise wrong(parts, f"its scheme is none of {', '.join(_SCHEMES)}, nats, tls")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if options.keys() - _OPTIONS or parts.fragment:
-        raise _wrong(parts, f"it may have the options {', '.join(sorted(_OPTIONS))} and nothing else behind its path")
+    if options.keys() - OPTIONS or parts.fragment:
+        raise wrong(parts, f"it may have the options {', '.join(sorted(OPTIONS))} and nothing else behind its path")
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     user, password = unquote(user), unquote(password)
     if user and not password:
-        raise _wrong(parts, "it has a user and no password: user:password@, or :password@")
+        raise wrong(parts, "it has a user and no password: user:password@, or :password@")
     if parts.scheme == "unix":
         if hosts or not parts.path or options:
-            raise _wrong(parts, "it looks like unix:///path/of/socket")
+            raise wrong(parts, "it looks like unix:///path/of/socket")
         return Address(path=unquote(parts.path), user=user, password=password)
     tls = parts.scheme.startswith("rediss")
     if options and not tls:
-        raise _wrong(parts, "ca, cert and key are for rediss://")
+        raise wrong(parts, "ca, cert and key are for rediss://")
     ca, cert, key = (options.get(name, "") for name in ("ca", "cert", "key"))
     common = Address(user=user, password=password, tls=tls, ca=ca, cert=cert, key=key)
     place = parts.path.strip("/")
     if parts.scheme.endswith("+sentinel"):
         if not place or "/" in place:
-            raise _wrong(parts, "it looks like redis+sentinel://host:26379,host:26379/NAME")
-        found = tuple(_host(parts, one, _SENTINEL_PORT) for one in hosts.split(","))
+            raise wrong(parts, "it looks like redis+sentinel://host:26379,host:26379/NAME")
+        found = tuple(read_host(parts, one, _SENTINEL_PORT) for one in hosts.split(","))
         return replace(common, hosts=found, service=unquote(place))
     if place not in ("", "0"):
-        raise _wrong(parts, "only database 0 is used, as pub/sub knows no databases: choose another prefix")
-    return replace(common, hosts=(_host(parts, hosts, _PORT),))
-
-
-def _host(parts: SplitResult, text: str, default_port: int) -> tuple[str, int]:
-    try:
-        one = urlsplit(f"//{text}")
-        host, port = one.hostname, one.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise _wrong(parts, f"{text!r} is no host, and no host:port")
-    return host, port or default_port
-
-
-def _wrong(parts: SplitResult, problem: str) -> SettingsError:
-    return SettingsError([f"backplane {parts.scheme}://...{parts.netloc.rpartition('@')[2]}{parts.path}: {problem}"])
+        raise wrong(parts, "only database 0 is used, as pub/sub knows no databases: choose another prefix")
+    return replace(common, hosts=(read_host(parts, hosts, _PORT),))
