@@ -62,7 +62,7 @@ class RedisFleet:
         if self._dialled is not None:
             with suppress(OSError, hiredis.ReplyError):
                 async with asyncio.timeout(self._options.check_seconds):
-                    await self._ask_script(self.worker)
+                    await self._dialled.link.ask(*self._script(self._dialled, self.worker))
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -79,14 +79,17 @@ class RedisFleet:
         now = time.monotonic()
         if self._announced_at is None:
             self._announced_at = now
-            self._send_script(self._announced, self.worker, card)
+            self._dialled.link.send(self._announced, *self._script(self._dialled, self.worker, card))
         elif now - self._announced_at > _SILENT_SECONDS:
             self._dialled.link.abort()
 
     async def workers(self) -> dict[str, bytes]:
         """Returns the cards. Raises BackplaneDownError."""
+        dialled = self._dialled
         try:
-            reply = await self._ask_script(listed=WORKERS)
+            if dialled is None:
+                raise LinkError("the link is lost")
+            reply = await dialled.link.ask(*self._script(dialled, listed=WORKERS))
         except (OSError, hiredis.ReplyError) as error:
             raise BackplaneDownError(str(error)) from error
         names, cards = reply[::2], reply[1::2]
@@ -120,35 +123,17 @@ class RedisFleet:
 
     # Cards.
 
-    def _send_script(
-        self, on_reply: Callable[[Any], None], worker: str = "", card: bytes = b"", listed: int = 0
-    ) -> None:
-        """Sends the script. Without a card, the card of `worker` is taken back; `listed` cards at most are answered."""
-        assert self._dialled is not None
+    def _script(
+        self, dialled: Dialled, worker: str = "", card: bytes = b"", listed: int = 0
+    ) -> tuple[str | bytes | int, ...]:
+        """Returns the command. Without a card, that of `worker` is taken back; `listed` cards at most are answered."""
         keys = (f"{self._prefix}workers", f"{self._prefix}cards")
-        arguments = (int(CARD_SECONDS * 1000), worker, card, listed)
-        self._dialled.link.send(on_reply, "EVALSHA", self._dialled.scripts["workers"], 2, *keys, *arguments)
+        return "EVALSHA", dialled.scripts["workers"], 2, *keys, int(CARD_SECONDS * 1000), worker, card, listed
 
     def _announced(self, reply: Any) -> None:
         self._announced_at = None
         if isinstance(reply, hiredis.ReplyError) and self._dialled is not None:
             self._dialled.link.abort()  # the scripts are gone, or this is a replica now: dial anew
-
-    async def _ask_script(self, worker: str = "", *, listed: int = 0) -> list[Any]:
-        if self._dialled is None:
-            raise LinkError("the link is lost")
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-
-        def heard(reply: Any) -> None:
-            if future.done():
-                return
-            if isinstance(reply, Exception):
-                future.set_exception(reply)
-            else:
-                future.set_result(reply)
-
-        self._send_script(heard, worker, listed=listed)
-        return await future
 
     # The link.
 
