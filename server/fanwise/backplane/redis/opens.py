@@ -14,7 +14,8 @@ from ..frames import read_text
 from ..port import Arrival, Done, Opened
 
 _CHANNELS: Final = 100  # in one script: under a millisecond of the engine's time
-_ANSWER_BYTES: Final = 1_048_576
+_ANSWER_BYTES: Final = 1_048_576  # at which the script stops
+_LEAST_ANSWER_BYTES: Final = 65_536
 _EPOCH_BYTES: Final = 6
 _WAITING: Final = 1_000_000  # channels of interruptions come at once; strangers' handshakes are bounded before
 
@@ -50,6 +51,7 @@ class Opens:
         self._waiting: deque[_Open] = deque()
         self._in_flight: list[_Open] = []
         self._alone = 0  # how many of those that wait are asked for one by one
+        self._answer_bytes = _ANSWER_BYTES  # fewer where links are lost over answers: the engine bounds them too
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._in_flight)
@@ -69,7 +71,7 @@ class Opens:
         self._alone = max(0, self._alone - 1)
         self._in_flight = [self._waiting.popleft() for _ in range(count)]
         keys = [f"{self._prefix}shard"]
-        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(_ANSWER_BYTES)]
+        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(self._answer_bytes)]
         for channel, since, *_ in self._in_flight:
             keys += [f"{self._prefix}m:{channel}", f"{self._prefix}h:{channel}"]
             args += ["", ""] if since is None else [since.epoch, str(since.offset)]
@@ -77,6 +79,8 @@ class Opens:
 
     def lost(self) -> None:
         """Takes back what is in flight: it is asked again on the next link."""
+        if self._in_flight:
+            self._answer_bytes = max(_LEAST_ANSWER_BYTES, self._answer_bytes // 4)
         self._waiting.extendleft(reversed(self._in_flight))
         self._in_flight = []
 
@@ -104,6 +108,7 @@ class Opens:
         engine_ms, *answers = reply
         ahead_ms = time.time_ns() // 1_000_000 - engine_ms  # clocks of machines differ, and ages are looked at here
         opened = [None if found is None else _opened(*found, ahead_ms=ahead_ms) for found in answers]
+        self._answer_bytes = min(_ANSWER_BYTES, 2 * self._answer_bytes)
         answered = list(zip(self._in_flight, opened, strict=True))
         self._in_flight = []
         self._waiting.extendleft(reversed([one for one, found in answered if found is None]))

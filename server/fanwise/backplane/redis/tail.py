@@ -50,6 +50,7 @@ class Tail:
         self._link: Link | None = None  # the one that was verified; frames of others are not for us
         self._fetching = False
         self._known = 0  # the newest frame that the engine is known to have had
+        self._at_once = _FETCHED_FRAMES  # fewer where links are lost over answers: the engine bounds them too
         self._deaf = False  # whether the latest check has found frames that were not pushed
 
     def verified(self, link: Link, generation: int, number: int) -> None:
@@ -73,6 +74,8 @@ class Tail:
     def lost(self) -> None:
         """Hears that the link has gone: what is pushed until the next one is verified will be fetched."""
         self._link = None
+        if self._fetching:
+            self._at_once = max(1, self._at_once // 4)
 
     def pushed(self, frame: bytes) -> None:
         """Applies a frame, if it is the next one; fetches what is missing before it."""
@@ -112,13 +115,13 @@ class Tail:
 
     def _fetch(self, known: int) -> None:
         """Asks for what follows, `known` at least. What is pushed meanwhile is in the answer, or in the next one."""
-        link = self._link
+        link, count = self._link, self._at_once
         assert link is not None
         self._fetching, self._known = True, known
         begin = f"({self.generation}-{self.number}"
-        link.send(lambda reply: self._fetched(link, reply), "XRANGE", self._live, begin, "+", "COUNT", _FETCHED_FRAMES)
+        link.send(lambda reply: self._fetched(link, count, reply), "XRANGE", self._live, begin, "+", "COUNT", count)
 
-    def _fetched(self, link: Link, reply: Any) -> None:
+    def _fetched(self, link: Link, count: int, reply: Any) -> None:
         if link is not self._link or link.lost:
             return
         if isinstance(reply, Exception):
@@ -132,7 +135,8 @@ class Tail:
             if head.number != self.number + 1:
                 self._hole(head.number - 1)
             self._apply(fields[1], head)
-        if len(reply) == _FETCHED_FRAMES:
+        self._at_once = min(_FETCHED_FRAMES, 2 * self._at_once)
+        if len(reply) == count:
             self._fetch(self._known)
             return
         if self.number < self._known:  # nothing is left of them
