@@ -11,7 +11,7 @@ import trustme
 
 from fanwise.backplane.nats.address import parse
 from fanwise.backplane.nats.dial import ApiError, api, dial, read_answer
-from fanwise.backplane.nats.link import Link, LinkError
+from fanwise.backplane.nats.link import Delivery, Link, LinkError
 from fanwise.errors import SettingsError
 
 from ...support.nats import NatsServer, nats_server
@@ -107,6 +107,8 @@ async def test_answers_that_are_errors(server: NatsServer) -> None:
         with pytest.raises(ApiError, match="does not answer") as caught:
             read_answer(await link.ask("nobody.is.here"))
         assert caught.value.status == 503
+        with pytest.raises(ApiError, match="does not answer"):  # of a leader that steps down
+            read_answer(Delivery("_INBOX.1", "", 0, b"", b""))
         link.abort()
         with pytest.raises(LinkError):
             await api(link, "INFO")

@@ -92,7 +92,7 @@ async def api(link: Link, name: str, body: dict[str, Any] | None = None) -> dict
 
 def read_answer(reply: Delivery) -> dict[str, Any]:
     """Returns what JetStream has answered. Raises ApiError."""
-    if reply.status == NO_RESPONDERS:
+    if reply.status == NO_RESPONDERS or not reply.data:  # or a leader that goes, and has no words left
         raise ApiError(NO_RESPONDERS, 0, "JetStream does not answer")
     answer: dict[str, Any] = orjson.loads(reply.data)
     error = answer.get("error")
