@@ -108,7 +108,7 @@ async def test_answers_that_are_errors(server: NatsServer) -> None:
             read_answer(await link.ask("nobody.is.here"))
         assert caught.value.status == 503
         with pytest.raises(ApiError, match="does not answer"):  # of a leader that steps down
-            read_answer(Delivery("_INBOX.1", "", 0, b"", b""))
+            read_answer(Delivery(b"_INBOX.1", b"", 0, b"", b""))
         link.abort()
         with pytest.raises(LinkError):
             await api(link, "INFO")
