@@ -61,6 +61,15 @@ def test_a_message_must_fit_into_a_queue() -> None:
         load_settings(queue_bytes="1000")
 
 
+def test_certificates_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    """Before a server, or several workers, start with them."""
+    file = tmp_path / "cert.pem"
+    file.write_text("no certificate")
+    for given in ({"ssl_certfile": "/nonexistent"}, {"ssl_certfile": str(file)}, {"ssl_keyfile": str(file)}):
+        with pytest.raises(SettingsError, match=r"^(ssl_certfile='|FANWISE_SSL_KEYFILE needs)"):
+            load_settings(**given)
+
+
 def test_unknown_variables_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of them, wherever it is set, with the one that was probably meant."""
     (tmp_path / ".env").write_text("FANWISE_QUEUE_BYTE=5\n")

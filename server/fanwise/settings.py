@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -244,6 +245,22 @@ class Settings(BaseSettings):
         return proxies
 
     @model_validator(mode="after")
+    def _certificate_can_be_used(self) -> Settings:
+        if self.ssl_certfile is None and self.ssl_keyfile is not None:
+            raise ValueError(f"{variable('ssl_keyfile')} needs {variable('ssl_certfile')} beside it")
+        if self.ssl_certfile is not None:
+            files = f"ssl_certfile={self.ssl_certfile!r}, ssl_keyfile={self.ssl_keyfile!r}"
+            try:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password="")  # nobody is asked
+            except OSError as error:  # ssl.SSLError is one
+                raise ValueError(
+                    f"{files}: they cannot be used ({error}): {variable('ssl_certfile')} takes a chain of certificates "
+                    f"and {variable('ssl_keyfile')} its key, both PEM and without a passphrase"
+                ) from error
+        return self
+
+    @model_validator(mode="after")
     def _one_channel_fits(self) -> Settings:
         least = 2 * max(self.history_bytes, self.queue_bytes)
         if self.memory_bytes < least:
@@ -288,7 +305,7 @@ def load_settings(**flags: object) -> Settings:
             field = str(detail["loc"][0]) if detail["loc"] else ""
             value = "not allowed" if field in SECRET else repr(detail["input"])
             named = f"{variable(field)} ({flag(field)}) is {value}: " if field else ""
-            problems.append(named + detail["msg"])
+            problems.append(named + detail["msg"].removeprefix("Value error, "))
         raise SettingsError(problems) from error
     if problems:
         raise SettingsError(problems)

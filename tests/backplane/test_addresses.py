@@ -20,7 +20,7 @@ def test_a_host(text: str, place: tuple[str, int]) -> None:
     assert read_host(PARTS, show_hosts([place]), 1) == place
 
 
-@pytest.mark.parametrize("text", ["", ":8", "a:x", "a:70000", "[::1"])
+@pytest.mark.parametrize("text", ["", ":8", "a:0", "a:x", "a:70000", "[::1"])
 def test_no_host(text: str) -> None:
     """The error says which, and no password."""
     with pytest.raises(SettingsError, match="is no host") as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -216,6 +217,26 @@ async def test_an_engine_that_hangs(engine: MemoryEngine, servers: tuple[Broadca
         await one.publish("lobby", "a")
         await client.has("a")
         assert two.ready
+
+
+async def test_a_crowd_that_waits_for_a_channel_goes_on_in_portions(servers: tuple[Broadcaster, Broadcaster]) -> None:
+    """The loop belongs to others in between."""
+    loop, turns, woken = asyncio.get_running_loop(), 0, Counter[int]()
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if woken.total() < 1000:
+            loop.call_soon(turn)
+
+    async def wait() -> None:
+        await servers[0].sharing.ready("lobby", None)
+        woken[turns] += 1
+
+    waiting = [asyncio.create_task(wait()) for _ in range(1000)]
+    turn()
+    await asyncio.gather(*waiting)
+    assert max(woken.values()) <= 200
 
 
 async def test_nothing_waits_longer_than_a_subscriber_does(

@@ -216,7 +216,7 @@ def test_another_machine_is_not_published_to_by_itself(server_process: Callable[
         (["--url", "http://h/", "--port", "80", "--open"], "--port, --open: a server that runs already"),
         (["--port", "99999"], "fanwise doctor: FANWISE_PORT (--port) is '99999'"),
         (["--qeue-bytes", "1"], "No such option '--qeue-bytes'"),
-        (["--ssl-certfile", "/nonexistent"], "the server did not start"),
+        (["--ssl-certfile", "/nonexistent"], "fanwise doctor: ssl_certfile='/nonexistent'"),
     ],
 )
 def test_what_cannot_be_looked_at(args: list[str], says: str) -> None:

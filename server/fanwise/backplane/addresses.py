@@ -23,9 +23,9 @@ def read_host(parts: SplitResult, text: str, default_port: int) -> tuple[str, in
         host, port = one.hostname, one.port
     except ValueError:
         host, port = None, None
-    if not host:
-        raise wrong(parts, f"{text!r} is no host, and no host:port")
-    return host, port or default_port
+    if not host or port == 0:
+        raise wrong(parts, f"{text!r} is no host, and no host:port with a port of 1 to 65535")
+    return host, default_port if port is None else port
 
 
 def show_hosts(hosts: Iterable[tuple[str, int]]) -> str:

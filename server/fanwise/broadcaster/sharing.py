@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from ..backplane.counts import Counts
@@ -23,6 +24,7 @@ OPEN_SECONDS: Final = 2.0  # for which a subscriber waits for the engine
 DOWN_SECONDS: Final = 2.0  # after which a node without the engine is not ready
 _TURN_SECONDS: Final = 0.002  # of a turn of the loop, for what arrives
 _REOPENED_AT_ONCE: Final = 200  # channels, after an interruption: two scripts of the engine
+_WOKEN_AT_ONCE: Final = 100  # of those who wait for a channel: a millisecond
 _FEW_CHANNELS: Final = 1000  # whose entries in a table are not worth a thought
 
 
@@ -188,14 +190,20 @@ class Sharing:
             self._wake(name, opened if isinstance(opened, Exception) else None)
 
     def _wake(self, name: str, error: Exception | None) -> None:
-        """Answers all who wait for a channel. O(them)."""
-        for future in self._opening.pop(name, ()):
+        """Answers all who wait for a channel, some in each turn of the loop: each goes on in the next one."""
+        self._wake_some(iter(self._opening.pop(name, ())), error)
+
+    def _wake_some(self, waiting: Iterator[asyncio.Future[None]], error: Exception | None) -> None:
+        some = list(islice(waiting, _WOKEN_AT_ONCE))
+        for future in some:
             if future.done():
                 continue
             if error is None:
                 future.set_result(None)
             else:
                 future.set_exception(error)
+        if len(some) == _WOKEN_AT_ONCE:
+            self._loop.call_soon(self._wake_some, waiting, error)
 
     def _answered(self, name: str, opened: Opened | Exception) -> None:
         """Takes over what the engine has said."""
