@@ -12,7 +12,7 @@ import pytest
 
 from fanwise import Broadcaster
 from fanwise.backplane.memory import MemoryBackplane, MemoryEngine
-from fanwise.backplane.port import Done, Opened
+from fanwise.backplane.port import Arrival, Done, Opened
 from fanwise.broadcaster import sharing
 from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.sharing import DOWN_SECONDS
@@ -280,6 +280,34 @@ async def test_the_engine_is_asked_for_no_history_twice(
     behind_head = Position(last.epoch, 1500)
     assert asked == [None, Position(last.epoch, 7), behind_head, Position(last.epoch, 0), behind_head, behind_head]
     assert two._hub.channel("lobby", time=0.0).log.first <= 501
+
+
+async def test_an_answer_to_others_is_not_taken_for_ones_own(
+    servers: tuple[Broadcaster, Broadcaster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be older than what a client has had elsewhere, whose log is not gone then."""
+    one, two = servers
+    connection = two.sharing._backplane
+    asked: list[Done] = []
+    monkeypatch.setattr(connection, "open", lambda _name, _since, done: asked.append(done))
+    last = [await one.publish("lobby", str(number)) for number in range(4)][-1]
+    answers = [Opened(last.epoch, head, [_arrival(last, offset) for offset in range(1, head + 1)]) for head in (2, 4)]
+    earlier = asyncio.create_task(two.sharing.ready("lobby", Position(last.epoch, 1)))
+    later = asyncio.create_task(two.sharing.ready("lobby", Position(last.epoch, 3)))
+    await until(lambda: len(asked) == 2)
+    asked[0](answers[0])
+    await earlier
+    assert not later.done()
+    asked[1](answers[1])
+    await later
+    assert len(asked) == 2
+    assert two._hub.channel("lobby", time=0.0).log.head == 4
+
+
+def _arrival(like: Publication, offset: int) -> Arrival:
+    return Arrival(
+        channel=like.channel, epoch=like.epoch, offset=offset, payload=b"x", kind=like.kind, key=None, at_ms=0
+    )
 
 
 async def test_many_channels_are_opened_anew_some_at_a_time(

@@ -43,7 +43,7 @@ class Sharing:
         self._hub = hub
         self._publisher = publisher
         self._successors = successors
-        self._opening: dict[str, list[asyncio.Future[None]]] = {}  # {channel: who waits for the answer}
+        self._opening: dict[str, list[asyncio.Future[bool]]] = {}  # {channel: who waits for any answer}
         self._asked: dict[str, Position] = {}  # {channel: the position after which the engine was asked for all}
         # Channels after an interruption: the answer has what arrives meanwhile.
         self._reopening: set[str] = set()
@@ -158,18 +158,19 @@ class Sharing:
         return Position(log.epoch, 0 if current else log.head)
 
     async def _ask(self, name: str, since: Position | None) -> bool:
-        """Waits for an answer to anybody's question; returns whether it was ours.
+        """Waits for an answer; returns whether it says where the channel stood after this was called.
 
-        Those who want no history share one question.
+        Those who want no history share one question. An answer to others may be older than what a client has had.
         """
-        future: asyncio.Future[None] = self._loop.create_future()
-        waiting = self._opening.setdefault(name, [])
-        waiting.append(future)
-        asks = name not in self._reopening and (since is not None or len(waiting) == 1)
-        if asks:
-            self._backplane.open(name, since, partial(self._opened, name, since))
-        await future
-        return asks
+        future: asyncio.Future[bool] = self._loop.create_future()
+        if since is not None and name not in self._reopening:
+            self._backplane.open(name, since, partial(self._opened, name, since, future))
+        else:
+            waiting = self._opening.setdefault(name, [])
+            waiting.append(future)
+            if name not in self._reopening and len(waiting) == 1:
+                self._backplane.open(name, None, partial(self._opened, name, None, None))
+        return await future
 
     def _note_asked(self, name: str, since: Position, epoch: str) -> None:
         """Notes that the engine was asked for all after a position."""
@@ -180,35 +181,36 @@ class Sharing:
         if len(self._asked) > 2 * len(self._hub) + _FEW_CHANNELS:  # channels were forgotten
             self._asked = {name: asked for name, asked in self._asked.items() if self._hub.find(name) is not None}
 
-    def _opened(self, name: str, since: Position | None, opened: Opened | Exception) -> None:
+    def _opened(
+        self, name: str, since: Position | None, asker: asyncio.Future[bool] | None, opened: Opened | Exception
+    ) -> None:
         if self._hub.find(name) is None:
             self._asked.pop(name, None)  # of a log that was forgotten: the next one has nothing of that
         if since is not None and not isinstance(opened, Exception):
             self._note_asked(name, since, opened.epoch)
-        self._answered(name, opened)
+        error = self._answered(name, opened)
         if name not in self._reopening:
-            self._wake(name, opened if isinstance(opened, Exception) else None)
+            if asker is not None:
+                _settle(asker, error, current=True)
+            self._wake(name, error)
+        elif asker is not None:
+            self._opening.setdefault(name, []).append(asker)
 
     def _wake(self, name: str, error: Exception | None) -> None:
         """Answers all who wait for a channel, some in each turn of the loop: each goes on in the next one."""
         self._wake_some(iter(self._opening.pop(name, ())), error)
 
-    def _wake_some(self, waiting: Iterator[asyncio.Future[None]], error: Exception | None) -> None:
+    def _wake_some(self, waiting: Iterator[asyncio.Future[bool]], error: Exception | None) -> None:
         some = list(islice(waiting, _WOKEN_AT_ONCE))
         for future in some:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+            _settle(future, error, current=False)
         if len(some) == _WOKEN_AT_ONCE:
             self._loop.call_soon(self._wake_some, waiting, error)
 
-    def _answered(self, name: str, opened: Opened | Exception) -> None:
-        """Takes over what the engine has said."""
+    def _answered(self, name: str, opened: Opened | Exception) -> Exception | None:
+        """Takes over what the engine has said; returns why that cannot be."""
         if isinstance(opened, Exception):
-            return
+            return opened
         channel = self._hub.find(name)
         try:
             if channel is None:
@@ -216,7 +218,8 @@ class Sharing:
             else:
                 self._catch_up(channel, opened)
         except FanwiseError as error:  # there is no room for another channel
-            self._wake(name, error)
+            return error
+        return None
 
     def _adopt(self, name: str, opened: Opened) -> None:
         start = opened.head - len(opened.publications)
@@ -305,9 +308,7 @@ class Sharing:
             self._wake(name, opened)
         else:
             self._reopening.discard(name)
-            if opened is not None:
-                self._answered(name, opened)
-            self._wake(name, None)
+            self._wake(name, None if opened is None else self._answered(name, opened))
         if self._to_reopen and not self._reopens_soon and not self._ended:
             self._reopens_soon = True
             self._loop.call_soon(self._reopen_some)
@@ -323,6 +324,15 @@ class Sharing:
         self._turn_ends_at = 0.0
         if not self._ended:
             self._backplane.go_on()
+
+
+def _settle(future: asyncio.Future[bool], error: Exception | None, *, current: bool) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(current)
+    else:
+        future.set_exception(error)
 
 
 def _timed(arrivals: Sequence[Arrival], latest: float) -> list[tuple[Arrival, float]]:
