@@ -3,13 +3,16 @@ from __future__ import annotations
 import pytest
 
 from fanwise.errors import (
+    ChannelFullError,
     ChannelLimitError,
     ChannelNameError,
     FanwiseError,
     FullError,
     GoneError,
     MessageTooBigError,
+    NoChannelError,
     NotRunningError,
+    OptionsError,
     PayloadError,
     PositionError,
     SettingsError,
@@ -25,6 +28,9 @@ from fanwise.errors import (
         (NotRunningError(), "lifespan"),
         (FullError(limit_clients=3), "all 3 places"),
         (ChannelLimitError(limit_channels=3), "all 3 channels"),
+        (ChannelFullError("a", limit_clients=3), "all 3 places on channel 'a'"),
+        (NoChannelError("a"), "channel 'a' does not exist"),
+        (OptionsError(["one", "two"]), "one; two"),
         (GoneError(), "closed"),
         (PositionError("x" * 300), "'epoch:offset'"),
         (PayloadError({1, 2}, "not serializable"), "type set"),

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .broadcaster.client import Client
     from .broadcaster.statistics import ChannelStatistics, ClientStatistics, Statistics
+    from .core.options import ChannelOptions
     from .core.publication import Position, Publication
     from .core.reasons import CloseReason
     from .core.rights import Action, User
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .errors import (
         AlreadyConnectedError,
         AlreadySubscribedError,
+        ChannelFullError,
         ChannelLimitError,
         ChannelNameError,
         DrainingError,
@@ -51,7 +53,9 @@ if TYPE_CHECKING:
         FullError,
         GoneError,
         MessageTooBigError,
+        NoChannelError,
         NotRunningError,
+        OptionsError,
         PayloadError,
         PositionError,
         SettingsError,
@@ -64,8 +68,10 @@ __all__ = [
     "AlreadyConnectedError",
     "AlreadySubscribedError",
     "Broadcaster",
+    "ChannelFullError",
     "ChannelLimitError",
     "ChannelNameError",
+    "ChannelOptions",
     "ChannelStatistics",
     "Client",
     "ClientStatistics",
@@ -75,7 +81,9 @@ __all__ = [
     "FullError",
     "GoneError",
     "MessageTooBigError",
+    "NoChannelError",
     "NotRunningError",
+    "OptionsError",
     "PayloadError",
     "Position",
     "PositionError",
@@ -91,6 +99,7 @@ __all__ = [
 _HOMES = {
     "Action": "core.rights",
     "Broadcaster": "embedding",
+    "ChannelOptions": "core.options",
     "ChannelStatistics": "broadcaster.statistics",
     "Client": "broadcaster.client",
     "ClientStatistics": "broadcaster.statistics",

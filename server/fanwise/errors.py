@@ -102,6 +102,28 @@ class FullError(FanwiseError, RuntimeError):
         return f"all {self.limit_clients} places are taken"
 
 
+class ChannelFullError(FullError):
+    """All places for clients on one channel are taken."""
+
+    def __init__(self, name: str, *, limit_clients: int) -> None:
+        super().__init__(limit_clients=limit_clients)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"all {self.limit_clients} places on channel {shorten(self.name)} are taken"
+
+
+class NoChannelError(FanwiseError, ValueError):
+    """A channel that does not exist, and that is not opened for whoever asks."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"channel {shorten(self.name)} does not exist, and the options of channels do not let it be opened here"
+
+
 class RecordingLimitError(FanwiseError, RuntimeError):
     """One trace too many is to be recorded at the same time."""
 
@@ -224,6 +246,17 @@ class SettingsError(FanwiseError, ValueError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class OptionsError(FanwiseError, ValueError):
+    """Channel options that cannot be used: each problem names what is wrong and what is allowed."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "; ".join(self.problems)
 
 
 class InputError(FanwiseError, ValueError):

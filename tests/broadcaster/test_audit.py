@@ -9,6 +9,7 @@ from fanwise.broadcaster.audit import AUDIT_SECONDS, Audit
 from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.event_log import EventLog
 from fanwise.broadcaster.registry import ClientRegistry
+from fanwise.core.hub import Hub
 from fanwise.core.queue import Overflow
 from fanwise.core.reasons import CloseReason
 
@@ -174,10 +175,15 @@ def paused(sink: FakeSink, overflow: Overflow) -> tuple[Audits, Scene, list[Clie
     return Audits(registry, setting), setting, left
 
 
+def forgive(hub: Hub, seconds: float) -> None:
+    hub.namespaces.default.forgive_seconds, hub.namespaces.forgive = seconds, True
+
+
 async def test_age_is_a_bound_like_the_others() -> None:
     """What a client has not got for `forgive_seconds` makes it slow at the second look, however little that is."""
     audits, setting, left = paused(FakeSink(), Overflow.DISCONNECT)
-    setting.hub.forgive_seconds, audits.audit.stall_seconds = 1.0, 10.0
+    forgive(setting.hub, 1.0)
+    audits.audit.stall_seconds = 10.0
     await audits.run(4)
     publish(setting.hub, setting.channels["a"], time=audits.now)
     await audits.run(6)
@@ -189,7 +195,7 @@ async def test_age_is_a_bound_like_the_others() -> None:
 async def test_a_late_loop_makes_nothing_old() -> None:
     """What could not be given in time is given late, and not skipped."""
     audits, setting, _ = paused(FakeSink(), Overflow.DROP_OLDEST)
-    setting.hub.forgive_seconds = 0.5
+    forgive(setting.hub, 0.5)
     publish(setting.hub, setting.channels["a"])
     publish(setting.hub, setting.channels["a"])
     await audits.run()

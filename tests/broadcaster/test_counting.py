@@ -13,7 +13,7 @@ from fanwise.broadcaster.node import Node
 from fanwise.core.hub import Hub, Start
 from fanwise.core.publication import Position
 from fanwise.core.queue import Queue
-from fanwise.core.reasons import CloseReason, GapReason
+from fanwise.core.reasons import CloseReason
 from fanwise.errors import AlreadySubscribedError, ChannelLimitError, GoneError
 from fanwise.transport.inbox import Inbox
 
@@ -30,10 +30,8 @@ class CountingHub(Hub):
 
     begun: dict[Queue, int]  # {queue: its first cursor}
 
-    def subscribe(
-        self, name: str, *, since: Position | None = None, time: float, missing: GapReason = GapReason.HISTORY
-    ) -> Start:
-        start = super().subscribe(name, since=since, time=time, missing=missing)
+    def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
+        start = super().subscribe(name, since=since, time=time)
         self.begun[start.queue] = start.queue.cursor
         return start
 

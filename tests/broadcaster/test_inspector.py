@@ -166,7 +166,7 @@ async def test_the_shortest_pause_of_all_channels_is_told(overflow: str, bounds:
             for _ in range(10):
                 await broadcaster.publish("lobby", "x" * 14_600)
             seen = [await inspect.least_forgiven()]
-            broadcaster._hub.forgive_seconds = 3.0
+            broadcaster._hub.namespaces.default.forgive_seconds = 3.0
             seen += [await inspect.least_forgiven(), await inspect.least_forgiven(pong_seconds=0.5)]
             assert [found and (found[0].name, found[1].bound) for found in seen] == [("lobby", one) for one in bounds]
             assert seen[1] is not None

@@ -123,7 +123,7 @@ def test_what_a_queue_came_with_is_not_its_lag() -> None:
 def test_what_was_skipped_was_behind_too() -> None:
     """A batch tells how far behind its queue was: what it hands out, what it leaves out, and what is still to come."""
     hub = make_hub(queue_messages=5, history_messages=100)
-    hub.overflow = Overflow.DROP_OLDEST
+    hub.namespaces.default.overflow = Overflow.DROP_OLDEST
     channel = hub.channel("a", time=0.0)
     queue = hub.subscribe(channel.name, time=0.0).queue
     for _ in range(20):

@@ -81,6 +81,7 @@ def test_who_may_come_back_is_told_when() -> None:
     """What passes by itself has Retry-After; what waits for an operator has not."""
     assert {code for code in ErrorCode if "Retry-After" in code.headers} == {
         ErrorCode.BACKPLANE_DOWN,
+        ErrorCode.CHANNEL_FULL,
         ErrorCode.DRAINING,
         ErrorCode.FULL,
         ErrorCode.PUBLISHES_TOO_FAST,

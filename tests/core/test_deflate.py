@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwise.core.channel import Channel
 from fanwise.core.counters import Counters
 from fanwise.core.deflate import AT_MOST_BYTES, SLICE_BYTES, TAIL, Deflater
 from fanwise.core.dialect import JSON, PLAIN, SSE, Dialect
 from fanwise.core.encoding import json_frame, json_message, plain_frame
-from fanwise.core.group import CostlyGroup
+from fanwise.core.group import CostlyGroup, make_group
 from fanwise.core.log import Log
 from fanwise.core.publication import Kind, Publication
 
@@ -128,7 +127,7 @@ def test_bad_settings_are_named(given_: dict[str, int], problem: str) -> None:
 
 def filled_group() -> tuple[Log, CostlyGroup]:
     log = Log("lobby", epoch="e", max_messages=1000, max_bytes=1 << 30)
-    group = Channel("lobby", log, cohort_clients=2).group(deflater().dialect(PLAIN, agreed=True).encode)
+    group = make_group(log, deflater().dialect(PLAIN, agreed=True).encode, cohort_clients=2)
     for number in range(100):
         log.append(TEXT + b"%d" % number, kind=Kind.TEXT, time=0.0)
     assert isinstance(group, CostlyGroup)
@@ -141,7 +140,7 @@ def test_slices_are_short() -> None:
     part = group.slice_after(0, until=100, max_bytes=1 << 20)
     assert log.end_at(part.after) <= SLICE_BYTES < log.end_at(part.after + 1)
     assert group.slice_after(part.after, until=100, max_bytes=1).after == part.after + 1
-    plain = Channel("lobby", log, cohort_clients=2).group(plain_frame)
+    plain = make_group(log, plain_frame, cohort_clients=2)
     assert plain.slice_after(0, until=100, max_bytes=1 << 20).after == 100
 
 

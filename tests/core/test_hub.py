@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from fanwise.core.channel import BURST_BYTES, BURST_MESSAGES, Channel
+from fanwise.core.channel import Channel
 from fanwise.core.hub import Hub
+from fanwise.core.namespaces import BURST_BYTES, BURST_MESSAGES
 from fanwise.core.publication import Kind, Position, Publication
 from fanwise.core.queue import Gap
 from fanwise.core.reasons import GapReason

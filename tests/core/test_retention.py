@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import tracemalloc
 
-from fanwise.core.channel import BURST_MESSAGES, CHANNEL_BYTES, PUBLICATION_BYTES
+from fanwise.core.channel import CHANNEL_BYTES, PUBLICATION_BYTES
+from fanwise.core.namespaces import BURST_MESSAGES
 
 from .test_hub import make_hub, publish
 
@@ -42,7 +43,7 @@ def test_publications_leave_when_they_are_old() -> None:
     channel.sleepers[queue] = lambda: None
     hub.retention.expire(106.0)
     assert len(channel.log) == 1
-    assert not hub.retention._aging
+    assert not channel.namespace.shelf.aging
 
 
 def test_a_channel_stays_for_its_history_seconds() -> None:

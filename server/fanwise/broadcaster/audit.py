@@ -113,8 +113,8 @@ class Audit:
         registry = self._registry
         late = self._ended_at is not None and now - self._ended_at > 2 * AUDIT_SECONDS
         self._hub.tally.lag.observe(0, len(registry) - len(registry.behind))
-        if self._hub.forgive_seconds is not None and not late:
-            await self._age(now - self._hub.forgive_seconds)
+        if self._hub.namespaces.forgive and not late:
+            await self._age(now)
 
         def judge(client: Client) -> None:
             if client in registry.behind:  # it may have gone, or caught up, in a turn before this one
@@ -124,10 +124,10 @@ class Audit:
             await self._show(self.witness, now)
         await in_turns(judge, registry.behind, turn_seconds=self._turn_seconds)
 
-    async def _age(self, time: float) -> None:
-        """Takes what was published before `time` as too old, on the channels of clients that are behind."""
+    async def _age(self, now: float) -> None:
+        """Takes as too old what is older than the channels' `forgive_seconds`, where clients are behind."""
         await in_turns(
-            lambda client: client.subscriptions.age(time), self._registry.behind, turn_seconds=self._turn_seconds
+            lambda client: client.subscriptions.age(now), self._registry.behind, turn_seconds=self._turn_seconds
         )
 
     async def _show(self, witness: Witness, now: float) -> None:

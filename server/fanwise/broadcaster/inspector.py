@@ -136,12 +136,12 @@ class Inspector:
         now = traffic(channel.log, time.monotonic()) if channel.queues else None
         if now is None:
             return None
-        hub, stall_seconds = self._hub, self._limits()["stall_seconds"]
-        skips = hub.overflow is not Overflow.DISCONNECT
+        space, stall_seconds = channel.namespace, self._limits()["stall_seconds"]
+        skips = space.overflow is not Overflow.DISCONNECT
         bounds = Bounds(
-            hub.queue_messages,
-            hub.queue_bytes,
-            math.inf if hub.forgive_seconds is None else hub.forgive_seconds,
+            space.queue_messages,
+            space.queue_bytes,
+            space.forgive_seconds,
             math.inf if skips or not isinstance(stall_seconds, float | int) else stall_seconds,
             math.inf if skips else pong_seconds,
         )
@@ -215,7 +215,7 @@ class Inspector:
         if found is None:
             return None
         log = found.log
-        begin, gap = log_begin(log, since or Position(log.epoch, log.first - 1))
+        begin, gap = log_begin(log, since or Position(log.epoch, found.first - 1), first=found.first)
         cursor = gap.last if gap else begin.offset
         publications = log.read(cursor, max_bytes=log.max_bytes, until=min(log.head, cursor + limit))
         return History(log.epoch, log.head, publications, gap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +13,8 @@ from typing import Any, Self
 from ..core.counters import Counters
 from ..core.deflate import Deflater
 from ..core.dialect import PLAIN, Dialect
-from ..core.hub import Hub, Start
+from ..core.hub import BOUNDS, Hub, Start
+from ..core.options import ChannelOptions
 from ..core.publication import Kind, Position, Publication
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
@@ -64,6 +65,7 @@ class Node:
         compress_from_bytes: The least payload that is compressed for clients with permessage-deflate; None: no payload.
         compress_level: 1 (fastest) to 3 (smallest).
         open_writer: Makes the writer of the sweeps, at each start.
+        channels: {pattern: options of the channels whose names match}; the first match wins.
 
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
@@ -91,6 +93,7 @@ class Node:
     compress_from_bytes: int | None = None
     compress_level: int = 1
     open_writer: Callable[[], SweepWriter] = OsWriter
+    channels: Mapping[str, ChannelOptions] = field(default_factory=dict)
 
     shares = False  # whether channels are shared with other servers: opening one, and publishing, have to be awaited
     _new_id = staticmethod(new_id)
@@ -110,14 +113,10 @@ class Node:
 
     def __post_init__(self) -> None:
         """Composes the node. Raises ValueError for bounds that make no sense, or do not fit into `memory_bytes`."""
-        least = 2 * max(self.history_bytes, self.queue_bytes)
-        if self.memory_bytes is not None and self.memory_bytes < least:
-            raise ValueError(f"memory_bytes={self.memory_bytes} is less than the {least} that one channel may retain")
         self.draining, self._starts, self._audit_task, self._host = False, 0, None, None
-        bounds = ("queue_messages", "queue_bytes", "forgive_seconds", "max_channels", "cohort_clients")
-        history = ("history_messages", "history_bytes", "history_seconds")
-        taken: dict[str, Any] = {name: getattr(self, name) for name in (*bounds, *history)}
+        taken: dict[str, Any] = {name: getattr(self, name) for name in BOUNDS}
         self._hub = hub = Hub(**taken, overflow=Overflow(self.overflow))
+        hub.namespaces.check(memory_bytes=self.memory_bytes, max_message_bytes=self.max_message_bytes)
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         paces = ("max_message_bytes", "slice_bytes", "sweep_seconds", "open_writer")
         self._publisher = Publisher(hub, **{name: getattr(self, name) for name in paces})

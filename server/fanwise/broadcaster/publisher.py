@@ -67,8 +67,8 @@ class Publisher:
         self.max_message_bytes = max_message_bytes
         self._hub = hub
         self.slice_bytes = min(slice_bytes, hub.queue_bytes)
-        self._pace_bytes = hub.queue_bytes // 2
-        self._pace_messages = (hub.queue_messages + 1) // 2  # so many unswept, and `publish` waits for the sweep
+        for space in hub.namespaces:
+            space.slice_bytes = min(slice_bytes, space.queue_bytes)
         self._sweep_seconds = sweep_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: Sweeper | None = None
@@ -161,15 +161,16 @@ class Publisher:
         Returns the publication, and what the producer has to await before its next one, if anything. None in place of
         the publication: nothing was appended, and is to be tried again after the wait.
         """
-        hub, sweeper = self._hub, self._sweeper
+        sweeper = self._sweeper
         if sweeper is None:
             raise NotRunningError
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         now = time.monotonic()
-        place = hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
-        if place.crowded(hub.queue_messages, hub.queue_bytes - size + 1):
+        place = self._hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
+        space = place.namespace
+        if place.crowded(space.queue_messages, space.queue_bytes - size + 1):
             if sweeper.is_due(place):  # many publish at once: each would flush in the same turn
                 return None, sweeper.swept(place)
             sweeper.flush(place)
@@ -178,9 +179,9 @@ class Publisher:
         if place.queues:
             sweeper.schedule(place)
         log = place.log  # compared here first: a call for each publication would cost a hundredth of it
-        if place.crowded(self._pace_messages, self.slice_bytes) or (
-            (log.end - place.followed_end > self._pace_bytes or log.head - place.followed > self._pace_messages)
-            and place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes)
+        if place.crowded(space.pace_messages, space.slice_bytes) or (
+            (log.end - place.followed_end > space.pace_bytes or log.head - place.followed > space.pace_messages)
+            and place.outruns(messages=space.pace_messages, size_bytes=space.pace_bytes)
         ):
             return publication, self._pace(place)
         return publication, None
@@ -197,8 +198,9 @@ class Publisher:
             return False
         if self._recorded:  # which notes one after another
             return False
-        if place.crowded(messages=self._pace_messages - count, size_bytes=self.slice_bytes - size) or place.outruns(
-            messages=self._pace_messages - count, size_bytes=self._pace_bytes - size
+        space = place.namespace
+        if place.crowded(messages=space.pace_messages - count, size_bytes=space.slice_bytes - size) or place.outruns(
+            messages=space.pace_messages - count, size_bytes=space.pace_bytes - size
         ):
             return False
         hub.publish_all(place, data, kind=kind, time=time.monotonic())
@@ -207,12 +209,13 @@ class Publisher:
 
     async def _pace(self, place: Channel) -> None:
         """Waits for the next sweep, after a burst for the next audit, and while most clients are behind."""
-        if place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes):
+        space = place.namespace
+        if place.crowded(messages=space.pace_messages, size_bytes=space.slice_bytes):
             assert self._sweeper is not None
             await self._sweeper.swept(place)
             if place.bursting():
                 await self.audited()
-        if place.outruns(messages=self._pace_messages, size_bytes=self._pace_bytes):
+        if place.outruns(messages=space.pace_messages, size_bytes=space.pace_bytes):
             await self._hold(place)
 
     async def _hold(self, channel: Channel) -> None:
@@ -241,16 +244,16 @@ class Publisher:
             time: When it was published, on the monotonic clock.
             key: The name of the state that `data` is the newest of; or None.
         """
-        hub, sweeper = self._hub, self._sweeper
+        sweeper, space = self._sweeper, place.namespace
         if sweeper is None:
             return False
-        if place.crowded(messages=hub.queue_messages, size_bytes=hub.queue_bytes - len(data) + 1):
+        if place.crowded(messages=space.queue_messages, size_bytes=space.queue_bytes - len(data) + 1):
             sweeper.flush(place)
         self._publish(place, data, kind=kind, time=time, key=key)
         if not place.queues:
             return False
         sweeper.schedule(place)
-        return place.crowded(messages=self._pace_messages, size_bytes=self.slice_bytes)
+        return place.crowded(messages=space.pace_messages, size_bytes=space.slice_bytes)
 
     def flush(self, place: Channel) -> None:
         """Sweeps a channel to its head here and now. O(its clients)."""
@@ -262,7 +265,7 @@ class Publisher:
 
         Raises ThreadError outside of the loop's thread.
         """
-        sweeper, hub = self._sweeper, self._hub
+        sweeper = self._sweeper
         if sweeper is None:
             raise NotRunningError
         if get_ident() != self.thread:
@@ -272,8 +275,9 @@ class Publisher:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
         # An event loop's own clock may stand still during a turn, and ages are counted from here.
         now = time.monotonic()
-        place = hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
-        if place.crowded(hub.queue_messages, hub.queue_bytes - size + 1):
+        place = self._hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
+        space = place.namespace
+        if place.crowded(space.queue_messages, space.queue_bytes - size + 1):
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
         publication = publish(place, data, kind, now, key)

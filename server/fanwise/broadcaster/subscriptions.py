@@ -72,10 +72,10 @@ class Subscriptions(dict[str, Subscription]):
         """Whether every queue skips what overflows, so that the client need not go; False for none. O(channels)."""
         return bool(self) and all(queue.overflow is not _DISCONNECT for _, queue in self.values())
 
-    def age(self, time: float) -> None:
-        """Has the logs of its channels take what was appended before `time` as too old. O(channels)."""
+    def age(self, now: float) -> None:
+        """Has the logs of its channels take as too old what is older than their `forgive_seconds`. O(channels)."""
         for channel, _ in self.values():
-            channel.log.age(time)
+            channel.log.age(now - channel.namespace.forgive_seconds)
 
     def outrun(self) -> bool:
         """Whether most clients are behind on each channel whose queue has overflowed. O(channels)."""

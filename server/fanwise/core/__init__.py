@@ -10,11 +10,14 @@
     counters     plain integers and histograms
     trace_reader bytes to the records of a trace
     trace        what was published and taken, as a compact file that can be replayed
+    shelf        the books on channels that are kept for equally long
     queue        a client's window onto a log
     log          a channel's retained publications
     encoding     how a publication becomes bytes, once: frames, chunks, events
     publication  a publication, its position, and the rule for channel names
     forgiven     the rule of pauses: how long a client may stop reading, and which bound ends that
+    options      what is said about channels by name or pattern: `ChannelOptions`
+    namespaces   the options in force for the channels of a pattern, found by a name
     rights       users, and what the application lets them do
     reasons      the closed tables: why a connection ended, why publications are missing
     codes        the closed table of error codes, with their HTTP statuses

@@ -7,20 +7,25 @@ from collections.abc import Callable
 from .counters import Counters
 from .group import ReadyGroup, make_group
 from .log import Log
+from .namespaces import BURST_BYTES, BURST_MESSAGES, Namespace
 from .publication import Encoding
 from .queue import Batch, Gap, Queue
 
-# What a log may retain beyond its bounds between two audits, for clients that a burst has put behind: they are judged
-# by time, and most bursts are over sooner. An empty publication takes about half a kilobyte.
-BURST_MESSAGES = 65_536
-BURST_BYTES = 16_777_216
 # What objects take beside the payloads, measured over many of them with CPython 3.11 (`tests/core/test_channel.py`).
 CHANNEL_BYTES = 2_048
 PUBLICATION_BYTES = 640
 
 
 class Channel:
-    """A named stream: its log, the queues onto it, and those of them that are ready."""
+    """A named stream: its log, the queues onto it, and those of them that are ready.
+
+    Args:
+        name: Its name.
+        log: Its log.
+        namespace: The options in force.
+        cohort_clients: How many clients are written to in one go.
+        tally: The counters of the hub that the channel is in.
+    """
 
     __slots__ = (
         "_audited",
@@ -38,6 +43,7 @@ class Channel:
         "log",
         "most_per_second",
         "name",
+        "namespace",
         "outrun",
         "queues",
         "skipped",
@@ -47,9 +53,12 @@ class Channel:
         "tally",
     )
 
-    def __init__(self, name: str, log: Log, *, cohort_clients: int, tally: Counters | None = None) -> None:
+    def __init__(
+        self, name: str, log: Log, namespace: Namespace, *, cohort_clients: int, tally: Counters | None = None
+    ) -> None:
         self.name = name
-        self.tally = tally or Counters()  # of the hub that it is in
+        self.namespace = namespace
+        self.tally = tally or Counters()
         self.log = log
         self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
         self.groups: dict[Encoding, ReadyGroup] = {}
@@ -84,9 +93,20 @@ class Channel:
             self._swept_end = self.log.end_at(offset)
 
     @property
+    def first(self) -> int:
+        """Offset of the oldest publication that a new client may get; `head + 1` where options allow no history."""
+        log = self.log
+        return log.first if self.namespace.history_messages else log.head + 1
+
+    @property
     def unswept(self) -> int:
         """Publications that the next sweep has to write."""
         return self.log.head - self.swept
+
+    @property
+    def unswept_bytes(self) -> int:
+        """Their payload bytes."""
+        return self.log.end - self._swept_end
 
     def bursting(self) -> bool:
         """Returns whether a whole burst has come since the last audit while a client is behind."""

@@ -13,6 +13,7 @@ from typing import Final, Self
 from ..errors import (
     AlreadySubscribedError,
     BackplaneDownError,
+    ChannelFullError,
     ChannelLimitError,
     ChannelNameError,
     DrainingError,
@@ -20,6 +21,7 @@ from ..errors import (
     FullError,
     IdempotencyError,
     MessageTooBigError,
+    NoChannelError,
     PayloadError,
     PositionError,
     RecordingLimitError,
@@ -86,6 +88,13 @@ class ErrorCode(StrEnum):
         False,
         COME_BACK,
     )
+    CHANNEL_FULL = (
+        "channel_full",
+        503,
+        "The channel has as many clients as its options allow: come back after `Retry-After` seconds.",
+        True,
+        COME_BACK,
+    )
     CONNECTS_TOO_FAST = (
         "connects_too_fast",
         429,
@@ -107,7 +116,7 @@ class ErrorCode(StrEnum):
     INCOMPLETE_BODY = ("incomplete_body", 400, "The connection ended before the whole body had come.")
     LATE = ("late", 408, "The request did not come in time.", False, _CLOSE)
     MISSING_FIELD = ("missing_field", None, "The message lacks a field.", True)
-    NO_CHANNEL = ("no_channel", 404, "The channel does not exist: nothing was published to it lately.")
+    NO_CHANNEL = ("no_channel", 404, "The channel does not exist, or may not be opened by this peer.", True)
     NO_CLIENT = ("no_client", 404, "The client does not exist.")
     NO_DEMO = ("no_demo", 403, "The demo is not available, or not from here.")
     NO_METRICS = ("no_metrics", 503, "The server lacks the extra `metrics`.")
@@ -186,12 +195,14 @@ class CodedError(FanwiseError, ValueError):
 _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     AlreadySubscribedError: ErrorCode.ALREADY_SUBSCRIBED,
     BackplaneDownError: ErrorCode.BACKPLANE_DOWN,
+    ChannelFullError: ErrorCode.CHANNEL_FULL,
     ChannelLimitError: ErrorCode.TOO_MANY_CHANNELS,
     ChannelNameError: ErrorCode.BAD_CHANNEL,
     DrainingError: ErrorCode.DRAINING,
     FullError: ErrorCode.FULL,
     IdempotencyError: ErrorCode.IDEMPOTENCY_KEY_REUSED,
     MessageTooBigError: ErrorCode.TOO_BIG,
+    NoChannelError: ErrorCode.NO_CHANNEL,
     PayloadError: ErrorCode.WRONG_TYPE,
     PositionError: ErrorCode.BAD_POSITION,
     RecordingLimitError: ErrorCode.TOO_MANY_TRACES,
@@ -200,6 +211,7 @@ _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
 
 
 _CLOSES: Final[Mapping[ErrorCode, CloseReason]] = {
+    ErrorCode.CHANNEL_FULL: CloseReason.FULL,
     ErrorCode.DRAINING: CloseReason.SHUTDOWN,
     ErrorCode.FORBIDDEN: CloseReason.FORBIDDEN,
     ErrorCode.FULL: CloseReason.FULL,

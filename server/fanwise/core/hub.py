@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from ..errors import ChannelLimitError
-from .channel import BURST_BYTES, BURST_MESSAGES, Channel
+from ..errors import ChannelFullError, ChannelLimitError, NoChannelError
+from .channel import Channel
 from .counters import Counters
 from .log import Log
+from .namespaces import Defaults, Namespace, Namespaces
+from .options import ChannelOptions
 from .publication import Kind, Position, Publication, check_channel_name
 from .queue import Gap, Overflow, Queue
 from .reasons import GapReason
 from .retention import Retention
 
+BOUNDS: Final = (  # arguments of a hub that say what holds for its channels
+    *("queue_messages", "queue_bytes", "forgive_seconds", "history_messages", "history_bytes", "history_seconds"),
+    *("max_channels", "cohort_clients", "channels"),
+)
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether a client is behind would cost a third of publishing
 _EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch of an old one once in 10**14 times
 
@@ -52,8 +58,10 @@ class Hub:
             publications other than the newest: an eighth longer at most, and as long as clients that are behind need.
         max_channels: How many there may be; those without clients make room.
         cohort_clients: How many clients are written to in one go.
+        channels: {pattern: options of the channels whose names match}; the first match wins.
 
     Attributes:
+        namespaces: The options in force, by the names of channels.
         tally: The counters of this hub.
         retention: The books on channels and publications that stay.
         retired: The channels that have a successor, until their last client has moved to it.
@@ -71,6 +79,7 @@ class Hub:
         max_channels: int = 100_000,
         overflow: Overflow = Overflow.DISCONNECT,
         forgive_seconds: float | None = None,
+        channels: Mapping[str, ChannelOptions] | None = None,
     ) -> None:
         if forgive_seconds is not None and not forgive_seconds > 0:
             raise ValueError(f"forgive_seconds={forgive_seconds} is not above 0; None is for no bound")
@@ -83,16 +92,10 @@ class Hub:
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
         self.retired: dict[Channel, None] = {}
-        self.retention = Retention(
-            self._channels,
-            max_messages=max(history_messages, queue_messages),
-            max_bytes=max(history_bytes, queue_bytes),
-            history_seconds=history_seconds,
-        )
-        self._log_messages = (
-            self.retention.max_messages + BURST_MESSAGES
-        )  # one number for all logs, as each takes 32 bytes
-        self._log_bytes = self.retention.max_bytes + BURST_BYTES
+        history = (history_messages, history_bytes, history_seconds)
+        defaults = Defaults(queue_messages, queue_bytes, *history, overflow, forgive_seconds)
+        self.namespaces = Namespaces(channels or {}, defaults)
+        self.retention = Retention(self._channels, self.namespaces)
         self._grown = self.retention.grown
 
     def __iter__(self) -> Iterator[Channel]:
@@ -107,6 +110,7 @@ class Hub:
         Raises:
             ChannelNameError: The name is not allowed.
             ChannelLimitError: There are `max_channels`, and all of them have clients.
+            NoChannelError: Options say that channels need an entry with the whole name, and this one has none.
         """
         return self._channels.get(name) or self._open(check_channel_name(name), time)
 
@@ -126,7 +130,7 @@ class Hub:
 
         The clients of `channel` stay on it until each has everything, and has been moved (`follow`).
         """
-        successor = self._make(channel.name, epoch, start)
+        successor = self._make(channel.name, epoch, start, channel.namespace)
         self.retention.replaced(channel)
         self._channels[channel.name] = successor
         self.retention.opened(successor, time=time)
@@ -146,20 +150,24 @@ class Hub:
         """
         log = channel.log
         since = Position(log.epoch, queue.cursor)
-        start = self.subscribe(channel.name, since=since, time=time, missing=GapReason.BACKPLANE)
+        successor = self.channel(channel.name, time)
+        start = self._begin(successor, since, GapReason.BACKPLANE, first=successor.log.first)
         self.unsubscribe(channel, queue, time=time)
         return start
 
     def _open(self, name: str, time: float, *, epoch: str | None = None, start: int = 0) -> Channel:
         if len(self._channels) >= self.max_channels and not self.retention.make_room():
             raise ChannelLimitError(limit_channels=self.max_channels)
-        channel = self._channels[name] = self._make(name, epoch or secrets.token_hex(_EPOCH_BYTES), start)
+        namespace = self.namespaces.of(name)
+        if namespace.options.create == "nobody":
+            raise NoChannelError(name)
+        channel = self._channels[name] = self._make(name, epoch or secrets.token_hex(_EPOCH_BYTES), start, namespace)
         self.retention.opened(channel, time=time)
         return channel
 
-    def _make(self, name: str, epoch: str, start: int) -> Channel:
-        log = Log(name, epoch=epoch, max_messages=self._log_messages, max_bytes=self._log_bytes, start=start)
-        return Channel(name, log, cohort_clients=self._cohort_clients, tally=self.tally)
+    def _make(self, name: str, epoch: str, start: int, space: Namespace) -> Channel:
+        log = Log(name, epoch=epoch, max_messages=space.most_messages, max_bytes=space.most_bytes, start=start)
+        return Channel(name, log, space, cohort_clients=self._cohort_clients, tally=self.tally)
 
     def publish(self, channel: Channel, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
@@ -183,27 +191,32 @@ class Hub:
         if log.head // _SETTLE_EVERY != before // _SETTLE_EVERY:
             self.retention.settle(channel)
 
-    def subscribe(
-        self, name: str, *, since: Position | None = None, time: float, missing: GapReason = GapReason.HISTORY
-    ) -> Start:
+    def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
-        Publications that the log has let go of are one gap, for the reason `missing`. A position of another log gets
-        everything that is retained.
+        Publications that the log has let go of are one gap. A position of another log gets everything that is retained.
         The queue is at least as wide as its first lag: a client that resumes from far behind is not slow for that.
 
         Raises:
             ChannelNameError: The name is not allowed.
+            ChannelFullError: The channel has as many clients as options allow.
             ChannelLimitError: There are `max_channels`, and all of them have clients.
+            NoChannelError: Options say that channels need an entry with the whole name, and this one has none.
         """
         channel = self.channel(name, time=time)
-        log = channel.log
-        begin, gap = log_begin(log, since, missing)
-        messages, size = self.queue_messages, self.queue_bytes
+        if len(channel.queues) >= channel.namespace.max_subscribers:
+            raise ChannelFullError(name, limit_clients=len(channel.queues))
+        return self._begin(channel, since, GapReason.HISTORY, first=channel.first)
+
+    def _begin(self, channel: Channel, since: Position | None, missing: GapReason, *, first: int) -> Start:
+        """Gives a channel a new queue after `since`, with nothing from before offset `first`. O(1)."""
+        log, space = channel.log, channel.namespace
+        begin, gap = log_begin(log, since, missing, first=first)
+        messages, size = space.queue_messages, space.queue_bytes
         cursor = gap.last if gap else begin.offset
         if cursor != log.head:
             messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
-        queue = Queue(log, cursor, messages, size, self.overflow)
+        queue = Queue(log, cursor, messages, size, space.overflow)
         self.tally.peak_lag.observe_least()
         channel.queues[queue] = None
         self.retention.busy(channel)
@@ -226,15 +239,17 @@ class Hub:
             self.retention.released(channel)
 
 
-def log_begin(log: Log, since: Position | None, missing: GapReason = GapReason.HISTORY) -> tuple[Position, Gap | None]:
+def log_begin(
+    log: Log, since: Position | None, missing: GapReason = GapReason.HISTORY, *, first: int
+) -> tuple[Position, Gap | None]:
     """Returns the position at which a stream after `since` begins, and the gap right behind it.
 
-    The gap has the reason `missing` where the log does not reach back far enough.
+    The gap has the reason `missing` where nothing from before offset `first` is given.
     """
     if since is None:
         return Position(log.epoch, log.head), None
     if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had
-        return Position(log.epoch, 0), Gap(1, log.first - 1, GapReason.EPOCH)
-    if since.offset + 1 < log.first:
-        return since, Gap(since.offset + 1, log.first - 1, missing)
+        return Position(log.epoch, 0), Gap(1, first - 1, GapReason.EPOCH)
+    if since.offset + 1 < first:
+        return since, Gap(since.offset + 1, first - 1, missing)
     return since, None

@@ -129,6 +129,7 @@ _REFUSED: Final = (
     ErrorCode.FORBIDDEN,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
     ErrorCode.INCOMPLETE_BODY,
+    ErrorCode.NO_CHANNEL,
     ErrorCode.PUBLISHES_TOO_FAST,
     ErrorCode.TOO_BIG,
     ErrorCode.TOO_MANY_CHANNELS,

@@ -36,9 +36,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         ErrorCode.BAD_CHANNEL,
         ErrorCode.BAD_POSITION,
         ErrorCode.BAD_REQUEST,
+        ErrorCode.CHANNEL_FULL,
         ErrorCode.DRAINING,
         ErrorCode.FORBIDDEN,
         ErrorCode.FULL,
+        ErrorCode.NO_CHANNEL,
     ),
 }
 

@@ -24,6 +24,7 @@ from ..errors import (
     FanwiseError,
     FullError,
     MessageTooBigError,
+    NoChannelError,
 )
 from ..transport.connect import attach
 from ..transport.door import Entry
@@ -45,6 +46,7 @@ _REFUSALS = (
     DrainingError,
     FullError,
     MessageTooBigError,
+    NoChannelError,
 )
 
 

@@ -16,16 +16,26 @@ from ..core.dialect import PLAIN, Dialect
 from ..core.publication import Kind, Position, check_channel_name
 from ..core.reasons import CloseReason
 from ..core.rights import User
-from ..errors import AlreadyConnectedError, BackplaneDownError, ChannelLimitError, DrainingError, FullError
+from ..errors import (
+    AlreadyConnectedError,
+    BackplaneDownError,
+    ChannelFullError,
+    ChannelLimitError,
+    DrainingError,
+    FullError,
+    NoChannelError,
+)
 from ..logs.events import Event, log
 from .addresses import peer_name
 from .asgi import AsgiConnection
 
 _NO_PLACE: Final[Mapping[type[Exception], CloseReason]] = {
     BackplaneDownError: CloseReason.BACKPLANE,
+    ChannelFullError: CloseReason.FULL,
     ChannelLimitError: CloseReason.FULL,
     DrainingError: CloseReason.SHUTDOWN,
     FullError: CloseReason.FULL,
+    NoChannelError: CloseReason.REFUSED,
 }
 OnMessage: TypeAlias = Callable[[Client, str | bytes], Coroutine[Any, Any, None] | None]
 """Works on one message of a client."""
@@ -135,7 +145,7 @@ async def _told_of_refusals(websocket: WebSocket) -> AsyncIterator[None]:
     """Closes a WebSocket for which there was no place any more when its handshake was answered."""
     try:
         yield
-    except (BackplaneDownError, ChannelLimitError, DrainingError, FullError) as error:
+    except tuple(_NO_PLACE) as error:
         reason = _NO_PLACE[type(error)]
         await close_if_open(websocket, reason.code, reason.text)
         raise

@@ -19,11 +19,11 @@ from websockets.exceptions import InvalidHeader
 from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
-from ..core.codes import CodedError
+from ..core.codes import CodedError, close_of
 from ..core.dialect import Dialect
 from ..core.publication import check_channel_name
 from ..core.reasons import CloseReason
-from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError
+from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, NoChannelError
 from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
 from .deflate import answer_to
@@ -45,7 +45,8 @@ _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s"
 )
 _FORWARDED: Final = frozenset(name.decode() for name in FORWARDED)
-_REFUSALS: Final = (CodedError, ChannelNameError, ChannelLimitError, FullError, DrainingError, InvalidHeader)
+_NO_PLACE: Final = (ChannelLimitError, FullError, NoChannelError)
+_REFUSALS: Final = (CodedError, ChannelNameError, DrainingError, InvalidHeader, *_NO_PLACE)
 
 
 class Entry(NamedTuple):
@@ -192,8 +193,9 @@ class Door:
         broadcaster, entry = self._broadcaster, plan.entry
         try:
             client = broadcaster.add_client(connection, None, entry.channel, None, address, entry.dialect)
-        except ChannelLimitError:  # there is no room for another channel
-            connection.start_close(CloseReason.FULL, CloseReason.FULL.text, within_seconds=broadcaster.close_seconds)
+        except _NO_PLACE as error:  # there was, before others came
+            _, reason, text = close_of(error) or (None, CloseReason.FULL, CloseReason.FULL.text)
+            connection.start_close(reason, text, within_seconds=broadcaster.close_seconds)
             return
         connection.make_receiver = plan.make_receiver
         if entry.welcome is not None:

@@ -17,7 +17,7 @@ from ..core.dialect import Dialect
 from ..core.publication import Position
 from ..core.reasons import CloseReason
 from ..core.rights import User
-from ..errors import BackplaneDownError, ChannelLimitError, DrainingError, FullError, NotRunningError
+from ..errors import BackplaneDownError, ChannelLimitError, DrainingError, FullError, NoChannelError, NotRunningError
 from .addresses import peer_name
 from .asgi import AsgiStream
 from .connect import hint_at_the_fast_path
@@ -26,7 +26,7 @@ from .passage import Passage
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
-_NO_ROOM: Final = (BackplaneDownError, ChannelLimitError, DrainingError, FullError, NotRunningError)
+_NO_ROOM: Final = (BackplaneDownError, ChannelLimitError, DrainingError, FullError, NoChannelError, NotRunningError)
 _TURNS: Final = 8  # of the loop, for middleware that passes a body on in a task of its own
 
 
