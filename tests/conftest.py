@@ -8,7 +8,7 @@ import pytest
 
 from .support.processes import ServerProcess
 
-pytest_plugins = ["tests.support.plugin"]
+pytest_plugins = ["tests.support.plugin", "fanwise.testing"]
 
 COMMAND = ("-m", "fanwise", "serve", "--port", "{port}")
 

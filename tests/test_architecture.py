@@ -16,7 +16,7 @@ PACKAGE = ROOT / "server" / "fanwise"
 
 # From the left. A room imports only from rooms to its right, never from its own level.
 ROOMS = (
-    "__main__ > cli > tuning > serve > app > __init__ > settings embedding > routes > protocol > transport "
+    "__main__ > cli > tuning > serve > app > testing > __init__ > settings embedding > routes > protocol > transport "
     "> broadcaster "
     "> backplane client > core tools > logs errors version"
 )
@@ -109,10 +109,10 @@ def test_what_is_wrong_is_found() -> None:
 
 
 def test_the_first_level_is_small() -> None:
-    """At most nine files and ten folders."""
+    """At most nine files and eleven folders. `testing` is among them for its name, which is what users import."""
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"}
     assert len(list(PACKAGE.glob("*.py"))) <= 9
-    assert len(folders) <= 10
+    assert len(folders) <= 11
     assert {room(module) for module in MODULES} <= set(LEVEL)
 
 

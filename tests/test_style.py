@@ -27,7 +27,7 @@ SLEEPS = ("sleep", "wait_for_timeout")
 # {file or folder: why it sleeps}. A test waits for what happens: an event, a line, `until`.
 SLEEPERS = {
     "tests/support/live.py": "`until`, which asks for what has no event; and uvicorn's own loop, quicker",
-    "tests/support/pressure.py": "the pace of a client that reads slowly",
+    "tests/support/applications.py": "an endpoint that holds the event loop on purpose",
     "tests/support/churn_server.py": "the pace at which a server of its own ends clients",
     "tests/system/test_endurance.py": "the pace of publishers",
     "tests/backplane/checker/": "the pace of publishers, of clients that come and go, and of faults",

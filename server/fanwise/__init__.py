@@ -6,6 +6,7 @@ One log per channel, one cursor per client. A room imports only from rooms below
     tuning       replays of recorded or planned traffic with other settings
     serve        uvicorn, set up for fan-out
     app          `create_app(settings)`
+    testing      a plugin of pytest for the applications of users
     settings     all settings; read by `app`, `serve` and `cli` only
     embedding    `Broadcaster`, as FastAPI applications hold it
     routes       the FastAPI routes; `routes.auth` checks key, hosts and origins
@@ -19,7 +20,8 @@ One log per channel, one cursor per client. A room imports only from rooms below
     logs         the events, and how their lines look
     errors       everything that Fanwise raises
 
-Public are the names below, `app:app`, and what `protocol`, `client`, `logs` and `routes` hand out; nothing else is.
+Public are the names below, `app:app`, and what `protocol`, `client`, `logs`, `routes` and `testing` hand out; nothing
+else is.
 
 The life of a publication: `Broadcaster.publish` appends it to its channel's log and schedules a sweep. Publishing costs
 no more. In the next turn of the event loop the `Sweeper` joins new publications into one slice, and writes the slice to

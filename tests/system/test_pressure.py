@@ -13,19 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fanwise import Broadcaster
+from fanwise.testing import Server, serving
 
 from ..support.forks import Popen
 from ..support.live import app_of, handshake, running, until
-from ..support.pressure import ReadingClient, burst_publisher, slow_client, stalled_client, vanishing_client
+from ..support.pressure import QuickReader, quick_burst
 from ..support.processes import ROOT, ServerProcess
-
-pytestmark = [pytest.mark.anyio, pytest.mark.both_loops]
 
 
 def descriptors() -> int:
@@ -36,138 +36,132 @@ def closed(broadcaster: Broadcaster) -> dict[str, int]:
     return broadcaster.statistics().closed
 
 
+@pytest.fixture(params=["uvloop", "asyncio"])
+def server_options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Of the servers of synchronous tests: `fanwise.testing`."""
+    return {"loop": request.param}
+
+
+@pytest.mark.anyio
+@pytest.mark.both_loops
 @pytest.mark.parametrize("burst", [101, 1000, 10_000])
 async def test_a_burst_drops_nobody_who_reads(burst: int) -> None:
     """With a queue of 100, to 20 clients: none of them is closed and none misses a message."""
     broadcaster = Broadcaster(queue_messages=100)
     async with running(app_of(broadcaster.router)) as live, AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(ReadingClient.connected(live)) for _ in range(20)]
+        clients = [await stack.enter_async_context(QuickReader.connected(live)) for _ in range(20)]
         await until(lambda: len(broadcaster) == 20)
-        expected = await burst_publisher(broadcaster, "lobby", burst)
+        expected = await quick_burst(broadcaster, burst)
         await until(lambda: all(len(client.received) >= len(expected) for client in clients))
         assert all(client.received == expected for client in clients)
         assert closed(broadcaster) == {}
 
 
-async def test_a_stalled_client_is_aborted_whatever_its_queue_says() -> None:
+@pytest.mark.broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, stall_seconds=0.6)
+def test_a_stalled_client_is_aborted_whatever_its_queue_says(fanwise_server: Server, broadcaster: Broadcaster) -> None:
     """Within its bounds, but its connection takes nothing for `stall_seconds`; the others get each message."""
-    broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, stall_seconds=0.6)
-    async with (
-        running(app_of(broadcaster.router)) as live,
-        stalled_client(live),
-        ReadingClient.connected(live) as healthy,
-    ):
-        await until(lambda: len(broadcaster) == 2)
-        expected = await burst_publisher(broadcaster, "lobby", 500, size=10_000)
-        await until(lambda: closed(broadcaster) != {})
-        assert closed(broadcaster) == {"stalled": 1}
-        await until(lambda: len(healthy.received) == len(expected))
-        assert healthy.received == expected
+    healthy, stalled = fanwise_server.reading_client(), fanwise_server.stalled_client()
+    texts = fanwise_server.burst_publisher(500, size=10_000)
+    fanwise_server.assert_dropped(stalled, within_seconds=60, cause="stalled")
+    assert healthy.wait_for(500, within_seconds=60) == texts
+    assert fanwise_server.call(closed, broadcaster) == {"stalled": 1}
 
 
-async def test_a_slow_client_that_moves_lives() -> None:
+@pytest.mark.broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, history_bytes=1 << 28, stall_seconds=0.6)
+def test_a_slow_client_that_moves_lives(fanwise_server: Server, broadcaster: Broadcaster) -> None:
     """Longer than `stall_seconds`, as long as it takes something now and then and its queue is wide enough."""
-    broadcaster = Broadcaster(queue_messages=1_000_000, queue_bytes=1 << 28, history_bytes=1 << 28, stall_seconds=0.6)
-    async with running(app_of(broadcaster.router)) as live, slow_client(live, bytes_per_second=100_000) as received:
-        await until(lambda: len(broadcaster) == 1)
-        expected = await burst_publisher(broadcaster, "lobby", 100, size=10_000)
-        await until(lambda: len(received) > 250_000)
-        assert closed(broadcaster) == {}
-        assert expected.startswith(bytes(received))
+    slow = fanwise_server.slow_client(rate=100_000)
+    texts = fanwise_server.burst_publisher(100, size=10_000)
+    assert slow.wait_for(25, within_seconds=60) == texts[: len(slow.arrivals)]
+    assert fanwise_server.call(closed, broadcaster) == {}
 
 
-async def test_a_client_over_its_bounds_is_told_so() -> None:
+@pytest.mark.broadcaster(queue_messages=100)
+def test_a_client_over_its_bounds_is_told_so(fanwise_server: Server, broadcaster: Broadcaster) -> None:
     """4008, behind what it has still to read; and no other is closed."""
-    broadcaster = Broadcaster(queue_messages=100)
-    async with running(app_of(broadcaster.router)) as live, stalled_client(live) as sock, ReadingClient.connected(live):
-        await until(lambda: len(broadcaster) == 2)
-        await burst_publisher(broadcaster, "lobby", 500, size=10_000)
-        await until(lambda: closed(broadcaster) != {})
-        assert closed(broadcaster) == {"slow": 1}
-        loop, got = asyncio.get_running_loop(), b""
-        while not got.endswith(b"\x88\x1c" + (4008).to_bytes(2) + b"slow: the queue overflowed"):
-            part = await loop.sock_recv(sock, 1 << 20)
-            assert part, "the connection ended without a close frame"
-            got = got[-100:] + part
+    fanwise_server.reading_client()
+    pausing = fanwise_server.pausing_client(seconds=1)
+    fanwise_server.burst_publisher(500, size=10_000)
+    fanwise_server.assert_dropped(within_seconds=60, cause="slow")
+    assert pausing.wait_closed(within_seconds=60) == 4008
+    assert pausing.close_text == "slow: the queue overflowed"
+    assert fanwise_server.call(closed, broadcaster) == {"slow": 1}
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "latest"])
-async def test_a_client_whose_queue_may_overflow_lives(overflow: str) -> None:
+def test_a_client_whose_queue_may_overflow_lives(overflow: str, server_options: dict[str, Any]) -> None:
     """It misses messages, which are counted, and gets the newest in order when it reads again."""
     broadcaster = Broadcaster(queue_messages=10, overflow=overflow)
-    async with running(app_of(broadcaster.router)) as live, stalled_client(live) as sock:
-        await until(lambda: len(broadcaster) == 1)
+    with serving(app_of(broadcaster.router), broadcaster=broadcaster, **server_options) as server:
+        pausing = server.pausing_client(seconds=0.5)
         for _ in range(3):
-            await burst_publisher(broadcaster, "lobby", 1000, size=10_000)
-            await asyncio.sleep(0)
-        last = await broadcaster.publish("lobby", "the last one")
-        loop, got = asyncio.get_running_loop(), b""
-        while not got.endswith(b"the last one"):
-            got += await loop.sock_recv(sock, 1 << 20)
-        statistics = broadcaster.statistics()
+            server.burst_publisher(1000, size=10_000)
+        last = server.run(broadcaster.publish("lobby", "the last one"))
+        while pausing.receive(within_seconds=60) != "the last one":
+            pass
+        statistics = server.call(broadcaster.statistics)
         assert statistics.closed == {}
         (channel,) = statistics.channels
         assert channel.skipped > 0
         assert channel.skipped + channel.deliveries == last.offset
 
 
-async def test_short_memory_takes_the_one_that_is_furthest_behind() -> None:
+@pytest.mark.broadcaster(
+    queue_messages=1_000_000, queue_bytes=4_000_000, history_bytes=4_000_000, stall_seconds=60, memory_bytes=8_000_000
+)
+def test_short_memory_takes_the_one_that_is_furthest_behind(fanwise_server: Server, broadcaster: Broadcaster) -> None:
     """Before its queue or the clock would: logs take 3.6, 3 and 2.4 MB of payload."""
-    broadcaster = Broadcaster(
-        queue_messages=1_000_000,
-        queue_bytes=4_000_000,
-        history_bytes=4_000_000,
-        stall_seconds=60,
-        memory_bytes=8_000_000,
-    )
-    async with running(app_of(broadcaster.router)) as live, AsyncExitStack() as stack:
-        healthy = await stack.enter_async_context(ReadingClient.connected(live, "/ws?channel=first"))
-        for name in ("first", "second", "third"):
-            await stack.enter_async_context(stalled_client(live, f"/ws?channel={name}"))
-        await until(lambda: len(broadcaster) == 4)
-        expected = await burst_publisher(broadcaster, "first", 60, size=60_000)
-        await until(lambda: healthy.received == expected)
-        await burst_publisher(broadcaster, "second", 50, size=60_000)
-        await burst_publisher(broadcaster, "third", 40, size=60_000)
-        await until(lambda: closed(broadcaster) != {})
-        assert closed(broadcaster) == {"memory": 1}
-        left = sorted(client.channels for client in broadcaster.statistics().clients)
-        assert left == [("first",), ("second",), ("third",)]
+    healthy = fanwise_server.reading_client("/ws?channel=first")
+    first, *others = (fanwise_server.stalled_client(f"/ws?channel={name}") for name in ("first", "second", "third"))
+    texts = fanwise_server.burst_publisher(60, size=60_000, channel="first")
+    assert healthy.wait_for(60, within_seconds=60) == texts
+    fanwise_server.burst_publisher(50, size=60_000, channel="second")
+    fanwise_server.burst_publisher(40, size=60_000, channel="third")
+    fanwise_server.assert_dropped(first, within_seconds=60, cause="memory")
+    statistics = fanwise_server.call(broadcaster.statistics)
+    assert statistics.closed == {"memory": 1}
+    assert {one.address for one in statistics.clients} == {one.address for one in (healthy, *others)}
 
 
+@pytest.mark.anyio
+@pytest.mark.both_loops
 @pytest.mark.parametrize("size", [4_000, 60_000])
 async def test_a_burst_of_many_bytes_drops_nobody_who_reads(size: int) -> None:
     """20 MB, more than the kernel takes, to a client whose queue takes one, as fast as `publish` lets it."""
     broadcaster = Broadcaster()
-    async with running(app_of(broadcaster.router)) as live, ReadingClient.connected(live) as client:
+    async with running(app_of(broadcaster.router)) as live, QuickReader.connected(live) as client:
         await until(lambda: len(broadcaster) == 1)
-        expected = await burst_publisher(broadcaster, "lobby", 20_000_000 // size, size=size)
+        expected = await quick_burst(broadcaster, 20_000_000 // size, size=size)
         await until(lambda: len(client.received) >= len(expected))
         assert client.received == expected
         assert closed(broadcaster) == {}
 
 
-async def test_everything_is_given_back() -> None:
+@pytest.mark.broadcaster(queue_messages=50, stall_seconds=0.5, history_seconds=0.01)
+def test_everything_is_given_back(fanwise_server: Server, broadcaster: Broadcaster) -> None:
     """After the stalled, the vanished and the aborted have left: clients, tasks, descriptors, channels, bytes."""
-    broadcaster = Broadcaster(queue_messages=50, stall_seconds=0.5, history_seconds=0.01)
-    async with running(app_of(broadcaster.router)) as live:
-        before = (len(asyncio.all_tasks()), descriptors())
-        async with AsyncExitStack() as stack:
-            for _ in range(5):
-                await stack.enter_async_context(stalled_client(live))
-                await stack.enter_async_context(ReadingClient.connected(live))
-                await vanishing_client(live)
-            await until(lambda: len(broadcaster) == 10)
-            await burst_publisher(broadcaster, "lobby", 500, size=10_000)
-            await until(lambda: len(broadcaster) == 5)
-        await until(lambda: not live.server.server_state.connections)
-        await until(lambda: broadcaster.statistics().channels == ())
-        await until(lambda: (len(asyncio.all_tasks()), descriptors()) == before)
-        assert broadcaster.statistics().clients == ()
-        assert not broadcaster._registry.behind
-        assert broadcaster._host is not None
-        assert not broadcaster._host.tasks
-        assert not broadcaster._hub.retention.grown
+
+    def held() -> tuple[int, int]:
+        return len(asyncio.all_tasks()), descriptors()
+
+    before = fanwise_server.call(held)
+    for _ in range(5):
+        fanwise_server.stalled_client()
+        fanwise_server.reading_client()
+        fanwise_server.vanishing_client()
+    fanwise_server.wait_until(lambda: len(broadcaster) == 10)
+    fanwise_server.burst_publisher(500, size=10_000)
+    fanwise_server.assert_dropped(within_seconds=60)
+    assert fanwise_server.call(lambda: len(broadcaster)) == 5
+    for client in list(fanwise_server.clients):
+        client.close()
+    fanwise_server.wait_until(lambda: broadcaster.statistics().channels == (), within_seconds=60)
+    fanwise_server.wait_until(lambda: held() == before, within_seconds=60)
+    assert fanwise_server.call(broadcaster.statistics).clients == ()
+    assert not broadcaster._registry.behind
+    assert broadcaster._host is not None
+    assert not broadcaster._host.tasks
+    assert not broadcaster._hub.retention.grown
 
 
 SERVE = ("-m", "fanwise", "serve", "--port", "{port}")
