@@ -1,74 +1,31 @@
-"""`serving`: an application under uvicorn in a thread, on either loop, with the protocol classes or without."""
+"""`Server`: calls on its event loop, and bursts."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
-from fanwise import Broadcaster
-from fanwise.backplane.memory import MemoryEngine
-from fanwise.testing import Server, StartError, serving
+from fanwise.testing import Server
 
 
-@pytest.mark.parametrize(
-    ("options", "path", "loop"),
-    [
-        ({"loop": "asyncio"}, "direct", "asyncio"),
-        ({"loop": "uvloop"}, "direct", "uvloop"),
-        ({"loop": "asyncio", "plain_asgi": True}, "asgi", "asyncio"),
-    ],
-    ids=["asyncio", "uvloop", "plain ASGI"],
-)
-def test_a_server_is_real(
-    options: dict[str, Any], path: str, loop: str, app: FastAPI, broadcaster: Broadcaster
-) -> None:
-    """On the loop that was asked for, in a thread of its own; it is gone at the end of the context."""
-    threads = threading.active_count()
-    with serving(app, broadcaster=broadcaster, **options) as server:
-        client = server.reading_client()
-        client.send("hello")
-        assert client.receive() == "Message: hello"
-        (seen,) = server.call(broadcaster.statistics).clients
-        assert (seen.path, seen.address) == (path, client.address)
-        assert type(server.call(asyncio.get_running_loop)).__module__.partition(".")[0] == loop
-        publication = server.run(broadcaster.publish("lobby", "from the test"))
-        assert (publication.position.offset, client.receive()) == (2, "from the test")
-    with pytest.raises(OSError, match="refused"):
-        server.reading_client()
-    assert client.ended
-    assert threading.active_count() == threads
+def test_calls_are_the_servers(fanwise_server: Server) -> None:
+    """Functions and coroutines run in its thread; what they raise is raised here."""
+
+    async def where() -> int:
+        return threading.get_ident()
+
+    thread = fanwise_server.call(threading.get_ident)
+    assert thread == fanwise_server.run(where()) != threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        fanwise_server.call(lambda: 1 // 0)
+    assert fanwise_server.url("/x", scheme="http") == f"http://127.0.0.1:{fanwise_server.port}/x"
 
 
-async def no_database() -> None:
-    raise ZeroDivisionError("no database")
-
-
-def test_a_lifespan_that_fails_is_an_error() -> None:
-    """With the application's own traceback."""
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield await no_database()
-
-    with (
-        pytest.raises(StartError, match=r"did not start: Traceback(.|\n)*no database"),
-        serving(FastAPI(lifespan=lifespan)),
-    ):
-        pass
-
-
-@pytest.mark.broadcaster(backplane=MemoryEngine().backplane())
-def test_a_shared_broadcaster_is_served(fanwise_server: Server) -> None:
-    """Behind an engine: bursts, isolation and causes work as without one."""
-    reading, stalled = fanwise_server.reading_client(), fanwise_server.stalled_client()
-    fanwise_server.assert_isolated(p99_ms=5000, publications=20, size=1000, channel="lobby")
-    texts = fanwise_server.burst_publisher(20)
-    assert reading.wait_for(40)[20:] == texts
-    with pytest.raises(AssertionError, match="was not dropped within 0.01 s: on lobby it "):
-        fanwise_server.assert_dropped(stalled, within_seconds=0.01)
+def test_a_burst_is_numbered(fanwise_server: Server) -> None:
+    """On its channel alone; each text has its size."""
+    here, elsewhere = fanwise_server.reading_client("/ws?channel=red"), fanwise_server.reading_client()
+    texts = fanwise_server.burst_publisher(3, size=10, channel="red")
+    assert texts == ["00000000xx", "00000001xx", "00000002xx"]
+    assert here.wait_for(3) == texts
+    assert elsewhere.arrivals == []

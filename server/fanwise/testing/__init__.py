@@ -1,6 +1,7 @@
 """A pytest plugin for applications on Fanwise: real sockets, clients that misbehave, and what is asserted of them.
 
-    server     an application under uvicorn, in a thread of its own
+    running    an application under uvicorn, in a thread of its own
+    server     that server, with the clients of a test and what is asserted of them
     clients    WebSocket clients on sockets: they read, read slowly, pause, stall or vanish
     dropped    what became of a client, for `assert_dropped`
     isolation  how long publications take to clients that read, for `assert_isolated`
@@ -32,7 +33,8 @@ from .fixtures import (
     vanishing_client,
 )
 from .isolation import Isolation
-from .server import Server, StartError, serving
+from .running import StartError, serving
+from .server import Server
 
 __all__ = [
     "HandshakeError",

@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from ..embedding import Broadcaster
 from .clients import PausingClient, ReadingClient, SlowClient, StalledClient
 from .isolation import Isolation
-from .server import Application, Server, serving
+from .running import Application, serving
+from .server import Server
 
 
 def pytest_configure(config: pytest.Config) -> None:

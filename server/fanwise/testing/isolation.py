@@ -132,11 +132,12 @@ class Probe:
         return delays
 
 
-def judge(seen: Isolation, *, p99_ms: float, readers: int, url: str, others: Sequence[TestingClient]) -> str | None:
-    """Returns why clients are not isolated, as a text for people; None if they are."""
+def check(seen: Isolation, *, p99_ms: float, readers: Sequence[TestingClient], beside: Sequence[TestingClient]) -> None:
+    """Raises AssertionError, with a text for people, unless what was measured is within `p99_ms`."""
+    __tracebackhide__ = True
     if not seen.trouble and seen.p99_ms <= p99_ms:
-        return None
-    came = f"{len(seen.delays_ms)} of {seen.expected} deliveries to {readers} reading clients of {url}"
+        return
+    came = f"{len(seen.delays_ms)} of {seen.expected} deliveries to {len(readers)} reading clients of {readers[0].url}"
     if seen.trouble:
         lines = [f"not isolated: {seen.trouble}", f"  came:     {came}"]
     else:
@@ -144,10 +145,10 @@ def judge(seen: Isolation, *, p99_ms: float, readers: int, url: str, others: Seq
     if seen.delays_ms:
         quantiles = ", ".join(f"p{share} {seen.quantile_ms(share / 100):.1f} ms" for share in (50, 90, 99))
         lines.append(f"  delays:   {quantiles}, longest {seen.delays_ms[-1]:.1f} ms")
-    beside = ", ".join(f"{one.kind} {one.address}" for one in others)
-    lines.append(f"  beside:   {beside or 'no client that misbehaves'}")
+    others = ", ".join(f"{one.kind} {one.address}" for one in beside)
+    lines.append(f"  beside:   {others or 'no client that misbehaves'}")
     place = f", held at {seen.loop_place}" if seen.loop_place else ""
     if seen.loop_late_ms * 2 < p99_ms:
         place = ": the application waits for something else, such as a client that does not read"
     lines.append(f"  loop:     the server's event loop was late by up to {seen.loop_late_ms:.0f} ms{place}")
-    return "\n".join(lines)
+    raise AssertionError("\n".join(lines))

@@ -1,4 +1,4 @@
-"""An application under a real uvicorn on loopback, in a thread of its own, and the clients of a test.
+"""A server that runs on loopback, and the clients of a test; what is asserted of both.
 
 PYTEST_DONT_REWRITE
 """
@@ -6,43 +6,25 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import asyncio
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, TypeVar
 
-import uvicorn
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from ..embedding import Broadcaster
-from ..errors import FanwiseError
-from ..protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .clients import PausingClient, ReadingClient, SlowClient, StalledClient, TestingClient
 from .dropped import CAUSES, cause_of, check_cause, why_not
-from .isolation import Isolation, Probe, judge
+from .isolation import Isolation, Probe, check
 from .watch import LoopWatch
 
 Value = TypeVar("Value")
 AnyClient = TypeVar("AnyClient", bound=TestingClient)
-Application = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
-Loop = Literal["auto", "asyncio", "uvloop"]
-_HOST: Final = "127.0.0.1"
+HOST: Final = "127.0.0.1"
 _LOOK_SECONDS: Final = 0.01
 _TURNS: Final = 8
-_SWITCH_SECONDS: Final = 0.0005
-
-
-class StartError(FanwiseError, RuntimeError):
-    """The application's lifespan has failed; with the application's own traceback, if it gave one."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said = said
-
-    def __str__(self) -> str:
-        return f"the application did not start: {self.said or 'its lifespan ended early'}"
+_READERS: Final = 2
 
 
 class Server:
@@ -77,7 +59,7 @@ class Server:
 
     def url(self, path: str = "/ws", *, scheme: str = "ws") -> str:
         """Returns the URL of a path: "ws://127.0.0.1:8000/ws"."""
-        return f"{scheme}://{_HOST}:{self.port}{path}"
+        return f"{scheme}://{HOST}:{self.port}{path}"
 
     def call(self, function: Callable[..., Value], *args: Any) -> Value:
         """Returns what a synchronous function returns, called on the server's event loop."""
@@ -149,53 +131,53 @@ class Server:
         publications: int = 200,
         per_second: float = 200.0,
         size: int = 16_384,
-        readers: int = 2,
         within_seconds: float = 5.0,
         **options: Any,
     ) -> Isolation:
-        """Asserts that publications reach clients that read within `p99_ms`, and returns what was measured.
-
-        Texts are published at a pace, and timed to new clients of `path` that read. Other clients of the test,
-        stalled ones for example, do meanwhile what they do.
+        """Asserts that publications reach new clients that read within `p99_ms`, and returns what was measured.
 
         Args:
-            path: Of the clients that read, and of the publisher.
+            path: Of two clients that read.
             p99_ms: The most that 99 of 100 deliveries may take, from when their publication was due.
-            channel: Where the broadcaster publishes; None: a client of `path` sends each text to the application.
+            channel: Where the broadcaster publishes; None: one of the clients sends each text.
             publish: Called with each text, in place of both.
-            message: Makes of a text what the client sends: an operation of the JSON dialect, for example.
-            publications: How many.
+            message: Makes of a text what the client sends.
+            publications: How many texts.
             per_second: Their pace.
-            size: Of a text, in bytes; together they have to be more than kernels take for a client that does not read.
-            readers: How many clients read.
+            size: Of a text, in bytes.
             within_seconds: The longest wait for one more delivery.
-            options: Those of `TestingClient`, for the readers and the publisher.
+            options: Those of `TestingClient`, for both clients.
 
-        Raises:
-            AssertionError: Deliveries were late, or did not come; the text says what was seen and what is allowed.
+        Raises AssertionError, which says what was seen and what is allowed.
         """
         __tracebackhide__ = True
-        others = [client for client in self.clients if client.misbehaves]
-        watch, near = LoopWatch(), [self.reading_client(path, **options) for _ in range(readers)]
-        if publish is None and channel is None:
-            near.append(self.reading_client(path, **options))
-            sender = near[-1]
-            publish = lambda text: sender.send(message(text), within_seconds=within_seconds)  # noqa: E731 - one of three
-        elif publish is None:
-            broadcaster, name = self.broadcaster, str(channel)
-            publish = lambda text: broadcaster.publish_threadsafe(name, text).result(within_seconds)  # noqa: E731
+        beside = [client for client in self.clients if client.misbehaves]
+        with ExitStack() as stack, self._watching() as watch:
+            near = [stack.enter_context(self.reading_client(path, **options)) for _ in range(_READERS)]
+            sender = publish or self._publisher(near[0], channel, message, within_seconds)
+            probe = Probe(sender, near, watch, size=size, per_second=per_second)
+            seen = probe.measure(publications, within_seconds=within_seconds)
+        check(seen, p99_ms=p99_ms, readers=near, beside=beside)
+        return seen
+
+    @contextmanager
+    def _watching(self) -> Iterator[LoopWatch]:
+        """Watches the server's event loop while the context lasts."""
+        watch = LoopWatch()
         self._portal.call(watch.start)
         try:
-            probe = Probe(publish, near[:readers], watch, size=size, per_second=per_second)
-            seen = probe.measure(publications, within_seconds=within_seconds)
+            yield watch
         finally:
-            for client in near:
-                client.close()
             self._portal.call(watch.stop)
-        wrong = judge(seen, p99_ms=p99_ms, readers=readers, url=self.url(path), others=others)
-        if wrong is not None:
-            raise AssertionError(wrong)
-        return seen
+
+    def _publisher(
+        self, client: TestingClient, channel: str | None, message: Callable[[str], str], within_seconds: float
+    ) -> Callable[[str], object]:
+        """Returns what publishes a text: through the broadcaster, or through `client` where there is no channel."""
+        if channel is None:
+            return lambda text: client.send(message(text), within_seconds=within_seconds)
+        broadcaster = self.broadcaster
+        return lambda text: broadcaster.publish_threadsafe(channel, text).result(within_seconds)
 
     def assert_dropped(self, *clients: TestingClient, within_seconds: float, cause: str | None = None) -> None:
         """Asserts that the broadcaster drops clients in time, and with `cause`.
@@ -246,120 +228,3 @@ async def _turns() -> None:
     """Lets the event loop turn a few times."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
-
-
-class _PromptServer(uvicorn.Server):
-    """uvicorn's server, which starts to stop at once, and leaves no connection behind."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stopping = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts. Raises StartError where uvicorn would end the process."""
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            raise StartError("") from None
-
-    async def main_loop(self) -> None:
-        """Waits for `stopping`: uvicorn's own loop looks ten times a second."""
-        await self.on_tick(0)
-        await self.stopping.wait()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops, and aborts the connections that are left."""
-        await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        await asyncio.sleep(0)  # in which the event loop closes their sockets
-
-
-@asynccontextmanager
-async def _served(app: Application, listener: socket.socket, config: Mapping[str, Any]) -> AsyncIterator[None]:
-    """Serves `app` while the context lasts. Raises StartError if its lifespan fails."""
-    said: list[str] = []
-
-    async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        async def note(message: Any) -> None:
-            said.append(message.get("message", ""))
-            await send(message)
-
-        await app(scope, receive, note if scope["type"] == "lifespan" else send)
-
-    server = _PromptServer(uvicorn.Config(asgi, log_config=None, proxy_headers=False, **config))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
-        await asyncio.sleep(0.001)
-    try:
-        if not server.started:
-            raise StartError("".join(said).strip())
-        yield
-    finally:
-        server.stopping.set()
-        with suppress(StartError):
-            await task
-
-
-@contextmanager
-def serving(
-    app: Application,
-    *,
-    broadcaster: Broadcaster | None = None,
-    loop: Loop = "auto",
-    plain_asgi: bool = False,
-    ping_seconds: float = 20.0,
-    pong_seconds: float = 20.0,
-) -> Iterator[Server]:
-    """Serves an application on a free port of 127.0.0.1 while the context lasts, in a thread of its own.
-
-    Args:
-        app: The application: FastAPI, Starlette, or another ASGI application.
-        broadcaster: The application's broadcaster, for `burst_publisher` and `assert_dropped`.
-        loop: The event loop; "auto": uvloop where it is installed.
-        plain_asgi: Whether to leave out the protocol classes of `fanwise.protocol`.
-        ping_seconds: How often WebSockets are pinged.
-        pong_seconds: How long a pong may take.
-
-    Raises:
-        StartError: The application's lifespan has failed.
-    """
-    config: dict[str, Any] = {
-        "ws": "websockets-sansio" if plain_asgi else FanwiseProtocol,
-        "http": "httptools" if plain_asgi else FanwiseHttpProtocol,
-        "ws_ping_interval": ping_seconds,
-        "ws_ping_timeout": pong_seconds,
-        "timeout_graceful_shutdown": 1,
-    }
-    uvloop = _has_uvloop() if loop == "auto" else loop == "uvloop"
-    with (
-        _quick_threads(),
-        socket.create_server((_HOST, 0)) as listener,
-        start_blocking_portal("asyncio", {"use_uvloop": uvloop}) as portal,
-        portal.wrap_async_context_manager(_served(app, listener, config)),
-    ):
-        server = Server(listener.getsockname()[1], portal, broadcaster)
-        try:
-            yield server
-        finally:
-            for client in list(server.clients):
-                client.close()
-
-
-@contextmanager
-def _quick_threads() -> Iterator[None]:
-    """Has the threads of this process take short turns: a delay is to be the server's, not the interpreter's."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, _SWITCH_SECONDS))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401, PLC0415 - where it is installed
-    except ImportError:
-        return False
-    return True
