@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .instructions import say
@@ -61,10 +62,10 @@ class Look(NamedTuple):
         return "\n".join([f"{self.gate:14} {self.seconds:6.0f} s  {word}", *(f"    {line}" for line in self.caught)])
 
 
-def run(gate: Gate, revision: str) -> Look:
-    """Runs the gate on this tree."""
+def run(gate: Gate, revision: str, scenarios: Sequence[str] = ()) -> Look:
+    """Runs the gate on this tree; with some of its scenarios, if any are named."""
     module, *arguments = [revision if word == REVISION else word for word in gate.command]
-    command = [sys.executable, "-m", f"benchmarks.gates.{module}", *arguments]
+    command = [sys.executable, "-m", f"benchmarks.gates.{module}", *arguments, *scenarios]
     begin = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return Look(gate.name, done.returncode, time.monotonic() - begin, worse(done.stdout, done.stderr, done.returncode))

@@ -1,10 +1,11 @@
 """Whether the gates cry wolf: each is run on this tree against a copy of this tree, again and again.
 
-    python -m benchmarks.gates.trust [--runs N] [--busy] [GATE ...]
+    python -m benchmarks.gates.trust [--runs N] [--parts N] [--busy] [GATE ...]
 
 The gate `plain` stands for the commands of pytest-benchmark: one run is saved, and the others are compared with it.
-With --busy, a process keeps a core busy meanwhile. The gates take turns, so a table of fewer runs is drawn where
-Ctrl-C ends them. The exit status is 0 if no run has caught anything, 1 if one has, and 2 if one could not look.
+With --busy, a process keeps a core busy meanwhile. With --parts, a run has one of N parts of the scenarios and
+benchmarks, the next run the next part. The gates take turns, so a table of fewer runs is drawn where Ctrl-C ends them.
+The exit status is 0 if no run has caught anything, 1 if one has, and 2 if one could not look.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .trees import ROOT, copy_tree
 
 RUNS = 20
 PLAIN = "plain"
+IN_PARTS = ("instructions", "A/B")  # gates that can be told which scenarios to look at
 ALL = (*(gate.name for gate in GATES), PLAIN)
 FAIL = "mean:10%"
 REGRESSED = "Performance has regressed"
@@ -52,23 +54,40 @@ def busy() -> Iterator[None]:
             process.kill()
 
 
-def pytest(store: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def scenarios() -> list[str]:
+    """The names of all scenarios, in the order of reports."""
+    from .scenarios import load_all  # noqa: PLC0415 - it imports the server
+
+    return [scenario.name for scenario in load_all()]
+
+
+def benchmarks() -> list[str]:
+    """The files that have benchmarks."""
+    return [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("benchmarks/test_*.py"))]
+
+
+def part(all_: list[str], number: int, parts: int) -> list[str]:
+    """Every so manieth, for the run of that number; each of them in turn has another first one."""
+    return all_[number % parts :: parts]
+
+
+def pytest(store: Path, files: list[str], *options: str) -> subprocess.CompletedProcess[str]:
     """The plain command, with its saved runs in `store`."""
-    command = [sys.executable, "-m", "pytest", "benchmarks", f"--benchmark-storage=file://{store}", *options]
+    command = [sys.executable, "-m", "pytest", *files, f"--benchmark-storage=file://{store}", *options]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def save(store: Path) -> None:
     """Saves the run that others are compared with. Raises PlainError."""
-    done = pytest(store, "--benchmark-save=trust")
+    done = pytest(store, benchmarks(), "--benchmark-save=trust")
     if done.returncode:
         raise PlainError("\n".join(done.stdout.splitlines()[-20:]) + done.stderr)
 
 
-def compare(store: Path) -> Look:
-    """Compares one run with the saved one."""
+def compare(store: Path, files: list[str]) -> Look:
+    """Compares one run of some files with the saved one."""
     begin = time.monotonic()
-    done = pytest(store, "--benchmark-compare", f"--benchmark-compare-fail={FAIL}")
+    done = pytest(store, files, "--benchmark-compare", f"--benchmark-compare-fail={FAIL}")
     return plain_look(done.stdout + done.stderr, done.returncode, time.monotonic() - begin)
 
 
@@ -82,17 +101,18 @@ def plain_look(said: str, status: int, seconds: float) -> Look:
     return Look(PLAIN, 2, seconds, lines[-5:])
 
 
-def repeat(names: list[str], runs: int, directory: Path) -> Iterator[Look]:
+def repeat(names: list[str], runs: int, directory: Path, *, parts: int = 1) -> Iterator[Look]:
     """Runs each gate in turn, so many times. Raises PlainError."""
     copy, store = str(copy_tree(directory / "copy")), directory / "saved"
+    every = scenarios() if parts > 1 else []  # none: all
     if PLAIN in names:
         save(store)
-    for _ in range(runs):
+    for number in range(runs):
         for gate in GATES:
             if gate.name in names:
-                yield run(gate, copy)
+                yield run(gate, copy, part(every, number, parts) if gate.name in IN_PARTS else ())
         if PLAIN in names:
-            yield compare(store)
+            yield compare(store, part(benchmarks(), number, parts))
 
 
 def table(looks: list[Look]) -> str:
@@ -117,6 +137,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench-trust", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="GATE", help=f"of {', '.join(ALL)}; by default all")
     parser.add_argument("--runs", type=int, default=RUNS, metavar="N", help=f"of each gate; by default {RUNS}")
+    parser.add_argument(
+        "--parts", type=int, default=1, metavar="N", help="of the scenarios; a run has one; by default 1"
+    )
     parser.add_argument("--busy", action="store_true", help="keep a core busy meanwhile")
     asked = parser.parse_args()
     unknown = [name for name in asked.names if name not in ALL]
@@ -124,6 +147,8 @@ def main() -> int:
         parser.error(f"no gate is called {', '.join(unknown)}: there are {', '.join(ALL)}")
     if asked.runs < 1:
         parser.error(f"--runs {asked.runs}: at least one run is needed")
+    if not 1 <= asked.parts <= len(benchmarks()):
+        parser.error(f"--parts {asked.parts}: 1 to {len(benchmarks())} are allowed")
     looks: list[Look] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -132,7 +157,7 @@ def main() -> int:
         say(f"{asked.runs} runs of each gate on {os.cpu_count()} cores{', one of them busy' if asked.busy else ''}")
         try:
             with suppress(KeyboardInterrupt):
-                for look in repeat(asked.names or list(ALL), asked.runs, directory):
+                for look in repeat(asked.names or list(ALL), asked.runs, directory, parts=asked.parts):
                     looks.append(look)
                     say(str(look))
         except PlainError as error:

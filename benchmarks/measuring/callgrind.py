@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+PROGRAM = f"{__package__}.counted"
 FOLDER = "BENCH_CALLGRIND"  # set to where valgrind writes, in a process that runs under it
 # The preamble of a client request on x86-64, with the address of the request in rdi: valgrind.h.
 _REQUEST = bytes.fromhex("4889f8 4889f2 48c1c703 48c1c70d 48c1c73d 48c1c733 4887db 4889d0 c3")
@@ -35,11 +36,11 @@ def missing() -> str:
 
 
 def run(arguments: Sequence[str], folder: str) -> int:
-    """Runs `python ARGUMENTS` under valgrind; returns its exit status. Addresses and hashes are those of every run."""
+    """Runs pytest under valgrind; returns its exit status. Addresses, hashes and clocks are those of every run."""
     out = f"--callgrind-out-file={folder}/%p"
     valgrind = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--compress-strings=yes", out]
     around = {**os.environ, FOLDER: folder, "PYTHONHASHSEED": "0"}
-    return subprocess.call(["setarch", "-R", *valgrind, sys.executable, *arguments], env=around)
+    return subprocess.call(["setarch", "-R", *valgrind, sys.executable, "-m", PROGRAM, *arguments], env=around)
 
 
 class Counter:

@@ -74,7 +74,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if capture is not None:
         capture.suspend_global_capture(in_=True)
     with tempfile.TemporaryDirectory() as folder:
-        return callgrind.run(["-m", "pytest", *config.invocation_params.args], folder)
+        return callgrind.run([*map(str, config.invocation_params.args)], folder)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -21,7 +21,7 @@ from benchmarks.gates.trees import RevisionError, Trees, default_revision, trees
 from .figures import CountError, Figures, Part, Verdict, count, judge
 
 PARTS = (
-    Part("memory", "bytes", share=0.01, most=128),
+    Part("memory", "bytes", share=0.01, most=64),
     Part("calls", "system calls", share=0.02, most=0.1),
     Part("latency", "turns and milliseconds", share=0, most=0.001),
     Part("wakeups", "per second", share=0, most=0.5),

@@ -22,7 +22,8 @@ from .observed import Server, observed
 
 CLIENTS = 50
 PUBLICATIONS = 40
-_CALL = re.compile(r"(?P<thread>\d+) +(?:<\.\.\. )?(?P<name>\w+)(?:\(| resumed>)(?P<rest>.*)")
+_CALL = re.compile(r"(?P<thread>\d+) +(?P<resumed><\.\.\. )?(?P<name>\w+)(?:\(| resumed>)(?P<rest>.*)")
+_UNFINISHED = "<unfinished ...>"  # another thread has called meanwhile: the rest of the call has a line of its own
 _DESCRIPTOR = re.compile(r"\d+")
 _MARK = re.compile(r'"/mark-(?P<name>[\w-]+)"')
 _WRITES = {"write", "writev", "send", "sendto", "sendmsg", "sendmmsg"}
@@ -54,15 +55,28 @@ def counted(trace: str) -> dict[str, Counter[str]]:
     calls: Counter[str] = Counter()
     files: set[str] = set()  # descriptors of files, which are read when it is time
     marking = ""
+    for thread, name, rest in _whole(trace):
+        mark = _MARK.search(rest)
+        if mark is not None:
+            marking = thread
+            calls = stretches.setdefault(mark["name"], Counter())
+        elif thread != marking and not _of_a_file(name, rest, files):
+            calls[name] += _counts(name, rest)
+    return stretches
+
+
+def _whole(trace: str) -> Iterator[tuple[str, str, str]]:
+    """The thread, the name, and arguments and result of each call, when it has come to its end."""
+    begun: dict[str, str] = {}  # {thread: arguments of the call that it is in}
     for line in trace.splitlines():
         call = _CALL.match(line)
-        mark = _MARK.search(line)
-        if mark is not None and call is not None:
-            marking = call["thread"]
-            calls = stretches.setdefault(mark["name"], Counter())
-        elif call is not None and call["thread"] != marking and not _of_a_file(call["name"], call["rest"], files):
-            calls[call["name"]] += _counts(call["name"], call["rest"])
-    return stretches
+        if call is None:
+            continue
+        rest = begun.pop(call["thread"], "") + call["rest"] if call["resumed"] else call["rest"]
+        if rest.endswith(_UNFINISHED):
+            begun[call["thread"]] = rest.removesuffix(_UNFINISHED)
+        else:
+            yield call["thread"], call["name"], rest
 
 
 def _of_a_file(name: str, rest: str, files: set[str]) -> bool:
@@ -78,7 +92,7 @@ def _of_a_file(name: str, rest: str, files: set[str]) -> bool:
 
 
 def _counts(name: str, rest: str) -> bool:
-    if name in _LEFT_OUT or rest.endswith("<unfinished ...>"):  # its end follows
+    if name in _LEFT_OUT:
         return False
     if name in _WAITS:
         return not rest.endswith(("= 0", "= 0 (Timeout)"))
@@ -96,6 +110,7 @@ class Work:
     def stretch(self, name: str, times: int) -> Iterator[None]:
         """Counts the calls of what is done in the context."""
         self.times[name] = times
+        self._server.ask("turns")  # what came before has its end
         self._server.ask(f"mark mark-{name}")
         yield
         self._server.ask("mark mark-between")
