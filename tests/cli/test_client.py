@@ -15,6 +15,11 @@ from ..support.processes import ROOT, ServerProcess
     [
         (["publish", "a b", "x"], "channel name 'a b' is not allowed"),
         (["publish", "a", "x", "--api-key", "a b"], "API key"),
+        (["publish", "a", "x", "--token", "@/none/such"], "cannot read '/none/such': No such file"),
+        (["publish", "a", "x", "--token", "a b"], "the token must be printable ASCII"),
+        (["publish", "a", "x", "--tag", "b"], "'b' must be NAME:VALUE"),
+        (["subscribe", "a", "--filter", "b:c", "--filter", "b:d"], "'b' is given twice"),
+        (["subscribe", "a", "--since", "e:5", "--last", "2"], "two places to begin at"),
         (["publish", "a", "x", "--url", "http://127.0.0.1/"], "ws:// or wss://"),
         (["publish"], "CHANNEL"),
         (["subscribe"], "CHANNEL"),

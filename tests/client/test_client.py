@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fanwise.app import create_app
-from fanwise.client.client import FanwiseClient, Gap, Message, Position, State
+from fanwise.client.client import Direct, FanwiseClient, Gap, Message, Position, State
 from fanwise.client.errors import ClosedError, PublishError, RefusedError, SubscribeError, UnconfirmedError
 from fanwise.settings import load_settings
 
@@ -196,6 +196,73 @@ async def test_a_key_that_cannot_stand_in_a_header(api_key: str) -> None:
         client_for("ws://127.0.0.1/ws", api_key=api_key)
 
 
+async def test_where_a_subscription_begins() -> None:
+    """So many messages before the head, and after a loss where it was: the number is for the beginning alone."""
+    async with scripted() as server, client_for(server.url) as client:
+        asking = asyncio.create_task(client.subscribe("lobby", last=2))
+        peer = await server.accept()
+        assert await peer.hear() == {"op": "subscribe", "channel": "lobby", "last": 2}
+        await peer.subscribed("lobby", "e", 3)
+        assert await asking == Position("e", 3)
+        await peer.cut()
+        peer = await again(server, 3)
+        await peer.message("lobby", 4)
+        assert await offsets(client, 1) == [4]
+        with pytest.raises(SubscribeError, match="since and last"):
+            await client.subscribe("other", since=Position("e", 1), last=2)
+
+
+async def test_what_a_filter_leaves_out() -> None:
+    """Is no gap, but what the server says is missing is one, and so is another log; tags come with the messages."""
+    gaps: list[Gap] = []
+    async with scripted() as server, client_for(server.url, on_gap=gaps.append) as client:
+        asking = asyncio.create_task(client.subscribe("lobby", filter={"symbol": "EUR"}))
+        peer = await server.accept()
+        asked = {"op": "subscribe", "channel": "lobby", "filter": {"symbol": "EUR"}}
+        assert await peer.hear() == asked
+        await peer.subscribed("lobby", "e", 5)
+        await asking
+        await peer.say("message", channel="lobby", offset=9, data=1, tags={"symbol": "EUR"})
+        assert await anext(client) == Message("lobby", "e", 9, 1, None, {"symbol": "EUR"})
+        await peer.say("gap", channel="lobby", epoch="e", reason="slow", **{"from": 12, "to": 20})
+        await peer.message("lobby", 30)
+        assert await offsets(client, 1) == [30]
+        await peer.cut()
+        peer = await server.accept()
+        assert await peer.hear() == {**asked, "since": {"epoch": "e", "offset": 30}}
+        await peer.subscribed("lobby", "f", 7)
+        await peer.message("lobby", 9)
+        assert await offsets(client, 1) == [9]
+        assert gaps == [Gap("lobby", "e", 12, 20, "slow"), Gap("lobby", "f", 1, 0, "unknown")]
+
+
+async def test_a_message_to_one_client() -> None:
+    """Told between the others; without a function it is nobody's."""
+    seen: list[object] = []
+    async with talking(on_direct=seen.append) as (_, client, peer):
+        await peer.message("lobby", 6)
+        await peer.say("direct", data={"a": 1})
+        await peer.message("lobby", 7)
+        seen += await offsets(client, 1)
+        seen += await offsets(client, 1)
+        assert seen == [6, Direct({"a": 1}), 7]
+
+
+async def test_a_subscription_that_the_server_ends() -> None:
+    """As after a token without the right: told once, and the other channels go on."""
+    async with talking() as (_, client, peer):
+        await peer.message("lobby", 6)
+        assert await offsets(client, 1) == [6]
+        await peer.say("unsubscribed", channel="lobby")
+        with pytest.raises(SubscribeError, match=r"no right to it any more \(forbidden\)"):
+            await anext(client)
+        asking = asyncio.create_task(client.subscribe("other"))
+        assert await peer.hear() == {"op": "subscribe", "channel": "other"}
+        await peer.subscribed("other", "o", 0)
+        await asking
+        assert list(client.positions) == ["other"]
+
+
 class Ledger:
     """What a program got of a channel, and whether it tiles the channel's logs."""
 
@@ -354,6 +421,7 @@ def test_the_client_needs_nothing_of_the_servers_side() -> None:
                 foreign.add(str(node.module).partition(".")[0])
             elif isinstance(node, ast.Import):
                 foreign |= {alias.name.partition(".")[0] for alias in node.names}
-    parts = {"client", "uplink", "downlink", "link", "subscription", "codec", "backoff", "errors"}
+    parts = {"client", "uplink", "downlink", "link", "subscription", "codec", "backoff", "errors", "batch"}
+    parts |= {"authentication", "tokens", "presence", "fields"}
     assert ours == {f"client/{part}" for part in parts} | {"core/publication", "errors"}
     assert not foreign & {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings", "click"}

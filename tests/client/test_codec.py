@@ -9,6 +9,8 @@ import pytest
 from fanwise.client.codec import (
     SUBPROTOCOL,
     Arrival,
+    Authenticated,
+    Direct,
     Event,
     Failure,
     Gap,
@@ -23,6 +25,7 @@ from fanwise.client.codec import (
     encode_unsubscribe,
 )
 from fanwise.client.errors import DialectError, PublishError
+from fanwise.client.presence import Leave
 from fanwise.core.publication import Position
 from fanwise.routes import json_models
 from fanwise.routes.json_models import parse_op
@@ -42,6 +45,14 @@ from fanwise.routes.json_models import parse_op
             {"op": "message", "channel": "a", "offset": 4, "data": "AP8=", "encoding": "base64"},
             Arrival("a", 4, b"\x00\xff", None),
         ),
+        (
+            {"op": "message", "channel": "a", "offset": 4, "data": 1, "tags": {"b": "c"}},
+            Arrival("a", 4, 1, None, {"b": "c"}),
+        ),
+        ({"op": "direct", "data": "AP8=", "encoding": "base64"}, Direct(b"\x00\xff")),
+        ({"op": "authenticated", "user": "u", "expires_in": 0.5}, Authenticated("u", 0.5)),
+        ({"op": "authenticated", "user": "u"}, Authenticated("u", None)),
+        ({"op": "leave", "channel": "a", "id": "u"}, Leave("a", "u")),
         (
             {"op": "gap", "channel": "a", "epoch": "e", "from": 1, "to": 0, "reason": "epoch"},
             Gap("a", "e", 1, 0, "epoch"),
@@ -65,7 +76,7 @@ def test_each_frame_of_the_server(frame: dict[str, Any], event: Event) -> None:
 
 def test_a_later_version_may_say_more() -> None:
     """An unknown op and unknown fields are no errors."""
-    assert decode('{"op":"presence","who":"x"}') is None
+    assert decode('{"op":"weather","who":"x"}') is None
     assert decode('{"op":"unsubscribed","channel":"a","why":"x"}') == Unsubscribed("a")
 
 

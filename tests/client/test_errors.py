@@ -3,13 +3,16 @@ from __future__ import annotations
 import pytest
 
 from fanwise.client.errors import (
+    BatchError,
     ClientError,
     ClosedError,
     DialectError,
     NotConnectedError,
+    PresenceError,
     PublishError,
     RefusedError,
     SubscribeError,
+    TokenError,
     UnconfirmedError,
 )
 from fanwise.errors import FanwiseError
@@ -20,6 +23,9 @@ from fanwise.errors import FanwiseError
     [
         (RefusedError(status=403, text="no"), "refused with status 403: no"),
         (RefusedError(status=0, text=""), "refused: without a word"),
+        (TokenError("it was late"), "no token: it was late"),
+        (PresenceError(channel="a", code="forbidden", message="no"), "no presence of channel 'a': no (forbidden)"),
+        (BatchError([ClosedError(code=1000, reason="")]), "message 1: the connection is closed with 1000"),
         (ClosedError(code=4503, reason="closed by an operator"), "with 4503: closed by an operator"),
         (ClosedError(code=1000, reason=""), "closed with 1000"),
         (NotConnectedError(url="ws://x", seconds=0.5, last="refused"), "from ws://x within 0.5 seconds (refused)"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fanwise.client.codec import Arrival, Gap, Message
 from fanwise.client.errors import SubscribeError
-from fanwise.client.subscription import Item, Track
+from fanwise.client.subscription import Told, Track
 from fanwise.core.publication import Position
 
 
@@ -20,7 +20,7 @@ def following(epoch: str = "e", offset: int = 0) -> Track:
     return track
 
 
-def shape(items: list[Item]) -> list[object]:
+def shape(items: list[Told]) -> list[object]:
     """Offsets for messages, (first, last, reason) for gaps."""
     return [item.offset if isinstance(item, Message) else (item.first, item.last, item.reason) for item in items]
 

@@ -50,6 +50,7 @@ async def test_the_browser_client_is_served(live: Live) -> None:
     [
         ("page/page.css", "text/css; charset=utf-8"),
         ("page/icon.svg", "image/svg+xml"),
+        ("fanwise.d.ts", "text/plain; charset=utf-8"),
         ("uplot/uPlot.esm.js", "text/javascript; charset=utf-8"),
         ("uplot/LICENSE", "text/plain; charset=utf-8"),
     ],

@@ -6,18 +6,21 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any, TypeAlias
 
 import click
 
 from ..client.client import FanwiseClient
 from ..core.publication import Position
 from ..errors import FanwiseError
-from .client import FAILED, connection_options, log_to_stderr, make_client, run_to_exit, say
+from .client import FAILED, connection_options, log_to_stderr, make_client, pairs, run_to_exit, say
 from .pipes import lines, messages, single, write
 
 _IN_FLIGHT = 256  # publishes without an answer
+
+_Send: TypeAlias = Callable[[Any], Coroutine[Any, Any, Position]]
 
 
 @click.command()
@@ -25,11 +28,19 @@ _IN_FLIGHT = 256  # publishes without an answer
 @click.argument("text", required=False)
 @click.option("--json", "as_json", is_flag=True, help="TEXT, or each line, is a JSON value.")
 @click.option("--key", help="What the message is the newest state of.")
+@click.option("--tag", "tags", metavar="NAME:VALUE", multiple=True, callback=pairs, help="A tag of the message.")
 @click.option("--quiet", is_flag=True, help="Print no positions.")
 @click.option("--wait-seconds", default=10.0, show_default=True, help="How long an answer may take.")
 @connection_options
 def publish(
-    channel: str, text: str | None, as_json: bool, key: str | None, quiet: bool, wait_seconds: float, **where: Any
+    channel: str,
+    text: str | None,
+    as_json: bool,
+    key: str | None,
+    tags: dict[str, str],
+    quiet: bool,
+    wait_seconds: float,
+    **where: Any,
 ) -> None:
     """Publish TEXT, or with - or a pipe each line of the standard input, and print each position as EPOCH:OFFSET.
 
@@ -41,23 +52,20 @@ def publish(
     log_to_stderr(logging.WARNING)
     client = make_client(channel, **where, acknowledge_seconds=wait_seconds)
     source = lines(sys.stdin.fileno()) if text in (None, "-") else single(text or "")
-    run_to_exit(_publish(client, channel, messages(source, as_json=as_json), key=key, quiet=quiet))
+    send = partial(client.publish, channel, key=key, tags=tags)
+    run_to_exit(_publish(client, send, messages(source, as_json=as_json), quiet=quiet))
 
 
-async def _publish(
-    client: FanwiseClient, channel: str, messages: AsyncIterator[Any], *, key: str | None, quiet: bool
-) -> int:
+async def _publish(client: FanwiseClient, send: _Send, messages: AsyncIterator[Any], *, quiet: bool) -> int:
     async with client:
-        return await _Publishing(client, channel, key=key, quiet=quiet).run(messages)
+        return await _Publishing(send, quiet=quiet).run(messages)
 
 
 class _Publishing:
     """Publishes messages without waiting for the answers in between; reports them in order; ends at a failure."""
 
-    def __init__(self, client: FanwiseClient, channel: str, *, key: str | None, quiet: bool) -> None:
-        self._client = client
-        self._channel = channel
-        self._key = key
+    def __init__(self, send: _Send, *, quiet: bool) -> None:
+        self._send = send
         self._quiet = quiet
         self._sent: deque[asyncio.Task[Position]] = deque()
         self._places = asyncio.Semaphore(_IN_FLIGHT)
@@ -87,7 +95,7 @@ class _Publishing:
     async def _feed(self, messages: AsyncIterator[Any]) -> None:
         async for data in messages:
             await self._places.acquire()
-            self._sent.append(asyncio.create_task(self._client.publish(self._channel, data, key=self._key)))
+            self._sent.append(asyncio.create_task(self._send(data)))
             self._news.set()
 
     async def _report_all(self, feeding: asyncio.Task[None]) -> None:

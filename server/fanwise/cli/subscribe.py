@@ -6,6 +6,8 @@ import asyncio
 import base64
 import logging
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -14,7 +16,7 @@ import orjson
 from ..client.client import FanwiseClient, Message
 from ..core.publication import Position
 from ..errors import PositionError
-from .client import connection_options, log_to_stderr, make_client, run_to_exit, say
+from .client import connection_options, log_to_stderr, make_client, pairs, run_to_exit, say
 from .interrupts import INTERRUPTED
 from .pipes import write
 
@@ -22,12 +24,29 @@ from .pipes import write
 @click.command()
 @click.argument("channels", metavar="CHANNEL...", nargs=-1, required=True)
 @click.option("--since", metavar="EPOCH:OFFSET", help="Begin after this position; for one channel.")
+@click.option("--last", type=click.IntRange(min=0), help="Begin so many messages before the newest.")
+@click.option(
+    "--filter",
+    "tags",
+    metavar="NAME:VALUE",
+    multiple=True,
+    callback=pairs,
+    help="Only messages with this tag; several are all required.",
+)
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print whole messages as JSON: channel, epoch, offset, data, key."
+    "--json", "as_json", is_flag=True, help="Print whole messages as JSON: channel, epoch, offset, data, key, tags."
 )
 @connection_options
-def subscribe(channels: tuple[str, ...], since: str | None, count: int | None, as_json: bool, **where: Any) -> None:
+def subscribe(
+    channels: tuple[str, ...],
+    since: str | None,
+    last: int | None,
+    tags: dict[str, str],
+    count: int | None,
+    as_json: bool,
+    **where: Any,
+) -> None:
     """Print the messages of the channels, one payload per line: text as it is, JSON as JSON, binary in base64.
 
     The command reconnects by itself; gaps and reconnects are printed to the standard error. Ctrl-C ends it, with status
@@ -39,20 +58,28 @@ def subscribe(channels: tuple[str, ...], since: str | None, count: int | None, a
         raise click.UsageError(f"--since: {error}") from error
     if since is not None and len(channels) > 1:
         raise click.UsageError("--since is a position in one channel: subscribe to one, or leave it out")
+    if since is not None and last is not None:
+        raise click.UsageError("--since and --last are two places to begin at: give one")
     log_to_stderr(logging.INFO)
     client = make_client(*channels, **where, acknowledge_seconds=None)
-    run_to_exit(_follow(client, dict.fromkeys(channels, position), count=count, as_json=as_json))
+    begin = partial(client.subscribe, since=position, last=last, filter=tags)
+    run_to_exit(_follow(client, begin, channels, count=count, as_json=as_json))
 
 
 async def _follow(
-    client: FanwiseClient, channels: dict[str, Position | None], *, count: int | None, as_json: bool
+    client: FanwiseClient,
+    begin: Callable[[str], Awaitable[Position]],
+    channels: tuple[str, ...],
+    *,
+    count: int | None,
+    as_json: bool,
 ) -> int:
-    async def ask(channel: str, since: Position | None) -> None:
-        say(f"{channel}: after {await client.subscribe(channel, since=since)}")
+    async def ask(channel: str) -> None:
+        say(f"{channel}: after {await begin(channel)}")
 
     async with client:
         # Beside each other: a channel that floods must not keep the next one from its answer.
-        asking = asyncio.gather(*(ask(channel, since) for channel, since in channels.items()))
+        asking = asyncio.gather(*(ask(channel) for channel in dict.fromkeys(channels)))
         printing = asyncio.create_task(_print(client, count=count, as_json=as_json))
         try:
             both: list[asyncio.Future[Any]] = [asking, printing]
@@ -91,6 +118,8 @@ def _line(message: Message, *, as_json: bool) -> bytes:
     fields = {"channel": message.channel, "epoch": message.epoch, "offset": message.offset, "data": data}
     if message.key is not None:
         fields["key"] = message.key
+    if message.tags is not None:
+        fields["tags"] = message.tags
     if binary:
         fields["encoding"] = "base64"
     return orjson.dumps(fields) + b"\n"

@@ -12,29 +12,47 @@ import asyncio
 import inspect
 import logging
 import random as random_module
-import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.datastructures import Headers
 from websockets.typing import Subprotocol
 
 from ..core.publication import Position, check_channel_name
+from .authentication import Authentication
 from .backoff import Backoff
-from .codec import SUBPROTOCOL, Gap, Message
-from .downlink import Downlink, Mailbox
+from .batch import publish_all
+from .codec import SUBPROTOCOL, Direct, Gap, Message
+from .downlink import Downlink, Entry, Mailbox
 from .errors import ClientError, ClosedError, SubscribeError
-from .link import Link, State
-from .subscription import Track
+from .link import Link, Listener, State
+from .presence import Change, Join, Leave, Member, Presence, PresenceGap
+from .subscription import Item, Track
+from .tokens import Token, Tokens, check_secret
 from .uplink import Uplink
 
-__all__ = ["ClientError", "FanwiseClient", "Gap", "Message", "Position", "State"]
+__all__ = [
+    "ClientError",
+    "Direct",
+    "FanwiseClient",
+    "Gap",
+    "Join",
+    "Leave",
+    "Member",
+    "Message",
+    "Position",
+    "Presence",
+    "PresenceGap",
+    "State",
+]
 
 logger = logging.getLogger("fanwise.client")
+
+_Handled: TypeAlias = Awaitable[None] | None
 
 
 def log_gap(gap: Gap) -> None:
@@ -52,7 +70,12 @@ class FanwiseClient:
     Args:
         url: The address of the server: `ws://host:port/ws`, or `wss:` for TLS.
         api_key: Sent as `Authorization: Bearer`, if the server wants one for publishing.
+        token: The user's token, or a function that fetches one and may be a coroutine function: called before the first
+            connection and before the token's time ends, at most once at a time and for `open_seconds`. After an error
+            of the function the client tries again, with backoff, unless the error is `RefusedError`.
         on_gap: Called with each gap, from within the iteration; may be a coroutine function. None: a warning.
+        on_presence: Called with each `Join`, `Leave` and `PresenceGap`, for `subscribe(presence=True)`; as `on_gap`.
+        on_direct: Called with each message to this client alone, while it is subscribed to a channel; as `on_gap`.
         queue_messages: Bound on the messages that wait for the program. At the bound reading stops, and the server's
             overflow policy decides.
         queue_bytes: Bound on the bytes that wait for the program.
@@ -73,7 +96,10 @@ class FanwiseClient:
         url: str,
         *,
         api_key: str | None = None,
-        on_gap: Callable[[Gap], Awaitable[None] | None] | None = None,
+        token: Token | None = None,
+        on_gap: Callable[[Gap], _Handled] | None = None,
+        on_presence: Callable[[Change], _Handled] | None = None,
+        on_direct: Callable[[Direct], _Handled] | None = None,
         queue_messages: int = 1024,
         queue_bytes: int = 1_048_576,
         acknowledge_seconds: float | None = 10.0,
@@ -88,19 +114,18 @@ class FanwiseClient:
         **connect_options: Any,
     ) -> None:
         self.url = url
-        self._on_gap = on_gap or log_gap
+        self._on_gap, self._on_presence, self._on_direct = on_gap or log_gap, on_presence, on_direct
         self._acknowledge_seconds = acknowledge_seconds
-        self._connect_options = {
-            "open_timeout": open_seconds,
-            "close_timeout": close_seconds,
-            "max_size": max_frame_bytes,
-            **_connect_options(api_key, connect_options),
-        }
-        link = partial(Link, url, self._open_connection, sleep=sleep, clock=clock, welcome_seconds=open_seconds)
+        timeouts = {"open_timeout": open_seconds, "close_timeout": close_seconds, "max_size": max_frame_bytes}
+        self._connect_options = {**timeouts, **_connect_options(api_key, token, connect_options)}
         backoff = partial(Backoff, base_seconds=backoff_base_seconds, cap_seconds=backoff_cap_seconds, random=random)
+        self._tokens: Tokens | None = None
+        if token is not None:
+            self._tokens = Tokens(token, backoff=backoff(), fetch_seconds=open_seconds, clock=clock, random=random)
+        link = partial(self._link, backoff, sleep=sleep, clock=clock, welcome_seconds=open_seconds)
         self._mailbox = Mailbox(queue_messages=queue_messages, queue_bytes=queue_bytes)
         self._downlink, self._uplink = Downlink(self._mailbox), Uplink()
-        self._down, self._up = link(self._downlink, backoff=backoff()), link(self._uplink, backoff=backoff())
+        self._down, self._up = link(self._downlink), link(self._uplink)
         self._closed = False
 
     @property
@@ -117,12 +142,23 @@ class FanwiseClient:
         tracks = self._downlink.tracks.values()
         return {track.channel: track.handed for track in tracks if track.handed is not None}
 
-    async def subscribe(self, channel: str, *, since: Position | None = None) -> Position:
+    async def subscribe(
+        self,
+        channel: str,
+        *,
+        since: Position | None = None,
+        last: int | None = None,
+        filter: Mapping[str, str] | None = None,  # noqa: A002 - the dialect's name
+        presence: bool = False,
+    ) -> Position:
         """Subscribes to a channel, and again on every later connection, until `unsubscribe`.
 
         Args:
             channel: The channel's name.
             since: Begins after this position, as far as the server still can; by default at the channel's head.
+            last: Begins so many publications before the head; not together with `since`.
+            filter: Tags that a publication must have, each with its value; others are left out, and are no gap.
+            presence: Calls `on_presence` with the users that join and leave the channel.
 
         Returns:
             The position at which the stream begins.
@@ -137,8 +173,9 @@ class FanwiseClient:
         check_channel_name(channel)
         if channel in self._downlink.tracks:
             raise SubscribeError(channel=channel, code="already_subscribed", message="it is subscribed already")
+        track = Track(channel, since, last=last, tags=filter, presence=presence)
         self._down.start()
-        return await self._downlink.subscribe(self._down, Track(channel, since), self._acknowledge_seconds)
+        return await self._downlink.subscribe(self._down, track, self._acknowledge_seconds)
 
     async def unsubscribe(self, channel: str) -> None:
         """Ends a subscription: no message of the channel is handed out after this, waiting ones included.
@@ -151,13 +188,16 @@ class FanwiseClient:
             raise SubscribeError(channel=channel, code="not_subscribed", message="it is not subscribed")
         self._downlink.drop(track)
 
-    async def publish(self, channel: str, data: Any, *, key: str | None = None) -> Position:
+    async def publish(
+        self, channel: str, data: Any, *, key: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> Position:
         """Publishes one message; any number of calls may be under way, and they are sent in their order.
 
         Args:
             channel: The channel's name.
             data: `str`, any other JSON value, or `bytes` to publish it as binary. NaN becomes null.
             key: What the message is the newest state of, for clients that get only the newest of each key.
+            tags: Names and values that subscriptions with a filter look at.
 
         Returns:
             The message's position in the channel's log.
@@ -173,8 +213,32 @@ class FanwiseClient:
         check_channel_name(channel)
         self._up.start()
         return await self._uplink.publish(
-            self._up, channel, data, key=key, acknowledge_seconds=self._acknowledge_seconds
+            self._up, channel, data, key=key, tags=tags, acknowledge_seconds=self._acknowledge_seconds
         )
+
+    async def publish_many(
+        self, channel: str, messages: Iterable[Any], *, key: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> list[Position]:
+        """Publishes messages in their order, up to 256 at a time without an answer; returns their positions.
+
+        Raises:
+            BatchError: A message was not published, or may not have been; the last ones were not sent.
+        """
+        return await publish_all(partial(self.publish, channel, key=key, tags=tags), messages)
+
+    async def presence(self, channel: str) -> Presence:
+        """Returns the users on a channel.
+
+        Raises:
+            ChannelNameError: The name is not allowed.
+            PresenceError: The server refused.
+            NotConnectedError: No answer in time.
+            RefusedError: The server refused the connection.
+            ClosedError: The client is closed.
+        """
+        check_channel_name(channel)
+        self._up.start()
+        return await self._uplink.presence(self._up, channel, self._acknowledge_seconds)
 
     def __aiter__(self) -> Self:
         return self
@@ -190,21 +254,56 @@ class FanwiseClient:
         """
         while True:
             try:
-                track, item = await self._mailbox.get()
+                item = await self.receive()
             except ClosedError:
                 if self._closed:
                     raise StopAsyncIteration from None
                 raise
-            if isinstance(item, SubscribeError):
-                raise item
-            if track is None or self._downlink.tracks.get(track.channel) is not track:
-                continue  # given up while it waited
-            track.hand(item)
             if isinstance(item, Message):
                 return item
-            result = self._on_gap(item)
+            result = self._handle(item)
             if inspect.isawaitable(result):
                 await result
+
+    async def receive(self) -> Item | Direct:
+        """Returns what comes next: a message, a gap, a change of presence or a direct message. No function is called.
+
+        Cancelling this call loses nothing. Raises what the iteration raises, and ClosedError for a client that the
+        program has closed.
+        """
+        while True:
+            item = self._pick(*await self._mailbox.get())
+            if isinstance(item, SubscribeError):
+                raise item
+            if item is not None:
+                return item
+
+    def received(self, most: int) -> list[Item | Direct | SubscribeError]:
+        """Returns what waits already, `most` items at most, in the order in which `receive` returns or raises them."""
+        items: list[Item | Direct | SubscribeError] = []
+        while len(self._mailbox) and len(items) < most:
+            item = self._pick(*self._mailbox.pop())
+            if item is not None:
+                items.append(item)
+        return items
+
+    def _pick(self, track: Track | None, item: Entry) -> Entry | None:
+        """Returns an item that the program gets; None for one of a channel that was given up while the item waited."""
+        if isinstance(item, SubscribeError | Direct):
+            return item
+        if track is None or self._downlink.tracks.get(track.channel) is not track:
+            return None
+        track.hand(item)
+        return item
+
+    def _handle(self, item: Gap | Change | Direct) -> _Handled:
+        match item:
+            case Gap():
+                return self._on_gap(item)
+            case Direct():
+                return self._on_direct and self._on_direct(item)
+            case _:
+                return self._on_presence and self._on_presence(item)
 
     async def close(self) -> None:
         """Closes the connections with 1000; iteration ends, and waiting messages are dropped."""
@@ -212,6 +311,8 @@ class FanwiseClient:
         # First, so that the reader is not held up by a full mailbox: it has to read the server's answer to the close.
         self._mailbox.end(ClosedError(code=1000, reason="closed by this client"), discard=True)
         await asyncio.gather(self._down.close(), self._up.close())
+        if self._tokens:
+            await self._tokens.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -221,20 +322,31 @@ class FanwiseClient:
     ) -> None:
         await self.close()
 
-    async def _open_connection(self) -> ClientConnection:
-        return await connect(self.url, **self._connect_options)
+    def _link(self, backoff: Callable[[], Backoff], listener: Listener, **options: Any) -> Link:
+        if not self._tokens:
+            return Link(self.url, self._connect, listener, backoff=backoff(), **options)
+        authentication = Authentication(listener, self._tokens, self._connect)
+        return Link(self.url, authentication.open, authentication, backoff=backoff(), **options)
+
+    async def _connect(self, token: str | None = None) -> ClientConnection:
+        options = self._connect_options
+        if token is not None:
+            headers = Headers(options["additional_headers"])
+            headers["Authorization"] = f"Bearer {token}"
+            options = {**options, "additional_headers": headers}
+        return await connect(self.url, **options)
 
 
-def _connect_options(api_key: str | None, more: dict[str, Any]) -> dict[str, Any]:
+def _connect_options(api_key: str | None, token: Token | None, more: dict[str, Any]) -> dict[str, Any]:
     """Returns the options of `connect`: `more` wins over all but the headers.
 
     Raises:
-        ValueError: The key does not fit into a header.
+        ValueError: The key does not fit into a header, or there is a token as well.
     """
     headers = Headers(more.get("additional_headers") or {})
     if api_key is not None:
-        if not re.fullmatch(r"[!-~]+", api_key):
-            raise ValueError("the API key must be printable ASCII without spaces, and not empty")
-        headers["Authorization"] = f"Bearer {api_key}"
+        if token is not None:
+            raise ValueError("api_key and token both say who the client is: give one")
+        headers["Authorization"] = f"Bearer {check_secret('API key', api_key)}"
     # Compression would cost the server memory and time for each client.
     return {"subprotocols": [Subprotocol(SUBPROTOCOL)], "compression": None, **more, "additional_headers": headers}

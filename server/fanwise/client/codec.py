@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ import orjson
 
 from ..core.publication import Position
 from .errors import DialectError, PublishError
+from .fields import number_of, seconds_of, text_of
+from .presence import Change, Presence, join_of, leave_of, presence_gap_of, presence_of
 
 SUBPROTOCOL = "fanwise.v1"
 
@@ -26,6 +28,7 @@ class Message:
         offset: 1 for the first publication of a log, then one more each.
         data: A text, any other JSON value, or `bytes` if it was published as binary.
         key: The publication's key; None without one.
+        tags: The publication's tags; None without any.
     """
 
     channel: str
@@ -33,11 +36,23 @@ class Message:
     offset: int
     data: Any
     key: str | None = None
+    tags: dict[str, str] | None = None
 
     @property
     def position(self) -> Position:
         """The position of this message: `subscribe(since=...)` continues after it."""
         return Position(self.epoch, self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A message to this client alone, on no channel; one that does not arrive leaves no gap.
+
+    Attributes:
+        data: A text, any other JSON value, or `bytes`.
+    """
+
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +84,19 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The first frame of a connection."""
+    """The first frame of a connection; `expires_in` is how many seconds the token of the handshake is good for."""
 
     client: str
     max_message_bytes: int
+    expires_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The answer to a token; `expires_in` is how many seconds the token is good for, None: for ever."""
+
+    user: str
+    expires_in: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +115,7 @@ class Arrival:
     offset: int
     data: Any
     key: str | None
+    tags: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +143,19 @@ class Failure:
     channel: str
 
 
-Event: TypeAlias = "Welcome | Subscribed | Arrival | Gap | Unsubscribed | Published | Failure"
+Event: TypeAlias = (
+    Welcome
+    | Authenticated
+    | Subscribed
+    | Arrival
+    | Gap
+    | Unsubscribed
+    | Published
+    | Failure
+    | Direct
+    | Presence
+    | Change
+)
 
 
 def decode(frame: str | bytes) -> Event | None:
@@ -141,55 +178,71 @@ def decode(frame: str | bytes) -> Event | None:
         raise DialectError(what=str(error), frame=frame) from error
 
 
+def _data(fields: dict[str, Any]) -> Any:
+    return base64.b64decode(fields["data"], validate=True) if "encoding" in fields else fields["data"]
+
+
 def _message(fields: dict[str, Any]) -> Arrival:
-    data = base64.b64decode(fields["data"], validate=True) if "encoding" in fields else fields["data"]
-    return Arrival(_text(fields, "channel"), _number(fields, "offset"), data, fields.get("key"))
+    data = _data(fields)
+    return Arrival(text_of(fields, "channel"), number_of(fields, "offset"), data, fields.get("key"), fields.get("tags"))
 
 
 def _gap(fields: dict[str, Any]) -> Gap:
-    first, last = _number(fields, "from"), _number(fields, "to")
-    return Gap(_text(fields, "channel"), _text(fields, "epoch"), first, last, _text(fields, "reason"))
+    first, last = number_of(fields, "from"), number_of(fields, "to")
+    return Gap(text_of(fields, "channel"), text_of(fields, "epoch"), first, last, text_of(fields, "reason"))
 
 
 def _error(fields: dict[str, Any]) -> Failure:
-    return Failure(_text(fields, "code"), _text(fields, "message"), fields.get("id"), fields.get("channel") or "")
+    return Failure(text_of(fields, "code"), text_of(fields, "message"), fields.get("id"), fields.get("channel") or "")
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "message": _message,
+    "direct": lambda fields: Direct(_data(fields)),
     "gap": _gap,
-    "subscribed": lambda fields: Subscribed(_text(fields, "channel"), _position(fields)),
-    "unsubscribed": lambda fields: Unsubscribed(_text(fields, "channel")),
+    "subscribed": lambda fields: Subscribed(text_of(fields, "channel"), _position(fields)),
+    "unsubscribed": lambda fields: Unsubscribed(text_of(fields, "channel")),
     "published": lambda fields: Published(fields.get("id"), _position(fields)),
     "error": _error,
-    "welcome": lambda fields: Welcome(_text(fields, "client"), _number(fields, "max_message_bytes")),
+    "welcome": lambda fields: Welcome(
+        text_of(fields, "client"), number_of(fields, "max_message_bytes"), seconds_of(fields, "expires_in")
+    ),
+    "authenticated": lambda fields: Authenticated(text_of(fields, "user"), seconds_of(fields, "expires_in")),
+    "presence": presence_of,
+    "join": join_of,
+    "leave": leave_of,
+    "presence_gap": presence_gap_of,
 }
 
 
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is no string")
-    return value
-
-
-def _number(fields: dict[str, Any], name: str) -> int:
-    value = fields[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is no integer")
-    return value
-
-
 def _position(fields: dict[str, Any]) -> Position:
-    return Position(_text(fields, "epoch"), _number(fields, "offset"))
+    return Position(text_of(fields, "epoch"), number_of(fields, "offset"))
 
 
-def encode_subscribe(channel: str, since: Position | None) -> str:
-    """Asks for a channel, from its head or after `since`."""
+def encode_subscribe(
+    channel: str,
+    since: Position | None,
+    *,
+    last: int | None = None,
+    tags: Mapping[str, str] | None = None,
+    presence: bool = False,
+) -> str:
+    """Asks for a channel: from its head, after `since` or `last` before the head; only what has `tags`."""
     fields: dict[str, Any] = {"op": "subscribe", "channel": channel}
     if since is not None:
         fields["since"] = {"epoch": since.epoch, "offset": since.offset}
+    elif last is not None:
+        fields["last"] = last
+    if tags:
+        fields["filter"] = tags
+    if presence:
+        fields["presence"] = True
     return orjson.dumps(fields).decode()
+
+
+def encode_authenticate(token: str) -> str:
+    """Gives the server a token, in place of the one before."""
+    return orjson.dumps({"op": "authenticate", "token": token}).decode()
 
 
 def encode_unsubscribe(channel: str) -> str:
@@ -197,7 +250,9 @@ def encode_unsubscribe(channel: str) -> str:
     return orjson.dumps({"op": "unsubscribe", "channel": channel}).decode()
 
 
-def encode_publish(channel: str, data: Any, *, key: str | None, request: int) -> tuple[str, int]:
+def encode_publish(
+    channel: str, data: Any, *, key: str | None, request: int, tags: Mapping[str, str] | None = None
+) -> tuple[str, int]:
     """A publish, and the bytes of its payload: (frame, payload bytes). NaN and infinities become null.
 
     Raises:
@@ -206,6 +261,8 @@ def encode_publish(channel: str, data: Any, *, key: str | None, request: int) ->
     fields: dict[str, Any] = {"op": "publish", "channel": channel, "id": request}
     if key is not None:
         fields["key"] = key
+    if tags:
+        fields["tags"] = tags
     try:
         if isinstance(data, bytes | bytearray | memoryview):
             size_bytes = memoryview(data).nbytes

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ..core.publication import Position
-from .codec import Arrival, Event, Failure, Gap, Subscribed, Unsubscribed, Welcome, encode_subscribe, encode_unsubscribe
+from .codec import Arrival, Direct, Event, Failure, Gap, Subscribed, Unsubscribed, Welcome, encode_unsubscribe
 from .errors import NotConnectedError, SubscribeError
 from .link import Link
+from .presence import Change, Join, Leave, PresenceGap
 from .subscription import Item, Track
 
 logger = logging.getLogger("fanwise.client")
@@ -24,7 +25,8 @@ logger = logging.getLogger("fanwise.client")
 # behind messages of other channels. While it waits, the mailbox may hold so many times its bounds.
 _STRETCH = 8
 
-_Entry: TypeAlias = "tuple[Track | None, Item | SubscribeError, int]"  # (whose, what, characters of its frame)
+Entry: TypeAlias = Item | Direct | SubscribeError
+_Placed: TypeAlias = tuple[Track | None, Entry, int]  # (whose, what, characters of its frame)
 
 
 class Mailbox:
@@ -40,7 +42,7 @@ class Mailbox:
             raise ValueError(f"queue_messages={queue_messages} and queue_bytes={queue_bytes} must be at least 1")
         self._queue_messages = queue_messages
         self._queue_bytes = queue_bytes
-        self._entries: deque[_Entry] = deque()
+        self._entries: deque[_Placed] = deque()
         self._bytes = 0
         self._stretched = 0  # how many answers are waited for
         self._end: Exception | None = None
@@ -60,7 +62,7 @@ class Mailbox:
         finally:
             self._stretched -= 1
 
-    async def put(self, track: Track | None, item: Item | SubscribeError, frame_characters: int) -> None:
+    async def put(self, track: Track | None, item: Entry, frame_characters: int) -> None:
         """Adds an item when there is room; drops it when the mailbox has ended."""
         while self._end is None and self._is_full():
             self._room.clear()
@@ -70,7 +72,7 @@ class Mailbox:
             self._bytes += frame_characters
             self._filled.set()
 
-    async def get(self) -> tuple[Track | None, Item | SubscribeError]:
+    async def get(self) -> tuple[Track | None, Entry]:
         """The next item, and its track. Cancelling it loses nothing.
 
         Raises:
@@ -81,6 +83,10 @@ class Mailbox:
                 raise self._end
             self._filled.clear()
             await self._filled.wait()
+        return self.pop()
+
+    def pop(self) -> tuple[Track | None, Entry]:
+        """Returns the next item, and its track, of a mailbox that has one."""
         track, item, frame_characters = self._entries.popleft()
         self._bytes -= frame_characters
         self._room.set()
@@ -147,22 +153,33 @@ class Downlink:
     async def take(self, event: Event, frame_characters: int) -> None:
         """Takes the server's next event. Waits while the mailbox is full."""
         match event:
-            case Arrival() | Gap():
+            case Arrival() | Gap() | Subscribed() | Join() | Leave() | PresenceGap():
                 track = self._track(event.channel)
                 if track is not None:
-                    for item in track.arrive(event) if isinstance(event, Arrival) else track.skip(event):
+                    for item in self._items(track, event):
                         await self._mailbox.put(track, item, frame_characters)
-            case Subscribed():
-                track = self._track(event.channel)
-                if track is not None:
-                    track.begin(event.position)
-                    self._answer(track, event.position)
+            case Direct():
+                await self._mailbox.put(None, event, frame_characters)
             case Unsubscribed():
-                self._left(event.channel)
+                await self._unsubscribed(event.channel, frame_characters)
             case Failure():
                 await self._failed(event, frame_characters)
             case _:
                 logger.warning("the server sent %r, which nobody asked for", event)
+
+    def _items(self, track: Track, event: Arrival | Gap | Subscribed | Change) -> Sequence[Item]:
+        """Returns what the program gets of an event of its channel."""
+        match event:
+            case Arrival():
+                return track.arrive(event)
+            case Gap():
+                return track.skip(event)
+            case Subscribed(position=position):
+                items = track.begin(position)
+                self._answer(track, position)
+                return items
+            case _:
+                return [event]
 
     def welcomed(self, connection: ClientConnection, welcome: Welcome) -> None:  # noqa: ARG002 - the Listener's signature
         """Asks a new connection for all wanted channels, each from its received position."""
@@ -205,7 +222,7 @@ class Downlink:
         if wanted is None or asked is wanted:
             return None
         self._asked[channel] = wanted
-        return encode_subscribe(channel, wanted.received)
+        return wanted.request()
 
     def _mark(self, channel: str) -> None:
         self._changed[channel] = None
@@ -220,6 +237,14 @@ class Downlink:
         due = self._leaving.pop(channel, 0) - 1
         if due > 0:
             self._leaving[channel] = due
+
+    async def _unsubscribed(self, channel: str, frame_characters: int) -> None:
+        """The last frame of a channel that was given up, or that the server gives to this user no more."""
+        if channel in self._leaving or channel not in self._asked:
+            self._left(channel)
+        else:
+            message = "the server has ended the subscription: the user has no right to it any more"
+            await self._failed(Failure("forbidden", message, None, channel), frame_characters)
 
     async def _failed(self, failure: Failure, frame_characters: int) -> None:
         if failure.code == "not_subscribed":  # the subscription had failed before we gave it up

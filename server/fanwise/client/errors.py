@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core.publication import Position
 from ..errors import FanwiseError, shorten
 
 
@@ -25,6 +26,20 @@ class RefusedError(ClientError, ConnectionError):
     def __str__(self) -> str:
         status = f" with status {self.status}" if self.status else ""
         return f"the connection was refused{status}: {self.text or 'without a word'}"
+
+
+class TokenError(ClientError, ConnectionError):
+    """There is no token to connect with: the callback failed, or the server does not take what the callback returned.
+
+    A callback that wants no other attempt raises `RefusedError`.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"no token: {self.why}"
 
 
 class ClosedError(ClientError, ConnectionError):
@@ -107,6 +122,30 @@ class SubscribeError(AnswerError):
     """A subscription was refused, or could not be renewed after a reconnect: the channel is not subscribed."""
 
     failed = "not subscribed to channel"
+
+
+class PresenceError(AnswerError):
+    """The server does not tell who is on a channel."""
+
+    failed = "no presence of channel"
+
+
+class BatchError(ClientError):
+    """Not all messages of a `publish_many` are known to be published. `__cause__` is the first error.
+
+    Attributes:
+        results: The position of each message that was sent, or its error, in their order. Later messages were not sent.
+    """
+
+    def __init__(self, results: list[Position | ClientError]) -> None:
+        super().__init__(results)
+        self.results = results
+
+    def __str__(self) -> str:
+        failed = [(number, one) for number, one in enumerate(self.results, 1) if isinstance(one, ClientError)]
+        number, first = failed[0]
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        return f"message {number}{more}: {first}"
 
 
 class DialectError(ClientError, ValueError):

@@ -57,7 +57,7 @@ class Link:
 
     Args:
         url: Of the server, for errors.
-        open_connection: Opens a connection; asks for the subprotocol.
+        open_connection: Opens a connection; asks for the subprotocol. Its RefusedError ends the link.
         listener: Notified of the connection and its frames.
         backoff: The waits between attempts; this link's own.
         sleep: Waits for so many seconds.
@@ -142,6 +142,8 @@ class Link:
         self.state = State.CONNECTING
         try:
             connection = await self._open_connection()
+        except RefusedError:  # of a function that fetches tokens, and wants no other attempt
+            raise
         except (OSError, WebSocketException) as error:  # a TimeoutError is an OSError
             return self._seconds_after_refusal(error)
         began = self._clock()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from ..core.publication import Position
-from .codec import Arrival, Gap, Message
+from .codec import Arrival, Gap, Message, encode_subscribe
 from .errors import SubscribeError
+from .presence import Change, PresenceGap
 
 logger = logging.getLogger("fanwise.client")
 
-Item: TypeAlias = "Message | Gap"
+Told: TypeAlias = Message | Gap  # of the log
+Item: TypeAlias = Told | Change
 
 # Two servers behind one address that do not know of each other: a client that changes from one to the other and back
 # finds the log it came from. More than a handful of logs of one channel live nowhere at once.
@@ -22,7 +25,12 @@ _NOWHERE = Position("", 0)
 _MAX_OFFSET = 2**63 - 1  # what fits into an integer of 64 bits, as JSON readers have them
 
 
-def _check(channel: str, since: Position) -> None:
+def _check(channel: str, since: Position | None, last: int | None) -> None:
+    if since is None:
+        return
+    if last is not None:
+        message = "since and last are two places to begin at: give one"
+        raise SubscribeError(channel=channel, code="wrong_type", message=message)
     epoch, offset = since
     if not (isinstance(epoch, str) and isinstance(offset, int) and 0 <= offset <= _MAX_OFFSET):
         message = (
@@ -36,6 +44,13 @@ class Track:
 
     Owns the invariant that its messages and gaps together tile each log without overlap.
 
+    Args:
+        channel: The channel's name.
+        since: Begins after this position.
+        last: Begins so many publications before the head.
+        tags: Only publications with these tags come, and the offsets of others are no gap.
+        presence: Joins and leaves of users come as well.
+
     Attributes:
         channel: The channel's name.
         received: The position received last, and `since` of the next connection; None before the first answer
@@ -44,12 +59,35 @@ class Track:
         duplicates: Messages and gaps that came again and were dropped.
     """
 
-    __slots__ = ("_epoch", "_offsets", "_verified", "channel", "duplicates", "handed", "received")
+    __slots__ = (
+        "_asked",
+        "_epoch",
+        "_last",
+        "_offsets",
+        "_presence",
+        "_tags",
+        "_verified",
+        "channel",
+        "duplicates",
+        "handed",
+        "received",
+    )
 
-    def __init__(self, channel: str, since: Position | None = None) -> None:
-        if since is not None:
-            _check(channel, since)
+    def __init__(
+        self,
+        channel: str,
+        since: Position | None = None,
+        *,
+        last: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        presence: bool = False,
+    ) -> None:
+        _check(channel, since, last)
         self.channel = channel
+        self._last = last
+        self._tags = dict(tags) if tags else None
+        self._presence = presence
+        self._asked = False  # whether an answer has come already
         self.received = since
         self.handed = since
         self.duplicates = 0
@@ -58,11 +96,15 @@ class Track:
         # {epoch: offset up to which it has come in}, the newest last
         self._offsets: dict[str, int] = {} if since is None else {since.epoch: since.offset}
 
-    def begin(self, position: Position) -> None:
-        """Begins the stream of a new connection, after `position`.
+    def request(self) -> str:
+        """Returns the frame that asks a connection for the stream."""
+        return encode_subscribe(self.channel, self.received, last=self._last, tags=self._tags, presence=self._presence)
 
-        `received` stays until the first gap or message of another epoch: a connection lost before that must not lose
-        the gap.
+    def begin(self, position: Position) -> list[PresenceGap]:
+        """Begins the stream of a new connection, after `position`; returns the items for that.
+
+        Between two connections users come and leave untold, which a `PresenceGap` says. `received` stays until the
+        first gap or message of another epoch: a connection lost before that must not lose the gap.
         """
         self._epoch = position.epoch
         if self.received is None:
@@ -74,8 +116,10 @@ class Track:
             self.received = _NOWHERE
             self._offsets.clear()
         self._verified = True
+        again, self._asked = self._asked, True
+        return [PresenceGap(self.channel)] if again and self._presence else []
 
-    def arrive(self, arrival: Arrival) -> list[Item]:
+    def arrive(self, arrival: Arrival) -> list[Told]:
         """Returns the items for a message: a gap if it leaves a hole, and the message; nothing for a repetition."""
         epoch = self._epoch
         if arrival.offset <= self._have(epoch):
@@ -83,9 +127,9 @@ class Track:
             return []
         items = self._hole(epoch, before=arrival.offset, turned=self._turned(epoch))
         self._advance(Position(epoch, arrival.offset))
-        return [*items, Message(self.channel, epoch, arrival.offset, arrival.data, arrival.key)]
+        return [*items, Message(self.channel, epoch, arrival.offset, arrival.data, arrival.key, arrival.tags)]
 
-    def skip(self, gap: Gap) -> list[Item]:
+    def skip(self, gap: Gap) -> list[Told]:
         """Returns the items for a gap that the server sent: the part that is new."""
         have = self._have(gap.epoch)
         turned = self._turned(gap.epoch)
@@ -101,15 +145,19 @@ class Track:
 
     def hand(self, item: Item) -> None:
         """The program has `item` now."""
-        self.handed = Position(item.epoch, item.offset if isinstance(item, Message) else item.last)
+        if isinstance(item, Message):
+            self.handed = item.position
+        elif isinstance(item, Gap):
+            self.handed = Position(item.epoch, item.last)
 
-    def _hole(self, epoch: str, *, before: int, turned: bool) -> list[Item]:
+    def _hole(self, epoch: str, *, before: int, turned: bool) -> list[Told]:
         """Returns the gap before offset `before` of log `epoch` that the server did not send, if there is one.
 
-        An unannounced turn to another log is a gap too, even if nothing of the new log is missing.
+        An unannounced turn to another log is a gap too, even if nothing of the new log is missing. Publications without
+        the wanted tags leave holes, which are none.
         """
         first = self._have(epoch) + 1
-        last = max(before - 1, first - 1)
+        last = first - 1 if self._tags else max(before - 1, first - 1)
         if last < first and not turned:
             return []
         logger.error(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ..core.publication import Position
-from .codec import Event, Failure, Published, Welcome, encode_publish
-from .errors import NotConnectedError, PublishError, UnconfirmedError
+from .codec import Direct, Event, Failure, Published, Welcome, encode_publish
+from .errors import NotConnectedError, PresenceError, PublishError, UnconfirmedError
 from .link import Link
+from .presence import Presence, encode_presence
 
 logger = logging.getLogger("fanwise.client")
+
+_Answer: TypeAlias = Position | Presence | Failure | str  # a text: why there is none
 
 
 class Uplink:
@@ -28,14 +32,21 @@ class Uplink:
         self._max_message_bytes = 0  # until the server has said it
         self._requests = itertools.count(1)
         # {request: its answer}, or why there is none
-        self._in_flight: dict[int, asyncio.Future[Position | Failure | str]] = {}
+        self._in_flight: dict[int, asyncio.Future[_Answer]] = {}
 
     async def publish(
-        self, link: Link, channel: str, data: Any, *, key: str | None, acknowledge_seconds: float | None
+        self,
+        link: Link,
+        channel: str,
+        data: Any,
+        *,
+        key: str | None,
+        tags: Mapping[str, str] | None = None,
+        acknowledge_seconds: float | None,
     ) -> Position:
         """Sends one message, in the order of the calls, and waits for its answer."""
         request = next(self._requests)
-        frame, size_bytes = encode_publish(channel, data, key=key, request=request)
+        frame, size_bytes = encode_publish(channel, data, key=key, request=request, tags=tags)
         try:
             async with asyncio.timeout(acknowledge_seconds):
                 connection = await link.connected()
@@ -54,10 +65,29 @@ class Uplink:
             return result
         if isinstance(result, Failure):
             raise PublishError(channel=channel, code=result.code, message=result.message)
-        raise UnconfirmedError(channel=channel, why=result)
+        raise UnconfirmedError(channel=channel, why=str(result))
 
-    async def _exchange(self, connection: ClientConnection, request: int, frame: str) -> Position | Failure | str:
-        answer: asyncio.Future[Position | Failure | str] = asyncio.get_running_loop().create_future()
+    async def presence(self, link: Link, channel: str, acknowledge_seconds: float | None) -> Presence:
+        """Asks who is on a channel, and again on the next connection if one is lost before the answer."""
+        request = next(self._requests)
+        frame = encode_presence(channel, request)
+        result: _Answer = ""
+        try:
+            async with asyncio.timeout(acknowledge_seconds):
+                while isinstance(result, str):
+                    result = await self._exchange(await link.connected(), request, frame)
+        except TimeoutError as error:
+            raise NotConnectedError(url=link.url, seconds=acknowledge_seconds or 0.0, last=link.last_failure) from error
+        finally:
+            self._in_flight.pop(request, None)
+        if isinstance(result, Presence):
+            return result
+        if isinstance(result, Failure):
+            raise PresenceError(channel=channel, code=result.code, message=result.message)
+        raise PresenceError(channel=channel, code="internal", message=f"the server answered with {result}")
+
+    async def _exchange(self, connection: ClientConnection, request: int, frame: str) -> _Answer:
+        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
         self._in_flight[request] = answer
         try:
             await connection.send(frame)
@@ -74,6 +104,10 @@ class Uplink:
         match event:
             case Published(request, position):
                 self._answer(request, position)
+            case Direct():
+                pass  # the subscribing connection gets it too
+            case Presence(request=request):
+                self._answer(request, event)
             case Failure(request=request) if request is not None:
                 self._answer(request, event)
             case _:
@@ -87,7 +121,7 @@ class Uplink:
     def ended(self, error: Exception) -> None:
         """Nothing is in flight: `lost` came before. Callers that wait for a connection get the error from the link."""
 
-    def _answer(self, request: int | str | None, result: Position | Failure | str) -> None:
+    def _answer(self, request: int | str | None, result: _Answer) -> None:
         """Resolves the call with this request number; a late answer has no call any more."""
         answer = self._in_flight.get(request) if isinstance(request, int) else None
         if answer is not None and not answer.done():

@@ -12,8 +12,9 @@
  * at most once and in order, and whatever does not come is told as a gap. Payloads are data: nothing here touches the
  * document.
  *
- * Parts, from the bottom: errors, encodings, Retry (when to try again), Subscription (what of a channel came and what
- * did not), SocketLink and EventLink (the two transports), FanwiseClient.
+ * Parts, from the bottom: errors, encodings, Retry (when to try again), Tokens (who the user is), Subscription (what of
+ * a channel came and what did not), SocketLink and EventLink (the two transports), FanwiseClient. `fanwise.d.ts` has the
+ * types, made from these comments.
  */
 
 /**
@@ -25,6 +26,7 @@
  * @property {number} offset
  * @property {*} data  What JSON makes of it, or a Uint8Array if the publication is binary.
  * @property {string} [key]  What the publication is the newest state of.
+ * @property {Object<string, string>} [tags]  What filters look at.
  *
  * @typedef {object} Gap  `from` to `to` (inclusive) of the log `epoch` will not come.
  * @property {string} channel
@@ -34,6 +36,29 @@
  * @property {"history"|"epoch"|"slow"|"backplane"|"unknown"} reason  The log did not reach back so far; the log of
  *     our position is gone, and with it whatever came after that position; this client was too slow; the engine behind
  *     several servers has them no more; a hole that nobody told.
+ *
+ * @typedef {object} Member  A user on a channel, once however many connections the user has.
+ * @property {string} id
+ * @property {*} [info]  What others may know of the user.
+ *
+ * @typedef {object} Presence  The users on a channel at one time.
+ * @property {string} channel
+ * @property {number} clients  How many connections are on the channel.
+ * @property {number} users  How many users they belong to.
+ * @property {Member[]} members
+ * @property {boolean} truncated  Whether `members` leaves users out.
+ *
+ * @typedef {object} PresenceChange  A user came (or has another info), or left with the last connection. "gap": users
+ *     came and left without being told one by one, as while the connection was lost: ask again if you list them.
+ * @property {"join"|"leave"|"gap"} type
+ * @property {string} channel
+ * @property {string} [id]  Of the user; undefined for a gap.
+ * @property {*} [info]  Of the user that joins.
+ * @property {number} [users]  How many users there are, where a gap says so.
+ *
+ * @typedef {string|(() => string|Promise<string>)} Token  A token, or the function that fetches one. It is called before
+ *     the first connection, and again before the token's time ends. If it throws, the client tries again later; if it
+ *     throws a FanwiseError, the client is closed.
  *
  * @typedef {"connecting"|"open"|"waiting"|"closed"} State  "waiting" to connect again; "closed" is for good.
  *
@@ -49,6 +74,13 @@ const FALLBACK_AFTER = 3; // attempts on one transport before the other is tried
 const MAX_HINT_MS = 300_000; // a server that asks us to stay away for longer is mistaken
 const MAX_TIMER_MS = 2 ** 31 - 1; // a timer for longer than that fires at once
 const LOST = 1006;
+const EXPIRED = 4013; // the token's time was over
+const NO_TOKEN = 4501; // what we say when the function that fetches tokens wants no other attempt
+// A token is replaced when 70 to 85 % of its time are over: pages that came together ask at different times.
+const RENEW_SHARE = 0.7;
+const RENEW_SPREAD = 0.15;
+const MIN_RENEW_MS = 1000; // however short the server says that tokens last
+const TOKEN_REFUSALS = new Set(["unauthorised", "forbidden", "tokens_too_fast"]);
 // Two servers behind one address that do not know of each other: who comes from one to the other and back finds the log
 // that it knows. More than a handful of logs of one channel live nowhere at once.
 const KNOWN_EPOCHS = 8;
@@ -108,6 +140,7 @@ function fromBase64(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
+const dataOf = ({ data, encoding }) => (encoding === "base64" ? fromBase64(data) : data);
 const utf8 = (text) => new TextEncoder().encode(text);
 const toBase64Url = (text) => toBase64(utf8(text)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const isOffset = (value) => Number.isSafeInteger(value) && value >= 0;
@@ -145,6 +178,8 @@ function assertPosition(op, epoch, offset) {
   }
 }
 
+const presenceOf = ({ channel, clients, users, members, truncated }) => ({ channel, clients, users, members, truncated });
+
 /** How long a server that restarts asks us to stay away, or undefined. */
 function hintOf(detail) {
   const hintMs = detail?.retry_ms;
@@ -162,6 +197,27 @@ function socketUrl(url) {
   return absolute;
 }
 
+function assertBeginning({ since, last }) {
+  assertSince(since);
+  if (last !== undefined && (!isOffset(last) || since !== undefined)) {
+    throw new TypeError("last must be an integer from 0 on, and stands without since");
+  }
+}
+
+function assertTags(name, tags) {
+  if (tags !== undefined && (typeof tags !== "object" || tags === null || Array.isArray(tags))) {
+    throw new TypeError(`${name} must be an object of strings`);
+  }
+}
+
+/** What a header and the offer of a subprotocol can carry. */
+function assertToken(token) {
+  if (typeof token !== "string" || !/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(token)) {
+    throw new TypeError("the token must be a string of the characters that a JWT has, and not empty"); // and is not shown
+  }
+  return token;
+}
+
 /** What stands beside `/ws` on the same server: `/sse/CHANNEL`, `/publish/CHANNEL`. */
 function besideUrl(url, place, channel) {
   if (channel === "." || channel === "..") {
@@ -173,6 +229,12 @@ function besideUrl(url, place, channel) {
   const beside = new URL(`${place}/${fragile ? name : name.replaceAll("%2F", "/")}`, new URL(".", url));
   beside.protocol = beside.protocol.replace(/^ws/, "http");
   return beside;
+}
+
+function appendTags(url, parameter, tags) {
+  for (const [name, value] of Object.entries(tags)) {
+    url.searchParams.append(parameter, `${name}:${value}`);
+  }
 }
 
 /** What an answer of the server says went wrong. */
@@ -259,6 +321,129 @@ class Retry {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------------- tokens
+
+/** The newest token. At most one fetch is under way, and the token that a connection has is replaced before it ends. */
+class Tokens {
+  #fetch; // null: the token stays what it is
+  #token = null;
+  #fetchedAt = 0;
+  #renewAt = Infinity; // ms since 1970, so that it is over after a sleep of the machine
+  #fetching = null;
+  #waitMs;
+  #renewed; // (token) => void
+  #failed; // (error) => void
+  #retry;
+  #timer;
+  #active = false; // there is a connection whose token is to be replaced
+
+  constructor(token, { options, renewed, failed }) {
+    this.#fetch = typeof token === "function" ? token : null;
+    this.#token = this.#fetch === null ? assertToken(token) : null;
+    this.#waitMs = options.welcomeMs;
+    this.#renewed = renewed;
+    this.#failed = failed;
+    this.#retry = new Retry(() => this.#renew(), options);
+  }
+
+  get renewable() {
+    return this.#fetch !== null;
+  }
+
+  /** The token for a new connection. Rejects with a FanwiseError of the code "token", or with the function's own. */
+  async current() {
+    const stale = this.#token === null || Date.now() >= this.#renewAt;
+    return this.#fetch !== null && stale ? this.#fetchOnce() : this.#token;
+  }
+
+  /** A connection with the token stands, or the server has taken another: for so many seconds, or for ever. */
+  accepted(seconds) {
+    this.stop();
+    this.#active = true;
+    this.#retry.succeeded();
+    if (this.#fetch !== null && Number.isFinite(seconds)) {
+      const share = RENEW_SHARE + RENEW_SPREAD * Math.random();
+      const waitMs = Math.min(MAX_TIMER_MS, Math.max(MIN_RENEW_MS, 1000 * seconds * share));
+      this.#renewAt = Date.now() + waitMs;
+      this.#timer = setTimeout(() => this.#renew(), waitMs);
+    }
+  }
+
+  /** The server has not taken a new token: another one is fetched later. */
+  refused(message) {
+    this.#later(new FanwiseError("token", `the server did not take the new token: ${message}`));
+  }
+
+  /** The server takes the token no more. */
+  discard() {
+    if (this.#fetch !== null) {
+      this.#token = null;
+    }
+  }
+
+  /** A handshake has failed, which browsers do not explain: it may be the token, unless that is new. */
+  suspect() {
+    if (Date.now() - this.#fetchedAt > 60_000) {
+      this.discard();
+    }
+  }
+
+  /** There is no connection whose token is to be replaced. */
+  stop() {
+    this.#active = false;
+    clearTimeout(this.#timer);
+    this.#retry.stop();
+  }
+
+  async #renew() {
+    const before = this.#token;
+    try {
+      const token = await this.#fetchOnce();
+      if (token === before) {
+        throw new FanwiseError("token", "no new token: the function returned the same one again");
+      }
+      if (this.#active) {
+        this.#renewed(token);
+      }
+    } catch (error) {
+      this.#later(error);
+    }
+  }
+
+  #later(error) {
+    if (this.#active) {
+      clearTimeout(this.#timer);
+      this.#retry.stop();
+      this.#renewAt = Date.now() + this.#retry.later();
+      this.#failed(error);
+    }
+  }
+
+  #fetchOnce() {
+    this.#fetching ??= this.#fetchNow().finally(() => {
+      this.#fetching = null;
+    });
+    return this.#fetching;
+  }
+
+  async #fetchNow() {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`none came within ${this.#waitMs} ms`)), this.#waitMs);
+    });
+    try {
+      const token = assertToken(await Promise.race([(async () => this.#fetch())(), late]));
+      [this.#token, this.#fetchedAt, this.#renewAt] = [token, Date.now(), Infinity];
+      return token;
+    } catch (error) {
+      const cause = error;
+      throw error instanceof FanwiseError ? error : new FanwiseError("token", `no token: ${error?.message}`, { cause });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
 // ---------------------------------------------------------------------------------------------------- subscription
 
 /**
@@ -270,16 +455,19 @@ class Subscription {
   #turned = false; // what comes now is not what follows `position`, and that was not told yet
   #confirmed = false; // `position` is the server's word, not only the program's
   #offsets = new Map(); // {epoch: offset up to which it came}, the newest last
-  #told; // {onMessage, onGap}
+  #told; // {onMessage, onGap, onPresence}
   hasBegun = false;
   began = deferred(); // settles with the server's first answer
 
   /** @type {?Position} The last offset that was delivered or told as missing: where to resume. */
   position = null;
 
-  constructor(channel, { since, onMessage, onGap }) {
+  constructor(channel, { since, last, filter, onMessage, onGap, onPresence }) {
     this.channel = channel;
-    this.#told = { onMessage, onGap };
+    this.last = last;
+    this.filter = filter;
+    this.presence = onPresence !== undefined;
+    this.#told = { onMessage, onGap, onPresence: onPresence ?? ignore };
     if (since !== undefined) {
       this.#advance(since.epoch, since.offset);
     }
@@ -292,7 +480,7 @@ class Subscription {
 
   /** Nothing is delivered any more, also not by what calls us right now. */
   end() {
-    this.#told = { onMessage: ignore, onGap: ignore };
+    this.#told = { onMessage: ignore, onGap: ignore, onPresence: ignore };
   }
 
   received(frame) {
@@ -301,6 +489,13 @@ class Subscription {
     } else if (this.#epoch !== null) {
       frame.op === "gap" ? this.#gap(frame) : this.#message(frame);
     }
+  }
+
+  /** Who came or left. */
+  changed({ op, id, info, users }) {
+    const type = op === "presence_gap" ? "gap" : op;
+    const about = type === "gap" ? { users } : { id, ...(type === "join" ? { info } : {}) };
+    call(this.#told.onPresence, { type, channel: this.channel, ...about });
   }
 
   /**
@@ -320,18 +515,21 @@ class Subscription {
     if (position === null) {
       this.#advance(epoch, offset);
     }
+    if (this.hasBegun && this.presence) {
+      this.changed({ op: "presence_gap" }); // nobody told us who came and left meanwhile
+    }
     this.hasBegun = true;
     this.began.resolve({ epoch, offset });
   }
 
-  #message({ offset, data, encoding, key }) {
+  #message({ offset, data, encoding, key, tags }) {
     assertPosition("message", this.#epoch, offset);
-    const message = { channel: this.channel, epoch: this.#epoch, offset, data };
-    if (encoding === "base64") {
-      message.data = fromBase64(data);
-    }
+    const message = { channel: this.channel, epoch: this.#epoch, offset, data: dataOf({ data, encoding }) };
     if (key !== undefined) {
       message.key = key;
+    }
+    if (tags !== undefined) {
+      message.tags = tags;
     }
     if (offset > this.#have()) {
       this.#tellHole(offset);
@@ -357,7 +555,7 @@ class Subscription {
   /** What is missing before `offset` and nobody told: a hole, or a turn to another log. */
   #tellHole(offset) {
     const first = this.#have() + 1;
-    const last = Math.max(offset - 1, first - 1);
+    const last = this.filter === undefined ? Math.max(offset - 1, first - 1) : first - 1; // what it leaves out is no hole
     if (last >= first || this.#turned) {
       this.#tellGap(first, last, "unknown");
     }
@@ -394,6 +592,7 @@ class Subscription {
 //   interrupted(channel?)    the stream of the channel, or of all, is gone
 //   unconfirmed(id?)         the publication with this id, or each one on its way, will get no answer
 //   refused(channel, error)  a subscription has ended
+//   troubled(error)          something failed, and is tried again
 //   failed()                 an attempt has failed: true if the owner has given up this link
 //   ended(detail)            the server asks us not to come back
 
@@ -403,6 +602,7 @@ class SocketLink {
   #owner;
   #socket = null;
   #live = false; // since the welcome
+  #closed = false; // for good
   #steady; // timer: the connection lives for long enough
   #retry;
   #deadline;
@@ -414,10 +614,37 @@ class SocketLink {
   }
 
   open() {
-    const { options, url } = this.#owner;
-    const key = options.apiKey === undefined ? [] : [`fanwise.key.${toBase64Url(options.apiKey)}`];
+    const { options, tokens } = this.#owner;
+    if (tokens === null) {
+      this.#connect(options.apiKey === undefined ? [] : [`fanwise.key.${toBase64Url(options.apiKey)}`]);
+    } else {
+      this.#owner.state("connecting");
+      this.#connectWithToken(tokens);
+    }
+  }
+
+  async #connectWithToken(tokens) {
+    let token;
     try {
-      this.#socket = new options.WebSocket(url.href, [SUBPROTOCOL, ...key]);
+      token = await tokens.current();
+    } catch (error) {
+      if (!this.#closed && error.code === "token") {
+        this.#owner.troubled(error);
+        this.#wait(LOST, error.message);
+      } else if (!this.#closed) {
+        this.#owner.ended({ code: NO_TOKEN, reason: error.message });
+      }
+      return;
+    }
+    if (!this.#closed) {
+      this.#connect([`fanwise.token.${token}`]);
+    }
+  }
+
+  #connect(credentials) {
+    const { options, url } = this.#owner;
+    try {
+      this.#socket = new options.WebSocket(url.href, [SUBPROTOCOL, ...credentials]);
     } catch (error) {
       this.#lost(LOST, String(error));
       return;
@@ -428,9 +655,23 @@ class SocketLink {
     this.#owner.state("connecting");
   }
 
-  subscribe({ channel, position }) {
+  subscribe({ channel, position, last, filter, presence }) {
     if (this.#live) {
-      this.#send({ op: "subscribe", channel, ...(position === null ? {} : { since: position }) });
+      const begin = position === null ? { last } : { since: position };
+      this.#send({ op: "subscribe", channel, ...begin, filter, presence: presence || undefined });
+    }
+  }
+
+  /** Asks who is on a channel; unanswered questions are asked again after each welcome. */
+  ask({ id, channel }) {
+    if (this.#live) {
+      this.#send({ op: "presence", channel, id });
+    }
+  }
+
+  authenticate(token) {
+    if (this.#live) {
+      this.#send({ op: "authenticate", token });
     }
   }
 
@@ -442,10 +683,10 @@ class SocketLink {
   }
 
   /** Whether it is on its way. */
-  publish({ id, channel, key, json, bytes }) {
+  publish({ id, channel, key, tags, echo, json, bytes }) {
     if (this.#live) {
       const rest = bytes === null ? `"data":${json}` : `"data":"${toBase64(bytes)}","encoding":"base64"`;
-      this.#socket.send(`${JSON.stringify({ op: "publish", id, channel, key }).slice(0, -1)},${rest}}`);
+      this.#socket.send(`${JSON.stringify({ op: "publish", id, channel, key, tags, echo }).slice(0, -1)},${rest}}`);
     }
     return this.#live;
   }
@@ -455,6 +696,7 @@ class SocketLink {
   }
 
   close() {
+    this.#closed = true;
     this.#retry.stop();
     this.#drop();
   }
@@ -469,14 +711,24 @@ class SocketLink {
       this.#owner.broken(data);
     } else if (frame.op === "welcome") {
       this.#welcomed(frame);
+    } else if (frame.op === "authenticated") {
+      this.#owner.tokens?.accepted(frame.expires_in);
+    } else if (this.#refusesToken(frame)) {
+      this.#owner.tokens.refused(frame.message);
     } else if (!this.#isStale(frame)) {
       this.#owner.received(frame);
     }
   }
 
+  #refusesToken({ op, code, id, channel }) {
+    const unnamed = op === "error" && id === undefined && channel === undefined;
+    return unnamed && this.#owner.tokens !== null && TOKEN_REFUSALS.has(code);
+  }
+
   #welcomed(frame) {
     clearTimeout(this.#deadline);
     this.#live = true;
+    this.#owner.tokens?.accepted(frame.expires_in);
     this.#steady = setTimeout(() => this.#retry.succeeded(), this.#owner.options.steadyMs);
     this.#owner.welcomed(frame);
     this.#owner.state("open");
@@ -499,23 +751,111 @@ class SocketLink {
     this.#drop();
     this.#owner.interrupted();
     this.#owner.unconfirmed();
+    if (code === EXPIRED) {
+      this.#owner.tokens?.discard();
+    } else if (!wasLive) {
+      this.#owner.tokens?.suspect();
+    }
     if (!mayReconnect(code)) {
       this.#owner.ended({ code, reason });
     } else if (wasLive || !this.#owner.failed()) {
-      const retryMs = this.#retry.later(code === 1012 ? hintOf(parseObject(reason)) : undefined);
-      this.#owner.state("waiting", { code, reason, retryMs });
+      this.#wait(code, reason);
     }
+  }
+
+  #wait(code, reason) {
+    const retryMs = this.#retry.later(code === 1012 ? hintOf(parseObject(reason)) : undefined);
+    this.#owner.state("waiting", { code, reason, retryMs });
   }
 
   #drop() {
     clearTimeout(this.#deadline);
     clearTimeout(this.#steady);
+    this.#owner.tokens?.stop();
     this.#live = false;
     this.#leaving.clear();
     if (this.#socket !== null) {
       this.#socket.onmessage = this.#socket.onclose = null;
       this.#socket.close(1000);
       this.#socket = null;
+    }
+  }
+}
+
+/** What an EventSource does, for requests that bring a token: those of browsers bring none. */
+class TokenSource {
+  #listeners = new Map(); // {name of an event: function}
+  #abort = new AbortController();
+  #event = { name: "message", data: [] };
+  onerror = null;
+  readyState = 0; // connecting; 1: open, 2: closed, after an answer that is no stream
+  /** @type {?FanwiseError} What a refusal says. */
+  refusal = null;
+
+  constructor(url, tokens, channel) {
+    this.#read(url, tokens, channel);
+  }
+
+  addEventListener(name, listener) {
+    this.#listeners.set(name, listener);
+  }
+
+  close() {
+    this.readyState = 2;
+    this.onerror = null;
+    this.#listeners.clear();
+    this.#abort.abort();
+  }
+
+  async #read(url, tokens, channel) {
+    try {
+      const headers = { Accept: "text/event-stream", Authorization: `Bearer ${await tokens.current()}` };
+      const response = await fetch(url, { headers, cache: "no-store", signal: this.#abort.signal });
+      if (response.ok) {
+        this.readyState = 1;
+        await this.#take(response.body.pipeThrough(new TextDecoderStream()).getReader());
+      } else {
+        await this.#refused(response, tokens, channel);
+      }
+    } catch (error) {
+      if (error instanceof FanwiseError) {
+        [this.refusal, this.readyState] = [error, 2];
+      }
+    }
+    this.onerror?.();
+  }
+
+  async #refused(response, tokens, channel) {
+    this.readyState = 2;
+    const error = await errorOf(response, channel);
+    const final = response.status >= 400 && response.status < 500 && response.status !== 429;
+    if (response.status === 401 && tokens.renewable) {
+      tokens.discard();
+      this.refusal = new FanwiseError("token", `the server did not take the token: ${error.message}`, { channel });
+    } else if (final) {
+      this.refusal = error;
+    }
+  }
+
+  async #take(reader) {
+    let rest = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      const lines = (rest + read.value).split("\n"); // which is all that the server ends a line with
+      rest = lines.pop();
+      lines.forEach((line) => this.#line(line));
+    }
+  }
+
+  #line(line) {
+    const [, field, value] = /^(event|data): ?(.*)$/.exec(line) ?? [];
+    if (line === "") {
+      const { name, data } = this.#event;
+      this.#event = { name: "message", data: [] };
+      data.length > 0 && this.#listeners.get(name)?.({ data: data.join("\n") });
+    } else if (field === "event") {
+      this.#event.name = value;
+    } else if (field === "data") {
+      this.#event.data.push(value);
     }
   }
 }
@@ -546,18 +886,18 @@ class EventStream {
 
   /** @throws {FanwiseError} No URL can name the channel. */
   open() {
-    const { options } = this.#owner;
+    const { options, tokens } = this.#owner;
     const url = this.#url();
     let source;
     try {
-      source = new options.EventSource(url);
+      source = tokens === null ? new options.EventSource(url) : new TokenSource(url, tokens, this.#subscription.channel);
     } catch (error) {
       this.#lost({ code: LOST, reason: String(error) });
       return;
     }
     this.#source = source;
     const receive = ({ data }) => this.#received(data);
-    for (const name of ["subscribed", "message", "gap"]) {
+    for (const name of ["subscribed", "message", "gap", "direct"]) {
       source.addEventListener(name, receive);
     }
     source.addEventListener("close", ({ data }) => this.#closed(parseObject(data) ?? {}));
@@ -578,12 +918,15 @@ class EventStream {
   }
 
   #url() {
-    const { channel, position } = this.#subscription;
+    const { channel, position, last, filter = {} } = this.#subscription;
     const url = besideUrl(this.#owner.url, "sse", channel);
     url.searchParams.set("format", "json");
     if (position !== null) {
       url.searchParams.set("since", `${position.epoch}:${position.offset}`);
+    } else if (last !== undefined) {
+      url.searchParams.set("last", last);
     }
+    appendTags(url, "filter", filter);
     return url.href;
   }
 
@@ -603,6 +946,9 @@ class EventStream {
   }
 
   #closed({ code = LOST, reason = "", retry_ms }) {
+    if (code === EXPIRED) {
+      this.#owner.tokens?.discard();
+    }
     if (mayReconnect(code)) {
       this.#lost({ code, reason, retry_ms });
     } else {
@@ -613,12 +959,16 @@ class EventStream {
   /** An EventSource does not say what went wrong. If it gave up before it began, the answer to a request does. */
   async #failed(url) {
     const refused = this.state === "connecting" && this.#source.readyState === 2; // CLOSED: an answer, but no stream
+    const { refusal } = this.#source; // null: of a TokenSource, which needs no other request
     this.#drop();
-    const error = refused ? await this.#refusal(url) : null;
+    const error = refused ? (refusal === undefined ? await this.#refusal(url) : refusal) : null;
     if (this.state === "closed") {
       return;
     }
-    if (error === null) {
+    if (error?.code === "token") {
+      this.#owner.troubled(error);
+    }
+    if (error === null || error.code === "token") {
       this.#lost({ code: LOST, reason: "" });
     } else {
       this.#refused(error);
@@ -719,6 +1069,24 @@ class EventLink {
     return true;
   }
 
+  authenticate() {} // a token is for one request
+
+  async ask({ id, channel }) {
+    try {
+      const url = besideUrl(this.#owner.url, "channels", channel);
+      url.pathname += "/presence";
+      const signal = within(this.#owner.options.welcomeMs, this.#abort.signal);
+      const response = await fetch(url, { headers: await this.#headers(), signal });
+      if (!response.ok) {
+        throw await errorOf(response, channel);
+      }
+      this.#owner.received({ ...(await response.json()), op: "presence", id, channel });
+    } catch (error) {
+      const { code, message } = error instanceof FanwiseError ? error : { code: "http", message: String(error) };
+      this.#owner.received({ op: "error", id, channel, code, message });
+    }
+  }
+
   hurry() {
     this.#streams.forEach((stream) => stream.hurry());
   }
@@ -729,14 +1097,17 @@ class EventLink {
     this.#streams.clear();
   }
 
-  async #post({ id, channel, key, json, bytes }) {
+  async #post({ id, channel, key, tags, json, bytes }) {
     try {
-      const response = await fetch(this.#publishUrl(channel, key), {
+      const response = await fetch(this.#publishUrl(channel, key, tags), {
         method: "POST",
-        headers: this.#headers(bytes === null ? "application/json" : "application/octet-stream"),
+        headers: await this.#headers(bytes === null ? "application/json" : "application/octet-stream"),
         body: bytes ?? json,
         signal: within(this.#owner.options.welcomeMs, this.#abort.signal),
       });
+      if (response.status === 401) {
+        this.#owner.tokens?.discard();
+      }
       const answer = response.ok ? await response.json() : await errorOf(response, channel);
       const { code, message, epoch, offset } = answer;
       this.#owner.received({ op: response.ok ? "published" : "error", id, channel, code, message, epoch, offset });
@@ -749,17 +1120,20 @@ class EventLink {
     }
   }
 
-  #publishUrl(channel, key) {
+  #publishUrl(channel, key, tags = {}) {
     const url = besideUrl(this.#owner.url, "publish", channel);
+    appendTags(url, "tag", tags);
     if (key !== undefined) {
       url.searchParams.set("key", key);
     }
     return url;
   }
 
-  #headers(type) {
-    const { apiKey } = this.#owner.options;
-    return { "Content-Type": type, ...(apiKey === undefined ? {} : { Authorization: `Bearer ${apiKey}` }) };
+  async #headers(type) {
+    const { options, tokens } = this.#owner;
+    const secret = tokens === null ? options.apiKey : await tokens.current();
+    const content = type === undefined ? {} : { "Content-Type": type };
+    return secret === undefined ? content : { ...content, Authorization: `Bearer ${secret}` };
   }
 
   /** As far as the stream that is furthest behind. */
@@ -781,12 +1155,15 @@ const LINKS = { websocket: SocketLink, sse: EventLink };
  * is bounded: a position per channel, and `maxPending` publications.
  *
  * Codes of its errors besides the server's own: `closed`, `unsubscribed`, `unconfirmed`, `too_many_pending`,
- * `bad_frame` (the server sent something that is not in the dialect), `http` (an answer that is not the server's).
+ * `bad_frame` (the server sent something that is not in the dialect), `http` (an answer that is not the server's),
+ * `token` (there is no token, or the server did not take one: the client tries again).
  */
 export class FanwiseClient {
   #url;
   #options;
-  #told; // {onMessage, onGap, onState, onError}
+  #told; // {onMessage, onGap, onDirect, onState, onError}
+  #tokens; // null without a token
+  #questions = new Map(); // {id: {id, channel, promise, resolve, reject}}: who is on a channel
   #subscriptions = new Map(); // {channel: Subscription}
   #publications = new Map(); // {id: {id, channel, key, json, bytes, sent, promise, resolve, reject}}
   #lastId = 0;
@@ -806,10 +1183,12 @@ export class FanwiseClient {
    * @param {object} [options]
    * @param {(message: Message) => void} [options.onMessage]  For subscriptions without a handler of their own.
    * @param {(gap: Gap) => void} [options.onGap]  Likewise; a warning on the console by default.
+   * @param {(data: *) => void} [options.onDirect]  What the server sends to this client alone.
    * @param {(state: State, detail: StateDetail) => void} [options.onState]
    * @param {(error: FanwiseError) => void} [options.onError]  What no promise tells; by default on the console.
    * @param {string} [options.apiKey]  For servers that ask for one before they publish. Whoever can read the page can
    *     read it.
+   * @param {Token} [options.token]  Of the user, in place of a key.
    * @param {"auto"|"websocket"|"sse"} [options.transport]  "auto" takes Server-Sent Events when three attempts with
    *     WebSockets have failed and none was ever welcomed.
    * @param {number} [options.backoffMs]  The first ceiling; it doubles with each attempt that fails.
@@ -823,16 +1202,18 @@ export class FanwiseClient {
    *     them nothing could be published any more, nor the page be loaded again. Raise it where HTTP/2 is spoken.
    * @param {typeof WebSocket} [options.WebSocket]  Another implementation.
    * @param {typeof EventSource} [options.EventSource]  Another implementation.
-   * @throws {TypeError} The URL or the transport is none of these.
+   * @throws {TypeError} The URL, the transport or the token is none of these, or there are a key and a token.
    */
   constructor(
     url,
     {
       onMessage = ignore,
       onGap = (gap) => console.warn("fanwise: publications are missing", gap),
+      onDirect = ignore,
       onState = ignore,
       onError = (error) => console.error(error),
       apiKey,
+      token,
       transport = "auto",
       backoffMs = 500,
       maxBackoffMs = 30_000,
@@ -847,10 +1228,14 @@ export class FanwiseClient {
     if (transport !== "auto" && !Object.hasOwn(LINKS, transport)) {
       throw new TypeError(`transport ${JSON.stringify(transport)} must be "auto", "websocket" or "sse"`);
     }
+    if (apiKey !== undefined && token !== undefined) {
+      throw new TypeError("apiKey and token both say who the client is: give one");
+    }
     this.#url = socketUrl(url);
-    this.#told = { onMessage, onGap, onState, onError };
+    this.#told = { onMessage, onGap, onDirect, onState, onError };
     this.#options = { apiKey, transport, WebSocket, EventSource };
     Object.assign(this.#options, { backoffMs, maxBackoffMs, welcomeMs, steadyMs, maxPending, maxEventStreams });
+    this.#tokens = token === undefined ? null : this.#makeTokens(token);
     globalThis.addEventListener?.("online", this.#hurry);
     this.#open(transport === "sse" ? "sse" : "websocket");
   }
@@ -877,19 +1262,27 @@ export class FanwiseClient {
    * @param {string} channel
    * @param {object} [options]
    * @param {Position} [options.since]  What of this channel came last: the next one is the first that comes.
+   * @param {number} [options.last]  Begin so many publications before the newest, instead.
+   * @param {Object<string, string>} [options.filter]  Only publications with these tags come; others are no gap.
    * @param {(message: Message) => void} [options.onMessage]  In place of the client's.
    * @param {(gap: Gap) => void} [options.onGap]  In place of the client's.
+   * @param {(change: PresenceChange) => void} [options.onPresence]  Asks for the users that join and leave; not over
+   *     Server-Sent Events.
    * @returns {Promise<Position>} Where the stream begins, when the server has said so. Rejects with a FanwiseError.
    */
-  subscribe(channel, { since, onMessage = this.#told.onMessage, onGap = this.#told.onGap } = {}) {
+  subscribe(
+    channel,
+    { since, last, filter, onMessage = this.#told.onMessage, onGap = this.#told.onGap, onPresence } = {},
+  ) {
     return promised(() => {
       this.#assertOpen(channel);
       assertChannel(channel);
-      assertSince(since);
+      assertBeginning({ since, last });
+      assertTags("filter", filter);
       if (this.#subscriptions.has(channel)) {
         throw new FanwiseError("already_subscribed", `already subscribed to ${JSON.stringify(channel)}`, { channel });
       }
-      const subscription = new Subscription(channel, { since, onMessage, onGap });
+      const subscription = new Subscription(channel, { since, last, filter, onMessage, onGap, onPresence });
       this.#subscriptions.set(channel, subscription);
       this.#link.subscribe(subscription);
       return subscription.began.promise;
@@ -921,13 +1314,16 @@ export class FanwiseClient {
    * @param {*} data  Anything that JSON can carry, or an ArrayBuffer or a view of one, which goes out as binary.
    * @param {object} [options]
    * @param {string} [options.key]  What the publication is the newest state of.
+   * @param {Object<string, string>} [options.tags]  What filters look at.
+   * @param {boolean} [options.echo]  false: not to this client, over a WebSocket.
    * @returns {Promise<Position>} Where it stands in the channel's log. Rejects with an UnconfirmedError if the
    *     connection was lost while it was on its way, and with a FanwiseError if it was not published.
    */
-  publish(channel, data, { key } = {}) {
+  publish(channel, data, { key, tags, echo } = {}) {
     return promised(() => {
       this.#assertOpen(channel);
       assertChannel(channel);
+      assertTags("tags", tags);
       const bytes = binaryOf(data);
       const json = bytes === null ? JSON.stringify(data) : null;
       if (json === undefined) {
@@ -935,10 +1331,29 @@ export class FanwiseClient {
       }
       this.#assertFits(channel, bytes ?? utf8(typeof data === "string" ? data : json));
       this.#lastId += 1;
-      const publication = { id: this.#lastId, channel, key, json, bytes, sent: false, ...deferred() };
+      const publication = { id: this.#lastId, channel, key, tags, echo, json, bytes, sent: false, ...deferred() };
       this.#publications.set(publication.id, publication);
       publication.sent = this.#link.publish(publication);
       return publication.promise;
+    });
+  }
+
+  /**
+   * Asks who is on a channel, or waits for a connection to ask over.
+   *
+   * @param {string} channel
+   * @returns {Promise<Presence>} Rejects with a FanwiseError.
+   */
+  presence(channel) {
+    return promised(() => {
+      this.#assertOpen(channel);
+      assertChannel(channel);
+      this.#assertRoom(this.#questions, "questions", channel);
+      this.#lastId += 1;
+      const question = { id: this.#lastId, channel, ...deferred() };
+      this.#questions.set(question.id, question);
+      this.#link.ask(question);
+      return question.promise;
     });
   }
 
@@ -960,10 +1375,20 @@ export class FanwiseClient {
       const message = `${length} bytes are more than the ${this.#maxMessageBytes} that the server takes`;
       throw new FanwiseError("too_big", message, { channel });
     }
-    if (this.#publications.size >= this.#options.maxPending) {
-      const message = `${this.#options.maxPending} publications are waiting already`;
+    this.#assertRoom(this.#publications, "publications", channel);
+  }
+
+  #assertRoom({ size }, what, channel) {
+    if (size >= this.#options.maxPending) {
+      const message = `${this.#options.maxPending} ${what} are waiting already`;
       throw new FanwiseError("too_many_pending", message, { channel });
     }
+  }
+
+  #makeTokens(token) {
+    const renewed = (newest) => this.#link.authenticate(newest);
+    const failed = (error) => call(this.#told.onError, error);
+    return new Tokens(token, { options: this.#options, renewed, failed });
   }
 
   /** What the links know of this client. */
@@ -976,6 +1401,9 @@ export class FanwiseClient {
       get options() {
         return client.#options;
       },
+      get tokens() {
+        return client.#tokens;
+      },
       subscriptions: () => client.#subscriptions.values(),
       flush: () => client.#flush(),
       state: (state, detail) => client.#changed(state, detail),
@@ -985,6 +1413,7 @@ export class FanwiseClient {
       interrupted: (channel) => client.#interrupted(channel),
       unconfirmed: (id, cause) => client.#unconfirmed(id, cause),
       refused: (channel, error) => client.#refused(channel, error),
+      troubled: (error) => call(client.#told.onError, error),
       failed: () => client.#failed(),
       ended: (end) => client.#ended(end),
     };
@@ -1007,6 +1436,7 @@ export class FanwiseClient {
     this.#maxMessageBytes = max_message_bytes ?? Infinity;
     if (this.#link.kind === "websocket") {
       this.#subscriptions.forEach((subscription) => this.#link.subscribe(subscription));
+      this.#questions.forEach((question) => this.#link.ask(question));
       this.#flush();
     }
   }
@@ -1037,6 +1467,20 @@ export class FanwiseClient {
       case "published":
         this.#settle(frame.id, ({ resolve }) => resolve({ epoch: frame.epoch, offset: frame.offset }));
         break;
+      case "join":
+      case "leave":
+      case "presence_gap":
+        this.#subscriptions.get(frame.channel)?.changed(frame);
+        break;
+      case "presence":
+        this.#settle(frame.id, ({ resolve }) => resolve(presenceOf(frame)), this.#questions);
+        break;
+      case "direct":
+        call(this.#told.onDirect, dataOf(frame));
+        break;
+      case "unsubscribed": // nobody asked for it: those that were asked for, the link takes
+        this.#ousted(frame.channel);
+        break;
       case "error":
         this.#refusedByServer(frame);
         break;
@@ -1044,17 +1488,28 @@ export class FanwiseClient {
     }
   }
 
-  #settle(id, act) {
-    const publication = this.#publications.get(id);
-    this.#publications.delete(id);
-    if (publication !== undefined) {
-      act(publication);
+  #settle(id, act, waiting = this.#publications) {
+    const one = waiting.get(id);
+    waiting.delete(id);
+    if (one !== undefined) {
+      act(one);
     }
   }
 
-  /** An error belongs to the publication with its id, else to the subscription to its channel, else to nobody. */
+  #ousted(channel) {
+    if (this.#subscriptions.has(channel)) {
+      const message = "the server has ended the subscription: the user has no right to it any more";
+      this.#refused(channel, new FanwiseError("forbidden", message, { channel }));
+    }
+  }
+
+  /** An error belongs to the publication or the question with its id, else to the subscription to its channel, else to nobody. */
   #refusedByServer({ code, message, id, channel }) {
     const error = new FanwiseError(String(code), String(message), { channel });
+    if (this.#questions.has(id)) {
+      this.#settle(id, ({ reject }) => reject(error), this.#questions);
+      return;
+    }
     const publication = id ?? (code === "bad_json" ? this.#oldest() : undefined);
     if (publication !== undefined) {
       this.#settle(publication, ({ reject }) => reject(error));
@@ -1122,12 +1577,17 @@ export class FanwiseClient {
   #finish(end, reject) {
     this.#end = end;
     this.#link.close();
+    this.#tokens?.stop();
     globalThis.removeEventListener?.("online", this.#hurry);
     for (const publication of this.#publications.values()) {
       const { sent, channel } = publication;
       reject(publication, sent ? new UnconfirmedError(channel) : closedError(end, { channel }));
     }
     this.#publications.clear();
+    for (const question of this.#questions.values()) {
+      reject(question, closedError(end, { channel: question.channel }));
+    }
+    this.#questions.clear();
     for (const subscription of this.#subscriptions.values()) {
       subscription.end();
       reject(subscription.began, closedError(end, { channel: subscription.channel }));
