@@ -84,10 +84,13 @@ class NatsServer:
             os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     async def ready(self) -> None:
-        await until(lambda: any(self.folder.glob("*.ports")) or self.process.poll() is not None)
+        await until(lambda: bool(self._ports()) or self.process.poll() is not None)
         assert self.process.poll() is None, (self.folder / "log").read_text()
-        text = next(self.folder.glob("*.ports")).read_bytes()
-        self.port = int(orjson.loads(text)["nats"][0].rsplit(":", 1)[1])
+        self.port = int(orjson.loads(self._ports())["nats"][0].rsplit(":", 1)[1])
+
+    def _ports(self) -> bytes:
+        """What the server has written of its ports; nothing before it has."""
+        return b"".join(file.read_bytes() for file in self.folder.glob("*.ports"))
 
     @contextlib.asynccontextmanager
     async def link(self) -> Any:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from .forks import Popen
 
@@ -91,7 +92,7 @@ class ServerProcess:
         environment = clean_environ(**environ)
         self._process = start(argv, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log, preexec_fn=before)
         try:
-            self._wait_until_it_listens()
+            wait_until_it_listens(self._process, self.port, lambda: self.log)
         except BaseException:  # whatever it was, also a test's end: the process must not outlive it; raised again
             self.close()
             raise
@@ -159,13 +160,15 @@ class ServerProcess:
         self.stop()
         self._log.close()
 
-    def _wait_until_it_listens(self) -> None:
-        while True:
+
+def wait_until_it_listens(process: subprocess.Popen[Any], port: int, log: Callable[[], str]) -> None:
+    """Returns when a process listens. Raises RuntimeError, with what it has logged, if it ends before."""
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError as error:
             try:
-                return socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError as error:
-                try:
-                    status = self._process.wait(0.02)
-                except subprocess.TimeoutExpired:
-                    continue
-                raise RuntimeError(f"the server ended with {status}: {self.log}") from error
+                status = process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            raise RuntimeError(f"it ended with {status}: {log()}") from error

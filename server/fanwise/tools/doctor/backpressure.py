@@ -26,6 +26,10 @@ _CLOSE_LOOKS: Final = 64  # messages, after each of which we look; then after ea
 _SPARSE_LOOKS: Final = 16
 _STILL_SECONDS: Final = 0.05  # between two looks that have to agree
 _SHORT_BYTES, _LONG_BYTES = 126, 65_536  # payloads from here on have a longer frame header (RFC 6455 section 5.2)
+_PROXY_FIX: Final = (
+    "a proxy is in between, and its socket buffers come first: bound them where clients connect (nginx: `listen ... "
+    "sndbuf=64k`; HAProxy: `tune.sndbuf.client 65536`; others: net.ipv4.tcp_wmem), see docs/operations/proxies.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Measured:
         user_bytes_known: False over plain ASGI.
         received: Messages that the reading client got meanwhile.
         slowest_seconds: The reading client's longest wait for one.
+        passed_on: Whether the server sees another address than the silent client has: a proxy is in between.
     """
 
     published: int
@@ -51,6 +56,7 @@ class Measured:
     user_bytes_known: bool
     received: int
     slowest_seconds: float
+    passed_on: bool = False
 
     @property
     def hidden_bytes(self) -> int:
@@ -78,6 +84,7 @@ class Trial:
         self.published = 0
         self.received = 0
         self._slowest_seconds = 0.0
+        self._passed_on = False
 
     def run(self) -> Measured:
         """Publishes until the server notices, or all is lost."""
@@ -85,6 +92,8 @@ class Trial:
             own = self._probe.subscribe(reader, self._channel)
             clients = self._probe.await_clients(self._channel, count=2)
             (asleep,) = clients.keys() - {own}
+            port = silent.getsockname()[1]
+            self._passed_on = not str(clients[asleep].get("address", "")).endswith(f":{port}")
             most = min(MOST_BYTES // self._size, MOST_MESSAGES)
             while self.published < most:
                 self._publish()
@@ -140,6 +149,7 @@ class Trial:
             user_bytes_known=user_bytes_known,
             received=self.received,
             slowest_seconds=self._slowest_seconds,
+            passed_on=self._passed_on,
         )
 
 
@@ -191,4 +201,6 @@ def judge(measured: Measured) -> Finding:
     found = f"{size(hidden)} vanish before the writer notices that a client does not read: {where}; {meanwhile}"
     if hidden <= WELL_BYTES:
         return ok(name, found)
+    if measured.passed_on:
+        fix = _PROXY_FIX
     return (warn if hidden <= POOR_BYTES else fail)(name, found, fix)
