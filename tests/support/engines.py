@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -90,8 +91,12 @@ class RedisServer:
             os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     async def ready(self) -> None:
-        await until(lambda: self.socket.exists() or self.process.poll() is not None)
+        await until(lambda: self._listens() or self.process.poll() is not None)
         assert self.process.poll() is None, (self.folder / "log").read_text()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0  # between bind(2) and listen(2) the file is there, too
 
     async def ask(self, *command: str | int) -> Any:
         """Sends a command on a connection of its own; returns or raises the reply."""
