@@ -30,7 +30,7 @@ _LABELS = re.compile(r"((?:fanwise|process)_\w+)\{([^}]*)\}")
 _MATCHER = re.compile(r"(\w+)\s*(=~|!=|!~|=)\s*\"([^\"]*)\"")
 BEHIND_A_BACKPLANE = ("fanwise_workers", "fanwise_workers_silent")
 # Added when metrics are scraped.
-SCRAPED = {"instance", "job"}
+SCRAPED = {"instance", "job", "namespace", "pod"}
 
 
 def expressions() -> Iterator[str]:
