@@ -19,6 +19,7 @@ from .backplane.port import Backplane
 from .backplane.urls import backplane_from, default_replicas
 from .backplane.workers.siblings import noticed_siblings
 from .broadcaster.client import Client
+from .broadcaster.elsewhere import see_others
 from .broadcaster.heap import trimmed_heap
 from .broadcaster.node import Node
 from .broadcaster.publisher import Payload, serialise
@@ -288,6 +289,7 @@ class SharedBroadcaster(Broadcaster):
                 await super().__aexit__()
                 raise
             self._survey, self._sharing = Survey(backplane.fleet(), self.answers), sharing
+            see_others(self.presence, self._survey, self.answers)
             await self._survey.start()
         return self
 
@@ -306,8 +308,7 @@ class SharedBroadcaster(Broadcaster):
             return self.backplane
         bounds = {name: getattr(self, name) for name in _BOUNDS}
         own = {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
-        replicas = self.backplane_replicas
-        own["replicas"] = default_replicas(self.backplane) if replicas is None else replicas
+        own["replicas"] = given if (given := self.backplane_replicas) is not None else default_replicas(self.backplane)
         return backplane_from(self.backplane, Options(**bounds, **own))
 
     @property

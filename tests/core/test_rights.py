@@ -98,9 +98,15 @@ ANSWERS: dict[str, tuple[Allow, bool]] = {
 @pytest.mark.parametrize("action", Action)
 async def test_each_right_is_asked_for_its_action(action: Action, allow: Allow, answer: bool) -> None:
     """And for no other one."""
-    given: dict[str, Any] = {f"may_{action}": allow}
+    given: dict[str, Any] = {"may_presence": True, f"may_{action}": allow}
     rights = Rights.of("ada", **given)
     assert {one: await allows(rights, one) for one in Action} == {one: one is not action or answer for one in Action}
+
+
+@pytest.mark.parametrize(("allow", "answer"), ANSWERS.values(), ids=list(ANSWERS))
+async def test_who_may_listen_may_see_who_is_there(allow: Allow, answer: bool) -> None:
+    """Unless that is said otherwise."""
+    assert await allows(Rights.of("ada", may_subscribe=allow), Action.PRESENCE) is answer
 
 
 @pytest.mark.parametrize("first", [True, False])

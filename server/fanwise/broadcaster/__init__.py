@@ -14,6 +14,10 @@
     subscriptions  a client's queues, by channel
     successors     clients whose channel's log goes on elsewhere
     sharing        a node behind a backplane: what arrives, and channels that are opened
+    presence       rosters: which users are on the channels
+    announcer      who has come to a channel and gone, in batches, for the clients that watch
+    elsewhere      the users of other workers, and what changes there
+    presence_answers  what this worker answers of its users
     survey         what is asked of all workers behind one engine, and answered by each
     drain          clients leave one after the other before the server stops
     statistics     plain tuples about a node

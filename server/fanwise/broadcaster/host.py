@@ -86,3 +86,12 @@ def close_for(client: Client, error: BaseException) -> ErrorCode | None:
     code, reason, text = close_of(error) or (None, CloseReason.INTERNAL, "")
     client.close(reason, text=text)
     return code
+
+
+def fail(client: Client, error: Exception, event_log: EventLog, *, reject: Callable[[ErrorCode], None]) -> None:
+    """Closes a client for what working on its message has raised, and counts or logs that."""
+    was_open, code = client.reason is None, close_for(client, error)
+    if code is None:
+        event_log.writer_failed(client.id, error)
+    elif was_open:  # messages behind the one that ends it are no refusals of their own
+        reject(code)

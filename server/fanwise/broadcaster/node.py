@@ -24,10 +24,11 @@ from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
-from .host import ClientHost, close_for
+from .host import ClientHost, close_for, fail
 from .inspector import Inspector
 from .looplag import LoopLag
 from .outbox import Outbox
+from .presence import Rosters, leave_all
 from .publisher import Payload, Publisher, serialise
 from .recordings import Recordings
 from .registry import ClientRegistry, new_id
@@ -70,6 +71,7 @@ class Node:
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
         inspect: Answers about the node.
+        presence: Who is on a channel: `await node.presence(channel)`.
         recordings: The traces that are being recorded.
     """
 
@@ -99,6 +101,7 @@ class Node:
     _new_id = staticmethod(new_id)
     draining: bool = field(init=False)
     inspect: Inspector = field(init=False)
+    presence: Rosters = field(init=False)
     recordings: Recordings = field(init=False)
     _starts: int = field(init=False)
     _audit_task: asyncio.Task[None] | None = field(init=False)
@@ -121,7 +124,9 @@ class Node:
         paces = ("max_message_bytes", "slice_bytes", "sweep_seconds", "open_writer")
         self._publisher = Publisher(hub, **{name: getattr(self, name) for name in paces})
         events = self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
-        registry = self._registry = ClientRegistry(leave=self._leave, tally=hub.tally, on_closed=events.closed)
+        presence = self.presence = Rosters(hub, self.client_failed)
+        leave = partial(leave_all, hub, presence)
+        registry = self._registry = ClientRegistry(leave=leave, tally=hub.tally, on_closed=events.closed)
         ended, stall = self._publisher.audit_ended, self.stall_seconds
         self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=events.looked)
@@ -182,6 +187,7 @@ class Node:
             client.close(CloseReason.SHUTDOWN)
         await asyncio.wait({self._audit_task, *self._host.tasks}, timeout=self.close_seconds)
         self._audit_task = None
+        self.presence.stop()
         self._publisher.shut()
 
     def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
@@ -306,11 +312,7 @@ class Node:
 
     def client_failed(self, client: Client, error: Exception) -> None:
         """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
-        was_open, code = client.reason is None, close_for(client, error)
-        if code is None:
-            self._event_log.writer_failed(client.id, error)
-        elif was_open:  # messages behind the one that ends it are no refusals of their own
-            self.tally.reject(code)
+        fail(client, error, self._event_log, reject=self.tally.reject)
 
     def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
         """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).
@@ -331,6 +333,8 @@ class Node:
         if self.recordings.active:
             self.recordings.subscribed(client, start, before)
         client.begin(start)
+        if client.user is not None:
+            self.presence.join(client, channel)
         return start
 
     @property
@@ -355,12 +359,8 @@ class Node:
         if self.recordings.active:
             self.recordings.unsubscribed(client, place)
         self._hub.unsubscribe(place, queue, time=now)
-
-    def _leave(self, client: Client) -> None:
-        now = asyncio.get_running_loop().time()
-        for channel, queue in client.subscriptions.values():
-            self._hub.unsubscribe(channel, queue, time=now)
-        client.subscriptions.clear()
+        if self.presence.rosters:
+            self.presence.leave(client, channel)
 
     def statistics(self) -> Statistics:
         """Returns clients, channels and counts. O(clients + channels)."""

@@ -19,6 +19,8 @@
     options      what is said about channels by name or pattern: `ChannelOptions`
     namespaces   the options in force for the channels of a pattern, found by a name
     rights       users, and what the application lets them do
+    presence     the users on a channel, and what has changed there
+    journal      who has come and gone lately, for other workers
     reasons      the closed tables: why a connection ended, why publications are missing
     codes        the closed table of error codes, with their HTTP statuses
 

@@ -26,10 +26,11 @@ class Action(StrEnum):
     SUBSCRIBE = "subscribe"
     HISTORY = "history"
     PUBLISH = "publish"
+    PRESENCE = "presence"
 
 
 # As globals: CPython 3.11 makes a call of each attribute of an enum.
-SUBSCRIBE, HISTORY, PUBLISH = Action.SUBSCRIBE, Action.HISTORY, Action.PUBLISH
+SUBSCRIBE, HISTORY, PUBLISH, PRESENCE = Action.SUBSCRIBE, Action.HISTORY, Action.PUBLISH, Action.PRESENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Rights:
         may_subscribe: Allow = True,
         may_history: Allow = True,
         may_publish: Allow = True,
+        may_presence: Allow | None = None,
         authorise: Authorise | None = None,
     ) -> Self:
         """Returns the rights of a user.
@@ -105,6 +107,7 @@ class Rights:
             may_subscribe: Whether the user may listen to a channel.
             may_history: Whether the user may also get what was published before.
             may_publish: Whether the user may publish to a channel.
+            may_presence: Whether the user may see who is on a channel; None: as `may_subscribe`.
             authorise: Asked in addition, for every action.
 
         Raises:
@@ -114,8 +117,10 @@ class Rights:
         rules: list[Authorise] = []
         if channels is not None:
             rules.append(_among([channels] if isinstance(channels, str) else channels))
-        if not may_subscribe is may_history is may_publish is True:
-            rules.append(partial(_ask, {SUBSCRIBE: may_subscribe, HISTORY: may_history, PUBLISH: may_publish}))
+        if not (may_subscribe is may_history is may_publish is True and may_presence in (None, True)):
+            seen = may_subscribe if may_presence is None else may_presence
+            reads = {SUBSCRIBE: may_subscribe, HISTORY: may_history, PRESENCE: seen}
+            rules.append(partial(_ask, {**reads, PUBLISH: may_publish}))
         if authorise is not None:
             rules.append(authorise)
         return cls(as_user(user), rules)
@@ -164,7 +169,12 @@ def forbidden(action: Action, channel: str) -> CodedError:
     return CodedError(ErrorCode.FORBIDDEN, f"this user has no right to {_DOES[action]} channel {channel[:64]!r}")
 
 
-_DOES: Final = {SUBSCRIBE: "subscribe to", HISTORY: "read what was published before to", PUBLISH: "publish to"}
+_DOES: Final = {
+    SUBSCRIBE: "subscribe to",
+    HISTORY: "read what was published before to",
+    PUBLISH: "publish to",
+    PRESENCE: "see who is on",
+}
 
 
 def _ask(allows: dict[Action, Allow], user: User | None, action: Action, channel: str) -> Answer:

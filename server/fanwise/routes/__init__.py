@@ -5,12 +5,15 @@
     json_session  answers to a client of the JSON dialect
     flight        publications of one connection that wait for an engine
     json_models   the messages of the JSON dialect
+    json_size     how large a JSON text is, and what parsing it takes
     publish       `POST /publish`, one payload or a batch
     batch         the entries of a batch
     bodies        bodies of requests, read within a bound
     idempotency   `Idempotency-Key`: a request that is sent again is published once
     sse           `GET /sse/{channel}`: a channel as an event stream
     channels      `GET /channels`, and what a channel's log retains
+    presence      `GET /channels/{channel}/presence`: who is on a channel
+    presence_json  the users on a channel, as JSON
     clients       `GET /clients`, and closing one
     live          `GET /stats`, and `WS /live`: its parts each second
     stats         the document of `/stats` and `/live`

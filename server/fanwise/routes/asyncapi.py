@@ -14,9 +14,14 @@ from ..version import SERVER_VERSION
 from .auth.keys import KEY_SUBPROTOCOL
 from .json_models import (
     SUBPROTOCOL,
+    AskPresence,
     Error,
     GapMessage,
+    Join,
+    Leave,
     Message,
+    PresenceAnswer,
+    PresenceGap,
     Publish,
     Published,
     Strict,
@@ -29,8 +34,13 @@ from .json_models import (
 
 VERSION = "3.0.0"
 # {operation: its answer, beside `error`}
-ASKED: dict[type[Strict], type[Strict]] = {Subscribe: Subscribed, Unsubscribe: Unsubscribed, Publish: Published}
-TOLD: list[type[Strict]] = [Welcome, Message, GapMessage]  # sent without a request
+ASKED: dict[type[Strict], type[Strict]] = {
+    Subscribe: Subscribed,
+    Unsubscribe: Unsubscribed,
+    Publish: Published,
+    AskPresence: PresenceAnswer,
+}
+TOLD: list[type[Strict]] = [Welcome, Message, GapMessage, Join, Leave, PresenceGap]  # sent without a request
 EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     Subscribe: {"op": "subscribe", "channel": "lobby", "since": {"epoch": "9f2c01ab77e4", "offset": 41}},
     Unsubscribe: {"op": "unsubscribe", "channel": "lobby"},
@@ -47,10 +57,22 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     GapMessage: {"op": "gap", "channel": "lobby", "epoch": "9f2c01ab77e4", "from": 1, "to": 7, "reason": "history"},
     Published: {"op": "published", "channel": "lobby", "id": 1, "epoch": "9f2c01ab77e4", "offset": 42},
     Unsubscribed: {"op": "unsubscribed", "channel": "lobby"},
+    AskPresence: {"op": "presence", "channel": "lobby"},
+    PresenceAnswer: {
+        "op": "presence",
+        "channel": "lobby",
+        "clients": 2,
+        "users": 1,
+        "members": [{"id": "ada", "info": {"name": "Ada"}}],
+        "truncated": False,
+    },
+    Join: {"op": "join", "channel": "lobby", "id": "ada", "info": {"name": "Ada"}},
+    Leave: {"op": "leave", "channel": "lobby", "id": "ada"},
+    PresenceGap: {"op": "presence_gap", "channel": "lobby", "users": 2000},
     Error: {
         "op": "error",
         "code": ErrorCode.UNKNOWN_OP.value,
-        "message": "op: it is one of subscribe, unsubscribe and publish",
+        "message": "op: it is one of subscribe, unsubscribe, publish and presence",
     },
 }
 

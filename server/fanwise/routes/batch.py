@@ -10,7 +10,7 @@ import orjson
 
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
-from .json_models import LARGE_BYTES, check_size, check_structure, parse_seconds
+from .json_size import LARGE_BYTES, check_size, check_structure, parse_seconds
 
 MAX_ENTRIES: Final = 1000
 # An array with more of these is cut into its entries. One with less is parsed in 1 ms, whatever its strings are.

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
 from ..errors import MessageTooBigError
-from .json_models import check_structure
+from .json_size import check_structure
 
 _SURELY_WRITTEN: Final = 200  # brackets and braces: nested no deeper than orjson writes (254)
 

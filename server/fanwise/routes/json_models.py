@@ -6,23 +6,16 @@ Operations of clients are read with these models. Messages to clients are writte
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
-from ..errors import MessageTooBigError
 
 SUBPROTOCOL = "fanwise.v1"
 _NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
-LARGE_BYTES: Final = 8_192  # of a JSON text whose structure may take a millisecond to parse
-CONTAINERS: Final = 8_192  # arrays and objects that any JSON text may have
-_CONTAINER_BYTES: Final = 6  # that each of more takes on average: [1,2],
-_STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_BYTE_SECONDS: Final = 25e-9  # that a byte of JSON takes where every sixth is a bracket
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
 
 Channel: TypeAlias = Annotated[
@@ -68,6 +61,7 @@ class Subscribe(Strict):
     op: Literal["subscribe"]
     channel: Channel
     since: Since | None = None
+    presence: Annotated[bool, Field(description="whether `join` and `leave` are sent")] = False
 
 
 class Unsubscribe(Strict):
@@ -86,6 +80,16 @@ class Publish(Strict):
     id: Identifier | None = None
     key: Key | None = None
     encoding: Base64 | None = None
+
+
+class AskPresence(Strict):
+    """Answered with `presence`."""
+
+    model_config = ConfigDict(title="Presence asked for")
+
+    op: Literal["presence"]
+    channel: Channel
+    id: Identifier | None = None
 
 
 class Welcome(Strict):
@@ -155,6 +159,57 @@ class Unsubscribed(Strict):
     channel: Channel
 
 
+UserId: TypeAlias = Annotated[str, Field(description="the user's id", examples=["ada"])]
+Info: TypeAlias = Annotated[Any, Field(description="what others may know of the user", examples=[{"name": "Ada"}])]
+Users: TypeAlias = Annotated[int, Field(ge=0, description="known users, each once")]
+
+
+class PresentUser(Strict):
+    """A user who is on a channel."""
+
+    id: UserId
+    info: Info
+
+
+class PresenceAnswer(Strict):
+    """The users on a channel. There need not be such a channel."""
+
+    model_config = ConfigDict(title="Presence")
+
+    op: Literal["presence"]
+    channel: Channel
+    clients: Annotated[int, Field(ge=0, description="connections, with a known user or without")]
+    users: Users
+    members: Annotated[list[PresentUser], Field(description="at most 1,000, in 64 KiB")]
+    truncated: Annotated[bool, Field(description="`members` lacks some, or a worker has not answered")]
+    id: Identifier | None = None
+
+
+class Join(Strict):
+    """A user has come to the channel, or has new info."""
+
+    op: Literal["join"]
+    channel: Channel
+    id: UserId
+    info: Info
+
+
+class Leave(Strict):
+    """The user's last connection has left the channel."""
+
+    op: Literal["leave"]
+    channel: Channel
+    id: UserId
+
+
+class PresenceGap(Strict):
+    """Users have come and gone, too many to send each, or while the client did not read. `presence` has them."""
+
+    op: Literal["presence_gap"]
+    channel: Channel
+    users: Users
+
+
 DIALECT_CODES = tuple(code for code in ErrorCode if code.in_dialect)
 
 
@@ -181,13 +236,24 @@ class Error(Strict):
     channel: Annotated[str | None, Field(description="as it was sent")] = None
 
 
-Op: TypeAlias = Annotated[Subscribe | Unsubscribe | Publish, Field(discriminator="op")]
+Op: TypeAlias = Annotated[Subscribe | Unsubscribe | Publish | AskPresence, Field(discriminator="op")]
 Answer: TypeAlias = Annotated[
-    Welcome | Subscribed | Message | GapMessage | Published | Unsubscribed | Error, Field(discriminator="op")
+    Welcome
+    | Subscribed
+    | Message
+    | GapMessage
+    | Published
+    | Unsubscribed
+    | PresenceAnswer
+    | Join
+    | Leave
+    | PresenceGap
+    | Error,
+    Field(discriminator="op"),
 ]
 
 _TEXT, _BINARY = Kind.TEXT, Kind.BINARY  # as a global: CPython 3.11 makes a call of each attribute of an enum
-_OPS: TypeAdapter[Subscribe | Unsubscribe | Publish] = TypeAdapter(Op)
+_OPS: TypeAdapter[Subscribe | Unsubscribe | Publish | AskPresence] = TypeAdapter(Op)
 _CODES: dict[str, ErrorCode] = {
     "missing": ErrorCode.MISSING_FIELD,
     "extra_forbidden": ErrorCode.UNKNOWN_FIELD,
@@ -207,9 +273,7 @@ class UsualPublish(NamedTuple):
     op: Literal["publish"] = "publish"
 
 
-_OP_FIELDS = max(len(model.model_fields) for model in (Subscribe, Unsubscribe, Publish))
-_ENVELOPE_BYTES = 4096  # of a message, beside its data
-_ESCAPED = 6  # times as long as a character may be its escape: \u00e9
+_OP_FIELDS = max(len(model.model_fields) for model in (Subscribe, Unsubscribe, Publish, AskPresence))
 
 
 class OpError(CodedError):
@@ -224,11 +288,11 @@ class OpError(CodedError):
         self.about = about or {}
 
 
-def parse_op(data: bytes | str, kind: Kind = _TEXT) -> Subscribe | Unsubscribe | Publish | UsualPublish:
+def parse_op(data: bytes | str, kind: Kind = _TEXT) -> Subscribe | Unsubscribe | Publish | AskPresence | UsualPublish:
     """Returns the operation that a client asks for.
 
     Raises:
-        OpError: The message is not JSON, or not one of the three operations.
+        OpError: The message is not JSON, or not one of the four operations.
     """
     if kind is _BINARY:
         raise OpError(ErrorCode.BAD_JSON, "a message is one JSON object in a text frame; this was a binary frame")
@@ -264,50 +328,6 @@ def _usual_publish(fields: dict[str, Any]) -> UsualPublish | None:
     return None
 
 
-def check_structure(data: bytes) -> None:
-    """Raises OpError if more than 8,192 arrays and objects are in a JSON text, one in less than six bytes.
-
-    Such a text takes ten times as long to parse as others: 36,000 arrays in 90 KB take 4 ms.
-    """
-    if len(data) <= CONTAINERS:
-        return
-    at_most = max(CONTAINERS, len(data) // _CONTAINER_BYTES)
-    if _containers(data) > at_most and (count := _containers(_STRINGS.sub(b"", data))) > at_most:
-        problem = f"the JSON has {count} arrays and objects; at most {at_most} are parsed in {len(data)} bytes"
-        raise OpError(ErrorCode.TOO_BIG, problem)
-
-
-def _containers(data: bytes) -> int:
-    return data.count(b"[") + data.count(b"{")
-
-
-def parse_seconds(size: int) -> float:
-    """Returns what a JSON text of `size` bytes takes to parse at most. O(1)."""
-    return size * _BYTE_SECONDS
-
-
-def check_size(data: bytes, *, max_bytes: int) -> None:
-    """Raises OpError if a JSON text has more structure than `max_bytes` of payload take, as base64 or in escapes.
-
-    Such a text is not worth parsing: 45,000 keys take 27 ms.
-    """
-    limit = max_bytes * 4 // 3 + _ENVELOPE_BYTES
-    if len(data) <= limit:
-        return
-    size = dense_bytes(data) if len(data) <= _ESCAPED * max_bytes + _ENVELOPE_BYTES else len(data)
-    if size > limit:
-        raise OpError(ErrorCode.TOO_BIG, str(MessageTooBigError(size_bytes=size, limit_bytes=max_bytes)))
-
-
-def dense_bytes(data: bytes) -> int:
-    """Returns the bytes of a JSON text without whitespace, where each escape counts as one."""
-    dense = data.translate(None, b" \t\r\n")
-    if b"\\" not in dense:  # a search takes a hundredth of the time of the two counts
-        return len(dense)
-    dense = dense.replace(rb"\\", b"_")
-    return len(dense) - dense.count(b"\\") - 4 * dense.count(b"\\u")
-
-
 def unknown_name(fields: dict[str, object], model: type[Strict]) -> str:
     """Returns the first name that `model` does not have, cut to 64 characters. `fields` has more than the model."""
     known = {field.alias or name for name, field in model.model_fields.items()}
@@ -323,7 +343,7 @@ def _translate(error: ValidationError, fields: dict[str, object]) -> OpError:
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, detail["loc"][1:]))[:_NAMED_CHARACTERS]
     code = _CODES.get(detail["type"], ErrorCode.WRONG_TYPE)
-    problem = f"{place}: {detail['msg']}" if place else "op: it is one of subscribe, unsubscribe and publish"
+    problem = f"{place}: {detail['msg']}" if place else "op: it is one of subscribe, unsubscribe, publish and presence"
     return OpError(code, problem, _about(fields))
 
 

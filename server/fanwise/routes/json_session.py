@@ -22,20 +22,20 @@ from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
 from .flight import Flight
 from .json_models import (
-    LARGE_BYTES,
+    AskPresence,
     OpError,
     Publish,
     Subscribe,
     Unsubscribe,
     UsualPublish,
-    check_size,
-    check_structure,
     parse_op,
-    parse_seconds,
 )
+from .json_size import LARGE_BYTES, check_size, check_structure, parse_seconds
+from .presence_json import MOST_MEMBERS, presence_json
 
+_WITH_ID: Final = (Publish, UsualPublish, AskPresence)
 NO_KEY: Final = "publishing asks for the server's key, which the handshake did not bring"
-Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish
+Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish | AskPresence
 
 
 def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
@@ -156,6 +156,8 @@ class JsonSession:
         seconds = self._budget.subscribe()
         if op.op == "subscribe":
             return self._subscribe_after(seconds, op) if seconds else self._subscribe(op)
+        if op.op == "presence":
+            return self._presence_after(seconds, op)
         if seconds:
             return self._unsubscribe_after(seconds, op)
         self._unsubscribe(op)
@@ -194,7 +196,7 @@ class JsonSession:
         about: dict[str, str | int] = error.about if isinstance(error, OpError) else {}
         if op is not None and not isinstance(error, ChannelNameError):  # whose channel may be as long as a message
             about["channel"] = op.channel
-        if op is not None and op.op == "publish" and op.id is not None:
+        if isinstance(op, _WITH_ID) and op.id is not None:
             about["id"] = op.id
         self._broadcaster.tally.reject(code)
         self._send(op="error", code=code, message=str(error), **about)
@@ -208,7 +210,24 @@ class JsonSession:
         since = Position(op.since.epoch, op.since.offset) if op.since is not None else None
         if self._rights is not None:
             await self._rights.check_all(op.channel, Action.SUBSCRIBE, *([] if since is None else [Action.HISTORY]))
+        if op.presence:
+            self._broadcaster.presence.check(op.channel, events=True)
+            await self._check(Action.PRESENCE, op.channel)
         await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=since)
+        if op.presence:
+            self._broadcaster.presence.watch(self._client, op.channel)
+
+    async def _presence_after(self, seconds: float, op: AskPresence) -> None:
+        if seconds:
+            await asyncio.sleep(seconds)
+        await self._check(Action.PRESENCE, op.channel)
+        found = await self._broadcaster.presence(op.channel, limit=MOST_MEMBERS)
+        asked: dict[str, str | int] = {} if op.id is None else {"id": op.id}
+        self._client.send(await presence_json(found, op="presence", **asked))
+
+    async def _check(self, action: Action, channel: str) -> None:
+        if self._rights is not None:
+            await self._rights.check_all(channel, action)
 
     def _unsubscribe(self, op: Unsubscribe) -> None:
         if op.channel not in self._client.subscriptions:

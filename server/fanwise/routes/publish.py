@@ -29,7 +29,6 @@ from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
 from .idempotency import Idempotency
 from .json_models import (
-    LARGE_BYTES,
     MAX_CHARACTERS,
     Base64,
     Channel,
@@ -38,10 +37,10 @@ from .json_models import (
     Key,
     Offset,
     Strict,
-    parse_seconds,
     unknown_name,
 )
 from .json_session import data_bytes
+from .json_size import LARGE_BYTES, parse_seconds
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error

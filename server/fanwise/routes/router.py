@@ -32,6 +32,7 @@ from .fleet.samples import samples_of
 from .live import DEMO, Live, live_routes
 from .metrics import metrics_routes
 from .page import page_routes
+from .presence import presence_routes
 from .problems import make_router
 from .publish import publishing_routes
 from .sse import CHANNEL, EventStreamEndpoint, sse_routes
@@ -135,6 +136,7 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController)
     answers = LongAnswers(broadcaster)
     lists = None if workers is None else FleetLists(lambda: workers.survey, broadcaster.count_answer_bytes)
     yield channel_routes(broadcaster, access, answers, lists)
+    yield presence_routes(broadcaster, access)
     yield client_routes(broadcaster, access, answers, lists)
     yield live_routes(live, broadcaster, access)
     yield metrics_routes(broadcaster, access, None if workers is None else samples_of(broadcaster, workers))
