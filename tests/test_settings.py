@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
+from fanwise import ChannelOptions
 from fanwise.errors import SettingsError
 from fanwise.settings import Settings, flag, load_settings, sources, variable
 
@@ -151,3 +153,67 @@ def test_every_value_has_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (found["queue_bytes"], found["port"], found["host"]) == ("flag", "environment", ".env")
     assert found["loop"] == found["log_level"] == "default"
     assert load_settings(queue_bytes="80000").port == 2
+
+
+OPTIONS = """
+queue_messages = 7
+port = 5
+[channels."cursor.*"]
+overflow = "latest"
+forgive_seconds = inf
+[channels.lobby]
+history_messages = 0
+"""
+
+
+def test_a_file_of_toml_has_settings_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything else wins over the file; its path comes from a flag, a variable or .env."""
+    (tmp_path / "fanwise.toml").write_text(OPTIONS)
+    monkeypatch.setenv("FANWISE_PORT", "6")
+    settings = load_settings(config="fanwise.toml")
+    assert (settings.queue_messages, settings.port) == (7, 6)
+    cursors = ChannelOptions(overflow="latest", forgive_seconds=math.inf)
+    assert settings.channels == {"cursor.*": cursors, "lobby": ChannelOptions(history_messages=0)}
+    assert list(settings.channels) == ["cursor.*", "lobby"]
+    (tmp_path / ".env").write_text("FANWISE_CONFIG=fanwise.toml\n")
+    assert load_settings().channels == settings.channels
+    found = sources()
+    assert (found["queue_messages"], found["channels"], found["port"]) == (
+        "fanwise.toml",
+        "fanwise.toml",
+        "environment",
+    )
+    assert load_settings(channels='{"a": {"presence": false}}').channels == {"a": ChannelOptions(presence=False)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("queue_mesages = 7", "'queue_mesages' in c.toml is not a setting: did you mean queue_messages?"),
+        ("zzz = 7", "known are address_connections"),
+        ('config = "other.toml"', "'config' in c.toml is not a setting"),
+        ("port = 99999", "port in c.toml is 99999: Input should be less than"),
+        ("port = ", "Invalid value (at end of document)"),
+        ("port = '\xff'", "can't decode byte 0xff"),
+        ("channels = 3", "it takes an object"),
+        ("[channels.cursor.x]\npresence = true", 'a pattern with dots takes quotes, as in [channels."cursor.*"]'),
+        ("[channels.a]\noverflows = 'latest'", "channels 'a': 'overflows' is no option: did you mean overflow?"),
+        ("[channels.a]\nqueue_bytes = 5", "channels 'a': max_message_bytes=65536 does not fit into queue_bytes=5"),
+        ("[channels.a]\nqueue_bytes = 600_000_000", "memory_bytes=1073741824 is less than the 1200000000"),
+        ('[channels."*"]\n[channels.a]', "pattern 'a' is never reached: '*' stands before it"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, text: str, says: str) -> None:
+    """With what is allowed, and where it stands."""
+    (tmp_path / "c.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError) as caught:
+        load_settings(config="c.toml")
+    assert says in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    """A server without the options that it is thought to have would be worse than none."""
+    with pytest.raises(SettingsError, match=r"FANWISE_CONFIG \(--config\) is 'c.toml': there is no such file"):
+        load_settings(config="c.toml")
+    with pytest.raises(SettingsError, match="it is not JSON"):
+        load_settings(channels="{")

@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or load_settings()
     backplane = settings.backplane.get_secret_value() if settings.backplane is not None else None
     own = settings.model_dump(include=_OF_THE_BROADCASTER)
-    broadcaster = Broadcaster(**own, access=access(settings), backplane=backplane)
+    broadcaster = Broadcaster(**own, channels=settings.channels, access=access(settings), backplane=backplane)
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from .backplane.options import Options
+from .backplane.options import Options, of_channels
 from .backplane.port import Backplane
 from .backplane.urls import backplane_from, default_replicas
 from .backplane.workers.siblings import noticed_siblings
@@ -309,7 +309,7 @@ class SharedBroadcaster(Broadcaster):
         bounds = {name: getattr(self, name) for name in _BOUNDS}
         own = {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
         own["replicas"] = given if (given := self.backplane_replicas) is not None else default_replicas(self.backplane)
-        return backplane_from(self.backplane, Options(**bounds, **own))
+        return backplane_from(self.backplane, Options(**bounds, **own, **of_channels(self.inspect.namespaces)))
 
     @property
     def survey(self) -> Survey:

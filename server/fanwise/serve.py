@@ -301,6 +301,7 @@ def sweep_way(mode: Mode) -> str:
 def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
     """Returns what is in force, for people: at most 12 lines."""
     known = facts(settings, port=port, fd_limit=fd_limit)
+    patterns = f", {len(settings.channels)} patterns with options" if settings.channels else ""
     clients = f"{settings.max_clients}, {settings.address_connections}"
     room = Descriptors(fd_limit).short
     few = [f"  WARNING    descriptors for {room} clients only: raise ulimit -Hn, or say --max-clients {room}"]
@@ -312,7 +313,7 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
         f"  queue      {width}, then {settings.overflow}",
         f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
-        f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel",
+        f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel{patterns}",
         f"  message    at most {settings.max_message_bytes} bytes",
         f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
         f"  clients    at most {clients} per address, file descriptors {fd_limit}",

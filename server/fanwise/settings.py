@@ -1,4 +1,7 @@
-"""All settings, from flags, `FANWISE_*` variables and `.env`, in this order. Read by `app`, `serve` and `cli` only."""
+"""All settings: from flags, `FANWISE_*` variables, `.env` and a file of TOML, in this order.
+
+Read by `app`, `serve` and `cli` only.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,26 @@ import difflib
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from .backplane.options import Options
 from .backplane.urls import shown
 from .core.deflate import HIGHEST_LEVEL
+from .core.namespaces import Defaults, Namespaces
+from .core.options import ChannelOptions, read_channels
 from .core.publication import check_channel_name
+from .core.queue import Overflow
 from .errors import SettingsError
 from .routes.auth.hosts import read_network
 from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
+from .tools.toml_file import read_toml, unknown_keys
 from .transport.limits import Limits
 from .transport.places import PlaceLimits
 from .transport.proxies import TrustedProxies
@@ -31,6 +40,7 @@ ENV_FILE = ".env"
 PLACES, LIMITS, ENGINE = PlaceLimits(), Limits(), Options()
 SECRET = frozenset({"api_key", "backplane"})  # fields that are shown nowhere
 _ENGINE_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_SHOWN_CHARACTERS = 200  # of a value that cannot be used
 _KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -43,6 +53,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+Channels = Annotated[dict[str, ChannelOptions], NoDecode, BeforeValidator(read_channels)]
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -51,6 +62,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
+    config: str | None = Field(None, description="file of TOML with settings and options of channels; by default none")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
@@ -97,6 +109,9 @@ class Settings(BaseSettings):
         description="publications of one address over HTTP; ten seconds of it at once",
     )
     max_channels: Positive = Field(100_000, description="largest number of open channels; idle ones make room")
+    channels: Channels = Field(
+        {}, description="options of channels, in JSON: an object for each pattern, of which the first match wins"
+    )
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
     api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
     allowed_origins: Listed = Field((), description="origins of pages on other hosts that may connect, or *")
@@ -178,6 +193,19 @@ class Settings(BaseSettings):
         "info", description="least level logged"
     )
     log_format: Literal["text", "json"] = Field("text", description="format of a line of the log")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,
+    ) -> tuple[Source, ...]:
+        """Adds the file of TOML that `model_config` names."""
+        more = (file_secret_settings, TomlConfigSettingsSource(settings_cls))
+        return init_settings, env_settings, dotenv_settings, *more
 
     @field_validator("default_channel")
     @classmethod
@@ -271,6 +299,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _options_fit(self) -> Settings:
+        defaults = Defaults(**self.model_dump(include=set(Defaults._fields)) | {"overflow": Overflow(self.overflow)})
+        if table := Namespaces(self.channels, defaults):
+            table.check(memory_bytes=self.memory_bytes, max_message_bytes=self.max_message_bytes)
+        return self
+
+    @model_validator(mode="after")
     def _one_message_fits(self) -> Settings:
         if self.max_message_bytes > self.queue_bytes:
             raise ValueError(
@@ -291,21 +326,31 @@ def flag(field: str) -> str:
 
 
 def load_settings(**flags: object) -> Settings:
-    """The settings in force: `flags` that are not None, then the environment, then `.env`, then the defaults.
+    """The settings in force: `flags` that are not None, the environment, `.env`, the file of TOML, then the defaults.
 
     Raises:
-        SettingsError: A value is out of range, or a `FANWISE_*` variable does not exist; names them all.
+        SettingsError: A value is out of range, the file cannot be read, or a variable or a key of the file does not
+            exist; names them all.
     """
     problems = _unknown_variables()
     given = {field: value for field, value in flags.items() if value is not None}
+    path, found = _config_path(flags), sources(**flags)
+    kind: type[Settings] = Settings
+    if path is not None:
+        config = SettingsConfigDict(toml_file=path)
+        kind = cast("type[Settings]", type("Settings", (Settings,), {"model_config": config, "__module__": __name__}))
+        problems += unknown_keys(_read_config(path), Settings.model_fields.keys() - {"config"}, path=path)
     try:
-        settings = Settings(**given)  # type: ignore[arg-type]
+        settings = kind(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         for detail in error.errors():
             field = str(detail["loc"][0]) if detail["loc"] else ""
             value = "not allowed" if field in SECRET else repr(detail["input"])
-            named = f"{variable(field)} ({flag(field)}) is {value}: " if field else ""
-            problems.append(named + detail["msg"].removeprefix("Value error, "))
+            if len(value) > _SHOWN_CHARACTERS:
+                value = f"{value[:_SHOWN_CHARACTERS]}..."
+            name = f"{field} in {path}" if found.get(field) == path else f"{variable(field)} ({flag(field)})"
+            problem = detail["msg"].removeprefix("Value error, ")
+            problems.append(f"{name} is {value}: {problem}" if field else problem)
         raise SettingsError(problems) from error
     if problems:
         raise SettingsError(problems)
@@ -313,16 +358,33 @@ def load_settings(**flags: object) -> Settings:
 
 
 def sources(**flags: object) -> dict[str, str]:
-    """{setting: where `load_settings` finds the value}: "flag", "environment", ".env" or "default"."""
+    """{setting: where `load_settings` finds the value}: "flag", "environment", ".env", a file's path, or "default".
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    path = _config_path(flags)
     places = (
         ("flag", {variable(field) for field, value in flags.items() if value is not None}),
         ("environment", {name.upper() for name in os.environ}),
         (ENV_FILE, {name.upper() for name, value in dotenv_values(ENV_FILE).items() if value is not None}),
+        (path or "", set() if path is None else {variable(key) for key in _read_config(path)}),
         ("default", {variable(field) for field in Settings.model_fields}),
     )
     return {
         field: next(place for place, names in places if variable(field) in names) for field in Settings.model_fields
     }
+
+
+def _config_path(flags: Mapping[str, object]) -> str | None:
+    """Returns the path of the file of TOML; None if there is none."""
+    told = {key.upper(): value for key, value in (*dotenv_values(ENV_FILE).items(), *os.environ.items())}
+    path = flags.get("config") or told.get(variable("config"))
+    return str(path) if path else None
+
+
+def _read_config(path: str) -> dict[str, object]:
+    return read_toml(path, named=f"{variable('config')} ({flag('config')})")
 
 
 def _unknown_variables() -> list[str]:

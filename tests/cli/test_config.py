@@ -92,3 +92,16 @@ def test_settings_that_the_server_refuses(how: list[str]) -> None:
 def test_a_value_is_one_column_of_one_line(value: object, text: str) -> None:
     """As a variable takes the value; a control character is printed as its code."""
     assert shown(value) == text
+
+
+def test_options_of_channels_are_printed_in_their_order(tmp_path: Path) -> None:
+    """Behind the settings, each with its pattern and the file that it stands in."""
+    (tmp_path / "c.toml").write_text('[channels."b.*"]\nforgive_seconds = inf\n[channels.a]\noverflow = "latest"\n')
+    done = fanwise("config", "--config", "c.toml", cwd=tmp_path)
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[-2:]] == ["channels b.*", "channels a"]
+    found = columns(done.stdout)
+    assert found["FANWISE_CHANNELS"] == ("2 patterns", "c.toml")
+    assert found["channels b.*"] == ("forgive_seconds=inf", "c.toml")
+    assert found["channels a"] == ('overflow="latest"', "c.toml")
+    told = json.loads(fanwise("config", "--config", "c.toml", "--json", cwd=tmp_path).stdout)
+    assert told["channels"]["value"]["a"] == {"overflow": "latest"}

@@ -12,6 +12,7 @@ from ..core.channel import Channel
 from ..core.counters import name_of
 from ..core.forgiven import Bounds, Forgiven, forgiven, traffic
 from ..core.hub import Hub, log_begin
+from ..core.namespaces import Namespaces
 from ..core.publication import Position
 from ..core.queue import Overflow
 from .client import Client, State
@@ -92,6 +93,11 @@ class Inspector:
         self._loop_lag = loop_lag
         self._limits = limits
         self.busiest = Busiest(hub)  # ranks the channels; `describe_channel` describes one
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The options of channels that are in force."""
+        return self._hub.namespaces
 
     def statistics(self) -> Statistics:
         """Returns clients, channels and counts. O(clients + channels)."""

@@ -90,11 +90,13 @@ class Sharing:
 
         Raises:
             ChannelNameError: The channel's name is not allowed.
+            NoChannelError: Options let no channel of that name be opened.
             MessageTooBigError: The payload is above the limit.
             NotRunningError: The broadcaster was not started.
         """
         self._publisher.check_size(data)
-        return self._backplane.publish(Outgoing(check_channel_name(channel), data, kind, key, once))
+        self._hub.check_allowed(check_channel_name(channel))
+        return self._backplane.publish(Outgoing(channel, data, kind, key, once))
 
     async def publish(self, channel: str, kind: Kind, data: bytes, key: str | None) -> Publication:
         """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
@@ -112,8 +114,9 @@ class Sharing:
             BackplaneDownError: The engine did not answer in time.
             ChannelLimitError: There is no room for another channel.
             ChannelNameError: The channel's name is not allowed.
+            NoChannelError: Options let no channel of that name be opened.
         """
-        check_channel_name(name)
+        self._hub.check_allowed(check_channel_name(name))
         if self._is_ready(name, since, current=False):
             return
         try:

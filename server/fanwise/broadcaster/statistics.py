@@ -41,7 +41,7 @@ class ChannelStatistics(NamedTuple):
 
     `deliveries` counts publications given to clients, `skipped` those that an overflow policy kept from them, both once
     per client. `most_per_second` are publications in the busiest quarter of a second; `message_bytes` is their payload
-    on average, None before the first.
+    on average, None before the first. `pattern` is the one whose options hold, None if none does.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ChannelStatistics(NamedTuple):
     skipped: int
     most_per_second: float
     message_bytes: float | None
+    pattern: str | None = None
 
 
 class Outline(NamedTuple):
@@ -125,4 +126,5 @@ def describe_channel(channel: Channel) -> ChannelStatistics:
         skipped=channel.skipped,
         most_per_second=channel.most_per_second,
         message_bytes=channel.log.end / channel.log.head if channel.log.head else None,
+        pattern=channel.namespace.pattern,
     )

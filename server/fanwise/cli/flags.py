@@ -48,7 +48,7 @@ def _setting_flags() -> list[click.Parameter]:
             spelled = f"{flag(name)}/--no-{flag(name)[2:]}" if field.default else flag(name)
             params.append(click.Option([spelled, name], is_flag=True, default=None, help=text))
             continue
-        default = "" if field.default in (None, ()) else f"  [default: {field.default}]"
+        default = "" if field.default in (None, (), {}) else f"  [default: {field.default}]"
         shown = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
         metavar = "|".join(shown) or name.rpartition("_")[2].upper()
         text = f"{field.description}{default}  [{variable(name)}]"

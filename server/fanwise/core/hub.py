@@ -158,12 +158,17 @@ class Hub:
     def _open(self, name: str, time: float, *, epoch: str | None = None, start: int = 0) -> Channel:
         if len(self._channels) >= self.max_channels and not self.retention.make_room():
             raise ChannelLimitError(limit_channels=self.max_channels)
-        namespace = self.namespaces.of(name)
-        if namespace.options.create == "nobody":
-            raise NoChannelError(name)
+        namespace = self.check_allowed(name)
         channel = self._channels[name] = self._make(name, epoch or secrets.token_hex(_EPOCH_BYTES), start, namespace)
         self.retention.opened(channel, time=time)
         return channel
+
+    def check_allowed(self, name: str) -> Namespace:
+        """Returns the options in force for a channel; raises NoChannelError if they let nobody open it."""
+        namespace = self.namespaces.of(name)
+        if namespace.options.create == "nobody":
+            raise NoChannelError(name)
+        return namespace
 
     def _make(self, name: str, epoch: str, start: int, space: Namespace) -> Channel:
         log = Log(name, epoch=epoch, max_messages=space.most_messages, max_bytes=space.most_bytes, start=start)

@@ -109,6 +109,13 @@ class Namespace:
         self.shelf = Shelf(self.history_seconds)
 
     @property
+    def restricts(self) -> bool:
+        """Whether peers may not open channels, listen or publish as they like."""
+        options = self.options
+        rates = (options.publishes_per_second, options.max_subscribers)
+        return options.create != "anybody" or rates != (None, None)
+
+    @property
     def presence(self) -> bool:
         """Whether users may ask who is on a channel."""
         return self.options.presence
@@ -132,6 +139,7 @@ class Namespaces:
     Attributes:
         default: The namespace of the channels that no pattern names.
         forgive: Whether the queues of some have a bound in age.
+        restrict: Whether some say which peers may open channels, how many may listen, or how fast they may publish.
 
     Raises:
         OptionsError: A pattern is not allowed, or never reached; or there are too many of them.
@@ -153,6 +161,7 @@ class Namespaces:
                 raise OptionsError([f"the options of {shorten(str(pattern))} are ChannelOptions, not {options!r:.64}"])
             self._add(Namespace(check_pattern(pattern), options, defaults, rank))
         self._check_numbers()
+        self.restrict = any(one.restricts for one in self._all)
         self.forgive = any(one.forgive_seconds < math.inf for one in self._all)
 
     def __bool__(self) -> bool:
@@ -185,10 +194,6 @@ class Namespaces:
     def shelves(self) -> list[Shelf]:
         """The shelves of all namespaces."""
         return list(self._shelves.values())
-
-    def is_named(self, name: str) -> bool:
-        """Returns whether a pattern is the whole name of a channel. O(1)."""
-        return name in self._named
 
     def _add(self, new: Namespace) -> None:
         """Takes in a namespace behind all others. Raises OptionsError if one of those has all of its names."""

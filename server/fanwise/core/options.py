@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Self, TypeAlias
 
+import orjson
+
 from ..errors import OptionsError, shorten
 
 ANY: Final = "*"
@@ -26,6 +28,7 @@ _CHOICES: Final = {
 _LEAST: Final = {"queue_messages": 1, "queue_bytes": 1, "history_messages": 0, "history_bytes": 0, "max_subscribers": 1}
 _MOST_SECONDS: Final = 315_360_000.0  # ten years
 _MOST: Final = 1 << 53
+_MOST_PROBLEMS: Final = 20  # that an error names
 _PATTERN: Final = re.compile(r"[A-Za-z0-9._:/*-]{1,255}")
 
 
@@ -95,6 +98,32 @@ class ChannelOptions:
 
 
 _NAMES: Final = tuple(one.name for one in fields(ChannelOptions))
+
+
+def read_channels(value: Any) -> dict[str, ChannelOptions]:
+    """Returns {pattern: options} of a table of TOML, or of an object of JSON or its text.
+
+    Raises:
+        OptionsError: It is neither; or a pattern, a key or a value is not allowed.
+    """
+    if isinstance(value, str | bytes):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise OptionsError([f"it is not JSON: {error}"]) from error
+    if not isinstance(value, Mapping):
+        raise OptionsError(["it takes an object: patterns, each with its options in an object"])
+    found: dict[str, ChannelOptions] = {}
+    problems: list[str] = []
+    for pattern, options in value.items():
+        try:
+            given = options if isinstance(options, ChannelOptions) else ChannelOptions.of(options)
+            found[check_pattern(pattern)] = given
+        except OptionsError as error:
+            problems += [f"channels {shorten(str(pattern))}: {problem}" for problem in error.problems]
+    if problems:
+        raise OptionsError(problems[:_MOST_PROBLEMS])
+    return found
 
 
 def check_pattern(pattern: object) -> str:

@@ -125,6 +125,10 @@ class Rights:
             rules.append(authorise)
         return cls(as_user(user), rules)
 
+    def and_also(self, rule: Authorise) -> Rights:
+        """Returns rights with another rule, which is asked behind all others."""
+        return Rights(self.user, (*self._rules, rule))
+
     def __bool__(self) -> bool:
         """Returns whether there is a rule at all."""
         return bool(self._rules)

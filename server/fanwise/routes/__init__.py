@@ -11,6 +11,7 @@
     bodies        bodies of requests, read within a bound
     idempotency   `Idempotency-Key`: a request that is sent again is published once
     sse           `GET /sse/{channel}`: a channel as an event stream
+    channel_rules what options of channels say about peers
     channels      `GET /channels`, and what a channel's log retains
     presence      `GET /channels/{channel}/presence`: who is on a channel
     presence_json  the users on a channel, as JSON

@@ -37,6 +37,7 @@ class ChannelInfo(BaseModel):
     clients: Annotated[int, Field(description="clients that are on it")]
     retained: Annotated[int, Field(description="publications in the log")]
     retained_bytes: Annotated[int, Field(description="and their payload bytes")]
+    pattern: Annotated[str | None, Field(description="pattern whose options hold for the channel; null: none")] = None
 
 
 class Channels(BaseModel):

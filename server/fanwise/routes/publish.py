@@ -27,6 +27,7 @@ from ..transport.places import place_of
 from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
 from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
+from .channel_rules import ChannelRules
 from .idempotency import Idempotency
 from .json_models import (
     MAX_CHARACTERS,
@@ -161,12 +162,15 @@ class PublishEndpoint:
         self._broadcaster = broadcaster
         self._access = access
         self._done = Idempotency()
+        self._rules = ChannelRules(broadcaster)
 
     async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
         rights = await self._access.rights(request) if self._access.asks else None
         if rights is not None:
             await rights.check_all(channel, Action.PUBLISH)
+        if not self._rules.open:
+            await self._rules.check_to_publish(channel, operator=self._access.is_operator(request))
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         if len(body) > LARGE_BYTES:
             await SharedTurn().give_way(parse_seconds(len(body)))
@@ -181,6 +185,7 @@ class PublishEndpoint:
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of a batch; returns the body of the answer."""
         rights = await self._access.rights(request) if self._access.asks else None
+        rights = self._rules.add_to(rights, operator=self._access.is_operator(request), paced=False)
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))

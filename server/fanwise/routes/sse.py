@@ -19,6 +19,7 @@ from ..errors import FanwiseError
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
 from ..transport.stream_door import StreamEntry
 from .auth.guards import REFUSED, Access, site_guard
+from .channel_rules import ChannelRules
 from .problems import error_response, errors, make_router, note_refusal
 from .publish import ChannelPath
 
@@ -58,6 +59,7 @@ class EventStreamEndpoint:
         self._broadcaster = broadcaster
         self._access = access
         self._heartbeat_seconds = heartbeat_seconds
+        self._rules = ChannelRules(broadcaster)
 
     def enter(self, request: HTTPConnection, channel: str) -> StreamEntry:
         """Returns what to make of a request whose parameters nobody has looked at.
@@ -69,9 +71,11 @@ class EventStreamEndpoint:
         format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
         if format not in _DIALECTS:
             raise CodedError(ErrorCode.BAD_REQUEST, f"format is one of {', '.join(_DIALECTS)}")
-        return self._entry(
-            channel, request.headers.get("last-event-id"), request.query_params.get("since"), _DIALECTS[format]
-        )
+        since = request.query_params.get("since")
+        entry = self._entry(channel, request.headers.get("last-event-id"), since, _DIALECTS[format])
+        if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
+            self._rules.check(channel, operator=self._access.is_operator(request))
+        return entry
 
     async def stream(
         self,
@@ -89,6 +93,8 @@ class EventStreamEndpoint:
     ) -> Response:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
+        if not self._rules.open:
+            await self._rules.check_everywhere(channel, operator=self._access.is_operator(request))
         rights = await self._access.rights(request)
         if rights is not None:
             await rights.check_all(channel, *_actions(entry))
@@ -103,10 +109,11 @@ class EventStreamEndpoint:
             FanwiseError: The request is refused.
         """
         entry = self.enter(request, channel)
-        stream = self._response(entry, rights)
-        return (
-            _AskingResponse(self._broadcaster, stream, rights, entry) if rights or self._broadcaster.shares else stream
-        )
+        stream, asked = self._response(entry, rights), self._with_rules(rights, request)
+        return _AskingResponse(self._broadcaster, stream, asked, entry) if asked or self._broadcaster.shares else stream
+
+    def _with_rules(self, rights: Rights, request: HTTPConnection) -> Rights:
+        return self._rules.add_to(rights, operator=self._access.is_operator(request)) or rights
 
     @property
     def asks(self) -> bool:

@@ -30,6 +30,7 @@ from ..transport.connect import attach
 from ..transport.door import Entry
 from ..transport.handshakes import Asked
 from .auth.guards import KEY_REFUSED, Access
+from .channel_rules import ChannelRules
 from .flight import Flight
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession, SharedJsonSession, welcome
@@ -81,6 +82,8 @@ class WebSocketEndpoint:
         self._default_channel = default_channel
         self._before, self._after = (part.encode() for part in split_template(template))
         self._max_subscriptions = max_subscriptions
+        self._rules = ChannelRules(broadcaster)
+        self._namespaces = broadcaster.inspect.namespaces or None
         self._sessions = (SharedPlainSession, SharedJsonSession) if broadcaster.shares else (PlainSession, JsonSession)
 
     @property
@@ -125,14 +128,18 @@ class WebSocketEndpoint:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
     def _entry(self, handshake: Asked, *, may_publish: bool, rights: Rights | None, secret: bool = False) -> Entry:
-        rules = rights or None
         if SUBPROTOCOL in handshake.scope.get("subprotocols", ()):
-            serve = partial(self._serve_json, may_publish, rules)
+            serve = partial(self._serve_json, may_publish, rights or None, secret)
             return Entry(None, SUBPROTOCOL, JSON, serve, self._welcome, secret=secret)
         channel = handshake.query_params.get("channel", self._default_channel)
-        return Entry(channel, None, PLAIN, partial(self._serve_plain, may_publish, rules, channel), secret=secret)
+        if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
+            self._rules.check(channel, operator=secret)
+        plain = partial(self._serve_plain, may_publish, rights or None, secret, channel)
+        return Entry(channel, None, PLAIN, plain, secret=secret, passing=not self._rules.open)
 
     async def _admit(self, websocket: WebSocket, entry: Entry, rights: Rights | None) -> None:
+        if entry.channel is not None and not self._rules.open:
+            await self._rules.check_everywhere(entry.channel, operator=entry.secret)
         if rights is not None and entry.channel is not None:
             await rights.check_all(entry.channel, Action.SUBSCRIBE)
         await attach(
@@ -145,13 +152,22 @@ class WebSocketEndpoint:
             user=None if rights is None else rights.user,
         )
 
-    def _serve_plain(self, may_publish: bool, rights: Rights | None, channel: str, client: Client) -> Work:
-        around = {"before": self._before, "after": self._after}
+    def _serve_plain(
+        self, may_publish: bool, rights: Rights | None, operator: bool, channel: str, client: Client
+    ) -> Work:
+        if not self._rules.open:
+            rights = self._rules.add_to(rights, operator=operator)
+        before, after = self._before, self._after
+        if self._namespaces and (template := self._namespaces.of(channel).options.template) is not None:
+            before, after = (part.encode() for part in split_template(template))
+        around = {"before": before, "after": after}
         return self._sessions[0](
             self._broadcaster, client, channel=channel, may_publish=may_publish, rights=rights, **around
         ).work
 
-    def _serve_json(self, may_publish: bool, rights: Rights | None, client: Client) -> Work:
+    def _serve_json(self, may_publish: bool, rights: Rights | None, operator: bool, client: Client) -> Work:
+        if not self._rules.open:
+            rights = self._rules.add_to(rights, operator=operator)
         most = self._max_subscriptions
         return self._sessions[1](
             self._broadcaster, client, max_subscriptions=most, may_publish=may_publish, rights=rights

@@ -5,6 +5,7 @@
     local_server   a server as a process of our own
     rates          rates and percentiles from two documents of /stats
     humanize       numbers for people
+    toml_file      a file of TOML, and what is wrong with its keys
 
 Rooms with maps of their own: bench, doctor, top, and load, which several of them share.
 """

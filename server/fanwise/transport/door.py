@@ -59,6 +59,7 @@ class Entry(NamedTuple):
         serve: Called with the client before its first message is worked on; returns what works on its messages.
         welcome: Called with the client at its start; None: nothing is.
         secret: Whether the head has brought a key.
+        passing: Whether an equal head may be refused at another time.
     """
 
     channel: str | None
@@ -67,6 +68,7 @@ class Entry(NamedTuple):
     serve: Callable[[Client], Work]
     welcome: Callable[[Client], None] | None = None
     secret: bool = False
+    passing: bool = False
 
     def begin(self, client: Client) -> Work:
         """Welcomes the client; returns what works on its messages."""

@@ -248,7 +248,11 @@ class Newcomers:
         if handshake is None or plan is None:
             return None
         key = handshake.headers.get("sec-websocket-key", "").encode()
-        if parts is not None and parts[1] == key and not (plan.entry.secret or "cookie" in handshake.headers):
+        if (
+            parts is not None
+            and parts[1] == key
+            and not (plan.entry.secret or plan.entry.passing or "cookie" in handshake.headers)
+        ):
             self._remember(parts[0], plan)
         return plan, key
 

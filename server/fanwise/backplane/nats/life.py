@@ -193,7 +193,7 @@ class Lives:
             "retention": "limits",
             "discard": "old",
             "deny_delete": True,  # without its newest message a channel would give an offset twice
-            "max_msgs_per_subject": max(options.history_messages, LEAST_HISTORY),
+            "max_msgs_per_subject": max(options.history_messages, options.most_messages, LEAST_HISTORY),
             "max_bytes": STREAM_FACTOR * options.live_bytes,
             "max_age": CHANNEL_SECONDS * _NANOSECONDS,
             "duplicate_window": _REPEAT_SECONDS * _NANOSECONDS,

@@ -126,7 +126,7 @@ class Opens:
         self._go_on()
 
     async def _answer(self, reader: Reader, one: _Open) -> None:
-        watch = _Watch(max(1, self._options.history_messages))
+        watch = _Watch(max(1, self._options.history(one.channel).messages))
         watches = self._watches.setdefault(one.channel, [])
         watches.append(watch)
         try:
@@ -153,13 +153,13 @@ class Opens:
         raise LinkError(f"channel {channel} begins anew all the time")
 
     async def _history(self, reader: Reader, last: Message, since: Position) -> list[Arrival]:
-        options = self._options
+        history = self._options.history(last.channel)
         wanted = since.offset + 1 if since.epoch == last.head.epoch else 1
-        if wanted > last.head.offset or not options.history_messages:
+        if wanted > last.head.offset or not history.messages:
             return []
-        least_size = max(0, last.head.size - options.history_bytes)
-        arrivals = await reader.before(last, wanted, least_size=least_size, count=options.history_messages)
-        oldest_ms = (time.time() - options.history_seconds) * 1000 - self._ahead_ms
+        least_size = max(0, last.head.size - history.bytes)
+        arrivals = await reader.before(last, wanted, least_size=least_size, count=history.messages)
+        oldest_ms = (time.time() - history.seconds) * 1000 - self._ahead_ms
         return [one for one in arrivals if one.at_ms >= oldest_ms]
 
     def _opened(self, last: Message, arrivals: list[Arrival], watch: _Watch, *, with_history: bool) -> Opened:

@@ -2,8 +2,9 @@
 -- All or nothing: Redis refuses for want of memory, disk, replicas or the primary's role before the first write.
 -- KEYS: shard, live, the sender's latest answer, then per publication: meta, history; then requests.
 -- ARGV: frame number, generation, seed of epochs, sender, history messages, history bytes, history ms, channel ms,
--- a sixteenth of the live stream's bytes, "place digest" of each publication with a request, separated by spaces, then
--- per publication: channel, kind with the key's size, key with payload.
+-- a sixteenth of the live stream's bytes, "place digest" of each publication with a request, separated by spaces,
+-- "place messages bytes ms" of each publication to a channel with another history, then per publication: channel, kind
+-- with the key's size, key with payload.
 -- Returns "n", and a line "epoch offset" per publication; "!" where the request was used for another publication.
 local call = redis.call
 local answered = call('GET', KEYS[3])
@@ -27,20 +28,29 @@ local n, b, k = tonumber(shard[2]) + 1, tonumber(shard[3]), tonumber(shard[4])
 local requests = nil
 if ARGV[10] ~= '' then
   requests = {}
-  local at = 3 + (#ARGV - 10) / 3 * 2
+  local at = 3 + (#ARGV - 11) / 3 * 2
   for item, digest in string.gmatch(ARGV[10], '(%d+) (%x+)') do
     at = at + 1
     requests[tonumber(item)] = {KEYS[at], digest}
   end
 end
+local histories = nil
+if ARGV[11] ~= '' then
+  histories = {}
+  for item, messages, bytes, life in string.gmatch(ARGV[11], '(%d+) (%d+) (%d+) (%d+)') do
+    histories[tonumber(item)] = {tonumber(messages), tonumber(bytes), tonumber(life)}
+  end
+end
 local now = call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local stamp = string.format('%.0f', ms)
-local max_messages, max_bytes, ttl = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local all = {tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])}
 local answer, texts, sizes = {n}, {}, {}
 local place = 2
-for item = 11, #ARGV, 3 do
+for item = 12, #ARGV, 3 do
   place = place + 2
+  local own = histories and histories[place / 2 - 2] or all
+  local max_messages, max_bytes, ttl = own[1], own[2], own[3]
   local request = requests and requests[place / 2 - 2]
   local known = request and call('GET', request[1])
   if known then
@@ -59,8 +69,14 @@ for item = 11, #ARGV, 3 do
     local text = epoch .. ' ' .. offset .. ' ' .. stamp .. ' ' .. ARGV[item] .. ' ' .. ARGV[item + 1] .. '\n'
       .. ARGV[item + 2]
     local size = #ARGV[item + 2]
-    local kept = call('RPUSH', history, text)
-    retained = kept == 1 and size or retained + size -- the history expires before its channel does
+    local kept = 0
+    if max_messages > 0 then
+      kept = call('RPUSH', history, text)
+      retained = kept == 1 and size or retained + size -- the history expires before its channel does
+    elseif retained > 0 then
+      call('DEL', history)
+      retained = 0
+    end
     if kept > max_messages + 64 or retained > max_bytes then
       local over = math.min(math.max(kept - max_messages, 16), kept - 1)
       if over > 0 then

@@ -298,7 +298,7 @@ class Shard:
         arguments += [self._sender, options.history_messages, options.history_bytes, history_ms]
         arguments += [self._channel_ms, max(1, options.live_bytes // _LIVE_PARTS)]
         once = [(place, one.outgoing.once) for place, one in enumerate(frame.waiting) if one.outgoing.once is not None]
-        arguments.append(" ".join(f"{place} {digest}" for place, (_, digest) in once))
+        arguments += [" ".join(f"{place} {digest}" for place, (_, digest) in once), self._histories(frame)]
         for outgoing, *_ in frame.waiting:
             keys += [f"{self._prefix}m:{outgoing.channel}", f"{self._prefix}h:{outgoing.channel}"]
             arguments += [outgoing.channel, *pack(outgoing)]
@@ -307,6 +307,16 @@ class Shard:
         link.send(lambda reply: self._answered(link, frame, reply), "EVALSHA", sha, len(keys), *keys, *arguments)
         if options.replicas:
             link.send(lambda reply: self._replicated(link, frame, reply), "WAIT", options.replicas, _REPLICA_MS)
+
+    def _histories(self, frame: Frame) -> str:
+        """Returns what is retained of the channels that have options: "place messages bytes ms" of publications."""
+        options, words = self._options, []
+        if options.history_of is not None:
+            for place, one in enumerate(frame.waiting):
+                history = options.history_of(one.outgoing.channel)
+                if history != options.all_channels:
+                    words.append(f"{place} {history.messages} {history.bytes} {int(history.seconds * 1000)}")
+        return " ".join(words)
 
     def _answered(self, link: Link, frame: Frame, reply: Any) -> None:
         if frame is not self._room.frame or isinstance(reply, LinkError):

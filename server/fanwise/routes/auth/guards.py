@@ -86,6 +86,10 @@ class Access:
                 "which may",
             )
 
+    def is_operator(self, connection: Asked) -> bool:
+        """Returns whether the request brings a key; False where there is none."""
+        return bool(self.key and self.key.is_held_by(connection))
+
     def check_key(self, connection: Asked) -> None:
         """Raises CodedError unless the request brings the key, if there is one."""
         if not self.key.is_held_by(connection):
