@@ -3,8 +3,9 @@ from __future__ import annotations
 import socket
 
 import pytest
+import uvloop
 
-from benchmarks.gates.exact import peers, virtual
+from benchmarks.gates.exact import observed, peers, virtual
 from benchmarks.gates.exact.__main__ import PARTS, countable, look, report
 from benchmarks.gates.exact.calls import counted, figures_of
 from benchmarks.gates.exact.clock import Clock
@@ -129,6 +130,20 @@ def test_turns_alone_do_not_wait_for_a_timer() -> None:
     while not rang:
         loop.turn()
     assert (loop.turns, round(clock.now - begin, 6)) == (virtual.PATIENCE + 2, 0.001)
+    loop.close()
+
+
+def test_timers_of_an_observed_server_never_come_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those that are due at once, which are turns."""
+    monkeypatch.setattr(uvloop.Loop, "call_later", observed._call_later)
+    loop = uvloop.new_event_loop()
+    rang: list[int] = []
+    later = loop.call_later(0.001, rang.append, 1)
+    loop.call_later(0, rang.append, 2)
+    loop.call_later(0, loop.stop)
+    loop.run_forever()
+    assert rang == [2]
+    assert later.when() - loop.time() > 1e8
     loop.close()
 
 
