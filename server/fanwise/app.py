@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 
 from .embedding import Broadcaster
+from .errors import SettingsError
+from .routes.auth.credentials import TokenReader
 from .routes.auth.guards import Access
 from .routes.auth.hosts import LOOPBACK
+from .routes.description import OPENAPI, description_routes
 from .routes.router import build_door, build_router
 from .settings import Settings, load_settings
 from .transport.addresses import is_loopback
@@ -62,8 +66,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     backplane = settings.backplane.get_secret_value() if settings.backplane is not None else None
-    own = settings.model_dump(include=_OF_THE_BROADCASTER)
-    broadcaster = Broadcaster(**own, channels=settings.channels, access=access(settings), backplane=backplane)
+    bounds = settings.model_dump(include=_OF_THE_BROADCASTER)
+    broadcaster = Broadcaster(**bounds, channels=settings.channels, access=access(settings), backplane=backplane)
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,
@@ -75,8 +79,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=broadcaster.lifespan,
         **taken,
     )
-    app = FastAPI(title="Fanwise", version=SERVER_VERSION, description=DESCRIPTION, lifespan=router.lifespan_context)
+    openapi_url = OPENAPI if settings.read == "open" else None  # without it there is no /docs either
+    app = FastAPI(
+        title="Fanwise",
+        version=SERVER_VERSION,
+        description=DESCRIPTION,
+        lifespan=router.lifespan_context,
+        openapi_url=openapi_url,
+    )
     app.router.routes += router.routes  # FastAPI builds the routes of an included router twice
+    if openapi_url is None:
+        app.router.routes += description_routes(app, broadcaster, broadcaster.access).routes
     proxies = TrustedProxies(settings.trusted_proxies)
     _add_middleware(app, settings, proxies)
     app.state.broadcaster = broadcaster
@@ -95,16 +108,48 @@ def door_of(app: FastAPI) -> Door | None:
 
 
 def access(settings: Settings) -> Access:
-    """Returns who may publish and operate, and which hosts and pages may connect.
+    """Returns who may read, publish and operate, and which hosts and pages may connect.
 
     A server that listens on loopback answers for the names of loopback, unless the settings name hosts.
+
+    Raises:
+        SettingsError: There are no keys of tokens where the settings say.
     """
     hosts = settings.allowed_hosts or (LOOPBACK if is_loopback(settings.host) else ("*",))
     return Access(
-        api_key=settings.api_key.get_secret_value() if settings.api_key is not None else None,
+        api_key=_shown(settings.api_key),
         allowed_origins=settings.allowed_origins,
         allowed_hosts=hosts,
+        read=settings.read,
+        tokens=tokens(settings),
     )
+
+
+def tokens(settings: Settings) -> TokenReader | None:
+    """Returns what reads tokens; None where the settings have no key for them.
+
+    Raises:
+        SettingsError: The key cannot be used, or the extra `auth` is not installed.
+    """
+    if not settings.takes_tokens:
+        return None
+    try:
+        from .routes.auth.tokens import open_tokens  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError(["tokens need PyJWT: install fanwise[auth]"]) from error
+    return open_tokens(
+        key=_shown(settings.token_key),
+        key_file=settings.token_key_file,
+        jwks=settings.token_jwks,
+        algorithms=settings.token_algorithms,
+        audience=settings.token_audience,
+        issuer=settings.token_issuer,
+        leeway_seconds=settings.token_leeway_seconds,
+    )
+
+
+def _shown(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def socket_options(settings: Settings) -> SocketOptions:

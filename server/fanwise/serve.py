@@ -22,11 +22,12 @@ from anyio.lowlevel import checkpoint
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
-from .app import create_app, door_of, limits, socket_options
+from .app import create_app, door_of, limits, socket_options, tokens
 from .backplane.urls import check, passwords, shown
 from .backplane.workers.member import Member, Order
 from .broadcaster.node import Node
 from .core.codes import ErrorCode
+from .core.roles import read_keys
 from .errors import DrainingError, FullError, SettingsError
 from .logs.events import Event, log
 from .logs.formatting import log_config, take_over
@@ -52,6 +53,12 @@ ABORT_SECONDS = 0.6
 CLIENT_PATH = b"/ws"  # whose connections take places of `max_clients`
 # What is answered when clients have all descriptors: probes, publishers and operators.
 SHORT_PATHS = ("/healthz", "/readyz", "/metrics", "/stats", "/publish", "/clients", "/channels")
+# {what publishing or reading asks for: what the banner says of that}
+_ASKED = {
+    "open": "open to everybody who reaches this address",
+    "key": "with the key",
+    "token": "with a token, or the key",
+}
 # A JSON string may be six times as long as what it stands for (\\u00e9), and has the rest of a message around it.
 _ESCAPED, _ENVELOPE_BYTES = 6, 4_096
 
@@ -244,10 +251,11 @@ def check_settings(settings: Settings) -> None:
     """Checks what `serve` needs beyond valid values.
 
     Raises:
-        SettingsError: Strangers could publish, the settings ask for io_uring, and there is none, or the backplane needs
-            an extra that is not installed.
+        SettingsError: Strangers could publish, the settings ask for io_uring, and there is none, the keys of tokens
+            cannot be used, or an extra is needed that is not installed.
     """
     check_exposure(settings)
+    tokens(settings)
     sweep_way(settings.sweep)
     if settings.backplane is not None:
         check(settings.backplane.get_secret_value())
@@ -257,12 +265,13 @@ def check_exposure(settings: Settings) -> None:
     """Checks that strangers cannot publish, unless `open` asks for that.
 
     Raises:
-        SettingsError: Other machines reach the address, there is no key, and `open` is not set.
+        SettingsError: Other machines reach the address, there is no key or token, and `open` is not set.
     """
-    if not (is_loopback(settings.host) or settings.api_key or settings.open):
+    if not (is_loopback(settings.host) or settings.publishing != "open" or settings.open):
         problem = (
             f"{variable('host')} ({flag('host')}) is {settings.host!r}, which others can reach, and everybody could "
-            f"publish: set {variable('api_key')}, or say {flag('open')} if that is what you want"
+            f"publish: set {variable('api_key')} or {variable('token_jwks')}, or say {flag('open')} if that is what "
+            "you want"
         )
         raise SettingsError([problem])
 
@@ -275,7 +284,7 @@ def facts(settings: Settings, *, port: int, fd_limit: int) -> dict[str, Any]:
         **settings.model_dump(include=names),
         "version": SERVER_VERSION,
         "url": f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}",
-        "publishing": "key" if settings.api_key else "open",
+        "publishing": settings.publishing,
         "backplane": shown(settings.backplane.get_secret_value()) if settings.backplane else "",
         "descriptors": fd_limit,
         "fast_path": not settings.ssl_certfile,
@@ -315,7 +324,8 @@ def banner(settings: Settings, *, port: int, fd_limit: int) -> list[str]:
         f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",
         f"  log        {settings.history_messages} messages or {settings.history_bytes} bytes per channel{patterns}",
         f"  message    at most {settings.max_message_bytes} bytes",
-        f"  publishing {'with the key' if settings.api_key else 'open to everybody who reaches this address'}",
+        f"  publishing {_ASKED[settings.publishing]}",
+        *([] if settings.read == "open" else [f"  reading    {_ASKED[settings.read]}"]),
         f"  clients    at most {clients} per address, file descriptors {fd_limit}",
         *(few if room < settings.max_clients else []),
         *([f"  backplane  {known['backplane']}"] if known["backplane"] else []),
@@ -370,6 +380,7 @@ def places(settings: Settings, *, count: Callable[[ErrorCode], None]) -> Places:
         address_connects_per_second=settings.address_connects_per_second,
         connects_per_second=settings.connects_per_second,
         address_publishes_per_second=settings.address_publishes_per_second,
+        address_tokens_per_second=settings.address_tokens_per_second,
         short_paths=SHORT_PATHS,
     )
     return Places(bounds, count=count, proxies=TrustedProxies(settings.trusted_proxies))
@@ -381,7 +392,8 @@ def log_lines(settings: Settings, *, pid: bool) -> dict[str, Any]:
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """Returns the key as it is and as browsers send it, and the passwords of the backplane."""
-    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    keys = [] if key is None else [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
-    return keys if settings.backplane is None else keys + passwords(settings.backplane.get_secret_value())
+    """Returns keys as they are and as browsers send them, the secret of tokens, and the passwords of the backplane."""
+    secrets = [] if settings.token_key is None else [settings.token_key.get_secret_value()]
+    for key in {} if settings.api_key is None else read_keys(settings.api_key.get_secret_value()):
+        secrets += [key, base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")]
+    return secrets if settings.backplane is None else secrets + passwords(settings.backplane.get_secret_value())

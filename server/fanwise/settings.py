@@ -26,7 +26,8 @@ from .core.options import ChannelOptions, read_channels
 from .core.publication import check_channel_name
 from .core.queue import Overflow
 from .errors import SettingsError
-from .routes.auth.hosts import read_network
+from .routes.auth.settings import SECRET as SECRET_OF_ACCESS
+from .routes.auth.settings import AccessSettings, Listed
 from .routes.websocket import DEFAULT_CHANNEL, DEFAULT_TEMPLATE, split_template
 from .tools.toml_file import read_toml, unknown_keys
 from .transport.limits import Limits
@@ -38,29 +39,19 @@ from .transport.sweep_writer import Mode
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
 PLACES, LIMITS, ENGINE = PlaceLimits(), Limits(), Options()
-SECRET = frozenset({"api_key", "backplane"})  # fields that are shown nowhere
+SECRET = SECRET_OF_ACCESS | {"backplane"}  # fields that are shown nowhere
 _ENGINE_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SHOWN_CHARACTERS = 200  # of a value that cannot be used
-_KEY = re.compile(r"(?=.{8,255}\Z)[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+")
-_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 Channels = Annotated[dict[str, ChannelOptions], NoDecode, BeforeValidator(read_channels)]
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
-class Settings(BaseSettings):
-    """The settings; each description is a help text and a row of the documentation."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
+class ServerSettings(BaseSettings):
+    """All settings but those of access."""
 
     config: str | None = Field(None, description="file of TOML with settings and options of channels; by default none")
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -108,16 +99,15 @@ class Settings(BaseSettings):
         PLACES.address_publishes_per_second,
         description="publications of one address over HTTP; ten seconds of it at once",
     )
+    address_tokens_per_second: Positive = Field(
+        PLACES.address_tokens_per_second,
+        description="tokens of one address whose signatures are verified; ten seconds of it at once",
+    )
     max_channels: Positive = Field(100_000, description="largest number of open channels; idle ones make room")
     channels: Channels = Field(
         {}, description="options of channels, in JSON: an object for each pattern, of which the first match wins"
     )
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
-    api_key: SecretStr | None = Field(None, description="key that publishing and /clients ask for")
-    allowed_origins: Listed = Field((), description="origins of pages on other hosts that may connect, or *")
-    allowed_hosts: Listed = Field(
-        (), description="hosts that requests may name, or *; by default those of loopback if it listens there, else *"
-    )
     trusted_proxies: Listed = Field((), description="addresses of proxies whose X-Forwarded-For is believed")
     demo: bool = Field(default=False, description="offer the page's demo also on an address that others reach")
     demo_clients: Positive = Field(200, le=1000, description="simulated clients that the demo may open")
@@ -225,13 +215,6 @@ class Settings(BaseSettings):
         split_template(template)
         return template
 
-    @field_validator("api_key")
-    @classmethod
-    def _key_fits_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and _KEY.fullmatch(key.get_secret_value()) is None:
-            raise ValueError("a key takes 8 to 255 letters, digits and -._~+/ of ASCII, and = at its end (RFC 6750)")
-        return key
-
     @field_validator("backplane")
     @classmethod
     def _urls_lead_to_engines(cls, urls: SecretStr | None) -> SecretStr | None:
@@ -247,25 +230,6 @@ class Settings(BaseSettings):
             raise ValueError("a prefix takes 1 to 64 characters of A-Z a-z 0-9 . _ : -")
         return prefix
 
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            if origin != "*" and _ORIGIN.fullmatch(origin) is None:
-                raise ValueError(f"{origin!r} is not an origin: it looks like https://example.com, or is * for all")
-        return tuple(origin.lower() for origin in origins)  # as browsers send them
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _hosts_are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        for host in hosts:
-            if host != "*" and read_network(host) is None and _HOST_NAME.fullmatch(host) is None:
-                raise ValueError(
-                    f"{host!r} is no host: it looks like example.com, 192.0.2.7, [::1] or 192.0.2.0/24, "
-                    "without a port, or is * for all"
-                )
-        return hosts
-
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
@@ -273,7 +237,7 @@ class Settings(BaseSettings):
         return proxies
 
     @model_validator(mode="after")
-    def _certificate_can_be_used(self) -> Settings:
+    def _certificate_can_be_used(self) -> ServerSettings:
         if self.ssl_certfile is None and self.ssl_keyfile is not None:
             raise ValueError(f"{variable('ssl_keyfile')} needs {variable('ssl_certfile')} beside it")
         if self.ssl_certfile is not None:
@@ -289,7 +253,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _one_channel_fits(self) -> Settings:
+    def _one_channel_fits(self) -> ServerSettings:
         least = 2 * max(self.history_bytes, self.queue_bytes)
         if self.memory_bytes < least:
             raise ValueError(
@@ -299,20 +263,26 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _options_fit(self) -> Settings:
+    def _options_fit(self) -> ServerSettings:
         defaults = Defaults(**self.model_dump(include=set(Defaults._fields)) | {"overflow": Overflow(self.overflow)})
         if table := Namespaces(self.channels, defaults):
             table.check(memory_bytes=self.memory_bytes, max_message_bytes=self.max_message_bytes)
         return self
 
     @model_validator(mode="after")
-    def _one_message_fits(self) -> Settings:
+    def _one_message_fits(self) -> ServerSettings:
         if self.max_message_bytes > self.queue_bytes:
             raise ValueError(
                 f"max_message_bytes={self.max_message_bytes} does not fit into queue_bytes={self.queue_bytes}: "
                 f"raise {variable('queue_bytes')} or lower {variable('max_message_bytes')}"
             )
         return self
+
+
+class Settings(AccessSettings, ServerSettings):
+    """The settings; each description is a help text and a row of the documentation."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
 
 def variable(field: str) -> str:

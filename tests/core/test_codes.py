@@ -85,6 +85,7 @@ def test_who_may_come_back_is_told_when() -> None:
         ErrorCode.DRAINING,
         ErrorCode.FULL,
         ErrorCode.PUBLISHES_TOO_FAST,
+        ErrorCode.TOKENS_TOO_FAST,
         ErrorCode.TOO_MANY_CHANNELS,
         ErrorCode.TOO_MANY_TRACES,
         *WITHOUT_PLACE,

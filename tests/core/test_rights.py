@@ -6,7 +6,19 @@ from typing import Any
 import pytest
 
 from fanwise.core.codes import CodedError, ErrorCode
-from fanwise.core.rights import HISTORY, PUBLISH, SUBSCRIBE, Action, Allow, Authorise, Rights, User, as_user
+from fanwise.core.rights import (
+    HISTORY,
+    OPERATE,
+    PRESENCE,
+    PUBLISH,
+    SUBSCRIBE,
+    Action,
+    Allow,
+    Authorise,
+    Rights,
+    User,
+    as_user,
+)
 from fanwise.errors import ChannelNameError, UserError
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +41,8 @@ async def allows(rights: Rights, action: Action, channel: str = "a") -> bool:
         (("a", {1, 2}), "the info of user 'a' is not JSON"),
         (("a", "x" * 1023), "1025 bytes of JSON, 1024 are allowed"),
         (("\ud800",), "is not JSON"),
+        (("a", None, "soon"), "the end of user 'a' is a number of seconds, not 'soon'"),
+        (("a", None, float("nan")), "not nan"),
     ],
 )
 def test_a_user_that_cannot_be_one(wrong: tuple[Any, ...], says: str) -> None:
@@ -78,6 +92,9 @@ def test_channels_that_cannot_be(wrong: str) -> None:
         Rights.of("ada", channels=[wrong])
 
 
+ON_CHANNELS = [action for action in Action if action is not OPERATE]
+
+
 async def soon(answer: bool) -> bool:
     return answer
 
@@ -95,12 +112,36 @@ ANSWERS: dict[str, tuple[Allow, bool]] = {
 
 
 @pytest.mark.parametrize(("allow", "answer"), ANSWERS.values(), ids=list(ANSWERS))
-@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("action", ON_CHANNELS)
 async def test_each_right_is_asked_for_its_action(action: Action, allow: Allow, answer: bool) -> None:
     """And for no other one."""
     given: dict[str, Any] = {"may_presence": True, f"may_{action}": allow}
     rights = Rights.of("ada", **given)
-    assert {one: await allows(rights, one) for one in Action} == {one: one is not action or answer for one in Action}
+    found = {one: await allows(rights, one) for one in ON_CHANNELS}
+    assert found == {one: one is not action or answer for one in ON_CHANNELS}
+
+
+async def test_who_may_listen_may_see_who_else_does() -> None:
+    """Unless that is said otherwise."""
+    rights = Rights.of("ada", may_subscribe=lambda _user, channel: channel == "a")
+    assert [await allows(rights, PRESENCE, channel) for channel in "ab"] == [True, False]
+
+
+async def test_to_operate_is_a_right_of_the_whole_server() -> None:
+    """It has no channel, and none of the rights of channels gives it."""
+    asked: list[tuple[Action, str]] = []
+
+    def authorise(_user: User | None, action: Action, channel: str) -> bool:
+        asked.append((action, channel))
+        return len(asked) > 1
+
+    rights = Rights.of("ada", authorise=authorise)
+    with pytest.raises(CodedError, match="no right to operate the server"):
+        await rights.check_operator()
+    await rights.check_operator()
+    assert asked == [(OPERATE, "")] * 2
+    with pytest.raises(CodedError):
+        await Rights.of("ada", may_publish=lambda *_: True, authorise=authorise).check_operator()
 
 
 @pytest.mark.parametrize(("allow", "answer"), ANSWERS.values(), ids=list(ANSWERS))

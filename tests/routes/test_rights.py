@@ -23,6 +23,7 @@ from ..support.live import Live, running, until
 pytestmark = pytest.mark.anyio
 
 USER = {"X-User": "ada"}
+BOB = {"id": "bob", "info": {"name": "Bob"}, "expires_at": None}
 SINCE = {"epoch": "0", "offset": 1}
 
 
@@ -289,12 +290,12 @@ async def test_operators_see_users(fast: bool) -> None:
         for path in ("/connect", "/attach", "/serve"):
             async with await live.connect(path):
                 await until(lambda: len(broadcaster) == 1)
-                assert await seen(live) == [{"id": "bob", "info": {"name": "Bob"}}]
+                assert await seen(live) == [BOB]
             await until(lambda: len(broadcaster) == 0)
         async with live.events("/stream"), live.events("/sse/a", headers=USER):
             await until(lambda: len(broadcaster) == 2)
-            assert {"id": "bob", "info": {"name": "Bob"}} in (users := await seen(live))
-            assert {"id": "ada", "info": None} in users
+            assert BOB in (users := await seen(live))
+            assert {"id": "ada", "info": None, "expires_at": None} in users
         async with await live.connect("/ws"):
             await until(lambda: any(client.user is None for client in broadcaster.statistics().clients))
         await until(lambda: len(broadcaster) == 0)

@@ -346,7 +346,7 @@ class Staged:
         app.add_api_websocket_route(f"{self.prefix}/live", self._watch)
 
     async def _stats(self, request: Request) -> Response:
-        return JSONResponse(self.figures.document()) if self._access.key.is_held_by(request) else refusal(401)
+        return JSONResponse(self.figures.document()) if self._access.keys.roles(request) else refusal(401)
 
     async def _demo(self) -> Response:
         return JSONResponse(self.demo)
@@ -360,7 +360,7 @@ class Staged:
         return JSONResponse(self.demo["status"]) if status == 200 else Response(status_code=status)
 
     async def _watch(self, websocket: WebSocket) -> None:
-        if not self._access.key.is_held_by(websocket):
+        if not self._access.keys.roles(websocket):
             await refuse(websocket, 401, "the key, please")
             return
         if "live" in self.statuses:

@@ -6,7 +6,7 @@ import pytest
 
 from fanwise.core.codes import CodedError, ErrorCode
 from fanwise.transport import places as module
-from fanwise.transport.places import BURST_SECONDS, PATIENCE_SECONDS, Place, PlaceLimits, Places
+from fanwise.transport.places import BURST_SECONDS, PATIENCE_SECONDS, PUBLISHES, Place, PlaceLimits, Places
 from fanwise.transport.proxies import TrustedProxies
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +88,14 @@ async def test_publications_count_at_the_address() -> None:
     assert hall.enter("2001:db8::3").publish(0) == 1
 
 
+async def test_tokens_have_a_rate_of_their_own() -> None:
+    """One address may ask for so many signatures to be verified, on all its connections."""
+    hall = Hall(address_tokens_per_second=1)
+    one, other = hall.enter("192.0.2.1"), hall.enter("192.0.2.1")
+    assert (one.verify(10), other.verify(2), one.publish(1)) == (0, 2, 0)
+    assert (hall.enter("192.0.2.2").verify(1), hall.enter("127.0.0.1").verify(1_000)) == (0, 0)
+
+
 async def test_the_debt_of_an_idle_address_is_remembered() -> None:
     """Until it is paid, and the burst is there again; then the address is forgotten."""
     hall = Hall(address_publishes_per_second=10)
@@ -97,7 +105,7 @@ async def test_the_debt_of_an_idle_address_is_remembered() -> None:
     for seconds, debt in ((1, 9.0), (10, 0.0), (8, 0.0)):
         hall.now += seconds
         hall.enter(f"198.51.100.{seconds}").leave()  # a new address makes an old one go
-        assert hall.publish("192.0.2.1", 0) == debt
+        assert hall.count("192.0.2.1", PUBLISHES, 0) == debt
     hall.now += 2
     hall.enter("198.51.100.2").leave()
     assert "192.0.2.1" not in hall._addresses

@@ -7,6 +7,7 @@
     publisher      into the log at once, to the sockets at the pace of the sweeps
     threads        publishing from other threads
     registry       the clients of this process, and the latest closed ones
+    expiries       clients that are closed at a time
     audit          four times a second: all bounds, and the verdict on slow and stalled clients
     stretches      for how long clients were behind, how far, and for how long they took nothing
     dropped        clients that the server gave up: how much further they fall, and whether they come back

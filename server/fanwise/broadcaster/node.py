@@ -24,6 +24,7 @@ from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
+from .expiries import Expiries
 from .host import ClientHost, close_for, fail
 from .inspector import Inspector
 from .looplag import LoopLag
@@ -60,8 +61,7 @@ class Node:
         close_seconds: How long a client may take over the closing handshake.
         overflow: The policy for a client that is further behind: "disconnect", "drop_oldest" or "latest".
         stall_seconds: How long a client's connection may take nothing while something waits for it.
-        memory_bytes: The bound on logs and transports together, estimated. Above it history goes first, and then the
-            clients that are furthest behind. None: unlimited.
+        memory_bytes: The bound on logs and transports, about; None: unlimited. Above it history goes, then clients.
         ready_lag_seconds: How late the event loop may be before `ready` is false; `math.inf`: not measured.
         compress_from_bytes: The least payload that is compressed for clients with permessage-deflate; None: no payload.
         compress_level: 1 (fastest) to 3 (smallest).
@@ -73,6 +73,7 @@ class Node:
         inspect: Answers about the node.
         presence: Who is on a channel: `await node.presence(channel)`.
         recordings: The traces that are being recorded.
+        expiries: When clients end whose users do.
     """
 
     queue_messages: int = 1024
@@ -103,6 +104,7 @@ class Node:
     inspect: Inspector = field(init=False)
     presence: Rosters = field(init=False)
     recordings: Recordings = field(init=False)
+    expiries: Expiries = field(init=False)
     _starts: int = field(init=False)
     _audit_task: asyncio.Task[None] | None = field(init=False)
     _host: ClientHost | None = field(init=False)
@@ -130,6 +132,7 @@ class Node:
         ended, stall = self._publisher.audit_ended, self.stall_seconds
         self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=events.looked)
+        self.expiries = registry.expiries
         self.inspect = Inspector(hub, registry, self._loop_lag, limits=self._limits)
         self.recordings = Recordings(registry, self._publisher, self._audit, settings=self.inspect.limits)
 
@@ -139,8 +142,7 @@ class Node:
         if self._starts == 1:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
-            pause = max(self.history_seconds, self.stall_seconds)
-            times = {"turn_seconds": self.sweep_seconds, "pause_seconds": pause}
+            times = {"turn_seconds": self.sweep_seconds, "pause_seconds": max(self.history_seconds, self.stall_seconds)}
             self._host = ClientHost(loop, self._registry, self._event_log, hub=self._hub, **times)
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
@@ -239,9 +241,7 @@ class Node:
     ) -> concurrent.futures.Future[Publication]:
         """Publishes from another thread. Only waiting for the future, now and then, slows a producer down.
 
-        Raises:
-            NotRunningError: The broadcaster was not started. All else is raised by the future's `result()`, which
-                raises ThreadError in the loop's own thread.
+        Raises NotRunningError before the start. The future's `result()` raises all else, and ThreadError in the loop's.
         """
         work = partial(self.publish, channel, payload, key=key)
         return LoopFuture(self._publisher.running_loop(), self._publisher.thread, work)

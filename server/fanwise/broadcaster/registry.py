@@ -13,6 +13,7 @@ from ..core.counters import Counters
 from ..core.reasons import CloseReason
 from .client import Client, State
 from .dropped import DROPPED, DroppedClients
+from .expiries import Bucket, Expiries
 
 _BEHIND, _READY = State.BEHIND, State.READY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _CLOSED_CLIENTS = 200  # closed clients that are remembered: what fits on a page
@@ -145,6 +146,7 @@ class ClientRegistry:
         behind: {client that is not ready: what audits have seen of it}, in the order in which they fell behind.
         ended: Notes on clients that were behind at an audit, and are not any more. Audits take them.
         receiving: {client whose `received_bytes` count: None}.
+        expiries: When clients end whose users do.
         closed: The latest closed clients, at most 200, the newest last.
         dropped: The clients that the server has given up lately.
     """
@@ -165,6 +167,8 @@ class ClientRegistry:
         self.behind: dict[Client, Watch | None] = {}
         self.ended: list[Watch] = []
         self.receiving: dict[Client, None] = {}
+        self._expiring: dict[Client, Bucket] = {}
+        self.expiries = Expiries(self._expiring)
         self.dropped = DroppedClients(self._tally, clock=clock)
         self.closed: deque[ClosedClient] = deque(maxlen=_CLOSED_CLIENTS)
 
@@ -191,6 +195,8 @@ class ClientRegistry:
         self._tally.connections += client.id not in self.clients
         self.clients[client.id] = client
         self.behind[client] = None
+        if client.user is not None:
+            self.expiries.set(client, client.user.expires_at)
 
     def changed(self, client: Client) -> None:
         """Hears that the state of `client` has changed. O(1), or O(its queues) when it goes."""
@@ -243,6 +249,8 @@ class ClientRegistry:
         if client in self.behind:
             self._end_behind(client, gone.reason)
         self.receiving.pop(client, None)
+        if self._expiring:
+            self._expiring.pop(client, {}).pop(client, None)
         self._tally.close(gone.reason, lag=gone.lag)
         self.closed.append(gone)
         self._leave(client)

@@ -21,6 +21,7 @@
     rights       users, and what the application lets them do
     presence     the users on a channel, and what has changed there
     journal      who has come and gone lately, for other workers
+    roles        keys of the server, and what each is for
     reasons      the closed tables: why a connection ended, why publications are missing
     codes        the closed table of error codes, with their HTTP statuses
 

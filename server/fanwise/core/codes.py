@@ -133,6 +133,13 @@ class ErrorCode(StrEnum):
         None,
         "An entry of a batch was not published: the entries before it had to wait for readers. Send it again later.",
     )
+    TOKENS_TOO_FAST = (
+        "tokens_too_fast",
+        429,
+        "The connection or its address sends too many tokens per second: come back after `Retry-After` seconds.",
+        True,
+        COME_BACK,
+    )
     TOO_BIG = ("too_big", 413, "The payload, or the body, is too big; nothing was published.", True, _CLOSE)
     TOO_MANY_CHANNELS = (
         "too_many_channels",
@@ -161,7 +168,7 @@ class ErrorCode(StrEnum):
         False,
         COME_BACK,
     )
-    UNAUTHORISED = ("unauthorised", 401, "The server's key is missing, or another one.", True, _CHALLENGE)
+    UNAUTHORISED = ("unauthorised", 401, "A key or a token is missing, or is not valid.", True, _CHALLENGE)
     UNKNOWN_FIELD = ("unknown_field", None, "The message has a field that its operation does not have.", True)
     UNKNOWN_OP = ("unknown_op", None, "The message's operation does not exist.", True)
     UNCONFIRMED = (

@@ -26,8 +26,9 @@ class CloseReason(Enum):
     MEMORY = (4010, "memory: the server is short of it", True)
     BACKPLANE = (4011, "backplane: a message was not published", True)
     NO_PONG = (4012, "no pong", True)
+    EXPIRED = (4013, "expired", True)
     REFUSED = (4500, "refused", False)
-    UNAUTHORISED = (4501, "unauthorised: publishing asks for the server's key", False)
+    UNAUTHORISED = (4501, "unauthorised: this asks for a key or a token", False)
     FORBIDDEN = (4502, "forbidden: this user has no right to do that", False)
     OPERATOR = (4503, "closed by an operator", False)
 

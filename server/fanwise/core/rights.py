@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from inspect import isawaitable
+from math import isfinite
 from typing import Any, Final, Self, TypeAlias
 
 import orjson
@@ -21,37 +22,48 @@ _ALL: Final = "*"  # at the end of a name: every channel that begins so
 
 
 class Action(StrEnum):
-    """What a user does on a channel. A stream that begins after a position asks for `subscribe` and for `history`."""
+    """What a user does on a channel. A stream that begins after a position asks for `subscribe` and for `history`.
+
+    To operate is to see or change the whole server: the channel is then an empty text.
+    """
 
     SUBSCRIBE = "subscribe"
     HISTORY = "history"
     PUBLISH = "publish"
     PRESENCE = "presence"
+    OPERATE = "operate"
 
 
 # As globals: CPython 3.11 makes a call of each attribute of an enum.
-SUBSCRIBE, HISTORY, PUBLISH, PRESENCE = Action.SUBSCRIBE, Action.HISTORY, Action.PUBLISH, Action.PRESENCE
+SUBSCRIBE, HISTORY, PUBLISH = Action.SUBSCRIBE, Action.HISTORY, Action.PUBLISH
+PRESENCE, OPERATE = Action.PRESENCE, Action.OPERATE
+LISTENING: Final = frozenset((SUBSCRIBE, HISTORY, PRESENCE))
+SERVER: Final = ""  # the channel of `operate`
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The user of a client. Operators see both fields.
+    """The user of a client. Operators see id and info.
 
     Args:
         id: 1 to 255 characters: equal for all clients of one user.
         info: What others may know of the user: a JSON value of at most 1,024 bytes.
+        expires_at: When clients of the user are closed with 4013, in seconds since 1970; None: never.
 
     Raises:
-        UserError: The id or the info is not allowed.
+        UserError: The id, the info or the time is not allowed.
     """
 
     id: str
     info: Any = field(default=None, hash=False)
+    expires_at: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Checks the fields."""
         if not isinstance(self.id, str) or not 0 < len(self.id) <= MAX_ID_CHARACTERS:
             raise UserError(f"the id of a user is a str of 1 to {MAX_ID_CHARACTERS} characters, not {self.id!r:.80}")
+        if self.expires_at is not None and not _is_time(self.expires_at):
+            raise UserError(f"the end of user {self.id!r:.80} is a number of seconds, not {self.expires_at!r:.80}")
         try:
             size = len(orjson.dumps(self.info))
             orjson.dumps(self.id)
@@ -59,6 +71,10 @@ class User:
             raise UserError(f"the info of user {self.id!r:.80} is not JSON: {error}") from error
         if size > MAX_INFO_BYTES:
             raise UserError(f"the info of user {self.id!r:.80} has {size} bytes of JSON, {MAX_INFO_BYTES} are allowed")
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def as_user(user: User | str | None) -> User | None:
@@ -107,7 +123,7 @@ class Rights:
             may_subscribe: Whether the user may listen to a channel.
             may_history: Whether the user may also get what was published before.
             may_publish: Whether the user may publish to a channel.
-            may_presence: Whether the user may see who is on a channel; None: as `may_subscribe`.
+            may_presence: Whether the user may see who else is on a channel; None: as `may_subscribe`.
             authorise: Asked in addition, for every action.
 
         Raises:
@@ -156,6 +172,10 @@ class Rights:
             if waits is not None:
                 await waits
 
+    async def check_operator(self) -> None:
+        """Checks that the user may operate the server. Raises CodedError, and what rules raise."""
+        await self._await(_yes(), 0, OPERATE, SERVER)
+
     async def _await(self, answer: Awaitable[bool], behind: int, action: Action, channel: str) -> None:
         """Goes on with the rules from `behind` on when the one before has answered."""
         allowed = await answer
@@ -168,9 +188,14 @@ class Rights:
             raise forbidden(action, channel)
 
 
+async def _yes() -> bool:
+    return True
+
+
 def forbidden(action: Action, channel: str) -> CodedError:
     """Returns the refusal of an action on a channel, whose name is allowed."""
-    return CodedError(ErrorCode.FORBIDDEN, f"this user has no right to {_DOES[action]} channel {channel[:64]!r}")
+    place = f"channel {channel[:64]!r}" if channel else "the server"
+    return CodedError(ErrorCode.FORBIDDEN, f"this user has no right to {_DOES[action]} {place}")
 
 
 _DOES: Final = {
@@ -178,11 +203,12 @@ _DOES: Final = {
     HISTORY: "read what was published before to",
     PUBLISH: "publish to",
     PRESENCE: "see who is on",
+    OPERATE: "operate",
 }
 
 
 def _ask(allows: dict[Action, Allow], user: User | None, action: Action, channel: str) -> Answer:
-    allow = allows[action]
+    allow = allows.get(action, False)  # to operate is not a right of single channels
     return allow if isinstance(allow, bool) else allow(user, channel)
 
 

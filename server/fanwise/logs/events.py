@@ -87,6 +87,7 @@ class Event(Enum):
     BACKPLANE_HOLE = (WARNING, "%(frames)d frames of the backplane are lost: histories are asked for", ())
     BACKPLANE_DEAF = (WARNING, "%(frames)d frames of the backplane were not pushed: they are fetched", ())
     SURVEY_FAILED = (ERROR, "a question of another worker was not answered: %(error)s", ())
+    KEYS_NOT_FETCHED = (WARNING, "the keys of tokens at %(url)s cannot be fetched, the last ones stay: %(why)s", ())
     TRACE_ENDED = (INFO, "the trace in %(path)s has ended with %(size_bytes)d bytes: %(reason)s", ())
     TRACE_FAILED = (ERROR, "the trace in %(path)s cannot be written: %(error)s", ())
     LEFT_OUT = (WARNING, "%(lines)d lines of the kind %(kind)s were left out", ())

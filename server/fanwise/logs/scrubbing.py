@@ -15,7 +15,8 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2
 # Each pattern reads any text once, from left to right.
 _SECRETS = (
     (re.compile(r"(?<=\S)\?[^\s\"']+"), "?***"),  # a query string
-    (re.compile(r"(fanwise\.key\.)[\w=-]+"), r"\1***"),  # `keys.KEY_SUBPROTOCOL`
+    (re.compile(r"(fanwise\.(?:key|token)\.)[\w=.-]+"), r"\1***"),  # subprotocols that carry keys and tokens
+    (re.compile(r"(?<![\w-])eyJ[\w-]*+\.[\w-]++\.[\w-]*+"), "***"),  # a JSON Web Token, whose head begins with {"
     (re.compile(r"(?i)\b(bearer )\S+"), r"\1***"),
     (re.compile(r"(?i)\b(authorization|x-api-key|cookie)\b(\W{1,5})\S.*"), r"\1\2***"),
 )

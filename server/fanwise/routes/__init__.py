@@ -22,6 +22,7 @@
     trace         `GET /trace`: publications and slow clients, as a file to replay
     metrics       `GET /metrics`, for Prometheus
     asyncapi      `GET /asyncapi.json`: the WebSocket dialects described for machines
+    description   `GET /docs` and `GET /openapi.json`, where reading asks for something
     page          `GET /`: the live page
     assets        `GET /static/{path}`: the files that browsers load
     static        those files
@@ -38,11 +39,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .auth.guards import Access
+    from .auth.tokens import open_tokens
     from .router import build_router
 
-__all__ = ["Access", "build_router"]
+__all__ = ["Access", "build_router", "open_tokens"]
 
-_HOMES = {"Access": ".auth.guards", "build_router": ".router"}
+_HOMES = {"Access": ".auth.guards", "build_router": ".router", "open_tokens": ".auth.tokens"}
 
 
 def __getattr__(name: str) -> object:

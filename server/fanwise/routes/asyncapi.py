@@ -11,10 +11,15 @@ from starlette.responses import JSONResponse, Response
 from ..core.codes import ErrorCode
 from ..core.reasons import CloseReason
 from ..version import SERVER_VERSION
+from .auth.credentials import JWT_SUBPROTOCOL
+from .auth.guards import Access, known_guards
 from .auth.keys import KEY_SUBPROTOCOL
 from .json_models import (
+    OPERATIONS,
     SUBPROTOCOL,
     AskPresence,
+    Authenticate,
+    Authenticated,
     Error,
     GapMessage,
     Join,
@@ -38,6 +43,7 @@ ASKED: dict[type[Strict], type[Strict]] = {
     Subscribe: Subscribed,
     Unsubscribe: Unsubscribed,
     Publish: Published,
+    Authenticate: Authenticated,
     AskPresence: PresenceAnswer,
 }
 TOLD: list[type[Strict]] = [Welcome, Message, GapMessage, Join, Leave, PresenceGap]  # sent without a request
@@ -45,6 +51,7 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     Subscribe: {"op": "subscribe", "channel": "lobby", "since": {"epoch": "9f2c01ab77e4", "offset": 41}},
     Unsubscribe: {"op": "unsubscribe", "channel": "lobby"},
     Publish: {"op": "publish", "channel": "lobby", "data": {"hello": "world"}, "id": 1},
+    Authenticate: {"op": "authenticate", "token": "eyJhbGciOi..."},
     Welcome: {
         "op": "welcome",
         "client": "ae147223ca85552e",
@@ -57,6 +64,7 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     GapMessage: {"op": "gap", "channel": "lobby", "epoch": "9f2c01ab77e4", "from": 1, "to": 7, "reason": "history"},
     Published: {"op": "published", "channel": "lobby", "id": 1, "epoch": "9f2c01ab77e4", "offset": 42},
     Unsubscribed: {"op": "unsubscribed", "channel": "lobby"},
+    Authenticated: {"op": "authenticated", "user": "ada", "expires_in": 3600.0},
     AskPresence: {"op": "presence", "channel": "lobby"},
     PresenceAnswer: {
         "op": "presence",
@@ -72,7 +80,7 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     Error: {
         "op": "error",
         "code": ErrorCode.UNKNOWN_OP.value,
-        "message": "op: it is one of subscribe, unsubscribe, publish and presence",
+        "message": f"op: it is one of {OPERATIONS}",
     },
 }
 
@@ -156,9 +164,10 @@ def _json_channel() -> dict[str, Any]:
         "properties": {
             "Sec-WebSocket-Protocol": {
                 "type": "string",
-                "description": f"{SUBPROTOCOL}, and {KEY_SUBPROTOCOL} with the key in base64url, for want of headers",
+                "description": f"{SUBPROTOCOL}, and for want of headers {KEY_SUBPROTOCOL} with the key in base64url, "
+                f"or {JWT_SUBPROTOCOL} with the token",
             },
-            "Authorization": {"type": "string", "description": "Bearer and the key, if publishing asks for one"},
+            "Authorization": {"type": "string", "description": "Bearer and the key or the token, if one is asked for"},
         },
     }
     return {
@@ -193,7 +202,7 @@ def _json_operations() -> dict[str, Any]:
     return {**asked, "tell": told}
 
 
-def asyncapi_routes(*, default_channel: str, template: str) -> APIRouter:
+def asyncapi_routes(access: Access, *, default_channel: str, template: str) -> APIRouter:
     """`GET /asyncapi.json`."""
     router = APIRouter(tags=["Fanwise"])
 
@@ -208,5 +217,5 @@ def asyncapi_routes(*, default_channel: str, template: str) -> APIRouter:
             )
         )
 
-    router.add_api_route("/asyncapi.json", asyncapi, include_in_schema=False)
+    router.add_api_route("/asyncapi.json", asyncapi, include_in_schema=False, dependencies=known_guards(access))
     return router

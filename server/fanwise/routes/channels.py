@@ -18,7 +18,7 @@ from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
 from ..core.rights import Action
-from .auth.guards import REFUSED, Access, site_guard
+from .auth.guards import REFUSED_WITH_KEY, Access, list_guards, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
 from .problems import errors, make_router
 from .publish import ChannelPath
@@ -88,12 +88,11 @@ def channel_info(channel: ChannelStatistics) -> dict[str, Any]:
     return {name: getattr(channel, name) for name in ChannelInfo.model_fields}
 
 
-_NO_LIST = (*REFUSED, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
+_NO_LIST = (*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.FULL)
 _NO_HISTORY = (
     *_NO_LIST,
     ErrorCode.BACKPLANE_DOWN,
     ErrorCode.BAD_CHANNEL,
-    ErrorCode.FORBIDDEN,
     ErrorCode.NO_CHANNEL,
 )
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED, description="Largest number of entries.")]
@@ -132,7 +131,7 @@ def _add_channels(
     router.add_api_route(
         "/channels",
         channels,
-        dependencies=[site_guard(access)],
+        dependencies=list_guards(access),
         responses={200: {"model": model}, **errors(*_NO_LIST)},
     )
 

@@ -17,7 +17,7 @@ from ..broadcaster.registry import ClosedClient
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import name_of
-from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .auth.guards import REFUSED_WITH_KEY, Access, operator_guards
 from .channels import Limit, Scope
 from .problems import errors, make_router
 from .streams import LongAnswers
@@ -28,6 +28,7 @@ class UserInfo(BaseModel):
 
     id: str
     info: Annotated[Any, Field(description="what others may know")]
+    expires_at: Annotated[float | None, Field(description="seconds since 1970, when it is closed; null: never")]
 
 
 class ClientInfo(BaseModel):
@@ -136,7 +137,7 @@ def _add_list(
     router.add_api_route(
         "/clients",
         clients,
-        dependencies=key_guards(access),
+        dependencies=operator_guards(access),
         responses={200: {"model": model}, **errors(*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.FULL)},
     )
 
@@ -162,6 +163,6 @@ def _add_close(router: APIRouter, broadcaster: Node, access: Access, everywhere:
         close,
         methods=["DELETE"],
         status_code=204,
-        dependencies=key_guards(access),
+        dependencies=operator_guards(access),
         responses=errors(*REFUSED_WITH_KEY, ErrorCode.NO_CLIENT, *(() if everywhere is None else _ELSEWHERE)),
     )

@@ -16,6 +16,7 @@ from ..core.publication import Kind
 
 SUBPROTOCOL = "fanwise.v1"
 _NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
+MAX_TOKEN_CHARACTERS = 8_192
 MAX_CHARACTERS = 255  # of a key or an id: they are kept, or sent back
 
 Channel: TypeAlias = Annotated[
@@ -30,6 +31,7 @@ Offset: TypeAlias = Annotated[
 Identifier: TypeAlias = Annotated[
     Annotated[str, Field(max_length=MAX_CHARACTERS)] | int, Field(description="echoed in the answer", examples=["a1"])
 ]
+ExpiresIn: TypeAlias = Annotated[float, Field(ge=0, description="seconds until the token ends, and the connection")]
 Key: TypeAlias = Annotated[
     str,
     Field(
@@ -92,6 +94,17 @@ class AskPresence(Strict):
     id: Identifier | None = None
 
 
+class Authenticate(Strict):
+    """Goes on with the rights of a token (RFC 7519). Answered with `authenticated`.
+
+    Where listening asks for a token, and the handshake has brought none, this is the first message, within 5 s.
+    Channels that the token does not name are left: each is `unsubscribed` before the answer.
+    """
+
+    op: Literal["authenticate"]
+    token: Annotated[str, Field(max_length=MAX_TOKEN_CHARACTERS, description="a JSON Web Token")]
+
+
 class Welcome(Strict):
     """The first message of a connection."""
 
@@ -100,6 +113,7 @@ class Welcome(Strict):
     version: Annotated[str, Field(description="of the server")]
     max_message_bytes: int
     max_subscriptions: int
+    expires_in: ExpiresIn | None = None
 
 
 class Subscribed(Strict):
@@ -210,6 +224,14 @@ class PresenceGap(Strict):
     users: Users
 
 
+class Authenticated(Strict):
+    """The connection is the user's until the token ends: then it is closed with 4013."""
+
+    op: Literal["authenticated"]
+    user: str
+    expires_in: ExpiresIn
+
+
 DIALECT_CODES = tuple(code for code in ErrorCode if code.in_dialect)
 
 
@@ -236,7 +258,7 @@ class Error(Strict):
     channel: Annotated[str | None, Field(description="as it was sent")] = None
 
 
-Op: TypeAlias = Annotated[Subscribe | Unsubscribe | Publish | AskPresence, Field(discriminator="op")]
+Op: TypeAlias = Annotated[Subscribe | Unsubscribe | Publish | Authenticate | AskPresence, Field(discriminator="op")]
 Answer: TypeAlias = Annotated[
     Welcome
     | Subscribed
@@ -244,6 +266,7 @@ Answer: TypeAlias = Annotated[
     | GapMessage
     | Published
     | Unsubscribed
+    | Authenticated
     | PresenceAnswer
     | Join
     | Leave
@@ -253,7 +276,7 @@ Answer: TypeAlias = Annotated[
 ]
 
 _TEXT, _BINARY = Kind.TEXT, Kind.BINARY  # as a global: CPython 3.11 makes a call of each attribute of an enum
-_OPS: TypeAdapter[Subscribe | Unsubscribe | Publish | AskPresence] = TypeAdapter(Op)
+_OPS: TypeAdapter[Subscribe | Unsubscribe | Publish | Authenticate | AskPresence] = TypeAdapter(Op)
 _CODES: dict[str, ErrorCode] = {
     "missing": ErrorCode.MISSING_FIELD,
     "extra_forbidden": ErrorCode.UNKNOWN_FIELD,
@@ -273,7 +296,8 @@ class UsualPublish(NamedTuple):
     op: Literal["publish"] = "publish"
 
 
-_OP_FIELDS = max(len(model.model_fields) for model in (Subscribe, Unsubscribe, Publish, AskPresence))
+OPERATIONS = "subscribe, unsubscribe, publish, authenticate and presence"
+_OP_FIELDS = max(len(model.model_fields) for model in (Subscribe, Unsubscribe, Publish, Authenticate, AskPresence))
 
 
 class OpError(CodedError):
@@ -288,11 +312,13 @@ class OpError(CodedError):
         self.about = about or {}
 
 
-def parse_op(data: bytes | str, kind: Kind = _TEXT) -> Subscribe | Unsubscribe | Publish | AskPresence | UsualPublish:
+def parse_op(
+    data: bytes | str, kind: Kind = _TEXT
+) -> Subscribe | Unsubscribe | Publish | Authenticate | AskPresence | UsualPublish:
     """Returns the operation that a client asks for.
 
     Raises:
-        OpError: The message is not JSON, or not one of the four operations.
+        OpError: The message is not JSON, or not one of the operations.
     """
     if kind is _BINARY:
         raise OpError(ErrorCode.BAD_JSON, "a message is one JSON object in a text frame; this was a binary frame")
@@ -343,7 +369,7 @@ def _translate(error: ValidationError, fields: dict[str, object]) -> OpError:
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, detail["loc"][1:]))[:_NAMED_CHARACTERS]
     code = _CODES.get(detail["type"], ErrorCode.WRONG_TYPE)
-    problem = f"{place}: {detail['msg']}" if place else "op: it is one of subscribe, unsubscribe, publish and presence"
+    problem = f"{place}: {detail['msg']}" if place else f"op: it is one of {OPERATIONS}"
     return OpError(code, problem, _about(fields))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, TypeAlias
 
@@ -16,13 +17,16 @@ from ..broadcaster.publisher import serialise
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.publication import Kind, Position
+from ..core.reasons import CloseReason
 from ..core.rights import Action, Rights
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
+from .auth.credentials import TOKEN_OPERATIONS, TokenRights
 from .flight import Flight
 from .json_models import (
     AskPresence,
+    Authenticate,
     OpError,
     Publish,
     Subscribe,
@@ -35,7 +39,8 @@ from .presence_json import MOST_MEMBERS, presence_json
 
 _WITH_ID: Final = (Publish, UsualPublish, AskPresence)
 NO_KEY: Final = "publishing asks for the server's key, which the handshake did not bring"
-Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish | AskPresence
+NO_TOKENS: Final = "this connection takes no tokens: its handshake said who this is, if that was asked"
+Operation: TypeAlias = Subscribe | Unsubscribe | Publish | UsualPublish | AskPresence | Authenticate
 
 
 def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
@@ -55,16 +60,23 @@ def data_bytes(data: Any, encoding: str | None) -> tuple[Kind, bytes]:
         raise CodedError(ErrorCode.WRONG_TYPE, f"data: it is not base64: {error}") from error
 
 
-def welcome(broadcaster: Node, client: Client, *, max_subscriptions: int) -> None:
-    """Sends the first message of a connection: the client's id, and its bounds."""
-    fields = {
+def welcome(broadcaster: Node, client: Client, *, max_subscriptions: int, expires_at: float | None = None) -> None:
+    """Sends the first message of a connection: the client's id, its bounds, and when it ends, if that is known."""
+    fields: dict[str, object] = {
         "op": "welcome",
         "client": client.id,
         "version": SERVER_VERSION,
         "max_message_bytes": broadcaster.max_message_bytes,
         "max_subscriptions": max_subscriptions,
     }
+    if expires_at is not None:
+        fields["expires_in"] = seconds_to(expires_at)
     client.send(orjson.dumps(fields))
+
+
+def seconds_to(unix_seconds: float) -> float:
+    """Returns the seconds from now to a time, to a thousandth; 0 for one that is over."""
+    return max(0.0, round(unix_seconds - time.time(), 3))
 
 
 class JsonSession:
@@ -156,8 +168,8 @@ class JsonSession:
         seconds = self._budget.subscribe()
         if op.op == "subscribe":
             return self._subscribe_after(seconds, op) if seconds else self._subscribe(op)
-        if op.op == "presence":
-            return self._presence_after(seconds, op)
+        if op.op != "unsubscribe":
+            return self._presence_after(seconds, op) if op.op == "presence" else self._authenticate(op)
         if seconds:
             return self._unsubscribe_after(seconds, op)
         self._unsubscribe(op)
@@ -194,12 +206,14 @@ class JsonSession:
         if code is None or not code.in_dialect:
             raise error
         about: dict[str, str | int] = error.about if isinstance(error, OpError) else {}
-        if op is not None and not isinstance(error, ChannelNameError):  # whose channel may be as long as a message
-            about["channel"] = op.channel
+        if op is not None and op.op != "authenticate" and not isinstance(error, ChannelNameError):
+            about["channel"] = op.channel  # a wrong name may be as long as a message
         if isinstance(op, _WITH_ID) and op.id is not None:
             about["id"] = op.id
         self._broadcaster.tally.reject(code)
         self._send(op="error", code=code, message=str(error), **about)
+        if isinstance(self._rights, TokenRights) and self._rights.is_due and (op is None or op.op != "authenticate"):
+            self._client.close(CloseReason.UNAUTHORISED)  # the first message has to bring the token
 
     async def _subscribe(self, op: Subscribe) -> None:
         subscriptions = self._client.subscriptions
@@ -234,6 +248,25 @@ class JsonSession:
             raise CodedError(ErrorCode.NOT_SUBSCRIBED, f"this connection is not on channel {op.channel[:64]!r}")
         self._broadcaster.unsubscribe(self._client, op.channel)
         self._send(op="unsubscribed", channel=op.channel)
+
+    async def _authenticate(self, op: Authenticate) -> None:
+        """Goes on with the rights of another token: channels that it does not name are left."""
+        rights, client = self._rights, self._client
+        if not isinstance(rights, TokenRights):
+            raise CodedError(ErrorCode.UNAUTHORISED, NO_TOKENS)
+        await asyncio.sleep(self._budget.subscribe(TOKEN_OPERATIONS))
+        user = await rights.authenticate(op.token)
+        self._broadcaster.presence.identify(client, user)
+        self._broadcaster.expiries.set(client, user.expires_at)
+        for channel in list(client.subscriptions):
+            try:
+                await rights.check_all(channel, Action.SUBSCRIBE)
+            except CodedError:
+                if channel in client.subscriptions:  # the client may have been closed meanwhile
+                    self._broadcaster.unsubscribe(client, channel)
+                    self._send(op="unsubscribed", channel=channel)
+        expires_in = 0.0 if user.expires_at is None else seconds_to(user.expires_at)
+        self._send(op="authenticated", user=user.id, expires_in=expires_in)
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)

@@ -22,10 +22,11 @@ from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import JSON
+from ..core.rights import User
 from ..errors import DrainingError, FullError
 from ..logs.events import Event, log
 from ..transport.connect import connect
-from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .auth.guards import REFUSED_WITH_KEY, Access, operator_guards
 from .channels import Scope
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession, welcome
@@ -129,15 +130,15 @@ class Live:
         """Serves one watcher, from its handshake to its end, in the JSON dialect without publishing."""
         try:
             self._access.check_site(websocket)
-            self._access.check_key(websocket)
+            rights = await self._access.check_operator(websocket)
             if SUBPROTOCOL not in websocket.scope.get("subprotocols", ()):
                 raise CodedError(ErrorCode.BAD_REQUEST, _ONLY)  # noqa: TRY301 - all refusals leave by one door
-            await self._talk(websocket)
+            await self._talk(websocket, None if rights is None else rights.user)
         except (CodedError, FullError, DrainingError) as error:
             await turn_away(websocket, error, self._reject)
 
-    async def _talk(self, websocket: WebSocket) -> None:
-        async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON) as watcher:
+    async def _talk(self, websocket: WebSocket, user: User | None) -> None:
+        async with connect(self._watchers, websocket, subprotocol=SUBPROTOCOL, dialect=JSON, user=user) as watcher:
             session = JsonSession(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS, may_publish=False)
             welcome(self._watchers, watcher, max_subscriptions=_SUBSCRIPTIONS)
             self._take_place(watcher)
@@ -198,7 +199,7 @@ def live_routes(live: Live, broadcaster: Node, access: Access) -> APIRouter:
     router.add_api_route(
         "/stats",
         stats,
-        dependencies=key_guards(access),
+        dependencies=operator_guards(access),
         responses={200: {"model": Stats if everywhere is None else Stats | everywhere.model}, **errors(*refused)},
     )
     router.add_api_websocket_route("/live", live.serve)

@@ -18,7 +18,7 @@ from ..broadcaster.sharing import Sharing
 from ..core.codes import CodedError, ErrorCode
 from ..core.counters import Histogram, name_of
 from ..version import SERVER_VERSION
-from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .auth.guards import REFUSED_WITH_KEY, Access, operator_guards
 from .problems import errors, make_router
 from .process import max_descriptors, read_usage, start_seconds
 
@@ -208,7 +208,7 @@ def metrics_routes(broadcaster: Node, access: Access, everywhere: Everywhere | N
     router.add_api_route(
         "/metrics",
         metrics,
-        dependencies=key_guards(access),
+        dependencies=operator_guards(access),
         response_class=Response,
         responses={
             200: {"content": {"text/plain": {"schema": {"type": "string"}}}},

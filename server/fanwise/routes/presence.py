@@ -12,7 +12,7 @@ from ..broadcaster.node import Node
 from ..core.codes import ErrorCode
 from ..core.publication import check_channel_name
 from ..core.rights import Action
-from .auth.guards import REFUSED, Access, site_guard
+from .auth.guards import REFUSED_WITH_KEY, Access, site_guard
 from .json_models import Channel, PresentUser, Users
 from .presence_json import MOST_MEMBERS, presence_json
 from .problems import errors, make_router
@@ -46,7 +46,7 @@ def presence_routes(broadcaster: Node, access: Access) -> APIRouter:
         found = await broadcaster.presence(channel, limit=limit)
         return Response(await presence_json(found), media_type="application/json")
 
-    refusals = (*REFUSED, ErrorCode.BAD_CHANNEL, ErrorCode.BAD_REQUEST, ErrorCode.FORBIDDEN)
+    refusals = (*REFUSED_WITH_KEY, ErrorCode.BAD_CHANNEL, ErrorCode.BAD_REQUEST)
     router.add_api_route(
         "/channels/{channel:path}/presence",
         presence,

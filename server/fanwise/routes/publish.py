@@ -24,7 +24,7 @@ from ..core.rights import Action, Rights
 from ..errors import FanwiseError
 from ..transport.limits import budget_of
 from ..transport.places import place_of
-from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .auth.guards import REFUSED_WITH_KEY, Access, publisher_guards
 from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
 from .channel_rules import ChannelRules
@@ -126,7 +126,6 @@ _REFUSED: Final = (
     ErrorCode.BAD_JSON,
     ErrorCode.BAD_REQUEST,
     ErrorCode.BAD_TEXT,
-    ErrorCode.FORBIDDEN,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
     ErrorCode.INCOMPLETE_BODY,
     ErrorCode.NO_CHANNEL,
@@ -170,7 +169,7 @@ class PublishEndpoint:
         if rights is not None:
             await rights.check_all(channel, Action.PUBLISH)
         if not self._rules.open:
-            await self._rules.check_to_publish(channel, operator=self._access.is_operator(request))
+            await self._rules.check_to_publish(channel, operator=self._access.is_operator(request, rights))
         body = await read_body(request, limit_bytes=self._broadcaster.max_message_bytes)
         if len(body) > LARGE_BYTES:
             await SharedTurn().give_way(parse_seconds(len(body)))
@@ -185,7 +184,7 @@ class PublishEndpoint:
     async def batch(self, request: Request, idempotency_key: str | None) -> bytes:
         """Publishes each entry of a batch; returns the body of the answer."""
         rights = await self._access.rights(request) if self._access.asks else None
-        rights = self._rules.add_to(rights, operator=self._access.is_operator(request), paced=False)
+        rights = self._rules.add_to(rights, operator=self._access.is_operator(request, rights), paced=False)
         body = await read_body(request, limit_bytes=_BATCH_MESSAGES * self._broadcaster.max_message_bytes)
         entries = await read_entries(body, max_bytes=self._broadcaster.max_message_bytes)
         await pace(request, len(entries))
@@ -337,7 +336,7 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     """`POST /publish/{channel}` and `POST /publish`."""
     router = make_router(broadcaster.tally.reject)
     endpoint = (SharedPublishEndpoint if broadcaster.shares else PublishEndpoint)(broadcaster, access)
-    guards = key_guards(access)
+    guards = publisher_guards(access)
 
     async def publish(
         request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None

@@ -75,11 +75,11 @@ def build_router(
     live = _live(broadcaster, access := access or Access(), pong_seconds)
     send = partial(live.send, DEMO)
     demo = DemoController(broadcaster, send=send, max_clients=demo_clients, everybody=demo_everybody)
-    router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), live, demo))
+    router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), access.keys_of_tokens, live, demo))
     plain = {"default_channel": default_channel, "template": template}
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
     router.add_api_websocket_route("/ws", endpoint.serve)
-    own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(**plain)]
+    own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(access, **plain)]
     for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
         router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
     return router

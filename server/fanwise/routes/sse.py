@@ -15,10 +15,12 @@ from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import SSE, SSE_JSON, Dialect
 from ..core.publication import Position, check_channel_name
 from ..core.rights import Action, Rights
+from ..core.roles import Role
 from ..errors import FanwiseError
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
 from ..transport.stream_door import StreamEntry
-from .auth.guards import REFUSED, Access, site_guard
+from .auth.credentials import Read
+from .auth.guards import KEY_REFUSED, REFUSED_WITH_KEY, Access, site_guard
 from .channel_rules import ChannelRules
 from .problems import error_response, errors, make_router, note_refusal
 from .publish import ChannelPath
@@ -32,14 +34,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": "id: 9f2c01ab77e4:43\ndata: hello\n\n"}},
     },
     **errors(
-        *REFUSED,
+        *REFUSED_WITH_KEY,
         ErrorCode.BACKPLANE_DOWN,
         ErrorCode.BAD_CHANNEL,
         ErrorCode.BAD_POSITION,
         ErrorCode.BAD_REQUEST,
         ErrorCode.CHANNEL_FULL,
         ErrorCode.DRAINING,
-        ErrorCode.FORBIDDEN,
         ErrorCode.FULL,
         ErrorCode.NO_CHANNEL,
     ),
@@ -67,6 +68,11 @@ class EventStreamEndpoint:
         Raises:
             FanwiseError: The request is refused.
         """
+        if self._access.read is not Read.OPEN and Role.READ not in self._access.roles(request):
+            raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
+        return self._enter(request, channel)
+
+    def _enter(self, request: HTTPConnection, channel: str) -> StreamEntry:
         self._access.check_site(request)
         format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
         if format not in _DIALECTS:
@@ -93,11 +99,11 @@ class EventStreamEndpoint:
     ) -> Response:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
-        if not self._rules.open:
-            await self._rules.check_everywhere(channel, operator=self._access.is_operator(request))
         rights = await self._access.rights(request)
         if rights is not None:
             await rights.check_all(channel, *_actions(entry))
+        if not self._rules.open:
+            await self._rules.check_everywhere(channel, operator=self._access.is_operator(request, rights))
         if self._broadcaster.shares:
             await self._broadcaster.sharing.ready(channel, entry.since)
         return self._response(entry, rights)
@@ -108,12 +114,12 @@ class EventStreamEndpoint:
         Raises:
             FanwiseError: The request is refused.
         """
-        entry = self.enter(request, channel)
+        entry = self._enter(request, channel)
         stream, asked = self._response(entry, rights), self._with_rules(rights, request)
         return _AskingResponse(self._broadcaster, stream, asked, entry) if asked or self._broadcaster.shares else stream
 
     def _with_rules(self, rights: Rights, request: HTTPConnection) -> Rights:
-        return self._rules.add_to(rights, operator=self._access.is_operator(request)) or rights
+        return self._rules.add_to(rights, operator=self._access.is_operator(request, rights)) or rights
 
     @property
     def asks(self) -> bool:

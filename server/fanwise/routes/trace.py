@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from ..broadcaster.node import Node
 from ..broadcaster.recorder import PENDING_BYTES, Recorder
 from ..core.codes import ErrorCode
-from .auth.guards import REFUSED_WITH_KEY, Access, key_guards
+from .auth.guards import REFUSED_WITH_KEY, Access, operator_guards
 from .problems import errors, make_router
 
 MOST_SECONDS: Final = 600.0
@@ -38,7 +38,7 @@ def trace_routes(broadcaster: Node, access: Access, *, pong_seconds: float) -> A
     router.add_api_route(
         "/trace",
         trace,
-        dependencies=key_guards(access),
+        dependencies=operator_guards(access),
         response_class=Response,
         responses={
             200: {"content": {_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from ..core.dialect import JSON, PLAIN
 from ..core.publication import Kind, Position
 from ..core.reasons import CloseReason
 from ..core.rights import Action, Rights
+from ..core.roles import Role
 from ..errors import (
     BackplaneDownError,
     ChannelLimitError,
@@ -29,6 +31,7 @@ from ..errors import (
 from ..transport.connect import attach
 from ..transport.door import Entry
 from ..transport.handshakes import Asked
+from .auth.credentials import Read, TokenRights
 from .auth.guards import KEY_REFUSED, Access
 from .channel_rules import ChannelRules
 from .flight import Flight
@@ -38,6 +41,7 @@ from .problems import turn_away
 
 DEFAULT_CHANNEL = "lobby"
 DEFAULT_TEMPLATE = "Message: {text}"
+TOKEN_SECONDS = 5.0  # for which a connection waits for a token that its handshake has not brought
 _TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _REFUSALS = (
     BackplaneDownError,
@@ -68,7 +72,7 @@ class WebSocketEndpoint:
 
     Args:
         broadcaster: The node that takes the clients.
-        access: Hosts and pages that may connect, and the key of publishers.
+        access: Hosts and pages that may connect, and who may read and publish.
         default_channel: Channel of the plain dialect without `?channel=`.
         template: Text of each publication of the plain dialect; binary messages are published unchanged.
         max_subscriptions: Channels that a client of the JSON dialect may be on.
@@ -99,23 +103,30 @@ class WebSocketEndpoint:
             rights: What its user may do; None: everything that the key allows.
 
         Raises:
-            CodedError: It names another host, comes from a page of one, or brings a wrong key.
+            CodedError: It names another host, comes from a page of one, brings a wrong key, or none to read with.
         """
-        self._access.check_site(handshake)
-        holds_key = self._access.key.is_held_by(handshake)
-        if holds_key is False:
+        access = self._access
+        access.check_site(handshake)
+        if access.tokens is not None:  # the rights ask for the key, too
+            operator = access.is_operator(handshake, rights)
+            return self._entry(handshake, may_publish=True, rights=rights, operator=operator)
+        roles = access.roles(handshake)
+        if rights is None and access.read is not Read.OPEN and Role.READ not in roles:
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
-        secret = bool(holds_key and self._access.key)
-        return self._entry(handshake, may_publish=bool(holds_key), rights=rights, secret=secret)
+        secret = bool(roles and access.keys)
+        operator = secret and Role.OPERATE in roles
+        may_publish = Role.PUBLISH in roles
+        return self._entry(handshake, may_publish=may_publish, rights=rights, secret=secret, operator=operator)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Makes a client of one WebSocket, or refuses it."""
         try:
             rights = None
-            if self.asks:
+            if self.asks or self._access.read is not Read.OPEN:
                 self._access.check_site(websocket)  # before the application is asked who this is
                 rights = await self._access.rights(websocket)
-            await self._admit(websocket, self.enter(websocket, rights), rights)
+            entry = self.enter(websocket, rights)
+            await self._admit(websocket, entry, rights, operator=self._access.is_operator(websocket, rights))
         except _REFUSALS as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
@@ -123,25 +134,35 @@ class WebSocketEndpoint:
         """Makes a client of a WebSocket of an application's own route, or refuses it. The route knows its user."""
         try:
             self._access.check_site(websocket)
-            await self._admit(websocket, self._entry(websocket, may_publish=True, rights=rights), rights)
+            entry = self._entry(websocket, may_publish=True, rights=rights)
+            await self._admit(websocket, entry, rights, operator=False)
         except _REFUSALS as error:
             await turn_away(websocket, error, self._broadcaster.tally.reject)
 
-    def _entry(self, handshake: Asked, *, may_publish: bool, rights: Rights | None, secret: bool = False) -> Entry:
+    def _entry(
+        self,
+        handshake: Asked,
+        *,
+        may_publish: bool,
+        rights: Rights | None,
+        secret: bool = False,
+        operator: bool = False,
+    ) -> Entry:
         if SUBPROTOCOL in handshake.scope.get("subprotocols", ()):
-            serve = partial(self._serve_json, may_publish, rights or None, secret)
-            return Entry(None, SUBPROTOCOL, JSON, serve, self._welcome, secret=secret)
+            serve = partial(self._serve_json, may_publish, rights or None, operator)
+            greet = self._welcome if rights is None else partial(self._welcome_user, rights)
+            return Entry(None, SUBPROTOCOL, JSON, serve, greet, secret=secret)
         channel = handshake.query_params.get("channel", self._default_channel)
-        if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
-            self._rules.check(channel, operator=secret)
-        plain = partial(self._serve_plain, may_publish, rights or None, secret, channel)
+        if rights is None and not self._rules.open and not self._broadcaster.shares:  # else others are asked first
+            self._rules.check(channel, operator=operator)
+        plain = partial(self._serve_plain, may_publish, rights or None, operator, channel)
         return Entry(channel, None, PLAIN, plain, secret=secret, passing=not self._rules.open)
 
-    async def _admit(self, websocket: WebSocket, entry: Entry, rights: Rights | None) -> None:
-        if entry.channel is not None and not self._rules.open:
-            await self._rules.check_everywhere(entry.channel, operator=entry.secret)
+    async def _admit(self, websocket: WebSocket, entry: Entry, rights: Rights | None, *, operator: bool) -> None:
         if rights is not None and entry.channel is not None:
             await rights.check_all(entry.channel, Action.SUBSCRIBE)
+        if entry.channel is not None and not self._rules.open:  # who may not listen is not told which channels exist
+            await self._rules.check_everywhere(entry.channel, operator=operator)
         await attach(
             self._broadcaster,
             websocket,
@@ -175,6 +196,13 @@ class WebSocketEndpoint:
 
     def _welcome(self, client: Client) -> None:
         welcome(self._broadcaster, client, max_subscriptions=self._max_subscriptions)
+
+    def _welcome_user(self, rights: Rights, client: Client) -> None:
+        """Welcomes a client; one whose token is due has 5 s for it."""
+        expires_at = None if rights.user is None else rights.user.expires_at
+        welcome(self._broadcaster, client, max_subscriptions=self._max_subscriptions, expires_at=expires_at)
+        if isinstance(rights, TokenRights) and rights.is_due:
+            self._broadcaster.expiries.set(client, time.time() + TOKEN_SECONDS, CloseReason.UNAUTHORISED)
 
 
 class PlainSession:

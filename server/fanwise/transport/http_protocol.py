@@ -167,11 +167,8 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:  # not a WebSocket's handshake, which has none
-            cast("dict[str, Any]", self.scope)["extensions"] = {
-                EXTENSION: self._open_stream,
-                BUDGET: self.budget,
-                PLACE: self.place,
-            }
+            offered = {EXTENSION: self._open_stream, BUDGET: self.budget, PLACE: self.place}
+            cast("dict[str, Any]", self.scope)["extensions"] = offered
             if self.place is not None and self.place.short:
                 self.cycle.keep_alive = False
 
@@ -218,6 +215,7 @@ class FanwiseHttpProtocol(HttpToolsProtocol):
             return
         self._hand_over()
         if not self._enter():
+            self.transport.place = self.place
             super().handle_websocket_upgrade()
         self._let_go()
 

@@ -47,9 +47,13 @@ class LeasedTransport(asyncio.Transport):
         on_end: Called when the lease ends, however that comes about.
         debug: Whether the lease is to name the socket, for sweeps to compare.
         sock: Its socket, without TLS; None: the transport is asked.
+
+    Attributes:
+        place: The connection's, for the protocol that takes it over; only there while it does.
     """
 
-    __slots__ = ("_held", "_paused", "_transport", "lease")
+    __slots__ = ("_held", "_paused", "_transport", "lease", "place")
+    place: object
 
     def __init__(
         self,

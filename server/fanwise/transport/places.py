@@ -1,6 +1,7 @@
 """Places: how many connections an address may have, and how many it and all together may open per second.
 
-Publications over HTTP count at the address too: a new connection has a new budget, and its address keeps its debt.
+Publications over HTTP and tokens count at the address too: a new connection has a new budget, and its address keeps
+its debt.
 
 Loopback addresses are exempt: load from the machine itself is its operator's. A connection of a trusted proxy counts at
 the forwarded address of its latest request, and at none before its first.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
@@ -23,6 +24,8 @@ IDLE_ADDRESSES: Final = 16_384  # addresses without connections that are remembe
 PATIENCE_SECONDS: Final = 2.0  # for which a connection without a request keeps its place when descriptors are short
 LOG_SECONDS: Final = 10.0  # one line of the log for the refusals of so long
 FORWARDED_FOR: Final = b"x-forwarded-for"
+PUBLISHES: Final = "address_publishes_per_second"  # rates of `PlaceLimits`
+TOKENS: Final = "address_tokens_per_second"
 PLACE: Final = "fanwise.place"  # the key in scope["extensions"] under which a connection's `Place` stands
 
 
@@ -34,6 +37,7 @@ class PlaceLimits(NamedTuple):
         address_connects_per_second: New connections of one address.
         connects_per_second: New connections of all addresses.
         address_publishes_per_second: Publications of one address over HTTP, on all its connections.
+        address_tokens_per_second: Tokens of one address whose signatures are verified.
         short_paths: Paths, and what is below them, that are answered when descriptors are short.
     """
 
@@ -41,6 +45,7 @@ class PlaceLimits(NamedTuple):
     address_connects_per_second: int = 1_000
     connects_per_second: int = 5_000
     address_publishes_per_second: int = 100_000
+    address_tokens_per_second: int = 1_000
     short_paths: Sequence[str] = ()
 
 
@@ -65,14 +70,14 @@ class _Bucket:
 
 
 class _Address:
-    """The connections of one address, its bucket of new ones, and that of publications; None before the first."""
+    """The connections of one address, its bucket of new ones, and those of what it has sent: {their rate: bucket}."""
 
-    __slots__ = ("bucket", "connections", "publishes")
+    __slots__ = ("bucket", "connections", "sent")
 
     def __init__(self, bucket: _Bucket) -> None:
         self.bucket = bucket
         self.connections = 0
-        self.publishes: _Bucket | None = None
+        self.sent: dict[str, _Bucket] = {}
 
 
 class Place:
@@ -123,7 +128,11 @@ class Place:
 
     def publish(self, count: int) -> float:
         """Counts publications at the address; returns for how many seconds the next one has to wait."""
-        return 0.0 if self._address is None else self._places.publish(self._address, count)
+        return 0.0 if self._address is None else self._places.count(self._address, PUBLISHES, count)
+
+    def verify(self, count: int) -> float:
+        """Counts tokens that are verified at the address; returns for how many seconds the next one has to wait."""
+        return 0.0 if self._address is None else self._places.count(self._address, TOKENS, count)
 
     def leave(self) -> None:
         """Frees the place. Idempotent."""
@@ -208,14 +217,15 @@ class Places:
             if not known.connections:
                 self._idle[address] = None
 
-    def publish(self, address: str, count: int) -> float:
-        """Counts publications of an address with connections; returns for how many seconds the next has to wait."""
-        rate, now = self._limits.address_publishes_per_second, self._clock()
-        known = self._addresses[address]
-        if known.publishes is None:
-            known.publishes = _Bucket(rate, now)
-        known.publishes.take(count)
-        return max(0.0, -known.publishes.tokens(rate, now) / rate)
+    def count(self, address: str, rate_name: str, count: int) -> float:
+        """Counts what an address with connections has sent; returns for how many seconds the next has to wait."""
+        now, rate = self._clock(), cast("int", getattr(self._limits, rate_name))
+        sent = self._addresses[address].sent
+        bucket = sent.get(rate_name)
+        if bucket is None:
+            bucket = sent[rate_name] = _Bucket(rate, now)
+        bucket.take(count)
+        return max(0.0, -bucket.tokens(rate, now) / rate)
 
     def make_room(self, *, needed: bool) -> bool:
         """Ends the connection that has waited longest without a request; returns False if there is none.
@@ -267,13 +277,14 @@ class Places:
 
     def _forget_one(self, now: float) -> None:
         """Forgets the addresses that are idle for longest: up to two, so that the table shrinks while others come."""
-        rate, publishes = self._limits.address_connects_per_second, self._limits.address_publishes_per_second
+        rate = self._limits.address_connects_per_second
         for _ in range(min(2, len(self._idle) - 1)):
             address = next(iter(self._idle))
             known = self._addresses[address]
             full = known.bucket.tokens(rate, now) >= rate * BURST_SECONDS
-            if full and known.publishes is not None:
-                full = known.publishes.tokens(publishes, now) >= publishes * BURST_SECONDS
+            for name, bucket in known.sent.items():
+                most = getattr(self._limits, name)
+                full = full and bucket.tokens(most, now) >= most * BURST_SECONDS
             if not full and len(self._idle) <= IDLE_ADDRESSES:
                 return
             del self._idle[address], self._addresses[address]

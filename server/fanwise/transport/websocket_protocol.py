@@ -28,6 +28,7 @@ from .inbox import Inbox
 from .intake import Intake
 from .leased_transport import LeasedTransport
 from .limits import Limits
+from .places import PLACE
 from .refusals import RefusedError, refuse, uncounted
 from .socket_sink import CLOSE_SECONDS
 from .sockets import SocketOptions
@@ -72,6 +73,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         if not isinstance(transport, LeasedTransport):  # the HTTP side has done it before it handed the connection over
             self.socket_options.apply(leased.get_extra_info("socket"))
         super().connection_made(leased)
+        self._place = getattr(transport, "place", None)
 
     def data_received(self, data: bytes) -> None:
         """The handshake, behind which nothing may come before the answer."""
@@ -90,7 +92,7 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
         """Offers the connection to the application."""
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self
+            cast("dict[str, Any]", self.scope["extensions"]).update({EXTENSION: self, PLACE: self._place})
 
     def start_keepalive(self) -> None:
         """Hands the transport over: the handshake was answered."""

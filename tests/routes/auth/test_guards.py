@@ -6,7 +6,8 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from fanwise.core.codes import CodedError, ErrorCode
-from fanwise.routes.auth.guards import Access, key_guards
+from fanwise.core.roles import Role
+from fanwise.routes.auth.guards import Access, list_guards, operator_guards, publisher_guards
 
 
 def connection(**headers: str) -> HTTPConnection:
@@ -17,10 +18,10 @@ def connection(**headers: str) -> HTTPConnection:
 def test_a_refusal_has_a_code() -> None:
     """The key and the origin are refused each under a code of its own."""
     access = Access(api_key="correct-horse", allowed_origins=["https://friend.org"])
-    access.check_key(connection(x_api_key="correct-horse"))
+    access.check_key(connection(x_api_key="correct-horse"), Role.PUBLISH)
     access.check_site(connection(origin="https://friend.org", host="example.com"))
     with pytest.raises(CodedError) as no_key:
-        access.check_key(connection(x_api_key="another"))
+        access.check_key(connection(x_api_key="another"), Role.PUBLISH)
     with pytest.raises(CodedError) as no_origin:
         access.check_site(connection(origin="https://evil.com", host="example.com"))
     assert str(no_origin.value) == (
@@ -32,7 +33,14 @@ def test_a_refusal_has_a_code() -> None:
 
 def test_guards_take_no_thread() -> None:
     """FastAPI runs a dependency that is no coroutine function in a thread: each request would wait for one."""
-    guards = [guard.dependency for guard in key_guards(Access())]
-    functions = [guard for guard in guards if inspect.isfunction(guard)]
-    assert len(functions) == 2
-    assert all(inspect.iscoroutinefunction(guard) for guard in functions)
+    for made in (operator_guards(Access()), publisher_guards(Access()), list_guards(Access())):
+        functions = [guard.dependency for guard in made if inspect.isfunction(guard.dependency)]
+        assert len(functions) == 2
+        assert all(inspect.iscoroutinefunction(guard) for guard in functions)
+
+
+@pytest.mark.parametrize("read", ["key", "token", "nobody"])
+def test_reading_asks_for_what_there_is(read: str) -> None:
+    """A server that nobody could read is a mistake."""
+    with pytest.raises(ValueError, match=r"read with|'nobody'"):
+        Access(read=read)

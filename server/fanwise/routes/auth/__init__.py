@@ -1,9 +1,14 @@
-"""Access: the key of publishers and operators, hosts, and origins of pages.
+"""Access: keys and tokens of readers, publishers and operators, hosts, and origins of pages.
 
-    guards   `Access`: key, hosts and origins in one check; and the dependencies of routes that ask it
-    keys     the key
-    origins  which pages may connect
-    hosts    which hosts the server answers for
+    guards        `Access`: keys, tokens, hosts and origins in one check; and the dependencies of routes that ask it
+    settings      the settings of access
+    credentials   what a connection has brought, as a rule that rights ask
+    keys          the keys
+    tokens        JSON Web Tokens, read
+    signing_keys  the keys that tokens are signed with: of a file, or of a set that changes
+    grants        what a token gives
+    origins       which pages may connect
+    hosts         which hosts the server answers for
 
 Routes and handshakes ask this room; it knows none of them.
 """

@@ -12,13 +12,16 @@ from starlette.websockets import WebSocket
 
 from ...broadcaster.node import Node
 from ...core.codes import CodedError, ErrorCode
+from ...core.rights import Action
 from ...tools.load.behaviour import Behaviour
-from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, key_guards, site_guard
+from ..auth.credentials import Read
+from ..auth.guards import REFUSED, REFUSED_WITH_KEY, Access, operator_guards, site_guard
 from ..bodies import read_body
 from ..problems import errors, json_response, list_problems, make_router, turn_away
 from .controller import DemoController
 from .plan import Mode, Plan
-from .target import find_target, is_local, why_not
+from .run import CHANNEL
+from .target import credentials_of, find_target, is_local, why_not
 
 ROUTE = "/demo"
 NO_DEMO = "this server has no demo"
@@ -121,13 +124,17 @@ def _add_playing(router: APIRouter, demo: DemoController, access: Access) -> Non
             raise CodedError(ErrorCode.NO_DEMO, why)
         plan = _read_plan(await read_body(request, limit_bytes=_BODY_BYTES))
         _check_bounds(demo, plan)
-        return _json(await demo.play(plan, find_target(request, route=ROUTE)))
+        target = find_target(request, route=ROUTE)
+        if access.read is not Read.OPEN:
+            await _check_listening(access, request)
+            target = target._replace(headers=credentials_of(request))
+        return _json(await demo.play(plan, target))
 
     async def stop() -> None:
         """Stops the run, if there is one."""
         await demo.stop()
 
-    keys = key_guards(access)
+    keys = operator_guards(access)
     refused = errors(
         *REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.INCOMPLETE_BODY, ErrorCode.NO_DEMO, ErrorCode.TOO_BIG
     )
@@ -149,6 +156,13 @@ def _refusal(demo: DemoController, request: Request) -> str | None:
     if not demo.available:
         return NO_DEMO
     return why_not(request) if demo.everybody or is_local(request) else NOT_FOR_OTHERS
+
+
+async def _check_listening(access: Access, request: Request) -> None:
+    """Raises CodedError if the simulated clients, who have the rights of the request, could not listen."""
+    rights = await access.rights(request)
+    if rights is not None:
+        await rights.check_all(CHANNEL, Action.SUBSCRIBE)
 
 
 def _read_plan(body: bytes) -> Plan:

@@ -53,7 +53,12 @@ class Run:
         self._publisher = Publisher(
             self._stream, publish, rate_per_second=plan.rate_per_second, size_bytes=plan.size_bytes
         )
-        self._clients = Clients(target, Handshake(url, subprotocol=None), stream=self._stream, on_restart=self.abandon)
+        self._clients = Clients(
+            target,
+            Handshake(url, subprotocol=None, headers=target.headers),
+            stream=self._stream,
+            on_restart=self.abandon,
+        )
         self._clients.resize(plan.counts())
         self._tasks = {self._start(self._publisher.run(), "publisher"), self._start(self._clients.open(), "clients")}
         self._timer = self._end_later()

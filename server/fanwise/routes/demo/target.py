@@ -23,12 +23,14 @@ class Target(NamedTuple):
         address: IP address and port.
         host: Value of the Host header.
         prefix: Part of the path before "/ws", such as "/api"; may be empty.
+        headers: More lines for the handshakes of its clients.
     """
 
     family: int
     address: tuple[str, int]
     host: str
     prefix: str
+    headers: tuple[str, ...] = ()
 
     @property
     def server(self) -> tuple[tuple[str, int], str]:
@@ -38,6 +40,12 @@ class Target(NamedTuple):
     def url(self, path: str, query: str) -> SplitResult:
         """Returns the URL of one of the server's WebSockets."""
         return SplitResult("ws", self.host, quote(self.prefix + path), query, "")
+
+
+def credentials_of(connection: HTTPConnection) -> tuple[str, ...]:
+    """Returns the lines of a request that carry its key or token: the simulated clients listen by its rights."""
+    names = ("Authorization", "X-API-Key")
+    return tuple(f"{name}: {connection.headers[name]}" for name in names if name in connection.headers)
 
 
 def is_local(connection: HTTPConnection) -> bool:
