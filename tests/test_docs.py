@@ -304,6 +304,14 @@ def test_a_client_program_runs(block: Block, serve: Callable[..., ServerProcess]
     assert "world" in done.stdout
 
 
+def test_the_synchronous_program_runs(serve: Callable[..., ServerProcess]) -> None:
+    """It gets what it has published, and ends by itself."""
+    (block,) = (block for block in blocks("python") if "with SyncClient(" in block.code)
+    done = run("-c", block.code.replace(":8000", f":{serve().port}").replace("=1.0", "=0.1"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "2 {'done': 2}\n3 {'done': 3}\n"
+
+
 @pytest.mark.parametrize("block", APPLICATIONS, ids=name_of)
 def test_an_application_serves(block: Block, tmp_path: Path, server_process: Callable[..., ServerProcess]) -> None:
     """With the protocol classes, as the documents say: a client gets its own message back."""

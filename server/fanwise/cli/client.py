@@ -38,16 +38,25 @@ def _hint(context: click.Context, parameter: click.Parameter, token: str | None)
     return token
 
 
-def pairs(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    """Returns the names and values of a flag that may be given several times, as NAME:VALUE."""
-    named: dict[str, str] = {}
+def read_filter(_context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, list[str]]:
+    """Returns {tag: its values} of a flag that may be given several times, as TAG:VALUE."""
+    wanted: dict[str, list[str]] = {}
     for text in texts:
         name, colon, value = text.partition(":")
         if not name or not colon:
-            raise click.BadParameter(f"{text!r} must be NAME:VALUE", param=parameter)
-        if named.setdefault(name, value) != value:
-            raise click.BadParameter(f"{name!r} is given twice: {named[name]!r} and {value!r}", param=parameter)
-    return named
+            raise click.BadParameter(f"{text!r} must be TAG:VALUE", param=parameter)
+        wanted.setdefault(name, []).append(value)
+    return wanted
+
+
+def read_tags(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Returns {tag: its one value} of a flag that may be given several times, as TAG:VALUE."""
+    read = read_filter(context, parameter, texts)
+    for name, values in read.items():
+        if len(values) > 1:
+            given = " and ".join(map(repr, values))
+            raise click.BadParameter(f"the tag {name!r} has one value, not {given}", param=parameter)
+    return {name: values[0] for name, values in read.items()}
 
 
 def make_client(

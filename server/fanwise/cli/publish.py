@@ -15,7 +15,7 @@ import click
 from ..client.client import FanwiseClient
 from ..core.publication import Position
 from ..errors import FanwiseError
-from .client import FAILED, connection_options, log_to_stderr, make_client, pairs, run_to_exit, say
+from .client import FAILED, connection_options, log_to_stderr, make_client, read_tags, run_to_exit, say
 from .pipes import lines, messages, single, write
 
 _IN_FLIGHT = 256  # publishes without an answer
@@ -28,7 +28,7 @@ _Send: TypeAlias = Callable[[Any], Coroutine[Any, Any, Position]]
 @click.argument("text", required=False)
 @click.option("--json", "as_json", is_flag=True, help="TEXT, or each line, is a JSON value.")
 @click.option("--key", help="What the message is the newest state of.")
-@click.option("--tag", "tags", metavar="NAME:VALUE", multiple=True, callback=pairs, help="A tag of the message.")
+@click.option("--tag", "tags", metavar="TAG:VALUE", multiple=True, callback=read_tags, help="A tag of the message.")
 @click.option("--quiet", is_flag=True, help="Print no positions.")
 @click.option("--wait-seconds", default=10.0, show_default=True, help="How long an answer may take.")
 @connection_options

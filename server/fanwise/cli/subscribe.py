@@ -16,7 +16,7 @@ import orjson
 from ..client.client import FanwiseClient, Message
 from ..core.publication import Position
 from ..errors import PositionError
-from .client import connection_options, log_to_stderr, make_client, pairs, run_to_exit, say
+from .client import connection_options, log_to_stderr, make_client, read_filter, run_to_exit, say
 from .interrupts import INTERRUPTED
 from .pipes import write
 
@@ -27,11 +27,11 @@ from .pipes import write
 @click.option("--last", type=click.IntRange(min=0), help="Begin so many messages before the newest.")
 @click.option(
     "--filter",
-    "tags",
-    metavar="NAME:VALUE",
+    "wanted",
+    metavar="TAG:VALUE",
     multiple=True,
-    callback=pairs,
-    help="Only messages with this tag; several are all required.",
+    callback=read_filter,
+    help="Only messages with this tag; of one tag any of several values, of several tags all.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 @click.option(
@@ -42,7 +42,7 @@ def subscribe(
     channels: tuple[str, ...],
     since: str | None,
     last: int | None,
-    tags: dict[str, str],
+    wanted: dict[str, list[str]],
     count: int | None,
     as_json: bool,
     **where: Any,
@@ -62,7 +62,7 @@ def subscribe(
         raise click.UsageError("--since and --last are two places to begin at: give one")
     log_to_stderr(logging.INFO)
     client = make_client(*channels, **where, acknowledge_seconds=None)
-    begin = partial(client.subscribe, since=position, last=last, filter=tags)
+    begin = partial(client.subscribe, since=position, last=last, filter=wanted)
     run_to_exit(_follow(client, begin, channels, count=count, as_json=as_json))
 
 

@@ -26,7 +26,7 @@ from ..core.publication import Position, check_channel_name
 from .authentication import Authentication
 from .backoff import Backoff
 from .batch import publish_all
-from .codec import SUBPROTOCOL, Direct, Gap, Message
+from .codec import SUBPROTOCOL, Direct, Filter, Gap, Message
 from .downlink import Downlink, Entry, Mailbox
 from .errors import ClientError, ClosedError, SubscribeError
 from .link import Link, Listener, State
@@ -148,7 +148,7 @@ class FanwiseClient:
         *,
         since: Position | None = None,
         last: int | None = None,
-        filter: Mapping[str, str] | None = None,  # noqa: A002 - the dialect's name
+        filter: Filter | None = None,  # noqa: A002 - the dialect's name
         presence: bool = False,
     ) -> Position:
         """Subscribes to a channel, and again on every later connection, until `unsubscribe`.
@@ -157,7 +157,8 @@ class FanwiseClient:
             channel: The channel's name.
             since: Begins after this position, as far as the server still can; by default at the channel's head.
             last: Begins so many publications before the head; not together with `since`.
-            filter: Tags that a publication must have, each with its value; others are left out, and are no gap.
+            filter: Tags that a publication must have, each with a value or one of several; what is left out is
+                no gap.
             presence: Calls `on_presence` with the users that join and leave the channel.
 
         Returns:
@@ -173,7 +174,7 @@ class FanwiseClient:
         check_channel_name(channel)
         if channel in self._downlink.tracks:
             raise SubscribeError(channel=channel, code="already_subscribed", message="it is subscribed already")
-        track = Track(channel, since, last=last, tags=filter, presence=presence)
+        track = Track(channel, since, last=last, wanted=filter, presence=presence)
         self._down.start()
         return await self._downlink.subscribe(self._down, track, self._acknowledge_seconds)
 

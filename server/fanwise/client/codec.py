@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,6 +16,9 @@ from .fields import number_of, seconds_of, text_of
 from .presence import Change, Presence, join_of, leave_of, presence_gap_of, presence_of
 
 SUBPROTOCOL = "fanwise.v1"
+
+Filter: TypeAlias = Mapping[str, str | Sequence[str]]
+"""{tag: the value, or one of the values, that a publication must have there}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,17 +227,17 @@ def encode_subscribe(
     since: Position | None,
     *,
     last: int | None = None,
-    tags: Mapping[str, str] | None = None,
+    wanted: Filter | None = None,
     presence: bool = False,
 ) -> str:
-    """Asks for a channel: from its head, after `since` or `last` before the head; only what has `tags`."""
+    """Asks for a channel: from its head, after `since` or `last` before the head; only for what is `wanted`."""
     fields: dict[str, Any] = {"op": "subscribe", "channel": channel}
     if since is not None:
         fields["since"] = {"epoch": since.epoch, "offset": since.offset}
     elif last is not None:
         fields["last"] = last
-    if tags:
-        fields["filter"] = tags
+    if wanted:
+        fields["filter"] = wanted
     if presence:
         fields["presence"] = True
     return orjson.dumps(fields).decode()

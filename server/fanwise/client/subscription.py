@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TypeAlias
 
 from ..core.publication import Position
-from .codec import Arrival, Gap, Message, encode_subscribe
+from .codec import Arrival, Filter, Gap, Message, encode_subscribe
 from .errors import SubscribeError
 from .presence import Change, PresenceGap
 
@@ -48,7 +47,7 @@ class Track:
         channel: The channel's name.
         since: Begins after this position.
         last: Begins so many publications before the head.
-        tags: Only publications with these tags come, and the offsets of others are no gap.
+        wanted: Only publications with these tags come, and the offsets of others are no gap.
         presence: Joins and leaves of users come as well.
 
     Attributes:
@@ -65,8 +64,8 @@ class Track:
         "_last",
         "_offsets",
         "_presence",
-        "_tags",
         "_verified",
+        "_wanted",
         "channel",
         "duplicates",
         "handed",
@@ -79,13 +78,13 @@ class Track:
         since: Position | None = None,
         *,
         last: int | None = None,
-        tags: Mapping[str, str] | None = None,
+        wanted: Filter | None = None,
         presence: bool = False,
     ) -> None:
         _check(channel, since, last)
         self.channel = channel
         self._last = last
-        self._tags = dict(tags) if tags else None
+        self._wanted = dict(wanted) if wanted else None
         self._presence = presence
         self._asked = False  # whether an answer has come already
         self.received = since
@@ -98,7 +97,9 @@ class Track:
 
     def request(self) -> str:
         """Returns the frame that asks a connection for the stream."""
-        return encode_subscribe(self.channel, self.received, last=self._last, tags=self._tags, presence=self._presence)
+        return encode_subscribe(
+            self.channel, self.received, last=self._last, wanted=self._wanted, presence=self._presence
+        )
 
     def begin(self, position: Position) -> list[PresenceGap]:
         """Begins the stream of a new connection, after `position`; returns the items for that.
@@ -157,7 +158,7 @@ class Track:
         the wanted tags leave holes, which are none.
         """
         first = self._have(epoch) + 1
-        last = first - 1 if self._tags else max(before - 1, first - 1)
+        last = first - 1 if self._wanted else max(before - 1, first - 1)
         if last < first and not turned:
             return []
         logger.error(

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeAlias
 from ..core.publication import Position
 from .batch import IN_FLIGHT
 from .client import FanwiseClient, log_gap
-from .codec import Direct, Gap, Message
+from .codec import Direct, Filter, Gap, Message
 from .errors import BatchError, ClientError, ClosedError
 from .loop_thread import LoopThread, Threaded, closed
 from .presence import Change, Presence
@@ -113,7 +113,7 @@ class SyncClient:
         *channels: str,
         since: Position | Mapping[str, Position] | None = None,
         last: int | None = None,
-        filter: Mapping[str, str] | None = None,  # noqa: A002 - the dialect's name
+        filter: Filter | None = None,  # noqa: A002 - the dialect's name
         presence: bool = False,
         timeout_seconds: float | None = None,
     ) -> SyncSubscription:
@@ -123,7 +123,7 @@ class SyncClient:
             channels: The names of the channels.
             since: Begins after this position; for several channels `positions` of an earlier subscription.
             last: Begins so many publications before the head of each channel; not together with `since`.
-            filter: Tags that a publication must have, each with its value.
+            filter: Tags that a publication must have, each with a value or one of several.
             presence: Calls `on_presence` with the users that join and leave.
             timeout_seconds: The iteration ends after so many seconds without a message; None: not.
 

@@ -105,7 +105,8 @@ export class FanwiseClient {
      * @param {object} [options]
      * @param {Position} [options.since]  What of this channel came last: the next one is the first that comes.
      * @param {number} [options.last]  Begin so many publications before the newest, instead.
-     * @param {Object<string, string>} [options.filter]  Only publications with these tags come; others are no gap.
+     * @param {Object<string, string|string[]>} [options.filter]  Only publications with these tags come, each with the
+     *     value or one of the values; others are no gap.
      * @param {(message: Message) => void} [options.onMessage]  In place of the client's.
      * @param {(gap: Gap) => void} [options.onGap]  In place of the client's.
      * @param {(change: PresenceChange) => void} [options.onPresence]  Asks for the users that join and leave; not over
@@ -116,7 +117,7 @@ export class FanwiseClient {
         since?: Position | undefined;
         last?: number | undefined;
         filter?: {
-            [x: string]: string;
+            [x: string]: string | string[];
         } | undefined;
         onMessage?: ((message: Message) => void) | undefined;
         onGap?: ((gap: Gap) => void) | undefined;

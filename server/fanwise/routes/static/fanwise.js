@@ -232,8 +232,10 @@ function besideUrl(url, place, channel) {
 }
 
 function appendTags(url, parameter, tags) {
-  for (const [name, value] of Object.entries(tags)) {
-    url.searchParams.append(parameter, `${name}:${value}`);
+  for (const [name, values] of Object.entries(tags)) {
+    for (const value of [values].flat()) {
+      url.searchParams.append(parameter, `${name}:${value}`);
+    }
   }
 }
 
@@ -1263,7 +1265,8 @@ export class FanwiseClient {
    * @param {object} [options]
    * @param {Position} [options.since]  What of this channel came last: the next one is the first that comes.
    * @param {number} [options.last]  Begin so many publications before the newest, instead.
-   * @param {Object<string, string>} [options.filter]  Only publications with these tags come; others are no gap.
+   * @param {Object<string, string|string[]>} [options.filter]  Only publications with these tags come, each with the
+   *     value or one of the values; others are no gap.
    * @param {(message: Message) => void} [options.onMessage]  In place of the client's.
    * @param {(gap: Gap) => void} [options.onGap]  In place of the client's.
    * @param {(change: PresenceChange) => void} [options.onPresence]  Asks for the users that join and leave; not over
