@@ -496,8 +496,9 @@ class Subscription {
   /** Who came or left. */
   changed({ op, id, info, users }) {
     const type = op === "presence_gap" ? "gap" : op;
-    const about = type === "gap" ? { users } : { id, ...(type === "join" ? { info } : {}) };
-    call(this.#told.onPresence, { type, channel: this.channel, ...about });
+    const change = { type, channel: this.channel };
+    Object.assign(change, id !== undefined && { id }, type === "join" && { info }, users !== undefined && { users });
+    call(this.#told.onPresence, change);
   }
 
   /**
