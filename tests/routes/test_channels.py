@@ -31,6 +31,7 @@ async def test_channels_tell_what_is_retained_and_who_listens() -> None:
             "clients": 0,
             "retained": 2,
             "retained_bytes": 8,
+            "pattern": None,
         }
         few = (await live.request("GET", "/channels?prefix=b/&limit=1")).json
         assert ([one["name"] for one in few["channels"]], few["total"]) == (["b/1"], 2)

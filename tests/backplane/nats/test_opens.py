@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from fanwise.backplane.options import History
 from fanwise.core.publication import Position
 from fanwise.errors import BackplaneDownError
 
@@ -16,11 +18,12 @@ ALL = Position("none", 0)
 
 async def test_histories_are_bounded(server: NatsServer) -> None:
     """In messages, in bytes and in age; the head stands nevertheless."""
-    bounds: list[tuple[dict[str, float], list[int]]] = [
+    bounds: list[tuple[dict[str, Any], list[int]]] = [
         ({"history_messages": 5}, [6, 7, 8, 9, 10]),
         ({"history_bytes": 35}, [8, 9, 10]),
         ({"history_seconds": 0}, []),
         ({"history_messages": 0}, []),
+        ({"history_of": lambda name: History(3 if name == "lobby" else 9, 1000, 60.0)}, [8, 9, 10]),
     ]
     for number, (bound, offsets) in enumerate(bounds):
         async with NatsEngine(server, f"bounds{number}", **bound) as engine, Node(engine.backplane()) as node:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from fanwise.backplane.options import History
 from fanwise.core.publication import Position
 from fanwise.errors import BackplaneDownError, UnconfirmedError
 
@@ -106,3 +108,23 @@ async def test_it_starts_without_an_engine(server: RedisServer, engine: RedisEng
         server.restart()
         assert (await one.publish("lobby", b"y")).offset == 1
         assert one.backplane.standing().up
+
+
+async def test_histories_are_those_of_the_options_of_channels(server: RedisServer) -> None:
+    """None, a few, and as many as for all others; of one frame and of many. A history that was kept before goes."""
+    own = {"none": History(0, 0, 60.0), "few": History(5, 1 << 20, 60.0)}
+    everything = Position("none", 0)
+    async with RedisEngine(server, "histories") as engine, Node(engine.backplane()) as before:
+        await before.publish("none", b"old")
+    engine.options = replace(engine.options, history_of=lambda name: own.get(name, engine.options.all_channels))
+    async with engine, Node(engine.backplane()) as node:
+        for _ in range(200):
+            last = await asyncio.gather(*(node.publish(name, b"x" * 10) for name in ("none", "few", "many")))
+        assert [position.offset for position in last] == [201, 200, 200]
+        opened = [await node.open(name, everything) for name in ("none", "few", "many")]
+        assert [one.head for one in opened] == [201, 200, 200]
+        none, few, many = (len(one.publications) for one in opened)
+        assert (none, many) == (0, 200)
+        assert 5 <= few <= 5 + 64
+        assert "histories:{0}:h:none" not in await engine._keys("*")
+        assert await node.publish("none", b"x") == Position(last[0].epoch, 202)
