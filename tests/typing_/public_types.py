@@ -14,6 +14,7 @@ from fanwise import Action, Broadcaster, Client, CloseReason, FanwiseError, Posi
 from fanwise.client import FanwiseClient, Gap, Message
 from fanwise.logs import log_config
 from fanwise.routes import Access, build_router
+from fanwise.testing import Isolation, ReadingClient, Server, SlowClient, serving
 
 
 async def an_endpoint(broadcaster: Broadcaster, websocket: WebSocket) -> None:
@@ -80,3 +81,23 @@ async def a_client() -> None:
                 assert_type(message.offset, int)
     except FanwiseError:
         return
+
+
+def a_test_of_an_application(fanwise_server: Server) -> None:
+    assert_type(fanwise_server.slow_client("/ws", rate=1000, headers={"X-User": "ada"}), SlowClient)
+    with fanwise_server.reading_client(subprotocol="fanwise.v1") as client:
+        assert_type(client, ReadingClient)
+        client.send_json(op="subscribe", channel="lobby")
+        assert_type(client.receive(within_seconds=1), str | bytes)
+        assert_type(client.wait_closed(), int | None)
+    assert_type(fanwise_server.burst_publisher(100, channel="lobby"), list[str])
+    assert_type(fanwise_server.run(fanwise_server.broadcaster.publish("lobby", 1)), Publication)
+    assert_type(fanwise_server.call(len, "lobby"), int)
+    assert_type(fanwise_server.assert_isolated(p99_ms=100, publications=10), Isolation)
+    fanwise_server.assert_dropped(client, within_seconds=5, cause="slow")
+
+
+def a_second_server(app: FastAPI) -> int:
+    with serving(app, broadcaster=Broadcaster(), loop="asyncio") as server:
+        assert_type(server, Server)
+        return server.port
