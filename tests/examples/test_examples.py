@@ -59,7 +59,7 @@ def test_a_chat_goes_on_where_it_was_lost(monkeypatch: pytest.MonkeyPatch) -> No
         hello = ['{"op":"subscribe","channel":"room.red"}']
         options: dict[str, Any] = {"headers": token(), "subprotocol": JSON, "hello": hello}
         server.stalled_client(**options)
-        server.assert_isolated(p99_ms=2000, publish=write, size=2000, publications=20, **options)
+        server.assert_isolated(p99_ms=5000, publish=write, size=2000, publications=10, per_second=20, **options)
 
 
 def test_progress_goes_on_where_it_was_lost() -> None:
@@ -91,7 +91,7 @@ def test_a_ticker_ticks() -> None:
         hello = ['{"op":"subscribe","channel":"ticker.paris"}']
         options: dict[str, Any] = {"headers": key, "subprotocol": JSON, "hello": hello}
         server.stalled_client(**options)
-        server.assert_isolated(p99_ms=2000, channel="ticker.paris", publications=50, **options)
+        server.assert_isolated(p99_ms=5000, channel="ticker.paris", publications=50, **options)
         assert server.call(module.broadcaster.statistics).closed.keys() <= {"normal", "lost"}
 
 

@@ -17,7 +17,7 @@ KEY = "a key of chat's of 32 bytes or more"
 
 def token(**claims: Any) -> dict[str, str]:
     """The header of a chat's user, by default of a writer in the red room."""
-    known = {"sub": "ada", "exp": time.time() + 60, "rooms": ["red"], "writer": True}
+    known = {"sub": "ada", "exp": time.time() + 86_400, "rooms": ["red"], "writer": True}
     return {"Authorization": f"Bearer {jwt.encode({**known, **claims}, KEY)}"}
 
 

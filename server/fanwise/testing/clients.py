@@ -50,7 +50,8 @@ class HandshakeError(FanwiseError):
         self.body = body
 
     def __str__(self) -> str:
-        return f"the handshake with {self.url} was answered with {self.status} instead of 101: {self.body!r}"
+        why = self.body or "there is no such route, or the application has refused"
+        return f"the handshake with {self.url} was answered with {self.status} instead of 101: {why}"
 
 
 class Arrival(NamedTuple):
@@ -96,6 +97,7 @@ class TestingClient:
         hello: Sequence[str] = (),
         on_close: Callable[[TestingClient], None] = lambda _: None,
     ) -> None:
+        __tracebackhide__ = True
         self.url = url
         self.arrivals: list[Arrival] = []
         self.close_code: int | None = None
@@ -185,7 +187,7 @@ class TestingClient:
             self._changed.wait_for(lambda: condition() or self.ended, within_seconds)
             if condition():
                 return
-        how = self._ending() if self.ended else f"waited {within_seconds:g} s"
+        how = self.ending if self.ended else f"waited {within_seconds:g} s"
         raise AssertionError(f"{self} waited for {what}, and has got {self._got()}: {how}")
 
     def close(self) -> None:
@@ -207,13 +209,16 @@ class TestingClient:
             return "none"
         return f"{len(self.arrivals)}, the latest {self.arrivals[-1].payload[:_SHOWN_BYTES]!r}"
 
-    def _ending(self) -> str:
+    @property
+    def ending(self) -> str:
+        """How the connection has ended, for people."""
         if self.close_code is None:
             return "the connection was lost without a close frame"
         return f"the server has closed with {self.close_code} {self.close_text!r}"
 
     def _connect(self, headers: Mapping[str, str], subprotocol: str | None) -> tuple[socket.socket, bytearray]:
         """Returns the socket of an accepted handshake, and what the server has sent behind it."""
+        __tracebackhide__ = True
         url = urlsplit(self.url)
         lines = tuple(f"{name}: {value}" for name, value in headers.items())
         handshake = Handshake(url, subprotocol=subprotocol, headers=lines)
@@ -324,6 +329,7 @@ class SlowClient(TestingClient):
     misbehaves = True
 
     def __init__(self, url: str, *, rate: float, **options: Any) -> None:
+        __tracebackhide__ = True
         if not rate > 0:
             raise ValueError(f"rate={rate!r} is not allowed: it is in bytes per second, and positive")
         self.rate = rate
@@ -342,6 +348,7 @@ class PausingClient(TestingClient):
     misbehaves = True
 
     def __init__(self, url: str, *, seconds: float, **options: Any) -> None:
+        __tracebackhide__ = True
         if not seconds >= 0:
             raise ValueError(f"seconds={seconds!r} is not allowed: a pause lasts 0 seconds or more")
         self.seconds = seconds

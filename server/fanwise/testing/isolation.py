@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from .clients import TestingClient
 from .watch import LoopWatch
 
+_LOOK_SECONDS: Final = 0.005
 _NUMBER: Final = re.compile(r"fanwise-probe-([0-9a-f]{8})-(\d{6})")
 
 
@@ -68,13 +69,16 @@ class Probe:
         self._due: list[float] = []
 
     def measure(self, publications: int, *, within_seconds: float) -> Isolation:
-        """Returns what was measured once all deliveries have come, or none has come for `within_seconds`.
+        """Returns what was measured once all deliveries have come, or `within_seconds` after the last publication.
 
         Delays count from when a publication was due: a server that holds up the publisher is not excused by that.
         """
         trouble = self._publish_all(publications, within_seconds)
+        deadline = time.perf_counter() + within_seconds
         while not trouble and not self._complete(publications):
-            trouble = self._wait(publications, within_seconds)
+            late = f"{within_seconds:g} s after the last one" if time.perf_counter() > deadline else ""
+            trouble = self._ended() or (late and f"a reader got {self._least()} of {publications} publications {late}")
+            self._sleep(time.perf_counter() + _LOOK_SECONDS)
         delays = sorted(1000 * delay for reader in self._readers for delay in self._delays(reader))
         expected = publications * len(self._readers)
         return Isolation(delays, expected, trouble, 1000 * self._watch.late_seconds, self._watch.place)
@@ -90,8 +94,8 @@ class Probe:
                 self._publish(f"fanwise-probe-{self._run}-{number:06}".ljust(self._size, "x"))
             except OSError as error:  # a TimeoutError is one
                 waited = time.perf_counter() - begun
-                why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                return f"publication {number + 1} of {publications} was not taken within {waited:.1f} s ({why})"
+                why = self._ended() or f"{type(error).__name__}: {error}".removesuffix(": ")
+                return f"publication {number + 1} of {publications} was not taken within {waited:.1f} s: {why}"
             if time.perf_counter() - self._due[-1] > within_seconds:
                 return f"publication {number + 1} of {publications} was taken more than {within_seconds:g} s late"
         return ""
@@ -103,24 +107,16 @@ class Probe:
             time.sleep(left)
         self._watch.look()
 
-    def _wait(self, publications: int, within_seconds: float) -> str:
-        """Waits for one more delivery; returns what has kept it from coming."""
-        before, began = self._count(), time.perf_counter()
-        while self._count() == before:
-            ended = [reader for reader in self._readers if reader.ended]
-            if ended:
-                return f"{ended[0]} was closed with {ended[0].close_code} {ended[0].close_text!r}"
-            if time.perf_counter() - began > within_seconds:
-                got = len(self._delays(min(self._readers, key=lambda one: len(one.arrivals))))
-                return f"a reader got {got} of {publications} publications, and nothing more for {within_seconds:g} s"
-            self._sleep(time.perf_counter() + 0.005)
-        return ""
+    def _ended(self) -> str:
+        """Returns which reader's connection has ended, and how; empty if none has."""
+        return next((f"{one}: {one.ending}" for one in self._readers if one.ended), "")
 
-    def _count(self) -> int:
-        return sum(len(reader.arrivals) for reader in self._readers)
+    def _least(self) -> int:
+        """Returns how many publications the reader has got that has the fewest."""
+        return min(len(self._delays(reader)) for reader in self._readers)
 
     def _complete(self, publications: int) -> bool:
-        return all(len(self._delays(reader)) >= publications for reader in self._readers)
+        return self._least() >= publications
 
     def _delays(self, reader: TestingClient) -> list[float]:
         """Returns how long each publication took to a reader, in seconds."""
@@ -148,7 +144,7 @@ def check(seen: Isolation, *, p99_ms: float, readers: Sequence[TestingClient], b
     others = ", ".join(f"{one.kind} {one.address}" for one in beside)
     lines.append(f"  beside:   {others or 'no client that misbehaves'}")
     place = f", held at {seen.loop_place}" if seen.loop_place else ""
-    if seen.loop_late_ms * 2 < p99_ms:
+    if beside and seen.loop_late_ms * 2 < p99_ms:
         place = ": the application waits for something else, such as a client that does not read"
     lines.append(f"  loop:     the server's event loop was late by up to {seen.loop_late_ms:.0f} ms{place}")
     raise AssertionError("\n".join(lines))

@@ -87,22 +87,27 @@ class Server:
 
     def reading_client(self, path: str = "/ws", **options: Any) -> ReadingClient:
         """Connects a client that reads at once. `options`: those of `TestingClient`."""
+        __tracebackhide__ = True
         return self._keep(ReadingClient(self.url(path), on_close=self._forget, **options))
 
     def stalled_client(self, path: str = "/ws", **options: Any) -> StalledClient:
         """Connects a client that reads nothing."""
+        __tracebackhide__ = True
         return self._keep(StalledClient(self.url(path), on_close=self._forget, **options))
 
     def slow_client(self, path: str = "/ws", *, rate: float, **options: Any) -> SlowClient:
         """Connects a client that reads `rate` bytes per second."""
+        __tracebackhide__ = True
         return self._keep(SlowClient(self.url(path), rate=rate, on_close=self._forget, **options))
 
     def pausing_client(self, path: str = "/ws", *, seconds: float, **options: Any) -> PausingClient:
         """Connects a client that reads nothing for `seconds`, and all from then on."""
+        __tracebackhide__ = True
         return self._keep(PausingClient(self.url(path), seconds=seconds, on_close=self._forget, **options))
 
     def vanishing_client(self, path: str = "/ws", **options: Any) -> ReadingClient:
         """Connects a client, which is gone without a closing handshake when this returns."""
+        __tracebackhide__ = True
         client = self.reading_client(path, **options)
         client.vanish()
         return client
@@ -145,7 +150,7 @@ class Server:
             publications: How many texts.
             per_second: Their pace.
             size: Of a text, in bytes.
-            within_seconds: The longest wait for one more delivery.
+            within_seconds: How long after the last publication all may have come.
             options: Those of `TestingClient`, for both clients.
 
         Raises AssertionError, which says what was seen and what is allowed.
