@@ -6,11 +6,12 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocke
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, ValidationError
 
-from fanwise import Broadcaster, Client, CloseReason, User
+from fanwise import Broadcaster, ChannelOptions, Client, CloseReason, User
 
 SESSIONS = {"session-of-ada": User("ada", {"colour": "red"}), "session-of-bob": User("bob", {"colour": "blue"})}
 BOARDS = {"plan": {"ada", "bob"}, "diary": {"ada"}}  # {board: ids of its members}
-broadcaster = Broadcaster(overflow="latest")  # a slow client gets the newest place of each cursor
+CURSORS = ChannelOptions(overflow="latest", queue_messages=100)  # those who are slow get the newest place of each
+broadcaster = Broadcaster(channels={"boards/*": CURSORS})
 app = FastAPI(lifespan=broadcaster.lifespan)
 
 
@@ -46,8 +47,8 @@ async def point(websocket: WebSocket, board: str, user: Member) -> None:
 
 
 @app.get("/boards/{board}", dependencies=[Depends(member)])
-async def members(board: str) -> list[str]:
-    return sorted(BOARDS[board])
+async def here(board: str) -> list[str]:
+    return [user.id for user in (await broadcaster.presence(f"boards/{board}")).members]
 
 
 @app.get("/boards/{board}/events")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fanwise.testing import ReadingClient
+from fanwise.testing import ReadingClient, TestingClient
 
 from ..support.answers import ask, streaming
 from ..support.examples import JSON, example
@@ -95,8 +95,13 @@ def test_a_ticker_ticks() -> None:
         assert server.call(module.broadcaster.statistics).closed.keys() <= {"normal", "lost"}
 
 
+def received_up_to(client: TestingClient, last: dict[str, Any]) -> int:
+    """Receives up to `last`, and returns how many messages came."""
+    return next(number for number, message in enumerate(iter(client.receive_json, None), 1) if message == last)
+
+
 def test_cursors_are_signed() -> None:
-    """Everybody sees who points where; what is no place ends the connection of its sender alone."""
+    """Everybody sees who points where; what is no place ends its sender alone, and the slow get the newest."""
     with example("cursors") as (server, _):
         ada, bob = (server.reading_client("/boards/plan/ws", headers=who) for who in (ADA, BOB))
         with streaming(server, "/boards/plan/events", headers=BOB) as events:
@@ -106,7 +111,13 @@ def test_cursors_are_signed() -> None:
         assert ada.receive_json() == bob.receive_json() == place
         with streaming(server, "/boards/plan/events", headers={**BOB, "Last-Event-ID": position}) as events:
             assert json.loads(events.take(2)[1].data) == place
+        assert sorted(ask(server, "GET", "/boards/plan", headers=BOB).json) == ["ada", "bob"]
         ada.send("nowhere")
         assert ada.wait_closed() == 4500
-        bob.send('{"x": 3, "y": 4}')
-        assert bob.receive_json() == {"user": "bob", "x": 3.0, "y": 4.0}
+        assert ask(server, "GET", "/boards/plan", headers=BOB).json == ["bob"]
+        late = server.pausing_client("/boards/plan/ws", headers=ADA, seconds=1)
+        for x in range(5000):
+            bob.send(f'{{"x": {x}, "y": 4}}')
+        last = {"user": "bob", "x": 4999.0, "y": 4.0}
+        assert received_up_to(bob, last) == 5000
+        assert received_up_to(late, last) < 5000
