@@ -50,3 +50,5 @@ def test_a_pattern_that_no_name_can_match_is_refused(pattern: object) -> None:
     with pytest.raises(OptionsError, match="1 to 255 characters"):
         check_pattern(pattern)
     assert check_pattern("room.*.chat/*") == "room.*.chat/*"
+    with pytest.raises(OptionsError, match=r"has 5 \*, 4 are allowed"):
+        check_pattern("a*b*c*d*e*")

@@ -18,6 +18,7 @@ import orjson
 from ..errors import OptionsError, shorten
 
 ANY: Final = "*"
+MOST_STARS: Final = 4  # in a pattern: strangers choose the names that are compared with it
 TEXT: Final = "{text}"
 OverflowName: TypeAlias = Literal["disconnect", "drop_oldest", "latest"]
 Creator: TypeAlias = Literal["anybody", "operators", "nobody"]
@@ -129,7 +130,9 @@ def read_channels(value: Any) -> dict[str, ChannelOptions]:
 def check_pattern(pattern: object) -> str:
     """Returns `pattern` if names of channels can match. Raises OptionsError otherwise."""
     if isinstance(pattern, str) and _PATTERN.fullmatch(pattern) and 2 * ANY not in pattern:
-        return pattern
+        if pattern.count(ANY) <= MOST_STARS:
+            return pattern
+        raise OptionsError([f"pattern {shorten(pattern)} has {pattern.count(ANY)} {ANY}, {MOST_STARS} are allowed"])
     problem = "it takes 1 to 255 characters of A-Z a-z 0-9 . _ : / - as names do, and * for any number of them"
     raise OptionsError([f"pattern {shorten(str(pattern))} is not allowed: {problem}"])
 
