@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fanwise.serve import tune_gc
+from fanwise.transport.server import tune_gc
 
 from .measuring.fixture import SteadyFixture
 from .ready_channel import Scene

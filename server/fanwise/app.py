@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 
@@ -79,22 +81,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=broadcaster.lifespan,
         **taken,
     )
-    openapi_url = OPENAPI if settings.read == "open" else None  # without it there is no /docs either
-    app = FastAPI(
-        title="Fanwise",
-        version=SERVER_VERSION,
-        description=DESCRIPTION,
-        lifespan=router.lifespan_context,
-        openapi_url=openapi_url,
-    )
+    app = _application(settings, router)
     app.router.routes += router.routes  # FastAPI builds the routes of an included router twice
-    if openapi_url is None:
+    if app.openapi_url is None:
         app.router.routes += description_routes(app, broadcaster, broadcaster.access).routes
     proxies = TrustedProxies(settings.trusted_proxies)
     _add_middleware(app, settings, proxies)
     app.state.broadcaster = broadcaster
     app.state.door = build_door(broadcaster, router, app.user_middleware, proxies)
     return app
+
+
+def _application(settings: Settings, router: APIRouter) -> FastAPI:
+    return FastAPI(
+        title="Fanwise",
+        version=SERVER_VERSION,
+        description=DESCRIPTION,
+        lifespan=router.lifespan_context,
+        openapi_url=OPENAPI if settings.read == "open" else None,  # without it there is no /docs either
+        root_path=settings.root_path,
+    )
 
 
 def door_of(app: FastAPI) -> Door | None:
@@ -115,7 +121,7 @@ def access(settings: Settings) -> Access:
     Raises:
         SettingsError: There are no keys of tokens where the settings say.
     """
-    hosts = settings.allowed_hosts or (LOOPBACK if is_loopback(settings.host) else ("*",))
+    hosts = settings.allowed_hosts or (LOOPBACK if is_local(settings) else ("*",))
     return Access(
         api_key=_shown(settings.api_key),
         allowed_origins=settings.allowed_origins,
@@ -150,6 +156,20 @@ def tokens(settings: Settings) -> TokenReader | None:
 
 def _shown(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
+
+
+def is_local(settings: Settings) -> bool:
+    """Returns whether programs of this machine alone reach the server: at a Unix socket, or an address of loopback."""
+    if settings.uds is not None:
+        return True
+    if settings.fd is None:
+        return is_loopback(settings.host)
+    try:
+        with socket.socket(fileno=os.dup(settings.fd)) as sock:
+            name = sock.getsockname()
+    except OSError:  # whoever listens says so
+        return True
+    return not isinstance(name, tuple) or is_loopback(name[0])
 
 
 def socket_options(settings: Settings) -> SocketOptions:

@@ -56,6 +56,11 @@ class ServerSettings(BaseSettings):
     config: str | None = Field(None, description="file of TOML with settings and options of channels; by default none")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    uds: str | None = Field(None, description="path of a Unix socket to listen on, in place of host and port")
+    fd: Annotated[int, Field(ge=3)] | None = Field(
+        None, description="descriptor of a socket to listen on, such as 3 under a systemd socket unit"
+    )
+    root_path: str = Field("", description="prefix of all paths that a proxy leaves in place or takes away")
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         1, description="worker processes; without a backplane they get a private engine"
     )
@@ -108,7 +113,10 @@ class ServerSettings(BaseSettings):
         {}, description="options of channels, in JSON: an object for each pattern, of which the first match wins"
     )
     max_subscriptions: Positive = Field(100, description="channels that one connection may be on")
-    trusted_proxies: Listed = Field((), description="addresses of proxies whose X-Forwarded-For is believed")
+    trusted_proxies: Listed = Field(
+        (),
+        description="addresses of proxies whose X-Forwarded-For is believed; unix is whoever connects to a Unix socket",
+    )
     demo: bool = Field(default=False, description="offer the page's demo also on an address that others reach")
     demo_clients: Positive = Field(200, le=1000, description="simulated clients that the demo may open")
     ready_lag_seconds: Seconds = Field(1.0, description="delay of the event loop above which /readyz answers 503")
@@ -183,6 +191,9 @@ class ServerSettings(BaseSettings):
         "info", description="least level logged"
     )
     log_format: Literal["text", "json"] = Field("text", description="format of a line of the log")
+    log_config: str | None = Field(
+        None, description="file in place of level and format, for logging.config: .json, .yaml or .ini"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -201,6 +212,20 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _name_is_allowed(cls, name: str) -> str:
         return check_channel_name(name)
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix_is_a_path(cls, path: str) -> str:
+        if path and (not path.startswith("/") or path.endswith("/")):
+            raise ValueError("a prefix looks like /live, with a slash before it and none behind it")
+        return path
+
+    @field_validator("log_config")
+    @classmethod
+    def _log_config_is_a_file(cls, path: str | None) -> str | None:
+        if path is not None and not (path.endswith((".json", ".yaml", ".yml", ".ini")) and Path(path).is_file()):
+            raise ValueError("it takes a file that is there, whose name ends with .json, .yaml, .yml or .ini")
+        return path
 
     @field_validator("trace")
     @classmethod

@@ -29,12 +29,12 @@ from fanwise.broadcaster import sweep as sweeps
 from fanwise.broadcaster.client import Client
 from fanwise.core.lease import Lease
 from fanwise.routes.router import build_door
-from fanwise.serve import FanwiseServer
 from fanwise.transport import door, http_protocol, stream_door, sweep_writer, websocket_protocol
 from fanwise.transport.event_stream_connection import EventStreamConnection
 from fanwise.transport.http_protocol import FanwiseHttpProtocol
 from fanwise.transport.leased_transport import LeasedTransport
 from fanwise.transport.places import PlaceLimits, Places
+from fanwise.transport.server import FanwiseServer
 from fanwise.transport.socket_sink import SocketSink
 from fanwise.transport.sweep_writer import Mode
 from fanwise.transport.uring import Ring

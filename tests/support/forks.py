@@ -185,7 +185,7 @@ def _make_an_application() -> None:
         del os.environ[name]
     settings = importlib.import_module("fanwise.settings").Settings(_env_file=None)
     importlib.import_module("fanwise.app").create_app(settings)
-    importlib.import_module("fanwise.serve").warm_up()
+    importlib.import_module("fanwise.transport.server").warm_up()
 
 
 def _serve(requests: socket.socket) -> NoReturn:

@@ -128,7 +128,9 @@ def main(root: str, port: str, *more: str) -> None:
     from fanwise import serve  # noqa: PLC0415 - the revision's, if the check has passed
     from fanwise.settings import Settings  # noqa: PLC0415
 
-    class Announced(serve.FanwiseServer):
+    server_class: Any = vars(serve)["FanwiseServer"]  # where it is defined differs between revisions
+
+    class Announced(server_class):  # type: ignore[misc]
         """A server that says where it listens."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -137,7 +139,7 @@ def main(root: str, port: str, *more: str) -> None:
             _announce(sockets[0].getsockname()[1])
 
     uvloop.Loop.call_later = _call_later  # type: ignore[assignment, method-assign]
-    serve.FanwiseServer = Announced  # type: ignore[misc]
+    vars(serve)["FanwiseServer"] = Announced
     if "memory" in more:
         tracemalloc.start()
     own = {"port": int(port), "log_level": "error", "log_format": "json"}

@@ -10,16 +10,18 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from ..backplane.workers.engine import PrivateEngine, find_program
 from ..backplane.workers.launcher import Launcher
 from ..backplane.workers.port import SharedPort
 from ..backplane.workers.processes import Start, check_system, start
+from ..backplane.workers.supervisor import Supervisor
 from ..errors import SettingsError
 from ..logs.events import Event, log
 from ..logs.formatting import take_over
-from ..serve import banner, facts, log_lines, raise_fd_limit
+from ..serve import banner, facts, log_lines, raise_fd_limit, url_at
 from ..settings import Settings, flag, variable
 
 _PROGRAM = (sys.executable, "-m", "fanwise", "serve")
@@ -39,7 +41,10 @@ def launch(settings: Settings, flags: Mapping[str, str | bool | None], *, start:
     """
     program = check_launch(settings)
     fd_limit = raise_fd_limit()
-    logging.config.dictConfig(log_lines(settings, pid=True))
+    if settings.log_config is None:
+        logging.config.dictConfig(log_lines(settings, pid=True))
+    else:
+        uvicorn.Config("", log_config=settings.log_config)  # as the workers read it
     take_over()
     try:
         port = SharedPort.reserve(settings.host, settings.port)
@@ -64,6 +69,8 @@ def check_launch(settings: Settings) -> str | None:
         SettingsError: There is no engine, the system cannot share a port, or a file would have several writers.
     """
     check_system()
+    if settings.uds is not None or settings.fd is not None:
+        raise SettingsError([f"several workers share a port: {flag('uds')} and {flag('fd')} are for --workers 1"])
     if settings.trace is not None:
         problem = "several workers cannot write one trace: ask one of them with `fanwise trace`, or say --workers 1"
         raise SettingsError([f"{variable('trace')} ({flag('trace')}): {problem}"])
@@ -88,6 +95,7 @@ def _run(
         engine=engine,
         drain_seconds=settings.drain_seconds,
         start=start,
+        supervisor=Supervisor.of_process(),
     )
     return asyncio.run(launcher.run())
 
@@ -98,8 +106,13 @@ def worker_command(flags: Mapping[str, str | bool | None], *, port: int, backpla
     taken = {name: value for name, value in flags.items() if name not in _GIVEN or given[name] is None} | {
         name: value for name, value in given.items() if value is not None
     }
+    return serve_command(taken)
+
+
+def serve_command(flags: Mapping[str, str | bool | None]) -> Sequence[str]:
+    """Returns the program that serves with these flags."""
     words: list[str] = []
-    for name, value in taken.items():
+    for name, value in flags.items():
         if isinstance(value, bool):
             words.append(flag(name) if value else f"--no-{flag(name)[2:]}")
         elif value is not None:
@@ -110,9 +123,10 @@ def worker_command(flags: Mapping[str, str | bool | None], *, port: int, backpla
 def _tell(settings: Settings, *, port: int, fd_limit: int, engine: str | None) -> None:
     """Prints and logs what is in force for all workers together."""
     count = settings.workers
-    known = facts(settings, port=port, fd_limit=fd_limit)
+    url = url_at(settings, port)
+    known = facts(settings, url=url, fd_limit=fd_limit)
     if settings.log_format == "text":
-        lines = banner(settings, port=port, fd_limit=fd_limit)
+        lines = banner(settings, url=url, fd_limit=fd_limit)
         lines += workers_banner(settings, engine=engine)
         sys.stderr.write("\n".join(lines) + "\n")
     log(

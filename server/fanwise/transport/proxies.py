@@ -13,6 +13,7 @@ from .addresses import read_address
 _FOR: Final = b"x-forwarded-for"
 _PROTO: Final = b"x-forwarded-proto"
 FORWARDED: Final = (_FOR, _PROTO)
+_UNIX: Final = "unix"
 _READ_BYTES = 2048  # of X-Forwarded-For, from its end: some forty hops
 _SECURE = {"http": "https", "ws": "wss"}
 _PLAIN = {secure: plain for plain, secure in _SECURE.items()}
@@ -22,21 +23,25 @@ class TrustedProxies:
     """The addresses of proxies that speak for others.
 
     Args:
-        networks: Addresses and networks, such as "10.0.0.7" and "10.0.0.0/8"; empty: no proxy is believed.
+        networks: Addresses and networks, such as "10.0.0.7" and "10.0.0.0/8"; "unix" is whoever connects to a Unix
+            socket. Empty: no proxy is believed.
 
     Raises:
         ValueError: One of `networks` is neither.
     """
 
     def __init__(self, networks: Collection[str] = ()) -> None:
-        self._networks = [ipaddress.ip_network(network) for network in networks]
+        self._local = _UNIX in networks
+        self._networks = [ipaddress.ip_network(network) for network in networks if network != _UNIX]
 
     def __bool__(self) -> bool:
         """Returns whether any proxy is believed."""
-        return bool(self._networks)
+        return self._local or bool(self._networks)
 
     def __contains__(self, host: object) -> bool:
-        """Returns whether `host` is the address of a trusted proxy."""
+        """Returns whether `host` is the address of a trusted proxy; that of a Unix socket is empty."""
+        if not host:
+            return self._local
         if not self._networks:
             return False
         address = read_address(host) if isinstance(host, str) else None
@@ -71,15 +76,16 @@ class TrustedProxies:
         Args:
             scope: The request's (ASGI), with X-Forwarded-For and X-Forwarded-Proto among its fields.
         """
-        if not scope.get("client") or scope["client"][0] not in self:
+        client = scope.get("client")
+        if (client[0] if client else "") not in self:  # that of a Unix socket has none
             return
         values: dict[bytes, list[bytes]] = {name: [] for name in FORWARDED}
         for name, value in scope["headers"]:
             if name in values:
                 values[name].append(value)
-        client = self.client(values[_FOR])
-        if client is not None:
-            scope["client"] = (client, 0)  # the port is unknown
+        address = self.client(values[_FOR])
+        if address is not None:
+            scope["client"] = (address, 0)  # the port is unknown
         if values[_PROTO]:
             said = values[_PROTO][-1].rpartition(b",")[2].strip().lower()
             if said in (b"http", b"https"):

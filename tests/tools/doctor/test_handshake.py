@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 
-from fanwise.serve import GC_THRESHOLDS
 from fanwise.tools.doctor.findings import Level
 from fanwise.tools.doctor.handshake import (
     collector,
@@ -18,6 +17,7 @@ from fanwise.tools.doctor.handshake import (
 )
 from fanwise.tools.doctor.probe import Probe
 from fanwise.tools.remote import Remote
+from fanwise.transport.server import GC_THRESHOLDS
 
 from ...support.processes import ServerProcess
 

@@ -7,6 +7,7 @@
     engine     the private engine of workers that have no other
     port       a TCP port that several listeners share
     processes  child processes that end with their parent
+    supervisor tells systemd of this process
     siblings   finds out whether a process is one of several that another program has started
 
 Each worker has a listener of its own on the one port (SO_REUSEPORT, socket(7)): the kernel spreads connections evenly.

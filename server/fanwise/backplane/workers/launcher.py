@@ -17,6 +17,7 @@ from .member import Order, argument
 from .port import SharedPort
 from .processes import Start, how_it_ended
 from .slot import DEATH_SECONDS, DEATHS, Deaths, Slot
+from .supervisor import Supervisor
 from .worker import Worker
 
 START_SECONDS: Final = 60.0  # from a worker's start until it accepts connections
@@ -38,6 +39,7 @@ class Launcher:
         drain_seconds: How long clients of a worker may take to leave.
         start: Starts a program.
         clock: Seconds.
+        supervisor: Hears when a worker takes clients, and when all stop.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Launcher:
         drain_seconds: float,
         start: Start,
         clock: Callable[[], float] = time.monotonic,
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self._supervisor = Supervisor() if supervisor is None else supervisor
         self._command = command
         self._engine = engine
         self._leave_seconds = drain_seconds + GRACE_SECONDS
@@ -82,6 +86,7 @@ class Launcher:
         try:
             await self._run()
         finally:
+            self._supervisor.close()
             for number in handlers:
                 loop.remove_signal_handler(number)
             for slot in self._slots:
@@ -111,6 +116,7 @@ class Launcher:
     def _asked_to_stop(self) -> None:
         self._signals += 1
         self._over.set()
+        self._supervisor.stopping()
         if self._signals > 1:
             self._now.set()
 
@@ -180,8 +186,9 @@ class Launcher:
         except OSError as error:
             slot.free()
             return f"it cannot be started: {error}"
-        if await worker.started():
+        if await worker.started() and not self._was_ready:
             self._was_ready = True
+            self._supervisor.ready(f"{len(self._slots)} workers")
         status = await worker.end()
         async with slot.taken:
             if slot.worker is not worker:
