@@ -18,7 +18,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from starlette.requests import HTTPConnection
 from fanwise import Broadcaster, User
 from fanwise.protocol import FanwiseHttpProtocol, FanwiseProtocol
 from fanwise.routes import Access
+from fanwise.serve import tune_gc
 
 from .harness import SPARE, allow_descriptors
 
@@ -38,7 +39,9 @@ LIMIT_SECONDS = 0.005
 _HOST = "127.0.0.1"
 _CHANNEL = "crowd"
 _OTHERS = 1_000  # users that come and go
-_AT_ONCE = 64  # handshakes under way
+_AT_ONCE = 64  # subscriptions between two looks at what has come
+_QUIET_SECONDS = 1.0
+_UNANSWERED = 16  # operations under way: a server that has to wait for a processor finds no backlog
 _MASK = b"\0\0\0\0"
 _SHORT = 126
 
@@ -85,7 +88,7 @@ class Crowd:
         self._poll = select.epoll()
         self.sockets: dict[int, socket.socket] = {}
         self.read_bytes = 0
-        self.told = dict.fromkeys(("join", "leave", "presence_gap"), 0)
+        self.told = dict.fromkeys(("subscribed", "unsubscribed", "join", "leave", "presence_gap"), 0)
         self.watchers = [self._come(f"watcher-{number}") for number in range(watchers)]
         self.others = [self._come(f"other-{number}") for number in range(_OTHERS)]
 
@@ -100,6 +103,11 @@ class Crowd:
         self._poll.register(sock, select.EPOLLIN)
         return sock
 
+    @property
+    def answered(self) -> int:
+        """Operations that were answered."""
+        return self.told["subscribed"] + self.told["unsubscribed"]
+
     def read(self, seconds: float) -> None:
         """Reads what comes, for at most that long."""
         for number, _ in self._poll.poll(seconds, 512):
@@ -107,6 +115,19 @@ class Crowd:
             self.read_bytes += len(data)
             for op in self.told:
                 self.told[op] += data.count(b'{"op":"%b"' % op.encode())
+
+    def read_until(self, enough: Callable[[dict[str, int]], bool]) -> None:
+        """Reads until enough was told."""
+        while not enough(self.told):
+            self.read(0.1)
+
+    def read_until_quiet(self) -> None:
+        """Reads until nothing has come for a second."""
+        before, since = -1, time.monotonic()
+        while time.monotonic() < since + _QUIET_SECONDS:
+            self.read(0.1)
+            if self.read_bytes != before:
+                before, since = self.read_bytes, time.monotonic()
 
 
 def storm(port: int, options: Options, pipe: Connection) -> None:
@@ -117,9 +138,8 @@ def storm(port: int, options: Options, pipe: Connection) -> None:
         sock.sendall(subscribe)
         if number % _AT_ONCE == 0:
             crowd.read(0.0)
-    quiet = time.monotonic() + 5.0
-    while time.monotonic() < quiet:
-        crowd.read(0.1)
+    crowd.read_until(lambda told: told["subscribed"] >= options.watchers)
+    crowd.read_until_quiet()
     pipe.send(None)
     pipe.recv()
     crowd.told, crowd.read_bytes = dict.fromkeys(crowd.told, 0), 0
@@ -127,11 +147,15 @@ def storm(port: int, options: Options, pipe: Connection) -> None:
     began, sent, due = time.monotonic(), 0, 0
     while (now := time.monotonic()) < began + options.seconds:
         due = int((now - began) * options.rate)
-        while sent < due:
+        while sent < due and sent - crowd.answered < _UNANSWERED:
             crowd.others[sent % _OTHERS].sendall(ops[sent // _OTHERS % 2])
             sent += 1
         crowd.read(0.001)
+    crowd.read_until(lambda _: crowd.answered >= sent)
+    crowd.read_until_quiet()
     pipe.send(Storm(sent, crowd.read_bytes, crowd.told))
+    for sock in crowd.sockets.values():
+        sock.close()
 
 
 class Turns:
@@ -221,6 +245,7 @@ def main() -> int:
     """Measures, and returns 1 if a turn was too long."""
     options = parse()
     allow_descriptors(options.watchers + _OTHERS + SPARE)
+    tune_gc()
     if options.loop == "uvloop":
         turns, seen = uvloop.run(measure(options))
     else:
