@@ -46,6 +46,20 @@ async def _as_is(connection: object, listener: object) -> None:
     """In place of connecting."""
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("given", [{}, {"open": "true"}])
+async def test_through_a_proxy_strangers_only_read(given: dict[str, str]) -> None:
+    """Over HTTP and over WebSockets, unless the settings say that everybody may publish."""
+    passed_on = {"X-Forwarded-For": "192.0.2.7"}
+    async with running(create_app(load_settings(**given))) as live:
+        answer = await live.request("POST", "/publish/lobby", b"x", headers=passed_on)
+        assert (answer.status == 200) is bool(given)
+        assert (await live.request("GET", "/channels", headers=passed_on)).status == 200
+        async with await live.talk(additional_headers=passed_on) as talk:
+            said = await talk.ask(op="publish", channel="lobby", data="x")
+            assert said["op"] == ("published" if given else "error")
+
+
 def test_all_routes_are_the_application_s_own() -> None:
     """FastAPI builds the routes of an included router again at the first request, and asks each twice per request."""
     paths = {getattr(route, "path", None) for route in create_app(load_settings()).routes}

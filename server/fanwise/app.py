@@ -128,6 +128,7 @@ def access(settings: Settings) -> Access:
         allowed_hosts=hosts,
         read=settings.read,
         tokens=tokens(settings),
+        passed_on=settings.open,
     )
 
 

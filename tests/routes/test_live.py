@@ -93,7 +93,7 @@ async def test_who_may_watch() -> None:
 
 async def test_a_newcomer_gets_a_place() -> None:
     """One more than there is room for takes the oldest place of the address that has most; the others stay."""
-    app = create_app(load_settings(trusted_proxies="127.0.0.1"))
+    app = create_app(load_settings(trusted_proxies="127.0.0.1", open="true"))
     async with running(app) as live:
 
         async def watch(host: str) -> Talk:

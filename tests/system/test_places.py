@@ -142,6 +142,7 @@ def test_a_new_connection_keeps_the_debt_of_its_address(
     server = server_process(
         *("-m", "fanwise", "serve", "--port", "{port}", "--loop", loop),
         FANWISE_TRUSTED_PROXIES="127.0.0.1",
+        FANWISE_OPEN="true",
         FANWISE_ADDRESS_PUBLISHES_PER_SECOND="1",
     )
 

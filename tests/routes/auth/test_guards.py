@@ -31,6 +31,18 @@ def test_a_refusal_has_a_code() -> None:
     assert (no_key.value.code, no_origin.value.code) == (ErrorCode.UNAUTHORISED, ErrorCode.BAD_ORIGIN)
 
 
+def test_a_server_without_a_key_is_read_only_through_a_proxy() -> None:
+    """Who reaches the proxy is no program of this machine."""
+    for header in ("x_forwarded_for", "via", "forwarded", "x_real_ip"):
+        with pytest.raises(CodedError, match="a proxy has passed this on") as refused:
+            Access(passed_on=False).check_key(connection(**{header: "192.0.2.7"}), Role.PUBLISH)
+        assert refused.value.code is ErrorCode.FORBIDDEN
+        Access().check_key(connection(**{header: "192.0.2.7"}), Role.OPERATE)
+    Access(passed_on=False).check_key(connection(), Role.OPERATE)
+    with_key = Access(passed_on=False, api_key="correct-horse")
+    with_key.check_key(connection(x_api_key="correct-horse", via="1.1 proxy"), Role.OPERATE)
+
+
 def test_guards_take_no_thread() -> None:
     """FastAPI runs a dependency that is no coroutine function in a thread: each request would wait for one."""
     for made in (operator_guards(Access()), publisher_guards(Access()), list_guards(Access())):

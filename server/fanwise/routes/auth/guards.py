@@ -16,6 +16,7 @@ from ...core.rights import Authorise, Rights, User, as_user
 from ...core.roles import NO_ROLES, Role
 from ...errors import shorten
 from ...transport.handshakes import Asked
+from ...transport.proxies import is_passed_on
 from .credentials import MISSING, Credentials, Read, TokenReader, TokenRights, offered_token, verifier_of
 from .hosts import Hosts
 from .keys import ApiKeys, bearer_of, key_beside
@@ -25,6 +26,10 @@ from .origins import Origins
 REFUSED: Final = (ErrorCode.BAD_HOST, ErrorCode.BAD_ORIGIN)
 REFUSED_WITH_KEY: Final = (*REFUSED, ErrorCode.FORBIDDEN, ErrorCode.TOKENS_TOO_FAST, ErrorCode.UNAUTHORISED)
 KEY_REFUSED: Final = "this asks for the server's key: Authorization: Bearer KEY, or X-API-Key: KEY"
+PASSED_ON: Final = (
+    "a proxy has passed this on, and the server has no key for strangers: set FANWISE_API_KEY, or say --open"
+)
+_READER: Final = frozenset({Role.READ})
 # For OpenAPI only: `ApiKeys` looks for the key.
 _KEY_SCHEMES: Final = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
 
@@ -45,6 +50,7 @@ class Access:
             server; None: all may.
         read: What listening, and all that can be read, asks for: "open", "key" or "token".
         tokens: Reads tokens, which then name what their users may do; None: there are none.
+        passed_on: Whether everybody may publish and operate through a proxy where there is neither key nor token.
 
     Attributes:
         asks: Whether requests have users or rights that may have to be waited for.
@@ -63,7 +69,9 @@ class Access:
         authorise: Authorise | None = None,
         read: str = Read.OPEN,
         tokens: TokenReader | None = None,
+        passed_on: bool = True,
     ) -> None:
+        self._passed_on = passed_on
         self.keys = ApiKeys(api_key)
         self.read = Read(read)
         self.tokens = tokens
@@ -158,6 +166,8 @@ class Access:
         found = self.keys.roles(connection)
         if found is not None and not found:
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
+        if not (self.keys or self._passed_on) and is_passed_on(connection.headers):
+            return _READER
         return found or NO_ROLES
 
     def check_key(self, connection: Asked, role: Role) -> None:
@@ -170,7 +180,8 @@ class Access:
             if not roles:
                 raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
             if role not in roles:
-                raise CodedError(ErrorCode.FORBIDDEN, f"this key has not the role {role}")
+                problem = f"this key has not the role {role}" if self.keys else PASSED_ON
+                raise CodedError(ErrorCode.FORBIDDEN, problem)
         elif all(find(connection) is None for find in (bearer_of, key_beside, offered_token)):
             raise CodedError(ErrorCode.UNAUTHORISED, MISSING)
 

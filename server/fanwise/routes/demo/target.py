@@ -10,9 +10,7 @@ from urllib.parse import SplitResult, quote
 from starlette.requests import HTTPConnection
 
 from ...transport.addresses import is_loopback
-
-# Headers of a request that a proxy passed on: its peer address is not that of the sender.
-_PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+from ...transport.proxies import is_passed_on
 
 
 class Target(NamedTuple):
@@ -51,7 +49,7 @@ def credentials_of(connection: HTTPConnection) -> tuple[str, ...]:
 def is_local(connection: HTTPConnection) -> bool:
     """Returns whether a program on this machine sent the request, without a proxy in between."""
     host = connection.client.host if connection.client is not None else ""
-    return is_loopback(host) and not any(name in connection.headers for name in _PASSED_ON)
+    return is_loopback(host) and not is_passed_on(connection.headers)
 
 
 def why_not(connection: HTTPConnection) -> str | None:
