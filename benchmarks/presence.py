@@ -31,7 +31,7 @@ from starlette.requests import HTTPConnection
 from fanwise import Broadcaster, User
 from fanwise.protocol import FanwiseHttpProtocol, FanwiseProtocol
 from fanwise.routes import Access
-from fanwise.serve import tune_gc
+from fanwise.transport.server import tune_gc
 
 from .harness import SPARE, allow_descriptors
 

@@ -58,6 +58,7 @@ def test_openapi_describes_every_route_with_its_errors() -> None:
     assert set(document["paths"]) == {
         "/channels",
         "/channels/{channel}/history",
+        "/channels/{channel}/presence",
         "/clients",
         "/clients/{id}",
         "/demo",
