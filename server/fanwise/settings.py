@@ -38,6 +38,7 @@ from .transport.sweep_writer import Mode
 
 PREFIX = "FANWISE_"
 ENV_FILE = ".env"
+OF_CLIENTS = "FANWISE_TOKEN"  # that `fanwise publish` and `fanwise subscribe` read
 PLACES, LIMITS, ENGINE = PlaceLimits(), Limits(), Options()
 SECRET = SECRET_OF_ACCESS | {"backplane"}  # fields that are shown nowhere
 _ENGINE_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -383,7 +384,7 @@ def _read_config(path: str) -> dict[str, object]:
 
 
 def _unknown_variables() -> list[str]:
-    known = {variable(field) for field in Settings.model_fields}
+    known = {variable(field) for field in Settings.model_fields} | {OF_CLIENTS}
     found = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE)) if name.upper().startswith(PREFIX)}
     problems = []
     for name in sorted(found - known):

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from jwt.algorithms import OKPAlgorithm
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from fanwise import Action
+from fanwise import Action, Broadcaster
 from fanwise.app import create_app
+from fanwise.backplane.memory import MemoryEngine
 from fanwise.core.rights import HISTORY, LISTENING, OPERATE, PRESENCE, PUBLISH, SUBSCRIBE, Rights
 from fanwise.logs.scrubbing import Scrubber
+from fanwise.routes import Access, open_tokens
 from fanwise.settings import load_settings
 
-from ..support.live import Event, Events, Live, Talk, running, until
+from ..support.live import Event, Events, Live, Talk, app_of, running, until
 from .auth.test_tokens import confused, raw
 
 pytestmark = pytest.mark.anyio
@@ -355,3 +358,23 @@ async def test_the_demo_listens_by_the_rights_of_who_starts_it(key_file: str) ->
         assert answer.status == 200, answer.body
         await until(lambda: len(live.broadcaster) == 2)  # type: ignore[attr-defined]
         assert (await live.request("DELETE", "/demo", headers=bearer("the-whole-key"))).status == 204
+
+
+async def test_behind_a_backplane() -> None:
+    """An answer to `authenticate` comes behind those of publications before it, and a token ends its connection."""
+    engine = MemoryEngine()
+    tokens = open_tokens(key="a secret of thirty-two bytes.....")
+    access = Access(tokens=tokens, read="token")
+    broadcaster = Broadcaster(backplane=engine.backplane(), access=access, trim_heap=False)
+    given = partial(token, key="a secret of thirty-two bytes.....", algorithm="HS256")
+    async with running(app_of(broadcaster.router)) as live, await talking(live, given(subscribe=["*"])) as talk:
+        for channel in ("a", "b"):
+            assert (await talk.ask(op="subscribe", channel=channel))["op"] == "subscribed"
+        for number in range(20):
+            await talk.say(op="publish", channel="a", data=number, id=number)
+        await talk.say(op="authenticate", token=given())
+        await talk.say(op="publish", channel="b", data=1)
+        heard = [one for one in [await talk.hear() for _ in range(43)] if one["op"] != "message"]
+        assert [one.get("id", one["op"]) for one in heard] == [*range(20), "unsubscribed", "authenticated", "error"]
+        silent = await talking(live, given(exp=int(time.time()) + 3))
+        assert await closed(silent) == (4013, "expired")

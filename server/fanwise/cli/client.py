@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from ..client.client import FanwiseClient
 from ..core.publication import check_channel_name
+from ..core.roles import Role, key_with
 from ..errors import FanwiseError, InputError
 from .interrupts import INTERRUPTED
 
@@ -72,7 +73,8 @@ def make_client(
     try:
         for channel in channels:
             check_channel_name(channel)
-        key = api_key if token is None else None  # a token says more, and the key may stand in the environment
+        own = key_with(Role.READ if acknowledge_seconds is None else Role.PUBLISH, api_key)
+        key = own if token is None else None  # a token says more, and the key may stand in the environment
         return FanwiseClient(url, api_key=key, token=read_token(token), acknowledge_seconds=acknowledge_seconds)
     except ValueError as error:  # a ChannelNameError is one
         raise click.UsageError(str(error)) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.roles import Role, key_with
 from ..errors import FanwiseError, SettingsError
 from ..tools.doctor.findings import Finding
 from ..tools.doctor.report import Report, as_json, lines
@@ -94,7 +95,8 @@ def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
     given = [flag(name) for name, value in flags.items() if value is not None and name != "api_key"]
     if given:
         raise click.UsageError(f"{', '.join(given)}: a server that runs already (--url) has settings of its own")
-    remote = Remote(url, api_key=flags["api_key"] or os.environ.get(variable("api_key")))
+    key = key_with(Role.OPERATE, flags["api_key"] or os.environ.get(variable("api_key")))
+    remote = Remote(url, api_key=key)
     report = Report(checks.describe(remote))
     loopback = is_loopback(remote.host)
     checks.check_exposure(report, remote, loopback=loopback)
@@ -205,7 +207,8 @@ def _tried_out(report: Report, settings: Settings, flags: dict[str, Any]) -> tup
     given = {name: value for name, value in flags.items() if value is not None}
     environ = {variable(name): str(value) for name, value in given.items()}  # "True" is true for pydantic
     alone = {variable("backplane"): "", variable("workers"): "1"}  # what is tried out is not for clients of others
-    api_key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    keys = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    api_key = key_with(Role.OPERATE, keys)
     with hosting(environ | alone, api_key=api_key, secure=settings.ssl_certfile is not None) as remote:
         process_bytes = int(remote.stats()["now"]["rss_bytes"])
         return process_bytes, checks.check_server(report, remote, publish=True)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from ..core.roles import Role, key_with
 from ..tools.remote import Remote, RemoteError
 from ..tools.top.plain import Lines
 from ..tools.top.watch import Canvas, glance, watch
@@ -46,7 +47,7 @@ def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -
     """
     interrupt_on_signals()  # or the terminal would stay as it is
     try:
-        remote = Remote(url, api_key=api_key)
+        remote = Remote(url, api_key=key_with(Role.OPERATE, api_key))
         show = glance if once else watch
         show(
             remote,

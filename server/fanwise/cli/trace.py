@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from ..core.roles import Role, key_with
 from ..core.trace import ChannelSeen, Ended, FellBehind, Header, Published, Record
 from ..core.trace_reader import read_trace
 from ..errors import TraceError
@@ -51,7 +52,7 @@ def trace(duration: str, out: str, url: str, api_key: str | None) -> None:
     interrupt_on_signals()
     try:
         seconds = _length(duration)
-        remote = Remote(url, api_key=api_key, patience_seconds=seconds + PATIENCE_SECONDS)
+        remote = Remote(url, api_key=key_with(Role.OPERATE, api_key), patience_seconds=seconds + PATIENCE_SECONDS)
         if out == "-":
             sys.exit(_record(remote, seconds, sys.stdout.buffer, out))
         check_file("--out", out)

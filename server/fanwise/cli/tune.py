@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..core.roles import Role, key_with
 from ..errors import FanwiseError, SettingsError, TraceError
 from ..tools.bench.errors import OptionError
 from ..tools.bench.options import check_file, parse_pace_range, parse_seconds, parse_seconds_range, parse_share
@@ -274,7 +275,8 @@ def _chunks(given: dict[str, Any]) -> Iterator[bytes]:
             raise OptionError("--trace", given["trace_file"], f"a file that can be read: {error.strerror}") from error
         return
     seconds = parse_seconds("--for", given["watch"])
-    remote = Remote(given["url"], api_key=given["api_key"], patience_seconds=seconds + PATIENCE_SECONDS)
+    key = key_with(Role.OPERATE, given["api_key"])
+    remote = Remote(given["url"], api_key=key, patience_seconds=seconds + PATIENCE_SECONDS)
     click.echo(f"fanwise tune: watching {remote.url} for {seconds:g} s", err=True)
     with remote.asking("GET", f"/trace?seconds={seconds:g}", headers={"Connection": "close"}) as answer:
         if answer.status != HTTPStatus.OK:

@@ -73,3 +73,9 @@ def test_an_address_that_others_reach(given: dict[str, Any], publishing: str) ->
             check_settings(settings)
     else:
         check_settings(settings)
+
+
+def test_the_token_of_a_client_is_no_setting_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fanwise publish` reads it, in the same environment perhaps."""
+    monkeypatch.setenv("FANWISE_TOKEN", "hidden")
+    assert not load_settings().takes_tokens

@@ -185,3 +185,10 @@ def test_a_url_that_others_can_answer_for(url: str) -> None:
     """Who can change the answer can sign tokens."""
     with pytest.raises(SettingsError, match="https"):
         open_key_set(url)
+
+
+def test_a_url_with_a_password() -> None:
+    """Which would stand in the log."""
+    with pytest.raises(SettingsError, match="no user") as error:
+        open_key_set("https://ann:hidden@id.example/keys")
+    assert "hidden" not in str(error.value)

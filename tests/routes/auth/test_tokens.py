@@ -99,6 +99,7 @@ REFUSED: dict[str, tuple[Tokens, Callable[[], str], str]] = {
     "expired beyond the leeway": (BY_SET, lambda: signed(RSA, "RS256", exp=int(time.time()) - 11), "expired"),
     "no exp": (BY_SECRET, lambda: signed(exp=None), "no claim exp"),
     "exp of 400 digits, as text": (BY_SECRET, lambda: signed(exp="9" * 400 + "x"), "malformed"),
+    "an infinite exp": (BY_SECRET, lambda: signed(exp=float("inf")), "malformed"),
     "no sub": (BY_SECRET, lambda: signed(sub=None), "no claim sub"),
     "an empty sub": (BY_SECRET, lambda: signed(sub=""), "1 to 255 bytes"),
     "a long sub": (BY_SECRET, lambda: signed(sub="x" * 256), "1 to 255 bytes"),

@@ -185,6 +185,8 @@ def open_key_set(place: str) -> SigningKeys:
             parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
         ):
             raise SettingsError([f"token keys {place}: give an https URL, or the path of a file"])
+        if parts.username is not None or parts.password is not None:
+            raise SettingsError([f"token keys {parts.hostname}: the URL of a key set takes no user and no password"])
         return fetched_keys(place)
     read = partial(_read_set, place)
     try:

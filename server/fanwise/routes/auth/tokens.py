@@ -165,7 +165,7 @@ class Tokens:
                 problem = _problem(error)  # another key may be the one
             except InvalidTokenError as error:
                 raise _refused(_problem(error)) from None
-            except RecursionError:
+            except (RecursionError, OverflowError):  # of brackets, and of an exp that is Infinity
                 raise _refused("it is malformed") from None
             else:
                 return claims
