@@ -132,8 +132,8 @@ def check_exposure(settings: Settings) -> None:
         where = settings.host if settings.fd is None else f"descriptor {settings.fd}"
         problem = (
             f"{variable('host')} ({flag('host')}) is {where!r}, which others can reach, and everybody could "
-            f"publish: set {variable('api_key')} or {variable('token_jwks')}, or say {flag('open')} if that is what "
-            "you want"
+            f"publish: set {variable('api_key')}, or say {flag('open')} if that is what you want; keys of tokens "
+            f"({variable('token_jwks')}) will do too"
         )
         raise SettingsError([problem])
 

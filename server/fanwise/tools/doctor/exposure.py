@@ -17,7 +17,7 @@ def exposure(*, address: str, key: bool, loopback: bool, problems: Collection[st
     if problems:
         return fail(name, "; ".join(problems), "as it says: `fanwise serve` does not start like this")
     if key:
-        return ok(name, f"listens on {printable(address)}, publishing asks for the key")
+        return ok(name, f"listens on {printable(address)}, publishing asks for the key or a token")
     if loopback:
         return ok(name, f"listens on {printable(address)}, which only this machine reaches")
     return warn(
