@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from ..support.processes import run
+from ..support.processes import ROOT, run
+
+DOCUMENT = ROOT / "docs" / "testing.md"
 
 CONFTEST = """
 from fanwise.testing import Server  # before pytest imports the plugin
@@ -63,12 +66,14 @@ def test_fails(stalled_client, assert_dropped):
 
 
 def test_a_project_of_its_own(tmp_path: Path) -> None:
-    """Where warnings are errors; the failure ends at the user's own line, with the reason."""
+    """Where warnings are errors; the failure ends at the user's own line. The first test of the document passes too."""
+    _, documented, *_ = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_documented.py").write_text(documented.replace("p99_ms=200", "p99_ms=5000"))
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "pytest.ini").write_text(INI)
     (tmp_path / "test_it.py").write_text(TESTS)
     done = run("-m", "pytest", "-q", str(tmp_path), cwd=tmp_path, environ={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})
-    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
     assert '>       assert_dropped(within_seconds=0.1, cause="slow")' in done.stdout
     assert "was not dropped within 0.1 s: on red it is up to date, by 0 publications" in done.stdout
     assert "fanwise/testing" not in done.stdout
