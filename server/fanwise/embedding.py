@@ -29,8 +29,9 @@ from .broadcaster.sink import Sink, Source
 from .broadcaster.survey import Answer, Survey
 from .broadcaster.sweep import OsWriter
 from .broadcaster.trace_file import traced
+from .core.filters import Tags, Wanted
 from .core.hub import Start
-from .core.publication import Kind, Position, Publication
+from .core.publication import Kind, Position, Publication, Since, begins
 from .core.rights import Allow, Rights, User, as_user
 from .errors import BackplaneDownError, FanwiseError, NotRunningError, PublishNowaitError
 from .routes.auth.guards import Access
@@ -120,28 +121,30 @@ class Broadcaster(Node):
         *,
         channel: str,
         since: Position | None = None,
+        last: int | None = None,
+        filter: Wanted = None,
         subprotocol: str | None = None,
         user: User | str | None = None,
     ) -> AbstractAsyncContextManager[Client]:
         """Accepts `websocket`, unless that was done, and makes it a client of `channel` while the context lasts.
 
-        The client begins after `since`, by default at the channel's head. The endpoint itself checks origins and
-        rights; `user`, or the user of that id, is shown to operators.
+        The client begins after `since`, or with the `last` publications, by default at the channel's head. With a
+        `filter`, {tag: value or values}, it gets what has these tags. The endpoint itself checks origins and rights;
+        `user`, or the user of that id, is shown to operators.
 
         Iterating over the client gives what it sends, text as str and binary as bytes, and ends when it has left or
         was closed. Publications to the channel reach it by themselves.
 
         Raises, before the WebSocket is accepted:
-            ChannelLimitError: There is no room for another channel.
-            ChannelNameError: The channel's name is not allowed.
-            DrainingError: The server is about to stop.
-            FullError: There are `max_clients` already.
+            ChannelLimitError, ChannelNameError: There is no room for another channel, or its name is not allowed.
+            DrainingError, FullError: The server is about to stop, or there are `max_clients` already.
             AlreadyConnectedError: The WebSocket is a client already.
-            NotRunningError: The broadcaster was not started.
-            UserError: The user's id is not allowed.
+            BeginningError, FilterLimitError, TagError: What `subscribe` raises of `since`, `last` and `filter`.
+            NotRunningError, UserError: The broadcaster was not started; the user's id is not allowed.
         """
         answer_errors(websocket.scope, self.tally.reject)
-        return connect(self, websocket, channel=channel, since=since, subprotocol=subprotocol, user=as_user(user))
+        about: dict[str, Any] = {"subprotocol": subprotocol, "user": as_user(user), **begins(since, last, filter)}
+        return connect(self, websocket, channel=channel, **about)
 
     async def attach(
         self,
@@ -150,6 +153,8 @@ class Broadcaster(Node):
         *,
         channel: str,
         since: Position | None = None,
+        last: int | None = None,
+        filter: Wanted = None,
         subprotocol: str | None = None,
         user: User | str | None = None,
     ) -> None:
@@ -164,14 +169,16 @@ class Broadcaster(Node):
                 with their own code, and all else with 1011.
             channel: The client's channel.
             since: The position after which the client begins; by default the channel's head.
+            last: How many publications before the head the client begins, instead.
+            filter: {tag: value or values} of the publications that the client gets; None: it gets all.
             subprotocol: The subprotocol that is accepted.
             user: The client's user, or its id, for operators; None: unknown.
 
         Raises what `connect` raises, before the WebSocket is accepted.
         """
         answer_errors(websocket.scope, self.tally.reject)
-        serve, whose = partial(working, on_message), as_user(user)
-        await attach(self, websocket, serve, channel=channel, since=since, subprotocol=subprotocol, user=whose)
+        about: dict[str, Any] = {"subprotocol": subprotocol, "user": as_user(user), **begins(since, last, filter)}
+        await attach(self, websocket, partial(working, on_message), channel=channel, **about)
 
     async def serve(
         self,
@@ -226,8 +233,7 @@ class Broadcaster(Node):
     ) -> Response:
         """Returns `channel` as the event stream that `GET /sse/{channel}` is, for an endpoint to return.
 
-        Position and format come from `Last-Event-ID`, `?since=` and `?format=`. A browser that comes back calls the
-        endpoint again, so its rights are asked again.
+        Beginning, filter and format come from the request. A browser that comes back has its rights asked again.
 
         Args:
             request: The request; hosts and pages are checked as `access` says.
@@ -249,11 +255,13 @@ class Broadcaster(Node):
     def _rights(self, user: User | str | None, **asked: Any) -> Rights:
         return Rights.of(user, authorise=self.access.authorise, **asked)
 
-    def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
+    def submit(
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+    ) -> asyncio.Future[Publication]:
         """Publishes without waiting, with or without a backplane; the future has the publication, or the error."""
         future: asyncio.Future[Publication] = asyncio.get_running_loop().create_future()
         try:
-            future.set_result(self.publish_nowait(channel, payload, key=key))
+            future.set_result(self.publish_nowait(channel, payload, key=key, tags=tags))
         except FanwiseError as error:
             future.set_exception(error)
         return future
@@ -306,10 +314,10 @@ class SharedBroadcaster(Broadcaster):
         assert self.backplane is not None
         if not isinstance(self.backplane, str):
             return self.backplane
-        bounds = {name: getattr(self, name) for name in _BOUNDS}
-        own = {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
+        own: dict[str, Any] = {name: getattr(self, name) for name in _BOUNDS}
+        own |= {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
         own["replicas"] = given if (given := self.backplane_replicas) is not None else default_replicas(self.backplane)
-        return backplane_from(self.backplane, Options(**bounds, **own, **of_channels(self.inspect.namespaces)))
+        return backplane_from(self.backplane, Options(**own, **of_channels(self.inspect.namespaces)))
 
     @property
     def survey(self) -> Survey:
@@ -343,25 +351,22 @@ class SharedBroadcaster(Broadcaster):
         """Raises PublishNowaitError: the engine gives positions, and has to be waited for."""
         raise PublishNowaitError
 
-    def submit(self, channel: str, payload: Payload, *, key: str | None = None) -> asyncio.Future[Publication]:
+    def submit(self, channel: str, payload: Payload, **about: Any) -> asyncio.Future[Publication]:
         """Publishes like `publish`, which may be awaited later. What is raised, the future raises."""
-        return asyncio.ensure_future(self.publish(channel, payload, key=key))
+        return asyncio.ensure_future(self.publish(channel, payload, **about))
 
-    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+    async def publish(self, channel: str, payload: Payload, **about: Any) -> Publication:
         """Publishes on all servers; returns when the engine has it.
 
         Raises what `Broadcaster.publish` raises, and:
             BackplaneDownError: The engine cannot be reached, or is full: nothing was published.
             UnconfirmedError: The engine has not answered: perhaps it was published.
         """
-        kind, data = serialise(payload)
-        return await self.sharing.publish(channel, kind, data, key)
+        return await self.sharing.publish(channel, *serialise(payload), **about)
 
-    def append(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
-    ) -> Coroutine[Any, Any, Publication]:
+    def append(self, channel: str, kind: Kind, data: bytes, **about: Any) -> Coroutine[Any, Any, Publication]:
         """Publishes `data` as it is, like `publish`."""
-        return self.sharing.publish(channel, kind, data, key)
+        return self.sharing.publish(channel, kind, data, **about)
 
     def append_in_turn(self, *_: Any, **__: Any) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Raises PublishNowaitError: the engine has to be waited for."""
@@ -372,29 +377,24 @@ class SharedBroadcaster(Broadcaster):
         return False
 
     @asynccontextmanager
-    async def client(
-        self,
-        sink: Sink,
-        listen: Callable[[], Source],
-        *,
-        channel: str | None = None,
-        since: Position | None = None,
-        **about: Any,
-    ) -> AsyncIterator[Client]:
+    async def client(self, sink: Sink, listen: Callable[[], Source], **about: Any) -> AsyncIterator[Client]:
         """A client for as long as the context lasts. Raises what `Node.client` and `Sharing.ready` raise."""
         self.check_room()
-        if channel is not None:
-            await self.sharing.ready(channel, since)
-        async with super().client(sink, listen, channel=channel, since=since, **about) as client:
+        if about.get("channel") is not None:
+            await self.sharing.ready(about["channel"], about.get("since"))
+        async with super().client(sink, listen, **about) as client:
             yield client
 
-    def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+    def subscribe(self, client: Client, channel: str, **wanted: Any) -> Start:
         """Puts `client` on a channel that is open here; raises BackplaneDownError if it is not."""
         if not self.sharing.is_open(channel):
             raise BackplaneDownError("the channel is not open on this server: use `await subscribe_in_turn()`")
-        return super().subscribe(client, channel, since=since)
+        return super().subscribe(client, channel, **wanted)
 
-    async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+    async def subscribe_in_turn(
+        self, client: Client, channel: str, *, since: Since = None, last: int | None = None, filter: Wanted = None
+    ) -> Start:
         """Subscribes when the engine has said where the channel stands."""
-        await self.sharing.ready(channel, since)
-        return self.subscribe(client, channel, since=since)
+        wanted = begins(since, last, filter)
+        await self.sharing.ready(channel, wanted["since"])
+        return self.subscribe(client, channel, **wanted)

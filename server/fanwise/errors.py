@@ -39,6 +39,51 @@ class PositionError(FanwiseError, ValueError):
         return f"position {shorten(self.text)} is not allowed: it looks like 'epoch:offset', as in '1f0c9a3e:42'"
 
 
+class BeginningError(FanwiseError, ValueError):
+    """A stream cannot begin where it is asked to.
+
+    Attributes:
+        problem: What is wrong, and what is allowed.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class TagError(FanwiseError, ValueError):
+    """Tags, or a filter, that are not allowed.
+
+    Attributes:
+        problem: What is wrong, and what is allowed.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class FilterLimitError(FanwiseError, RuntimeError):
+    """One filter too many on a channel."""
+
+    def __init__(self, name: str, *, limit_filters: int) -> None:
+        super().__init__(name, limit_filters)
+        self.name = name
+        self.limit_filters = limit_filters
+
+    def __str__(self) -> str:
+        return (
+            f"the clients of channel {shorten(self.name)} have {self.limit_filters} different filters already: "
+            "take one of theirs, or a channel of its own for what you want"
+        )
+
+
 class PayloadError(FanwiseError, TypeError):
     """A payload that is neither text nor bytes nor JSON."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,8 @@ class CountingHub(Hub):
 
     begun: dict[Queue, int]  # {queue: its first cursor}
 
-    def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
-        start = super().subscribe(name, since=since, time=time)
+    def subscribe(self, name: str, **wanted: Any) -> Start:
+        start = super().subscribe(name, **wanted)
         self.begun[start.queue] = start.queue.cursor
         return start
 

@@ -87,6 +87,7 @@ def test_who_may_come_back_is_told_when() -> None:
         ErrorCode.PUBLISHES_TOO_FAST,
         ErrorCode.TOKENS_TOO_FAST,
         ErrorCode.TOO_MANY_CHANNELS,
+        ErrorCode.TOO_MANY_FILTERS,
         ErrorCode.TOO_MANY_TRACES,
         *WITHOUT_PLACE,
     }
@@ -97,6 +98,9 @@ def test_who_may_come_back_is_told_when() -> None:
     [
         (errors.ChannelNameError("no good"), ErrorCode.BAD_CHANNEL),
         (errors.PositionError("x"), ErrorCode.BAD_POSITION),
+        (errors.BeginningError("two"), ErrorCode.BAD_POSITION),
+        (errors.TagError("no"), ErrorCode.BAD_TAGS),
+        (errors.FilterLimitError("a", limit_filters=1), ErrorCode.TOO_MANY_FILTERS),
         (errors.PayloadError(object(), "no"), ErrorCode.WRONG_TYPE),
         (errors.AlreadySubscribedError("a"), ErrorCode.ALREADY_SUBSCRIBED),
         (CodedError(ErrorCode.NO_DEMO, "none here"), ErrorCode.NO_DEMO),

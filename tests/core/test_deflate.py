@@ -153,6 +153,6 @@ def test_a_short_write_is_cut_where_a_frame_ends() -> None:
     for one in log.read(0, max_bytes=1 << 30, until=part.after):
         ends.append(ends[-1] + len(one.encoded(encode)))
     for taken in range(0, len(part.data), 7):
-        cursor, rest = group.cut(part, taken)
+        cursor, rest, _ = group.cut(part, taken)
         assert taken + len(rest) == ends[cursor]
         assert not ends[cursor - 1] >= taken > 0

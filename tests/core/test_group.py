@@ -78,7 +78,7 @@ def test_a_slice_that_was_taken_in_part_is_cut_at_a_frame() -> None:
     append(log, b"aa", b"bb", b"cc")
     part = group.slice_after(0, until=3, max_bytes=99)
     cuts = {taken: group.cut(part, taken) for taken in range(len(part.data) + 1)}
-    assert {taken: (cursor, bytes(rest)) for taken, (cursor, rest) in cuts.items()} == {
+    assert {taken: (cursor, bytes(rest)) for taken, (cursor, rest, _) in cuts.items()} == {
         0: (0, b""),
         1: (1, b"\x02aa"),
         2: (1, b"aa"),
@@ -93,6 +93,7 @@ def test_a_slice_that_was_taken_in_part_is_cut_at_a_frame() -> None:
         11: (3, b"c"),
         12: (3, b""),
     }
+    assert [cuts[taken].missing for taken in (0, 1, 4, 5, 12)] == [3, 2, 2, 1, 0]
 
 
 def test_small_cohorts_are_merged() -> None:

@@ -1,23 +1,35 @@
 """Frames: the publications that an engine takes, keeps and pushes in one piece.
 
 A frame is "generation number sender size size ...", a line feed, and texts of these sizes in bytes. A text is
-"epoch offset at_ms channel kind" or "epoch offset at_ms channel kind key_bytes", a line feed, the key and the payload.
-The engine makes the first line of both; kind, key and payload pass through the engine as they are.
+"epoch offset at_ms channel kind words", a line feed, key, tags and payload. The words behind the kind may be missing:
+"12" for a key of 12 bytes, "t34" for tags that are 34 bytes of JSON.
+The engine makes the first line of both, up to the channel; all else passes through the engine as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
+import orjson
+
+from ..core.filters import Tags, check_tags
 from ..core.publication import Kind
 from .port import Arrival, Outgoing
 
 LETTERS: Final = {Kind.TEXT: b"T", Kind.JSON: b"J", Kind.BINARY: b"B"}
 KINDS: Final = {letter: kind for kind, letter in LETTERS.items()}
 _KINDS: Final = {letter.decode(): kind for letter, kind in KINDS.items()}
-_WORDS_WITH_KEY: Final = 6
+_WORDS: Final = 5  # of a text without a key and without tags
+_TAGS: Final = "t"
 _new = cast("Callable[[type[Arrival], tuple[Any, ...]], Arrival]", tuple.__new__)  # calling the class is dearer
+
+
+@lru_cache(maxsize=256)
+def _read_tags(text: bytes) -> Tags | None:
+    """Returns tags from JSON, equal ones as one object: a channel has few that differ."""
+    return check_tags(orjson.loads(text))
 
 
 class FrameHead(NamedTuple):
@@ -35,12 +47,39 @@ class FrameHead(NamedTuple):
 
 
 def pack(outgoing: Outgoing) -> tuple[bytes, bytes]:
-    """Returns what passes through the engine: the kind with the key's size, and the key with the payload."""
-    letter = LETTERS[outgoing.kind]
-    if outgoing.key is None:
-        return letter, outgoing.payload
-    key = outgoing.key.encode(errors="surrogatepass")
-    return b"%b %d" % (letter, len(key)), key + outgoing.payload
+    """Returns what passes through the engine: the kind and the words behind it, and key and tags with the payload."""
+    line, before = LETTERS[outgoing.kind], b""
+    if outgoing.key is not None:
+        before = outgoing.key.encode(errors="surrogatepass")
+        line += b" %d" % len(before)
+    if outgoing.tags is not None:
+        tags = orjson.dumps(outgoing.tags)
+        line += b" t%d" % len(tags)
+        before += tags
+    return line, before + outgoing.payload if before else outgoing.payload
+
+
+def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | None, Tags | None]:
+    """Returns where the payload of a text begins, its key and its tags.
+
+    Args:
+        words: Those behind the kind.
+        text: What has the text in it.
+        begin: Where the key would begin.
+
+    Raises:
+        ValueError: The words or the tags are none.
+    """
+    key, tags = None, None
+    for word in words:
+        if word.startswith(_TAGS):
+            end = begin + int(word.removeprefix(_TAGS))
+            tags = _read_tags(text[begin:end])
+        else:
+            end = begin + int(word)
+            key = text[begin:end].decode(errors="surrogatepass")
+        begin = end
+    return begin, key, tags
 
 
 def read_head(frame: bytes) -> FrameHead:
@@ -67,13 +106,14 @@ def _read(data: bytes, begin: int, sizes: Sequence[int]) -> list[Arrival]:
         stop = begin + size
         end = data.index(b"\n", begin, stop)
         words = data[begin:end].decode().split(" ")
-        begin, key = end + 1, None
-        if len(words) == _WORDS_WITH_KEY:
-            begin += int(words.pop())
-            key = data[end + 1 : begin].decode(errors="surrogatepass")
+        begin, key, tags = end + 1, None, None
+        if len(words) > _WORDS:
+            begin, key, tags = unpack(words[_WORDS:], data, begin)
+            del words[_WORDS:]
         epoch, offset, stamped, channel, kind = words
         if stamped != stamp:  # most texts of a frame were taken at one time
             stamp, at_ms = stamped, int(stamped)
-        arrivals.append(_new(Arrival, (channel, epoch, int(offset), data[begin:stop], _KINDS[kind], key, at_ms)))
+        payload = data[begin:stop]
+        arrivals.append(_new(Arrival, (channel, epoch, int(offset), payload, _KINDS[kind], key, at_ms, tags)))
         begin = stop
     return arrivals

@@ -37,8 +37,9 @@ class _Channel:
 
     def append(self, outgoing: Outgoing) -> Arrival:
         self.head += 1
-        channel, payload, kind, key, _ = outgoing
-        arrival = Arrival(channel, self.epoch, self.head, payload, kind, key, time.time_ns() // 1_000_000)
+        channel, payload, kind, key, _, tags = outgoing
+        at_ms = time.time_ns() // 1_000_000
+        arrival = Arrival(channel, self.epoch, self.head, payload, kind, key, at_ms, tags=tags)
         self.publications.append(arrival)
         return arrival
 

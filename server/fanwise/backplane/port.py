@@ -23,6 +23,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from ..core.filters import Tags
 from ..core.publication import Kind, Position
 from .counts import Counts
 
@@ -55,6 +56,7 @@ class Outgoing(NamedTuple):
     kind: Kind
     key: str | None = None
     once: Once | None = None
+    tags: Tags | None = None
 
 
 class Arrival(NamedTuple):
@@ -72,6 +74,7 @@ class Arrival(NamedTuple):
     kind: Kind
     key: str | None
     at_ms: int
+    tags: Tags | None = None
 
 
 class Opened(NamedTuple):

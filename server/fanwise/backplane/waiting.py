@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from ..core.filters import tags_bytes
 from ..core.publication import Position
 from ..errors import BackplaneDownError, UnconfirmedError
 from .counts import Counts
@@ -149,4 +150,5 @@ class WaitingRoom:
 
 
 def _size(outgoing: Outgoing) -> int:
-    return len(outgoing.payload) + PUBLICATION_BYTES
+    tags = 0 if outgoing.tags is None else tags_bytes(outgoing.tags)
+    return len(outgoing.payload) + PUBLICATION_BYTES + tags

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..core.channel import Channel
 from ..core.counters import name_of
+from ..core.filters import Filter
 from ..core.forgiven import Bounds, Forgiven, forgiven, traffic
 from ..core.hub import Hub, log_begin
 from ..core.namespaces import Namespaces
@@ -211,6 +212,12 @@ class Inspector:
     def channels(self) -> Iterator[ChannelStatistics]:
         """The open channels, in the order in which they were opened."""
         return map(describe_channel, self._hub)
+
+    def check_filter(self, channel: str, filter: Filter | None) -> None:
+        """Raises FilterLimitError if a client of `channel` cannot have the filter. O(1)."""
+        found = self._hub.find(channel)
+        if filter is not None and found is not None:
+            found.check_filter(filter)
 
     def history(self, channel: str, *, since: Position | None = None, limit: int = 100) -> History | None:
         """Returns what `channel` retains after `since`, by default all: at most `limit` publications, oldest first.

@@ -13,9 +13,10 @@ from typing import Any, Self
 from ..core.counters import Counters
 from ..core.deflate import Deflater
 from ..core.dialect import PLAIN, Dialect
+from ..core.filters import Filter, Tags, Wanted
 from ..core.hub import BOUNDS, Hub, Start
 from ..core.options import ChannelOptions
-from ..core.publication import Kind, Position, Publication
+from ..core.publication import Kind, Position, Publication, Since, begins
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
 from ..core.rights import User
@@ -192,12 +193,15 @@ class Node:
         self.presence.stop()
         self._publisher.shut()
 
-    def publish_nowait(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+    def publish_nowait(
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
         Text goes out as text, bytes as a binary message, and everything else as JSON. `key` names the state that the
-        payload is the newest of, for queues that keep only the newest of each key. Synchronous code that publishes much
-        keeps the clients waiting: when a queue's worth has piled up, this call itself writes to the sockets.
+        payload is the newest of, for queues that keep only the newest of each key. `tags` say what it is about, for
+        filters. Synchronous code that publishes much keeps the clients waiting: when a queue's worth has piled up, this
+        call itself writes to the sockets.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
@@ -205,45 +209,44 @@ class Node:
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
             PayloadError: JSON has no word for the payload.
+            TagError: There are more than 8 tags, or one of them is not allowed.
             ThreadError: This is not the thread of the broadcaster's event loop; nothing was published.
         """
-        kind, data = serialise(payload)
-        return self._publisher.append_nowait(channel, kind, data, key)
+        return self._publisher.append_nowait(channel, *serialise(payload), key, tags)
 
-    async def publish(self, channel: str, payload: Payload, *, key: str | None = None) -> Publication:
+    async def publish(
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
         Never waits for one client. Waits for most of them: at most a second each time, while the channel is half a
         queue ahead of more than half of its clients; and a quarter of a second at most, for the next audit, after a
         burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
-        kind, data = serialise(payload)
-        return await self._publisher.append(channel, kind, data, key=key)
+        return await self._publisher.append(channel, *serialise(payload), key=key, tags=tags)
 
-    def append(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
-    ) -> Coroutine[Any, Any, Publication]:
+    def append(self, channel: str, kind: Kind, data: bytes, **about: Any) -> Coroutine[Any, Any, Publication]:
         """Publishes `data` as it is, at the pace of the sweeps: `Publisher.append`."""
-        return self._publisher.append(channel, kind, data, key=key)
+        return self._publisher.append(channel, kind, data, **about)
 
     def append_in_turn(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None, tags: Tags | None = None
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Publishes like `append`, as far as that can be done at once: `Publisher.append_in_turn`."""
-        return self._publisher.append_in_turn(channel, kind, data, key=key)
+        return self._publisher.append_in_turn(channel, kind, data, key=key, tags=tags)
 
     def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:
         """Publishes all or nothing, as far as no producer has to wait: `Publisher.append_at_once`."""
         return self._publisher.append_at_once(channel, kind, data)
 
     def publish_threadsafe(
-        self, channel: str, payload: Payload, *, key: str | None = None
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
     ) -> concurrent.futures.Future[Publication]:
         """Publishes from another thread. Only waiting for the future, now and then, slows a producer down.
 
         Raises NotRunningError before the start. The future's `result()` raises all else, and ThreadError in the loop's.
         """
-        work = partial(self.publish, channel, payload, key=key)
+        work = partial(self.publish, channel, payload, key=key, tags=tags)
         return LoopFuture(self._publisher.running_loop(), self._publisher.thread, work)
 
     def check_room(self) -> asyncio.AbstractEventLoop:
@@ -262,22 +265,9 @@ class Node:
         return loop
 
     @asynccontextmanager
-    async def client(
-        self,
-        sink: Sink,
-        listen: Callable[[], Source],
-        *,
-        channel: str | None = None,
-        since: Position | None = None,
-        address: str = "",
-        dialect: Dialect = PLAIN,
-        user: User | None = None,
-    ) -> AsyncIterator[Client]:
-        """A client for as long as the context lasts; on `channel`, after `since`, if it is given.
-
-        `sink` takes what it is sent; `listen` is called for its messages. Raises what `check_room` and `subscribe` do.
-        """
-        client = self.add_client(sink, listen, channel, since, address, dialect, user)
+    async def client(self, sink: Sink, listen: Callable[[], Source], **about: Any) -> AsyncIterator[Client]:
+        """A client for as long as the context lasts. Takes and raises what `add_client` does."""
+        client = self.add_client(sink, listen, **about)
         try:
             yield client
         except Exception as error:
@@ -293,18 +283,19 @@ class Node:
         sink: Sink,
         listen: Callable[[], Source] | None = None,
         channel: str | None = None,
-        since: Position | None = None,
+        since: Since = None,
         address: str = "",
         dialect: Dialect = PLAIN,
         user: User | None = None,
+        filter: Filter | None = None,
     ) -> Client:
-        """A client that stays until its sink has ended. Takes and raises what `client` does."""
+        """A client that stays until its sink has ended. Raises what `check_room` and `subscribe` do."""
         self.check_room()
         assert self._host is not None  # it comes with the loop
         outbox = Outbox(sink, self._deflater.dialect(dialect, agreed=getattr(sink, "deflates", False)))
         client = Client(self._new_id(), address, outbox, listen, self.close_seconds, self._host, user)
         if channel is not None:
-            self.subscribe(client, channel, since=since)
+            self.subscribe(client, channel, since=since, filter=filter)
         self._registry.add(client)
         sink.attach(client)
         client.start()
@@ -314,22 +305,29 @@ class Node:
         """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
         fail(client, error, self._event_log, reject=self.tally.reject)
 
-    def subscribe(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
-        """Puts `client` on `channel`, after `since` or at the head, and sends where its stream begins. O(its channels).
+    def subscribe(
+        self, client: Client, channel: str, *, since: Since = None, last: int | None = None, filter: Wanted = None
+    ) -> Start:
+        """Puts `client` on `channel`, and sends where its stream begins. O(its channels).
+
+        Begins after `since`, or with the `last` publications, by default at the head. With a `filter`, {tag: value or
+        values}, the client gets only publications with these tags.
 
         Synchronous: no publication comes between taking the cursor and joining, so none is lost and none comes twice.
 
         Raises:
             AlreadySubscribedError: The client is on that channel.
             ChannelLimitError: There is no room for another channel.
+            BeginningError: Both `since` and `last` are given, or `last` is no number from 0 on.
             ChannelNameError: The channel's name is not allowed.
+            FilterLimitError, TagError: The channel's clients have too many other filters, or this is none.
             GoneError: The client is closed.
             NotRunningError: The broadcaster was not started.
         """
         now = self._publisher.running_loop().time()
         client.check_new(channel)
-        start = self._hub.subscribe(channel, since=since, time=now)
-        before = "" if since is None else self._registry.dropped.resumed(client, start, since)
+        start = self._hub.subscribe(channel, **begins(since, last, filter), time=now)
+        before = "" if not isinstance(since, Position) else self._registry.dropped.resumed(client, start, since)
         if self.recordings.active:
             self.recordings.subscribed(client, start, before)
         client.begin(start)
@@ -342,11 +340,13 @@ class Node:
         """The way to other servers. Raises NotRunningError: there are none, or the node was not started."""
         raise NotRunningError
 
-    async def subscribe_in_turn(self, client: Client, channel: str, *, since: Position | None = None) -> Start:
+    async def subscribe_in_turn(
+        self, client: Client, channel: str, *, since: Since = None, last: int | None = None, filter: Wanted = None
+    ) -> Start:
         """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
         self._publisher.running_loop()
         assert self._host is not None  # it comes with the loop
-        return await self._host.turns.in_turn(lambda: self.subscribe(client, channel, since=since))
+        return await self._host.turns.in_turn(partial(self.subscribe, client, channel, **begins(since, last, filter)))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of the channel is sent any more. O(its channels).

@@ -122,7 +122,8 @@ class Outbox:
         """Gives a batch to a direct sink, with its gaps where they belong if the dialect has a word for them."""
         assert self.direct is not None
         data = b"".join([self._wire(channel, part) for part in self._parts(batch)])
-        self.direct.write(data)
+        if data:
+            self.direct.write(data)
         _count(channel, batch.publications, sent_bytes=len(data))
 
     async def send_batch(self, channel: Channel, batch: Batch) -> None:

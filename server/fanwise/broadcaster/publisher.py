@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from ..core.channel import Channel
+from ..core.filters import Tags, check_tags
 from ..core.hub import Hub
 from ..core.publication import Kind, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError, ThreadError
@@ -128,7 +129,9 @@ class Publisher:
         if audit is not None:
             audit.set_result(None)
 
-    async def append(self, channel: str, kind: Kind, data: bytes, *, key: str | None = None) -> Publication:
+    async def append(
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Appends to the channel's log like `append_nowait`, at the pace of the sweeps.
 
         Waits when the channel is half a queue ahead of more than half of its clients: at most a second each time.
@@ -139,22 +142,24 @@ class Publisher:
             kind: The type of `data`. The caller has checked that text is UTF-8, and JSON one JSON value.
             data: The payload.
             key: The name of the state that `data` is the newest of; or None.
+            tags: What `data` is about; or None.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
             ChannelNameError: The channel's name is not allowed.
             MessageTooBigError: The payload is above `max_message_bytes`.
             NotRunningError: The broadcaster was not started.
+            TagError: The tags are not allowed, or too many.
         """
         while True:
-            publication, waits = self.append_in_turn(channel, kind, data, key=key)
+            publication, waits = self.append_in_turn(channel, kind, data, key=key, tags=tags)
             if waits is not None:
                 await waits
             if publication is not None:
                 return publication
 
     def append_in_turn(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None
+        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None, tags: Tags | None = None
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Appends like `append`, as far as that can be done at once.
 
@@ -167,6 +172,8 @@ class Publisher:
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
+        if tags is not None:
+            tags = check_tags(tags)
         now = time.monotonic()
         place = self._hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
         space = place.namespace
@@ -175,7 +182,7 @@ class Publisher:
                 return None, sweeper.swept(place)
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
-        publication = publish(place, data, kind, now, key)
+        publication = publish(place, data, kind, now, key, tags)
         if place.queues:
             sweeper.schedule(place)
         log = place.log  # compared here first: a call for each publication would cost a hundredth of it
@@ -234,7 +241,7 @@ class Publisher:
         if len(data) > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=len(data), limit_bytes=self.max_message_bytes)
 
-    def take(self, place: Channel, data: bytes, *, kind: Kind, time: float, key: str | None) -> bool:
+    def take(self, place: Channel, data: bytes, *, kind: Kind, time: float, key: str | None, tags: Tags | None) -> bool:
         """Appends what another process has published; returns whether a sweep should come before more of it.
 
         Args:
@@ -243,13 +250,14 @@ class Publisher:
             kind: The type of `data`.
             time: When it was published, on the monotonic clock.
             key: The name of the state that `data` is the newest of; or None.
+            tags: What `data` is about; or None.
         """
         sweeper, space = self._sweeper, place.namespace
         if sweeper is None:
             return False
         if place.crowded(messages=space.queue_messages, size_bytes=space.queue_bytes - len(data) + 1):
             sweeper.flush(place)
-        self._publish(place, data, kind=kind, time=time, key=key)
+        self._publish(place, data, kind, time, key, tags)
         if not place.queues:
             return False
         sweeper.schedule(place)
@@ -260,7 +268,9 @@ class Publisher:
         if self._sweeper is not None:
             self._sweeper.flush(place)
 
-    def append_nowait(self, channel: str, kind: Kind, data: bytes, key: str | None = None) -> Publication:
+    def append_nowait(
+        self, channel: str, kind: Kind, data: bytes, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1). Takes and raises what `append` does.
 
         Raises ThreadError outside of the loop's thread.
@@ -273,6 +283,8 @@ class Publisher:
         size = len(data)
         if size > self.max_message_bytes:
             raise MessageTooBigError(size_bytes=size, limit_bytes=self.max_message_bytes)
+        if tags is not None:
+            tags = check_tags(tags)
         # An event loop's own clock may stand still during a turn, and ages are counted from here.
         now = time.monotonic()
         place = self._hub.channel(channel, now)  # without names: CPython 3.11 makes a call with names dearer
@@ -280,7 +292,7 @@ class Publisher:
         if place.crowded(space.queue_messages, space.queue_bytes - size + 1):
             sweeper.flush(place)
         publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
-        publication = publish(place, data, kind, now, key)
+        publication = publish(place, data, kind, now, key, tags)
         if place.queues:
             sweeper.schedule(place)
         return publication

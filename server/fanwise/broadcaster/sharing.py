@@ -13,9 +13,10 @@ from typing import Final
 from ..backplane.counts import Counts
 from ..backplane.port import Arrival, Backplane, Once, Opened, Outgoing, Standing
 from ..core.channel import Channel
+from ..core.filters import Tags, check_tags
 from ..core.hub import Hub
 from ..core.log import Entry, Log
-from ..core.publication import Kind, Position, Publication, check_channel_name
+from ..core.publication import Beginning, Kind, Last, Position, Publication, check_channel_name, make_publication
 from ..errors import BackplaneDownError, FanwiseError
 from .publisher import Publisher
 from .successors import Successors
@@ -79,7 +80,13 @@ class Sharing:
         return not standing.up and standing.silent_seconds >= DOWN_SECONDS
 
     def submit(
-        self, channel: str, kind: Kind, data: bytes, key: str | None = None, once: Once | None = None
+        self,
+        channel: str,
+        kind: Kind,
+        data: bytes,
+        key: str | None = None,
+        once: Once | None = None,
+        tags: Tags | None = None,
     ) -> asyncio.Future[Position]:
         """Hands a publication to the engine; the future has its position when the engine has the publication.
 
@@ -93,20 +100,23 @@ class Sharing:
             NoChannelError: Options let no channel of that name be opened.
             MessageTooBigError: The payload is above the limit.
             NotRunningError: The broadcaster was not started.
+            TagError: The tags are not allowed, or too many.
         """
         self._publisher.check_size(data)
         self._hub.check_allowed(check_channel_name(channel))
-        return self._backplane.publish(Outgoing(channel, data, kind, key, once))
+        return self._backplane.publish(Outgoing(channel, data, kind, key, once, tags=check_tags(tags)))
 
-    async def publish(self, channel: str, kind: Kind, data: bytes, key: str | None) -> Publication:
+    async def publish(
+        self, channel: str, kind: Kind, data: bytes, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
-        position = await self.submit(channel, kind, data, key)
-        return Publication(channel, *position, data, kind, time.monotonic(), key)
+        position = await self.submit(channel, kind, data, key, tags=tags)
+        return make_publication(check_tags(tags))(channel, *position, data, kind, time.monotonic(), key)
 
     # Channels.
 
-    async def ready(self, name: str, since: Position | None) -> None:
-        """Waits until the channel is open here, with what came after `since` as far as the engine has it.
+    async def ready(self, name: str, since: Beginning | None) -> None:
+        """Waits until the channel is open here, with what comes from `since` on as far as the engine has it.
 
         The channel is open, and stays so, until the caller awaits something.
 
@@ -117,6 +127,8 @@ class Sharing:
             NoChannelError: Options let no channel of that name be opened.
         """
         self._hub.check_allowed(check_channel_name(name))
+        if isinstance(since, Last):
+            since = await self._before_head(name, since.among)
         if self._is_ready(name, since, current=False):
             return
         try:
@@ -127,6 +139,13 @@ class Sharing:
         except TimeoutError:
             why = self._backplane.standing().why or "it does not answer"
             raise BackplaneDownError(why) from None
+
+    async def _before_head(self, name: str, count: int) -> Position:
+        """Returns the position before the `count` newest publications, when the channel is open here."""
+        await self.ready(name, None)
+        channel = self._hub.find(name)
+        assert channel is not None  # it stays open until somebody awaits something
+        return Position(channel.log.epoch, max(channel.log.head - count, 0))
 
     def is_open(self, name: str) -> bool:
         """Whether the channel is open here, and nothing of it is missing."""
@@ -240,13 +259,15 @@ class Sharing:
         older = [one for one in publications if one.offset < channel.log.first] if channel.log is log else []
         if older and older[-1].offset == log.first - 1:
             latest = log.time_at(log.first) if len(log) else time.monotonic()
-            log.prepend([Entry(one.payload, one.kind, at, one.key) for one, at in _timed(older, latest)])
+            log.prepend([Entry(one.payload, one.kind, at, one.key, one.tags) for one, at in _timed(older, latest)])
         self._append(channel, [one for one in publications if one.offset > channel.log.head])
 
     def _append(self, channel: Channel, publications: Sequence[Arrival]) -> None:
         earliest = channel.log.time_at(channel.log.head) if len(channel.log) else 0.0
         for one, at in _timed(publications, time.monotonic()):
-            self._publisher.take(channel, one.payload, kind=one.kind, time=max(at, earliest), key=one.key)
+            self._publisher.take(
+                channel, one.payload, kind=one.kind, time=max(at, earliest), key=one.key, tags=one.tags
+            )
 
     def _succeed(self, channel: Channel, epoch: str, start: int) -> Channel:
         self._publisher.flush(channel)
@@ -265,7 +286,7 @@ class Sharing:
         counts.received += len(arrivals)
         if arrivals:
             counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), len(arrivals))
-        for name, epoch, offset, payload, kind, key, _ in arrivals:
+        for name, epoch, offset, payload, kind, key, _, tags in arrivals:
             channel = find(name)
             if channel is None or (reopening and name in reopening):
                 skipped += 1
@@ -276,7 +297,7 @@ class Sharing:
             elif offset <= log.head:
                 skipped += 1
                 continue
-            crowded = take(channel, payload, kind=kind, time=now, key=key) or crowded
+            crowded = take(channel, payload, kind=kind, time=now, key=key, tags=tags) or crowded
         counts.skipped += skipped
         return self._has_time(now) and not crowded
 

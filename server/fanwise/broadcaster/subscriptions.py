@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from ..core.channel import Channel
@@ -33,17 +34,21 @@ class Subscriptions(dict[str, Subscription]):
     def join(self, member: Member, *, encoding: Encoding, lease: Lease) -> None:
         """Takes `member` into the ready groups of its channels. O(channels)."""
         for channel, queue in self.values():
-            channel.group(encoding).join(queue, member, lease=lease)
+            selection = queue.selection
+            group = channel.group(encoding) if selection is None else channel.group_of(selection, encoding)
+            group.join(queue, member, lease=lease)
 
     def sleep(self, wake: Callable[[], None]) -> None:
         """Has sweeps of its channels call `wake`. O(channels)."""
         for channel, queue in self.values():
-            channel.sleepers[queue] = wake
+            channel.sleepers[queue] = wake if queue.selection is None else partial(_wake, channel, queue, wake)
 
     def leave(self, *, encoding: Encoding, lease: Lease) -> None:
         """Lets the client go from the ready groups of its channels. O(channels)."""
         for channel, queue in self.values():
-            channel.group(encoding).leave(queue, lease=lease)
+            selection = queue.selection
+            group = channel.group(encoding) if selection is None else channel.group_of(selection, encoding)
+            group.leave(queue, lease=lease)
 
     def awake(self) -> None:
         """Has sweeps of its channels wake the client no more. O(channels)."""
@@ -97,16 +102,26 @@ class Subscriptions(dict[str, Subscription]):
         for channel, queue in self.values():
             log, cursor = queue.log, queue.cursor
             cursors += cursor
-            behind = log.head - cursor
+            behind = log.head - cursor if queue.selection is None else queue.qsize()
             if not behind:
                 continue
             if behind > queue.peak:
                 channel.note_lag(queue, behind)
             messages += behind
-            size_bytes += log.bytes_after(cursor)
-            time = log.time_at(cursor + 1)
+            if queue.selection is None:
+                size_bytes += log.bytes_after(cursor)
+                time = log.time_at(cursor + 1)
+            else:
+                size_bytes += queue.qsize_bytes()
+                time = log.time_at(queue.selection.next_after(cursor))
             if time < oldest:  # noqa: PLR1730 - audits call this for each client that is behind
                 oldest = time
             if queue.overflow is _DISCONNECT and queue.overflowed():
                 overflowed = True
         return cursors, messages, size_bytes, oldest, overflowed
+
+
+def _wake(channel: Channel, queue: Queue, wake: Callable[[], None]) -> None:
+    """Wakes a client with a filter if there is something for it, or if it has to move."""
+    if channel.successor is not None or not queue.empty():
+        wake()

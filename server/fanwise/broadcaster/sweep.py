@@ -195,6 +195,9 @@ class Sweeper:
         """Writes the next slice to a cohort and to others that need it, too; returns when that was done."""
         part = group.slice_after(cohort.cursor, until=until, max_bytes=self._slice_bytes)
         size, members, wave = len(part.data), len(cohort), [cohort]
+        if not size:  # the cohort's filter lets nothing through
+            cohort.cursor = part.after
+            return self._clock()
         fds: Collection[int] = cohort.by_fd
         if self._waves and members < len(group):
             wave = group.wave(cohort, at_most=min(WAVE_CLIENTS, WAVE_BYTES // (size + 1)))
@@ -205,17 +208,17 @@ class Sweeper:
             members = len(fds)
         for one in wave:
             one.cursor = part.after  # first: a client that leaves from here on has been given the slice
-        given, sent = members * (part.after - part.before), members * size
+        given, sent = members * part.messages, members * size
         for fd, taken in self._write_to_all(fds, part.data):
             queue, member = next(one.by_fd[fd] for one in wave if fd in one.by_fd)
             if taken < 0:
-                cursor, left = part.before, size
+                cursor, left, missing = part.before, size, part.messages
                 member.broken(queue, cursor, CloseReason.STALLED if taken == TIMED_OUT else CloseReason.LOST)
             else:
-                cursor, rest = group.cut(part, taken)
+                cursor, rest, missing = group.cut(part, taken)
                 left = size - taken - len(rest)
                 member.fall_behind(queue, cursor, rest)
-            given -= part.after - cursor
+            given -= missing
             sent -= left
         for member in list(cohort.by_queue.values()):  # a copy: a client that the write pauses leaves during it
             member.write(part.data)

@@ -148,7 +148,7 @@ class FanwiseClient:
         *,
         since: Position | None = None,
         last: int | None = None,
-        filter: Filter | None = None,  # noqa: A002 - the dialect's name
+        filter: Filter | None = None,
         presence: bool = False,
     ) -> Position:
         """Subscribes to a channel, and again on every later connection, until `unsubscribe`.

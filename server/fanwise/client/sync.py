@@ -113,7 +113,7 @@ class SyncClient:
         *channels: str,
         since: Position | Mapping[str, Position] | None = None,
         last: int | None = None,
-        filter: Filter | None = None,  # noqa: A002 - the dialect's name
+        filter: Filter | None = None,
         presence: bool = False,
         timeout_seconds: float | None = None,
     ) -> SyncSubscription:

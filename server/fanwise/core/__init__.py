@@ -11,6 +11,9 @@
     trace_reader bytes to the records of a trace
     trace        what was published and taken, as a compact file that can be replayed
     shelf        the books on channels that are kept for equally long
+    filtered     queues and ready groups of clients with a filter
+    selection    the publications of a log that a filter lets through, each decided once
+    filters      tags of publications and filters of clients, and their bounds
     queue        a client's window onto a log
     log          a channel's retained publications
     encoding     how a publication becomes bytes, once: frames, chunks, events

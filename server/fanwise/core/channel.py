@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import FilterLimitError
 from .counters import Counters
+from .filtered import FilteredGroup
+from .filters import MAX_FILTERS, Filter
 from .group import ReadyGroup, make_group
 from .log import Log
 from .namespaces import BURST_BYTES, BURST_MESSAGES, Namespace
 from .publication import Encoding
 from .queue import Batch, Gap, Queue
+from .selection import Selection
 
 # What objects take beside the payloads, measured over many of them with CPython 3.11 (`tests/core/test_channel.py`).
 CHANNEL_BYTES = 2_048
@@ -46,6 +50,7 @@ class Channel:
         "namespace",
         "outrun",
         "queues",
+        "selections",
         "skipped",
         "sleepers",
         "successor",
@@ -61,7 +66,9 @@ class Channel:
         self.tally = tally or Counters()
         self.log = log
         self.queues: dict[Queue, None] = {}  # all of them, in the order in which they came
-        self.groups: dict[Encoding, ReadyGroup] = {}
+        # {encoding, or (filter, encoding): its group}
+        self.groups: dict[Encoding | tuple[Filter, Encoding], ReadyGroup] = {}
+        self.selections: dict[Filter, Selection] | None = None  # None: no client has a filter
         self.sleepers: dict[Queue, Callable[[], None]] = {}  # {queue: wakes its client}, where a sweep cannot write
         self.swept = log.head  # every ready client has, and every sleeper was woken for, the publications up to here
         self._swept_end = log.end
@@ -85,6 +92,43 @@ class Channel:
         if group is None:
             group = self.groups[encoding] = make_group(self.log, encoding, cohort_clients=self._cohort_clients)
         return group
+
+    def group_of(self, selection: Selection, encoding: Encoding) -> ReadyGroup:
+        """The ready group of the clients with a filter for `encoding`, made when it is first asked for."""
+        key = selection.filter, encoding
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = FilteredGroup(selection, encoding, cohort_clients=self._cohort_clients)
+        return group
+
+    def select(self, filter: Filter, *, at_most: int = MAX_FILTERS) -> Selection:
+        """Returns what a filter lets through, for one more queue.
+
+        Raises:
+            FilterLimitError: The channel's clients have `at_most` other filters.
+        """
+        self.check_filter(filter, at_most=at_most)
+        if self.selections is None:
+            self.selections = {}
+        selection = self.selections.get(filter)
+        if selection is None:
+            selection = self.selections[filter] = Selection(filter, self.log)
+        selection.users += 1
+        return selection
+
+    def check_filter(self, filter: Filter, *, at_most: int = MAX_FILTERS) -> None:
+        """Raises FilterLimitError if the channel's clients have `at_most` other filters."""
+        if self.selections is not None and len(self.selections) >= at_most and filter not in self.selections:
+            raise FilterLimitError(self.name, limit_filters=at_most)
+
+    def deselect(self, selection: Selection) -> None:
+        """Lets go of a selection with its last queue, which is in no ready group any more. O(filters x encodings)."""
+        selection.users -= 1
+        if selection.users or self.selections is None:
+            return
+        del self.selections[selection.filter]
+        left = {key: group for key, group in self.groups.items() if len(group) or not _is_of(key, selection)}
+        self.groups = left  # a new one: a sweep may be going over the old one
 
     def mark_swept(self, offset: int) -> None:
         """Moves `swept` on to `offset`, or leaves it where it is if it is there or further."""
@@ -169,9 +213,10 @@ class Channel:
 
     @property
     def cost_bytes(self) -> int:
-        """Memory of the channel and its log in bytes, estimated. O(1)."""
+        """Memory of the channel and its log in bytes, estimated. O(filters)."""
         log = self.log
-        return CHANNEL_BYTES + len(log) * PUBLICATION_BYTES + log.retained_bytes + log.extra_bytes
+        chosen = sum([selection.cost_bytes for selection in self.selections.values()]) if self.selections else 0
+        return CHANNEL_BYTES + len(log) * PUBLICATION_BYTES + log.retained_bytes + log.extra_bytes + chosen
 
     def halve(self) -> None:
         """Lets go of the older half of the log, but of nothing that ready clients have not got yet."""
@@ -196,3 +241,7 @@ class Channel:
         """Returns whether at least that many publications, or payload bytes, are unswept. O(1)."""
         log = self.log
         return log.head - self.swept >= messages or log.end - self._swept_end >= size_bytes
+
+
+def _is_of(key: Encoding | tuple[Filter, Encoding], selection: Selection) -> bool:
+    return isinstance(key, tuple) and key[0] == selection.filter

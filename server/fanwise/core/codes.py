@@ -13,11 +13,13 @@ from typing import Final, Self
 from ..errors import (
     AlreadySubscribedError,
     BackplaneDownError,
+    BeginningError,
     ChannelFullError,
     ChannelLimitError,
     ChannelNameError,
     DrainingError,
     FanwiseError,
+    FilterLimitError,
     FullError,
     IdempotencyError,
     MessageTooBigError,
@@ -25,6 +27,7 @@ from ..errors import (
     PayloadError,
     PositionError,
     RecordingLimitError,
+    TagError,
     UnconfirmedError,
 )
 from .reasons import CloseReason
@@ -78,8 +81,14 @@ class ErrorCode(StrEnum):
     BAD_HOST = ("bad_host", 403, "The server does not answer for the host that the request names.")
     BAD_JSON = ("bad_json", 400, "The body, or the message, is not the JSON that is expected.", True)
     BAD_ORIGIN = ("bad_origin", 403, "The page that the request comes from is of another host.")
-    BAD_POSITION = ("bad_position", 400, "A position does not look like `epoch:offset`.")
+    BAD_POSITION = (
+        "bad_position",
+        400,
+        "A position does not look like `epoch:offset`, or a stream is to begin at two places.",
+        True,
+    )
     BAD_REQUEST = ("bad_request", 400, "A parameter or the body is not what the route takes.")
+    BAD_TAGS = ("bad_tags", 400, "Tags, or a filter, are not allowed.", True)
     BAD_TEXT = ("bad_text", 400, "The body is said to be text, and is not UTF-8.")
     BUSY = (
         "busy",
@@ -155,6 +164,13 @@ class ErrorCode(StrEnum):
         False,
         COME_BACK,
     )
+    TOO_MANY_FILTERS = (
+        "too_many_filters",
+        503,
+        "The clients of the channel have as many different filters as there may be.",
+        True,
+        COME_BACK,
+    )
     TOO_MANY_SUBSCRIPTIONS = (
         "too_many_subscriptions",
         None,
@@ -202,10 +218,12 @@ class CodedError(FanwiseError, ValueError):
 _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     AlreadySubscribedError: ErrorCode.ALREADY_SUBSCRIBED,
     BackplaneDownError: ErrorCode.BACKPLANE_DOWN,
+    BeginningError: ErrorCode.BAD_POSITION,
     ChannelFullError: ErrorCode.CHANNEL_FULL,
     ChannelLimitError: ErrorCode.TOO_MANY_CHANNELS,
     ChannelNameError: ErrorCode.BAD_CHANNEL,
     DrainingError: ErrorCode.DRAINING,
+    FilterLimitError: ErrorCode.TOO_MANY_FILTERS,
     FullError: ErrorCode.FULL,
     IdempotencyError: ErrorCode.IDEMPOTENCY_KEY_REUSED,
     MessageTooBigError: ErrorCode.TOO_BIG,
@@ -213,6 +231,7 @@ _CODES: Final[Mapping[type[FanwiseError], ErrorCode]] = {
     PayloadError: ErrorCode.WRONG_TYPE,
     PositionError: ErrorCode.BAD_POSITION,
     RecordingLimitError: ErrorCode.TOO_MANY_TRACES,
+    TagError: ErrorCode.BAD_TAGS,
     UnconfirmedError: ErrorCode.UNCONFIRMED,
 }
 

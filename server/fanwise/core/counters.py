@@ -165,7 +165,7 @@ class Counters:
 
         The number is unknown, and counted as 0, where the log itself is gone.
         """
-        missing = 0 if gap.reason is GapReason.EPOCH else gap.last - gap.first + 1
+        missing = 0 if gap.reason is GapReason.EPOCH else gap.last - gap.first + 1 - gap.unwanted
         self.gaps[gap.reason] += 1
         self.dropped[f"gap_{gap.reason.value}"] += missing
         return missing

@@ -109,7 +109,7 @@ def _plain_head(publication: Publication) -> bytes:
 
 
 def message_fields(publication: Publication) -> dict[str, object]:
-    """Returns a publication's fields in JSON beside its channel: `offset`, `data`, and `key`, `encoding` if any.
+    """Returns the fields of a publication in JSON beside its channel: `offset`, `data`, `key`, `tags`, `encoding`.
 
     Text is a JSON string, JSON is itself, and bytes are a string in base64 with `"encoding": "base64"`.
     """
@@ -123,6 +123,8 @@ def message_fields(publication: Publication) -> dict[str, object]:
         fields["encoding"] = "base64"
     if publication.key is not None:
         fields["key"] = publication.key
+    if publication.tags is not None:
+        fields["tags"] = publication.tags
     return fields
 
 

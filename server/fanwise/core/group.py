@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 from .encoding import join
 from .lease import Lease
 from .log import Log
-from .publication import Encoding
+from .publication import Encoding, Publication
 from .queue import Queue, SharedCursor
 from .reasons import CloseReason
 
@@ -73,9 +73,18 @@ class Slice(NamedTuple):
     after: int  # their cursor when they have it
     data: bytes
     time: float  # when the oldest of them was appended
+    messages: int  # how many publications they are
 
 
-_NO_SLICE: Final = Slice(0, 0, b"", 0.0)
+_NO_SLICE: Final = Slice(0, 0, b"", 0.0, 0)
+
+
+class Cut(NamedTuple):
+    """Where a client stands that got a part of a slice."""
+
+    cursor: int
+    rest: memoryview  # of the frame that was begun
+    missing: int  # publications that were not begun
 
 
 class ReadyGroup:
@@ -152,22 +161,27 @@ class ReadyGroup:
         """Returns the next slice for a cohort at `cursor`. Joined once for all cohorts at that cursor."""
         if self._slice.before != cursor or not cursor < self._slice.after <= until:
             batch = self._log.read(cursor, max_bytes=max_bytes, until=until)
-            self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding), batch[0].time)
+            self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding), batch[0].time, len(batch))
         return self._slice
 
-    def cut(self, part: Slice, taken: int) -> tuple[int, memoryview]:
-        """Returns (cursor, rest of the frame that was begun) of a client whose socket took only `taken` bytes.
+    def read(self, part: Slice) -> list[Publication]:
+        """Returns the publications of a slice. O(them)."""
+        return self._log.read(part.before, max_bytes=self._log.end, until=part.after)
+
+    def cut(self, part: Slice, taken: int) -> Cut:
+        """Returns where a client stands whose socket took only `taken` bytes.
 
         Less than one frame then waits in the transport; the rest of the slice stays in the log for the queue.
         O(publications in the slice).
         """
-        cursor, end = part.before, 0
-        for publication in self._log.read(part.before, max_bytes=self._log.end, until=part.after):  # all of the slice
+        cursor, end, missing = part.before, 0, part.messages
+        for publication in self.read(part):
             if end >= taken:
                 break
             cursor = publication.offset
             end += len(publication.encoded(self._encoding))
-        return cursor, memoryview(part.data)[taken:end]
+            missing -= 1
+        return Cut(cursor, memoryview(part.data)[taken:end], missing)
 
     def tidy(self) -> None:
         """Forgets the slice, and merges cohorts when there are more than twice as many as it takes. O(1), amortised.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..errors import ChannelFullError, ChannelLimitError, NoChannelError
 from .channel import Channel
 from .counters import Counters
+from .filtered import FilteredQueue
+from .filters import Filter, Tags
 from .log import Log
 from .namespaces import Defaults, Namespace, Namespaces
 from .options import ChannelOptions
-from .publication import Kind, Position, Publication, check_channel_name
+from .publication import Beginning, Kind, Last, Position, Publication, check_channel_name
 from .queue import Gap, Overflow, Queue
 from .reasons import GapReason
 from .retention import Retention
+from .selection import Selection
 
 BOUNDS: Final = (  # arguments of a hub that say what holds for its channels
     *("queue_messages", "queue_bytes", "forgive_seconds", "history_messages", "history_bytes", "history_seconds"),
@@ -151,7 +155,9 @@ class Hub:
         log = channel.log
         since = Position(log.epoch, queue.cursor)
         successor = self.channel(channel.name, time)
-        start = self._begin(successor, since, GapReason.BACKPLANE, first=successor.log.first)
+        wanted = None if queue.selection is None else queue.selection.filter
+        selection = None if wanted is None else successor.select(wanted, at_most=sys.maxsize)  # it was here before
+        start = self._begin(successor, since, selection, GapReason.BACKPLANE, first=successor.log.first)
         self.unsubscribe(channel, queue, time=time)
         return start
 
@@ -174,10 +180,12 @@ class Hub:
         log = Log(name, epoch=epoch, max_messages=space.most_messages, max_bytes=space.most_bytes, start=start)
         return Channel(name, log, space, cohort_clients=self._cohort_clients, tally=self.tally)
 
-    def publish(self, channel: Channel, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def publish(
+        self, channel: Channel, data: bytes, kind: Kind, time: float, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Appends to the channel's log: that is arrival. O(1), whatever the number of clients."""
         self.tally.publications += 1
-        publication = channel.log.append(data, kind, time, key)
+        publication = channel.log.append(data, kind, time, key, tags)
         self._grown[channel] = None
         if publication.offset % _SETTLE_EVERY == 0:
             self.retention.settle(channel)
@@ -196,7 +204,9 @@ class Hub:
         if log.head // _SETTLE_EVERY != before // _SETTLE_EVERY:
             self.retention.settle(channel)
 
-    def subscribe(self, name: str, *, since: Position | None = None, time: float) -> Start:
+    def subscribe(
+        self, name: str, *, since: Beginning | None = None, filter: Filter | None = None, time: float
+    ) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
         Publications that the log has let go of are one gap. A position of another log gets everything that is retained.
@@ -206,34 +216,55 @@ class Hub:
             ChannelNameError: The name is not allowed.
             ChannelFullError: The channel has as many clients as options allow.
             ChannelLimitError: There are `max_channels`, and all of them have clients.
+            FilterLimitError: The channel's clients have too many other filters.
             NoChannelError: Options say that channels need an entry with the whole name, and this one has none.
         """
         channel = self.channel(name, time=time)
         if len(channel.queues) >= channel.namespace.max_subscribers:
             raise ChannelFullError(name, limit_clients=len(channel.queues))
-        return self._begin(channel, since, GapReason.HISTORY, first=channel.first)
+        selection = None if filter is None else channel.select(filter)
+        return self._begin(channel, since, selection, GapReason.HISTORY, first=channel.first)
 
-    def _begin(self, channel: Channel, since: Position | None, missing: GapReason, *, first: int) -> Start:
-        """Gives a channel a new queue after `since`, with nothing from before offset `first`. O(1)."""
+    def _begin(
+        self,
+        channel: Channel,
+        since: Beginning | None,
+        selection: Selection | None,
+        missing: GapReason,
+        *,
+        first: int,
+    ) -> Start:
+        """Gives a channel a new queue after `since`, with nothing from before offset `first`. O(1).
+
+        With a selection the queue is onto that.
+        """
         log, space = channel.log, channel.namespace
         begin, gap = log_begin(log, since, missing, first=first)
+        if selection is not None and isinstance(since, Last):
+            begin = last_of(selection, since, first=first)
         messages, size = space.queue_messages, space.queue_bytes
         cursor = gap.last if gap else begin.offset
         if cursor != log.head:
-            messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
-        queue = Queue(log, cursor, messages, size, space.overflow)
+            onto = log if selection is None else selection
+            messages, size = max(messages, onto.count_after(cursor)), max(size, onto.bytes_after(cursor))
+        if selection is None:
+            queue = Queue(log, cursor, messages, size, space.overflow)
+        else:
+            queue = FilteredQueue(selection, cursor, messages, size, space.overflow)
         self.tally.peak_lag.observe_least()
         channel.queues[queue] = None
         self.retention.busy(channel)
         if gap is not None:
             channel.skip(gap)
-        return Start(channel, queue, begin, gap, None if since is None else gap is None)
+        return Start(channel, queue, begin, gap, gap is None if isinstance(since, Position) else None)
 
     def unsubscribe(self, channel: Channel, queue: Queue, *, time: float) -> None:
         """Lets a queue go that has left its ready group. O(1)."""
         if channel.queues.pop(queue, channel) is channel:  # it has left before; the channel may be gone by now
             return
         channel.sleepers.pop(queue, None)
+        if queue.selection is not None:
+            channel.deselect(queue.selection)
         if channel.queues:
             return
         channel.mark_swept(channel.log.head)
@@ -245,7 +276,7 @@ class Hub:
 
 
 def log_begin(
-    log: Log, since: Position | None, missing: GapReason = GapReason.HISTORY, *, first: int
+    log: Log, since: Beginning | None, missing: GapReason = GapReason.HISTORY, *, first: int
 ) -> tuple[Position, Gap | None]:
     """Returns the position at which a stream after `since` begins, and the gap right behind it.
 
@@ -253,8 +284,18 @@ def log_begin(
     """
     if since is None:
         return Position(log.epoch, log.head), None
+    if isinstance(since, Last):
+        return Position(log.epoch, max(log.head - since.number, first - 1)), None
     if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had
         return Position(log.epoch, 0), Gap(1, first - 1, GapReason.EPOCH)
     if since.offset + 1 < first:
         return since, Gap(since.offset + 1, first - 1, missing)
     return since, None
+
+
+def last_of(selection: Selection, last: Last, *, first: int) -> Position:
+    """Returns the position before the newest publications that a filter lets through, and from offset `first` on."""
+    log = selection.log
+    earliest = max(log.head - last.among, first - 1)
+    selection.reach(earliest)
+    return Position(log.epoch, selection.before_last(last.number, max(earliest, selection.begun)))

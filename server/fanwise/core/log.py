@@ -6,12 +6,13 @@ Cursors are offsets: a cursor at 7 means that 7 is the last publication its owne
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from .publication import Kind, Publication
+from .filters import Tags
+from .publication import Kind, Publication, make_publication
 
 _DROPPED: Final = Publication(
     "", "", 0, b"", Kind.BINARY, 0.0
@@ -26,6 +27,7 @@ class Entry(NamedTuple):
     kind: Kind
     time: float
     key: str | None
+    tags: Tags | None = None
 
 
 class Log:
@@ -93,12 +95,15 @@ class Log:
         """Bytes that the retained publications keep beside their payloads: encodings and keys."""
         return self._ledger[0]
 
-    def append(self, data: bytes, kind: Kind, time: float, key: str | None = None) -> Publication:
+    def append(
+        self, data: bytes, kind: Kind, time: float, key: str | None = None, tags: Tags | None = None
+    ) -> Publication:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(data)
-        publication = Publication(self.channel, self.epoch, head, data, kind, time, key, self._ledger)
-        if key:
+        make = Publication if tags is None else make_publication(tags)
+        publication = make(self.channel, self.epoch, head, data, kind, time, key, self._ledger)
+        if key or tags:
             self._ledger[0] += publication.extra_bytes
         self._publications.append(publication)
         self._ends.append(end)
@@ -136,10 +141,10 @@ class Log:
         offset, end, count = self._dropped, self._dropped_end, len(self)
         older: list[Publication] = []
         ends: list[int] = []
-        for data, kind, time, key in reversed(entries):
+        for data, kind, time, key, tags in reversed(entries):
             if count + len(older) >= self.max_messages or self.end - end + len(data) > self.max_bytes:
                 break
-            older.append(Publication(self.channel, self.epoch, offset, data, kind, time, key, self._ledger))
+            older.append(make_publication(tags)(self.channel, self.epoch, offset, data, kind, time, key, self._ledger))
             ends.append(end)
             self._ledger[0] += older[-1].extra_bytes
             offset, end = offset - 1, end - len(data)
@@ -162,6 +167,15 @@ class Log:
         stop = len(self._ends) if until is None else until - self._base
         fits = bisect_right(self._ends, self.end_at(cursor) + max_bytes, start, stop)
         return self._publications[start : max(fits, min(start + 1, stop))]
+
+    def count_after(self, cursor: int) -> int:
+        """Returns how many publications were appended after `cursor`. O(1)."""
+        return self.head - cursor
+
+    def pick(self, offsets: Iterable[int]) -> list[Publication]:
+        """Returns the publications at some retained offsets. O(them)."""
+        publications, before = self._publications, self._base + 1
+        return [publications[offset - before] for offset in offsets]
 
     def bytes_after(self, cursor: int) -> int:
         """Payload bytes between `cursor` and the head; of what is retained, when `cursor` is behind that. O(1)."""

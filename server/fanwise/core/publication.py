@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any, Final, NamedTuple, TypeAlias
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
 
-from ..errors import ChannelNameError, PositionError
+from ..errors import BeginningError, ChannelNameError, PositionError
+from .filters import LOOK_BACK, Filter, Tags, Wanted, as_filter, tags_bytes
 
 Encoding: TypeAlias = "Callable[[Publication], bytes]"
 """Makes a publication's bytes for one kind of client. The function itself is the key under which they are kept."""
@@ -56,6 +58,63 @@ class Position(NamedTuple):
         return cls(match[1], int(match[2]))
 
 
+class Last(NamedTuple):
+    """A place in a channel's log: before its newest publications.
+
+    Attributes:
+        number: How many of them.
+        among: The publications among which a filter looks for them; `number` without a filter.
+    """
+
+    number: int
+    among: int
+
+
+Beginning: TypeAlias = "Position | Last"
+"""Where a stream begins that does not begin at the head of its log."""
+Since: TypeAlias = "Beginning | None"
+MAX_LAST: Final = 1_000_000_000
+
+
+def beginning(
+    since: Beginning | None,
+    last: int | None,
+    filter: Wanted = None,
+) -> tuple[Beginning | None, Filter | None]:
+    """Returns where a stream begins, and its filter.
+
+    Args:
+        since: The stream begins after it; None: at the head.
+        last: How many publications before the head the stream begins; None: `since` says.
+        filter: What the stream's client wants; None: everything.
+
+    Raises:
+        BeginningError: Both are given, or `last` is not a number from 0 to 1,000,000,000.
+        TagError: The filter is not allowed.
+    """
+    wanted = as_filter(filter)
+    if last is None:
+        return since, wanted
+    if since is not None:
+        raise BeginningError("a stream begins after `since`, or with the `last` publications: give one of the two")
+    if type(last) is not int or not 0 <= last <= MAX_LAST:
+        raise BeginningError(f"last is {last!r:.80}; it takes a number of publications, from 0 to {MAX_LAST}")
+    return Last(last, last if wanted is None else max(last, LOOK_BACK)) if last else None, wanted
+
+
+class Begins(TypedDict):
+    """Where a stream begins, None for the head, and its filter, None for none."""
+
+    since: Since
+    filter: Filter | None
+
+
+def begins(since: Since, last: int | None, filter: Wanted) -> Begins:
+    """Returns what `beginning` returns, as arguments by name."""
+    begin, wanted = beginning(since, last, filter)
+    return {"since": begin, "filter": wanted}
+
+
 class Publication:
     """One message of a channel: immutable, and the same object for every client that gets it.
 
@@ -66,8 +125,9 @@ class Publication:
         payload: The message.
         kind: The payload's type.
         key: The name of the state that it is the newest of, for queues that keep only the newest of each key; or None.
+        tags: What it is about, for the filters of clients: {tag: value}, not to be changed; None for nothing.
         time: Seconds of the monotonic clock at which it was appended.
-        extra_bytes: Bytes of its encodings and its key.
+        extra_bytes: Bytes of its encodings, its key and its tags.
         ledger: The log's running total of encoded bytes in its only place; shared by all its publications.
     """
 
@@ -85,6 +145,8 @@ class Publication:
         "payload",
         "time",
     )
+
+    tags: Tags | None = None  # of the class: publications without tags have no place for them
 
     def __init__(
         self,
@@ -174,3 +236,24 @@ class Publication:
 
     def __repr__(self) -> str:
         return f"<Publication {self.channel}@{self.epoch}:{self.offset} {self.kind.value}, {len(self.payload)} bytes>"
+
+
+class TaggedPublication(Publication):
+    """A publication with tags.
+
+    Args:
+        tags: Checked, and not changed by anybody.
+        about: What a `Publication` takes.
+    """
+
+    __slots__ = ("tags",)
+
+    def __init__(self, tags: Tags, *about: Any) -> None:
+        super().__init__(*about)
+        self.tags = tags
+        self.extra_bytes += tags_bytes(tags)
+
+
+def make_publication(tags: Tags | None) -> Callable[..., Publication]:
+    """Returns what makes a publication with tags that were checked, or without."""
+    return Publication if tags is None else partial(TaggedPublication, tags)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import Enum
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .log import Log
 from .publication import Publication
 from .reasons import GapReason
+
+if TYPE_CHECKING:
+    from .selection import Selection
 
 
 class Gap(NamedTuple):
@@ -20,6 +23,7 @@ class Gap(NamedTuple):
     first: int
     last: int
     reason: GapReason = GapReason.SLOW
+    unwanted: int = 0  # publications in between that the client's filter does not let through
 
 
 class Overflow(Enum):
@@ -60,6 +64,8 @@ class Queue:
     """
 
     __slots__ = ("_cursor", "begun", "joined", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
+
+    selection: Selection | None = None  # of a `FilteredQueue`
 
     def __init__(
         self, log: Log, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT

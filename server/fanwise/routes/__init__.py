@@ -5,11 +5,13 @@
     json_session  answers to a client of the JSON dialect
     flight        publications of one connection that wait for an engine
     json_models   the messages of the JSON dialect
+    json_tags     tags and filters in JSON, as fields of models
     json_size     how large a JSON text is, and what parsing it takes
     publish       `POST /publish`, one payload or a batch
     batch         the entries of a batch
     bodies        bodies of requests, read within a bound
     idempotency   `Idempotency-Key`: a request that is sent again is published once
+    beginnings    where a stream begins and what it lets through, as URLs say it
     sse           `GET /sse/{channel}`: a channel as an event stream
     channel_rules what options of channels say about peers
     channels      `GET /channels`, and what a channel's log retains

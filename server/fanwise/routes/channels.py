@@ -20,6 +20,7 @@ from ..core.publication import Position, check_channel_name
 from ..core.rights import Action
 from .auth.guards import REFUSED_WITH_KEY, Access, list_guards, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
+from .json_tags import TagsField
 from .problems import errors, make_router
 from .publish import ChannelPath
 from .streams import LongAnswers
@@ -53,6 +54,7 @@ class HistoryMessage(BaseModel):
     offset: Offset
     data: Data
     key: Key | None = None
+    tags: TagsField | None = None
     encoding: Base64 | None = None
 
 

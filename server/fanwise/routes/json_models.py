@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
+from ..errors import TagError
+from .json_tags import FilterField, LastField, TagsField, check_objects
 
 SUBPROTOCOL = "fanwise.v1"
 _NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
@@ -58,11 +60,13 @@ class Since(Strict):
 
 
 class Subscribe(Strict):
-    """Begins at the head, or goes on after `since`. Answered with `subscribed`, before the channel's first message."""
+    """Begins at the head, after `since`, or with the `last` ones. Answered with `subscribed`, before any message."""
 
     op: Literal["subscribe"]
     channel: Channel
     since: Since | None = None
+    last: LastField | None = None
+    filter: FilterField | None = None
     presence: Annotated[bool, Field(description="whether `join` and `leave` are sent")] = False
 
 
@@ -81,6 +85,7 @@ class Publish(Strict):
     data: Data
     id: Identifier | None = None
     key: Key | None = None
+    tags: TagsField | None = None
     encoding: Base64 | None = None
 
 
@@ -127,13 +132,14 @@ class Subscribed(Strict):
 
 
 class Message(Strict):
-    """A publication. Its epoch is that of `subscribed`."""
+    """A publication. Its epoch is that of `subscribed`. Offsets pass over what a filter does not let through."""
 
     op: Literal["message"]
     channel: Channel
     offset: Offset
     data: Data
     key: Key | None = None
+    tags: TagsField | None = None
     encoding: Base64 | None = None
 
 
@@ -286,12 +292,13 @@ _CODES: dict[str, ErrorCode] = {
 
 
 class UsualPublish(NamedTuple):
-    """A `Publish` without key and encoding, which needs no model: a third of the time."""
+    """A `Publish` without key, tags and encoding, which needs no model: a third of the time."""
 
     channel: str
     data: Any
     id: str | int | None
     key: None = None
+    tags: None = None
     encoding: None = None
     op: Literal["publish"] = "publish"
 
@@ -332,14 +339,22 @@ def parse_op(
         return usual
     if len(fields) > _OP_FIELDS:  # pydantic makes an error of each: a millisecond for 700
         raise _unknown_field(fields, Publish)
-    if "since" in fields:
-        since = fields["since"]
-        if isinstance(since, dict) and len(since) > len(Since.model_fields):
-            raise _unknown_field(since, Since)
+    _check_inner(fields)
     try:
         return _OPS.validate_python(fields)
     except ValidationError as error:
         raise _translate(error, fields) from error
+
+
+def _check_inner(fields: dict[str, Any]) -> None:
+    """Checks objects in a message before pydantic does, which makes an error of each mistake in them."""
+    since = fields.get("since")
+    if isinstance(since, dict) and len(since) > len(Since.model_fields):
+        raise _unknown_field(since, Since)
+    try:
+        check_objects(fields)
+    except TagError as error:
+        raise OpError(ErrorCode.BAD_TAGS, str(error), _about(fields)) from error
 
 
 def _usual_publish(fields: dict[str, Any]) -> UsualPublish | None:

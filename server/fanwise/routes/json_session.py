@@ -16,13 +16,14 @@ from ..broadcaster.node import Node
 from ..broadcaster.publisher import serialise
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
-from ..core.publication import Kind, Position
+from ..core.publication import Kind, Position, beginning
 from ..core.reasons import CloseReason
 from ..core.rights import Action, Rights
 from ..errors import ChannelNameError, FanwiseError, GoneError
 from ..transport.limits import budget_of_sink
 from ..version import SERVER_VERSION
 from .auth.credentials import TOKEN_OPERATIONS, TokenRights
+from .beginnings import to_listen
 from .flight import Flight
 from .json_models import (
     AskPresence,
@@ -222,12 +223,13 @@ class JsonSession:
                 ErrorCode.TOO_MANY_SUBSCRIPTIONS, f"a connection may be on {self._max_subscriptions} channels at most"
             )
         since = Position(op.since.epoch, op.since.offset) if op.since is not None else None
+        begin, wanted = beginning(since, op.last, op.filter)
         if self._rights is not None:
-            await self._rights.check_all(op.channel, Action.SUBSCRIBE, *([] if since is None else [Action.HISTORY]))
+            await self._rights.check_all(op.channel, *to_listen(begin))
         if op.presence:
             self._broadcaster.presence.check(op.channel, events=True)
             await self._check(Action.PRESENCE, op.channel)
-        await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=since)
+        await self._broadcaster.subscribe_in_turn(self._client, op.channel, since=begin, filter=wanted)
         if op.presence:
             self._broadcaster.presence.watch(self._client, op.channel)
 
@@ -270,7 +272,7 @@ class JsonSession:
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)
-        publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key)
+        publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key, tags=op.tags)
         if publication is None:
             return self._publish_after(waits, op)
         answer: dict[str, object] = {"op": "published", "channel": op.channel}
@@ -313,7 +315,7 @@ class SharedJsonSession(JsonSession):
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)
-        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key)
+        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key, tags=op.tags)
 
         def answer(outcome: Position | FanwiseError) -> None:
             if isinstance(outcome, FanwiseError):

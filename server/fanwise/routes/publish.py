@@ -19,6 +19,7 @@ from ..broadcaster.node import Node
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode, code_of
 from ..core.encoding import json_bytes
+from ..core.filters import Tags, one_each, read_tags
 from ..core.publication import Kind
 from ..core.rights import Action, Rights
 from ..errors import FanwiseError
@@ -42,6 +43,7 @@ from .json_models import (
 )
 from .json_session import data_bytes
 from .json_size import LARGE_BYTES, parse_seconds
+from .json_tags import TagsField, check_objects
 from .problems import Problem, errors, json_response, make_router
 
 _NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
@@ -64,6 +66,7 @@ class Entry(Strict):
     channel: Channel
     data: Data
     key: Key | None = None
+    tags: TagsField | None = None
     encoding: Base64 | None = None
 
 
@@ -90,6 +93,13 @@ IdempotencyKey = Annotated[
 ]
 KeyQuery = Annotated[
     str | None, Query(description="The state of which the payload is the newest value.", max_length=MAX_CHARACTERS)
+]
+TagQuery = Annotated[
+    list[str] | None,
+    Query(
+        description="What the payload is about, `tag:value`, for the filters of clients. May be repeated: 8 at most.",
+        examples=[["symbol:EUR"]],
+    ),
 ]
 ChannelPath = Annotated[str, Path(description="1 to 255 characters of A-Z a-z 0-9 . _ : / -", examples=["lobby"])]
 _ANYTHING: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -125,6 +135,7 @@ _REFUSED: Final = (
     ErrorCode.BAD_CHANNEL,
     ErrorCode.BAD_JSON,
     ErrorCode.BAD_REQUEST,
+    ErrorCode.BAD_TAGS,
     ErrorCode.BAD_TEXT,
     ErrorCode.IDEMPOTENCY_KEY_REUSED,
     ErrorCode.INCOMPLETE_BODY,
@@ -163,7 +174,9 @@ class PublishEndpoint:
         self._done = Idempotency()
         self._rules = ChannelRules(broadcaster)
 
-    async def one(self, request: Request, channel: str, key: str | None, idempotency_key: str | None) -> bytes:
+    async def one(
+        self, request: Request, channel: str, key: str | None, tags: Tags | None, idempotency_key: str | None
+    ) -> bytes:
         """Publishes the body of a request; returns the body of its answer."""
         rights = await self._access.rights(request) if self._access.asks else None
         if rights is not None:
@@ -177,7 +190,7 @@ class PublishEndpoint:
         await pace(request, 1)
 
         async def act(asked: Asked | None) -> bytes:
-            return json_bytes(await self._append(channel, kind, data, key, asked))
+            return json_bytes(await self._append(channel, kind, data, key, tags, asked))
 
         return await self._once(request, body, idempotency_key, act, rights)
 
@@ -223,9 +236,16 @@ class PublishEndpoint:
         return await self._done.once(asked.key, content, partial(act, asked))
 
     async def _append(
-        self, channel: str, kind: Kind, data: bytes, key: str | None, _asked: Asked | None, _place: int = 0
+        self,
+        channel: str,
+        kind: Kind,
+        data: bytes,
+        key: str | None,
+        tags: Tags | None,
+        _asked: Asked | None,
+        _place: int = 0,
     ) -> dict[str, object]:
-        publication = await self._broadcaster.append(channel, kind, data, key=key)
+        publication = await self._broadcaster.append(channel, kind, data, key=key, tags=tags)
         return {"channel": channel, "epoch": publication.epoch, "offset": publication.offset}
 
     async def _entry(
@@ -234,11 +254,13 @@ class PublishEndpoint:
         try:
             if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
                 return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
+            if isinstance(fields, dict):
+                check_objects(fields)
             entry = Entry.model_validate(fields)
             if rights is not None:
                 await rights.check_all(entry.channel, Action.PUBLISH)
             kind, data = data_bytes(entry.data, entry.encoding)
-            return await self._append(entry.channel, kind, data, entry.key, asked, place)
+            return await self._append(entry.channel, kind, data, entry.key, entry.tags, asked, place)
         except ValidationError as error:
             detail = error.errors(include_url=False)[0]
             field = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
@@ -302,10 +324,17 @@ class SharedPublishEndpoint(PublishEndpoint):
         return None
 
     async def _append(
-        self, channel: str, kind: Kind, data: bytes, key: str | None, asked: Asked | None, place: int = 0
+        self,
+        channel: str,
+        kind: Kind,
+        data: bytes,
+        key: str | None,
+        tags: Tags | None,
+        asked: Asked | None,
+        place: int = 0,
     ) -> dict[str, object]:
         once = None if asked is None else asked.once(channel, place)
-        epoch, offset = await self._broadcaster.sharing.submit(channel, kind, data, key, once)
+        epoch, offset = await self._broadcaster.sharing.submit(channel, kind, data, key, once, tags=tags)
         return {"channel": channel, "epoch": epoch, "offset": offset}
 
 
@@ -339,10 +368,14 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     guards = publisher_guards(access)
 
     async def publish(
-        request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None
+        request: Request,
+        channel: ChannelPath,
+        key: KeyQuery = None,
+        tag: TagQuery = None,
+        idempotency_key: IdempotencyKey = None,
     ) -> Response:
         """Publishes the body to a channel. The answer's position is what subscribers see."""
-        return json_response(await endpoint.one(request, channel, key, idempotency_key))
+        return json_response(await endpoint.one(request, channel, key, one_each(read_tags(tag or ())), idempotency_key))
 
     async def publish_batch(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
         """Publishes several payloads, in order; each succeeds or fails by itself."""

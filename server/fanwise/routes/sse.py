@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -13,14 +14,15 @@ from starlette.types import Receive, Scope, Send
 from ..broadcaster.node import Node
 from ..core.codes import CodedError, ErrorCode
 from ..core.dialect import SSE, SSE_JSON, Dialect
-from ..core.publication import Position, check_channel_name
-from ..core.rights import Action, Rights
+from ..core.publication import check_channel_name
+from ..core.rights import Rights
 from ..core.roles import Role
 from ..errors import FanwiseError
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
 from ..transport.stream_door import StreamEntry
 from .auth.credentials import Read
 from .auth.guards import KEY_REFUSED, REFUSED_WITH_KEY, Access, site_guard
+from .beginnings import FilterQuery, LastQuery, SinceQuery, read_beginning, to_listen
 from .channel_rules import ChannelRules
 from .problems import error_response, errors, make_router, note_refusal
 from .publish import ChannelPath
@@ -39,10 +41,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         ErrorCode.BAD_CHANNEL,
         ErrorCode.BAD_POSITION,
         ErrorCode.BAD_REQUEST,
+        ErrorCode.BAD_TAGS,
         ErrorCode.CHANNEL_FULL,
         ErrorCode.DRAINING,
         ErrorCode.FULL,
         ErrorCode.NO_CHANNEL,
+        ErrorCode.TOO_MANY_FILTERS,
     ),
 }
 
@@ -77,33 +81,38 @@ class EventStreamEndpoint:
         format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
         if format not in _DIALECTS:
             raise CodedError(ErrorCode.BAD_REQUEST, f"format is one of {', '.join(_DIALECTS)}")
-        since = request.query_params.get("since")
-        entry = self._entry(channel, request.headers.get("last-event-id"), since, _DIALECTS[format])
+        query = request.query_params
+        since, last, filters = query.get("since"), query.get("last"), query.getlist("filter")
+        entry = self._entry(channel, request.headers.get("last-event-id"), since, last, filters, _DIALECTS[format])
         if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
             self._rules.check(channel, operator=self._access.is_operator(request))
+        if not self.asks:
+            self._broadcaster.inspect.check_filter(channel, entry.filter)
         return entry
 
     async def stream(
         self,
         request: Request,
         channel: ChannelPath,
-        since: Annotated[
-            str | None, Query(description="Position after which the stream goes on.", examples=["9f2c01ab77e4:42"])
-        ] = None,
+        since: SinceQuery = None,
+        last: LastQuery = None,
+        filter: FilterQuery = None,
         last_event_id: Annotated[
-            str | None, Header(description="Position, as browsers send it when they come back. Wins over `since`.")
+            str | None,
+            Header(description="Position, as browsers send it when they come back. Wins over `since` and `last`."),
         ] = None,
         format: Annotated[  # noqa: A002 - the name of the query parameter
             Literal["plain", "json"], Query(description="The payload alone, or the `message` of the JSON dialect.")
         ] = "plain",
     ) -> Response:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
-        entry = self._entry(channel, last_event_id, since, _DIALECTS[format])
+        entry = self._entry(channel, last_event_id, since, last, filter or (), _DIALECTS[format])
         rights = await self._access.rights(request)
         if rights is not None:
-            await rights.check_all(channel, *_actions(entry))
+            await rights.check_all(channel, *to_listen(entry.since))
         if not self._rules.open:
             await self._rules.check_everywhere(channel, operator=self._access.is_operator(request, rights))
+        self._broadcaster.inspect.check_filter(channel, entry.filter)
         if self._broadcaster.shares:
             await self._broadcaster.sharing.ready(channel, entry.since)
         return self._response(entry, rights)
@@ -131,15 +140,19 @@ class EventStreamEndpoint:
         seconds = self._heartbeat_seconds
         return EventStreamResponse(self._broadcaster, **entry._asdict(), heartbeat_seconds=seconds, user=user)
 
-    def _entry(self, channel: str, last_event_id: str | None, since: str | None, dialect: Dialect) -> StreamEntry:
+    def _entry(
+        self,
+        channel: str,
+        last_event_id: str | None,
+        since: str | None,
+        last: str | None,
+        filters: Iterable[str],
+        dialect: Dialect,
+    ) -> StreamEntry:
         check_channel_name(channel)
         self._broadcaster.check_room()
-        given = last_event_id or since
-        return StreamEntry(channel, Position.parse(given) if given else None, dialect)
-
-
-def _actions(entry: StreamEntry) -> list[Action]:
-    return [Action.SUBSCRIBE] if entry.since is None else [Action.SUBSCRIBE, Action.HISTORY]
+        begin, wanted = read_beginning(since, last, filters, event_id=last_event_id)
+        return StreamEntry(channel, begin, dialect, wanted)
 
 
 class _AskingResponse(Response):
@@ -163,7 +176,7 @@ class _AskingResponse(Response):
         """Sends the stream, or the refusal; then runs the background tasks."""
         response: Response = self._stream
         try:
-            await self._rights.check_all(self._entry.channel, *_actions(self._entry))
+            await self._rights.check_all(self._entry.channel, *to_listen(self._entry.since))
             if self._broadcaster.shares:
                 await self._broadcaster.sharing.ready(self._entry.channel, self._entry.since)
         except FanwiseError as error:

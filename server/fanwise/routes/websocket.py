@@ -20,19 +20,23 @@ from ..core.rights import Action, Rights
 from ..core.roles import Role
 from ..errors import (
     BackplaneDownError,
+    BeginningError,
     ChannelLimitError,
     ChannelNameError,
     DrainingError,
     FanwiseError,
+    FilterLimitError,
     FullError,
     MessageTooBigError,
     NoChannelError,
+    TagError,
 )
 from ..transport.connect import attach
 from ..transport.door import Entry
 from ..transport.handshakes import Asked
 from .auth.credentials import Read, TokenRights
 from .auth.guards import KEY_REFUSED, Access
+from .beginnings import asked_beginning, to_listen
 from .channel_rules import ChannelRules
 from .flight import Flight
 from .json_models import SUBPROTOCOL
@@ -45,13 +49,16 @@ TOKEN_SECONDS = 5.0  # for which a connection waits for a token that its handsha
 _TEXT = Kind.TEXT  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _REFUSALS = (
     BackplaneDownError,
+    BeginningError,
     ChannelLimitError,
     ChannelNameError,
     CodedError,
     DrainingError,
+    FilterLimitError,
     FullError,
     MessageTooBigError,
     NoChannelError,
+    TagError,
 )
 
 
@@ -153,23 +160,31 @@ class WebSocketEndpoint:
             greet = self._welcome if rights is None else partial(self._welcome_user, rights)
             return Entry(None, SUBPROTOCOL, JSON, serve, greet, secret=secret)
         channel = handshake.query_params.get("channel", self._default_channel)
-        if rights is None and not self._rules.open and not self._broadcaster.shares:  # else others are asked first
-            self._rules.check(channel, operator=operator)
+        since, wanted = asked_beginning(handshake)
+        if rights is None:  # else others are asked first
+            if not self._rules.open and not self._broadcaster.shares:
+                self._rules.check(channel, operator=operator)
+            self._broadcaster.inspect.check_filter(channel, wanted)
         plain = partial(self._serve_plain, may_publish, rights or None, operator, channel)
-        return Entry(channel, None, PLAIN, plain, secret=secret, passing=not self._rules.open)
+        passing = not self._rules.open or wanted is not None
+        return Entry(channel, None, PLAIN, plain, secret=secret, passing=passing, since=since, filter=wanted)
 
     async def _admit(self, websocket: WebSocket, entry: Entry, rights: Rights | None, *, operator: bool) -> None:
         if rights is not None and entry.channel is not None:
-            await rights.check_all(entry.channel, Action.SUBSCRIBE)
+            await rights.check_all(entry.channel, *to_listen(entry.since))
         if entry.channel is not None and not self._rules.open:  # who may not listen is not told which channels exist
             await self._rules.check_everywhere(entry.channel, operator=operator)
+        if entry.channel is not None:
+            self._broadcaster.inspect.check_filter(entry.channel, entry.filter)
         await attach(
             self._broadcaster,
             websocket,
             entry.begin,
             channel=entry.channel,
+            since=entry.since,
             subprotocol=entry.subprotocol,
             dialect=entry.dialect,
+            filter=entry.filter,
             user=None if rights is None else rights.user,
         )
 

@@ -13,7 +13,8 @@ from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION, Offer, Sink, Source, Work
 from ..core.dialect import PLAIN, Dialect
-from ..core.publication import Kind, Position, check_channel_name
+from ..core.filters import Filter
+from ..core.publication import Beginning, Kind, check_channel_name
 from ..core.reasons import CloseReason
 from ..core.rights import User
 from ..errors import (
@@ -22,6 +23,7 @@ from ..errors import (
     ChannelFullError,
     ChannelLimitError,
     DrainingError,
+    FilterLimitError,
     FullError,
     NoChannelError,
 )
@@ -34,6 +36,7 @@ _NO_PLACE: Final[Mapping[type[Exception], CloseReason]] = {
     ChannelFullError: CloseReason.FULL,
     ChannelLimitError: CloseReason.FULL,
     DrainingError: CloseReason.SHUTDOWN,
+    FilterLimitError: CloseReason.FULL,
     FullError: CloseReason.FULL,
     NoChannelError: CloseReason.REFUSED,
 }
@@ -49,30 +52,31 @@ async def connect(
     websocket: WebSocket,
     *,
     channel: str | None = None,
-    since: Position | None = None,
+    since: Beginning | None = None,
     subprotocol: str | None = None,
     dialect: Dialect = PLAIN,
     user: User | None = None,
+    filter: Filter | None = None,
 ) -> AsyncIterator[Client]:
     """Accepts `websocket`, unless that was done, and makes it a client of `user` while the context lasts.
 
-    With a `channel` it is on that from the start, after `since` or at the head.
+    With a `channel` it is on that from the start, from `since` on or at the head, and gets what `filter` lets through.
 
     Raises:
         ChannelLimitError: There is no room for another channel.
         ChannelNameError: The channel's name is not allowed; the WebSocket was not accepted.
         DrainingError: The server is about to stop; the WebSocket was not accepted.
+        FilterLimitError: The channel's clients have too many other filters.
         FullError: All places are taken; the WebSocket was not accepted.
         AlreadyConnectedError: The WebSocket is a client already.
         NotRunningError: The broadcaster was not started.
     """
     await _accept(broadcaster, websocket, channel, since, subprotocol)
     sink, listen = _open(websocket)
+    about: dict[str, Any] = {"channel": channel, "since": since, "dialect": dialect, "user": user, "filter": filter}
     async with (
         _told_of_refusals(websocket),
-        broadcaster.client(
-            sink, listen, channel=channel, since=since, address=peer_name(websocket), dialect=dialect, user=user
-        ) as client,
+        broadcaster.client(sink, listen, address=peer_name(websocket), **about) as client,
     ):
         yield client
 
@@ -83,10 +87,11 @@ async def attach(
     serve: Callable[[Client], Work],
     *,
     channel: str | None = None,
-    since: Position | None = None,
+    since: Beginning | None = None,
     subprotocol: str | None = None,
     dialect: Dialect = PLAIN,
     user: User | None = None,
+    filter: Filter | None = None,
 ) -> None:
     """Accepts `websocket` like `connect`, and makes it a client that stays when this returns.
 
@@ -95,20 +100,17 @@ async def attach(
     """
     await _accept(broadcaster, websocket, channel, since, subprotocol)
     offer = _offer(websocket)
-    address = peer_name(websocket)
+    about: dict[str, Any] = {"channel": channel, "since": since, "dialect": dialect, "user": user, "filter": filter}
+    about["address"] = peer_name(websocket)
     async with _told_of_refusals(websocket):
         if offer is not None and offer.connection is not None:
             if channel is not None and broadcaster.shares:  # again: it may have been forgotten meanwhile
                 await broadcaster.sharing.ready(channel, since)
-            client = broadcaster.add_client(
-                offer.connection, channel=channel, since=since, address=address, dialect=dialect, user=user
-            )
+            client = broadcaster.add_client(offer.connection, **about)
             offer.detach(serve(client), failed=partial(broadcaster.client_failed, client))
             return
         sink, listen = _open(websocket)
-        async with broadcaster.client(
-            sink, listen, channel=channel, since=since, address=address, dialect=dialect, user=user
-        ) as client:
+        async with broadcaster.client(sink, listen, **about) as client:
             work = serve(client)
             async for kind, data in client.received():
                 waits = work(kind, data)
@@ -126,7 +128,7 @@ def working(on_message: OnMessage, client: Client) -> Work:
 
 
 async def _accept(
-    broadcaster: Node, websocket: WebSocket, channel: str | None, since: Position | None, subprotocol: str | None
+    broadcaster: Node, websocket: WebSocket, channel: str | None, since: Beginning | None, subprotocol: str | None
 ) -> None:
     if channel is not None:
         check_channel_name(channel)

@@ -21,9 +21,19 @@ from ..broadcaster.node import Node
 from ..broadcaster.sink import Work
 from ..core.codes import CodedError, close_of
 from ..core.dialect import Dialect
-from ..core.publication import check_channel_name
+from ..core.filters import Filter
+from ..core.publication import Beginning, check_channel_name
 from ..core.reasons import CloseReason
-from ..errors import ChannelLimitError, ChannelNameError, DrainingError, FullError, NoChannelError
+from ..errors import (
+    BeginningError,
+    ChannelLimitError,
+    ChannelNameError,
+    DrainingError,
+    FilterLimitError,
+    FullError,
+    NoChannelError,
+    TagError,
+)
 from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
 from .deflate import answer_to
@@ -45,8 +55,16 @@ _ANSWER: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s"
 )
 _FORWARDED: Final = frozenset(name.decode() for name in FORWARDED)
-_NO_PLACE: Final = (ChannelLimitError, FullError, NoChannelError)
-_REFUSALS: Final = (CodedError, ChannelNameError, DrainingError, InvalidHeader, *_NO_PLACE)
+_NO_PLACE: Final = (ChannelLimitError, FilterLimitError, FullError, NoChannelError)
+_REFUSALS: Final = (
+    BeginningError,
+    ChannelNameError,
+    CodedError,
+    DrainingError,
+    InvalidHeader,
+    TagError,
+    *_NO_PLACE,
+)
 
 
 class Entry(NamedTuple):
@@ -60,6 +78,8 @@ class Entry(NamedTuple):
         welcome: Called with the client at its start; None: nothing is.
         secret: Whether the head has brought a key.
         passing: Whether an equal head may be refused at another time.
+        since: Where its stream begins; None for the head.
+        filter: What it lets through; None: everything.
     """
 
     channel: str | None
@@ -69,6 +89,8 @@ class Entry(NamedTuple):
     welcome: Callable[[Client], None] | None = None
     secret: bool = False
     passing: bool = False
+    since: Beginning | None = None
+    filter: Filter | None = None
 
     def begin(self, client: Client) -> Work:
         """Welcomes the client; returns what works on its messages."""
@@ -194,7 +216,8 @@ class Door:
         """Makes a client of a connection that was accepted."""
         broadcaster, entry = self._broadcaster, plan.entry
         try:
-            client = broadcaster.add_client(connection, None, entry.channel, None, address, entry.dialect)
+            about = entry.channel, entry.since, address, entry.dialect, None, entry.filter
+            client = broadcaster.add_client(connection, None, *about)
         except _NO_PLACE as error:  # there was, before others came
             _, reason, text = close_of(error) or (None, CloseReason.FULL, CloseReason.FULL.text)
             connection.start_close(reason, text, within_seconds=broadcaster.close_seconds)

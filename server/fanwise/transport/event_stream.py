@@ -14,10 +14,19 @@ from ..broadcaster.client import Client
 from ..broadcaster.node import Node
 from ..broadcaster.sink import EXTENSION
 from ..core.dialect import Dialect
-from ..core.publication import Position
+from ..core.filters import Filter
+from ..core.publication import Beginning
 from ..core.reasons import CloseReason
 from ..core.rights import User
-from ..errors import BackplaneDownError, ChannelLimitError, DrainingError, FullError, NoChannelError, NotRunningError
+from ..errors import (
+    BackplaneDownError,
+    ChannelLimitError,
+    DrainingError,
+    FilterLimitError,
+    FullError,
+    NoChannelError,
+    NotRunningError,
+)
 from .addresses import peer_name
 from .asgi import AsgiStream
 from .connect import hint_at_the_fast_path
@@ -26,7 +35,15 @@ from .passage import Passage
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
-_NO_ROOM: Final = (BackplaneDownError, ChannelLimitError, DrainingError, FullError, NoChannelError, NotRunningError)
+_NO_ROOM: Final = (
+    BackplaneDownError,
+    ChannelLimitError,
+    DrainingError,
+    FilterLimitError,
+    FullError,
+    NoChannelError,
+    NotRunningError,
+)
 _TURNS: Final = 8  # of the loop, for middleware that passes a body on in a task of its own
 
 
@@ -39,10 +56,11 @@ class EventStreamResponse(Response):
     Args:
         broadcaster: Whose channel it is.
         channel: Its name, which is allowed.
-        since: After which position the stream begins; None for the head.
+        since: Where the stream begins; None for the head.
         dialect: SSE or SSE_JSON.
         heartbeat_seconds: How often an open stream gets a comment.
         user: Whose stream it is; None: unknown.
+        filter: What the stream lets through; None: everything.
     """
 
     def __init__(
@@ -50,10 +68,11 @@ class EventStreamResponse(Response):
         broadcaster: Node,
         *,
         channel: str,
-        since: Position | None,
+        since: Beginning | None,
         dialect: Dialect,
         heartbeat_seconds: float,
         user: User | None = None,
+        filter: Filter | None = None,
     ) -> None:
         super().__init__(media_type=MEDIA_TYPE, headers=HEADERS)
         del self.headers["content-length"]
@@ -63,6 +82,7 @@ class EventStreamResponse(Response):
         self._dialect = dialect
         self._heartbeat_seconds = heartbeat_seconds
         self._user = user
+        self._filter = filter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the head, and then what the channel's log has; then runs the background tasks."""
@@ -75,7 +95,8 @@ class EventStreamResponse(Response):
             connection = passage.take(self._heartbeat_seconds)
             if connection is not None:
                 address = peer_name(HTTPConnection(scope))
-                begin(self._broadcaster, connection, self._channel, self._since, address, self._dialect, self._user)
+                about = self._since, address, self._dialect, self._user, self._filter
+                begin(self._broadcaster, connection, self._channel, *about)
         if self.background is not None:
             await self.background()
 
@@ -92,6 +113,7 @@ class EventStreamResponse(Response):
                 address=peer_name(HTTPConnection(scope)),
                 dialect=self._dialect,
                 user=self._user,
+                filter=self._filter,
             ) as client:
                 await self._stay(client)
         except _NO_ROOM:
@@ -113,17 +135,18 @@ def begin(
     broadcaster: Node,
     connection: EventStreamConnection,
     channel: str,
-    since: Position | None,
+    since: Beginning | None,
     address: str,
     dialect: Dialect,
     user: User | None = None,
+    filter: Filter | None = None,
 ) -> None:
     """Makes a client of a connection whose head was sent; an empty stream where there is no room: browsers try again.
 
     Whatever else is raised ends the connection: nothing would ever be sent on it.
     """
     try:
-        broadcaster.add_client(connection, None, channel, since, address, dialect, user)
+        broadcaster.add_client(connection, None, channel, since, address, dialect, user, filter)
     except _NO_ROOM:
         connection.finish(CloseReason.FULL, within_seconds=broadcaster.close_seconds)
     except BaseException:

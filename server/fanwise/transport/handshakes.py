@@ -87,6 +87,12 @@ class Handshake:
         return {name: value for name, _, value in pairs}
 
 
+def all_values(asked: Asked, name: str) -> list[str]:
+    """Returns all values of a parameter of the query."""
+    query = asked.query if isinstance(asked, Handshake) else asked.scope["query_string"].decode("ascii", "replace")
+    return [value for given, value in parse_qsl(query, keep_blank_values=True) if given == name]
+
+
 def read_handshake(data: bytes, *, max_bytes: int, max_fields: int, secure: bool) -> Handshake | None:
     """Returns the handshake that `data` is; None if it is anything else.
 

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..broadcaster.node import Node
 from ..core.dialect import Dialect
-from ..core.publication import Position
+from ..core.filters import Filter
+from ..core.publication import Beginning
 from ..errors import FanwiseError
 from .addresses import peer_name
 from .event_stream import HEADERS, MEDIA_TYPE, begin
@@ -38,13 +39,15 @@ class StreamEntry(NamedTuple):
 
     Attributes:
         channel: The stream's channel.
-        since: The position after which the stream begins; None for the head.
+        since: Where the stream begins; None for the head.
         dialect: The stream's.
+        filter: What it lets through; None: everything.
     """
 
     channel: str
-    since: Position | None
+    since: Beginning | None
     dialect: Dialect
+    filter: Filter | None = None
 
 
 class StreamRoute(Protocol):
@@ -127,7 +130,8 @@ class StreamDoor:
         transport.set_protocol(connection)
         lines = [b"%s: %s\r\n" % field for field in (*headers, *stream.fields)]
         connection.write(b"".join([_STATUS, *lines, _CHUNKED]))
-        begin(self._broadcaster, connection, entry.channel, entry.since, stream.address, entry.dialect)
+        about = entry.since, stream.address, entry.dialect, None, entry.filter
+        begin(self._broadcaster, connection, entry.channel, *about)
 
     def _route(self, url: bytes) -> tuple[StreamRoute, str] | None:
         path = unquote(url.partition(b"?")[0].decode("ascii", "replace"))

@@ -1,7 +1,7 @@
 """Messages of the stream: what one node has published to one channel, in one piece.
 
 A message is "epoch first bytes previous mark size size ...", a line feed, and texts of these sizes in bytes. A text is
-"kind" or "kind key_bytes", a line feed, the key and the payload. The node makes it, and the stream takes it only
+"kind words", as in a frame, a line feed, key, tags and payload. The node makes it, and the stream takes it only
 if nothing was published to the channel since `previous`: so what it says of the channel is true.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from ..frames import KINDS, pack
+from ..frames import KINDS, pack, unpack
 from ..port import Arrival, Outgoing
 
 LINE_BYTES: Final = 128  # of a message's first line, without its sizes; and what headers and subject take
-TEXT_BYTES: Final = 24  # what a publication takes beside its key and its payload
+TEXT_BYTES: Final = 24  # what a publication takes beside its key, its tags and its payload
 _EPOCH_BYTES: Final = 6
 _DOT: Final = "="  # in a subject, for the dot of a channel's name: dots part its tokens
 
@@ -108,12 +108,9 @@ def read(channel: str, sequence: int, at_ms: int, data: bytes) -> Message:
 
 def _read_text(text: bytes, channel: str, epoch: str, offset: int, at_ms: int) -> Arrival:
     end = text.index(b"\n")
-    kind, *key_size = text[:end].split(b" ")
-    begin, key = end + 1, None
-    if key_size:
-        begin += int(key_size[0])
-        key = text[end + 1 : begin].decode(errors="surrogatepass")
-    return Arrival(channel, epoch, offset, text[begin:], KINDS[kind], key, at_ms)
+    kind, *words = text[:end].split(b" ")
+    begin, key, tags = unpack(map(bytes.decode, words), text, end + 1)
+    return Arrival(channel, epoch, offset, text[begin:], KINDS[kind], key, at_ms, tags=tags)
 
 
 def nanoseconds(text: str) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from ...core.filters import tags_bytes
 from ...core.publication import Position
 from ...errors import BackplaneDownError, IdempotencyError, UnconfirmedError
 from ..port import Outgoing
@@ -355,7 +356,8 @@ class Sending:
 
 
 def _size(outgoing: Outgoing) -> int:
-    return len(outgoing.payload) + len(outgoing.key or "") * 4 + PUBLICATION_BYTES // 8
+    tags = 0 if outgoing.tags is None else tags_bytes(outgoing.tags)
+    return len(outgoing.payload) + len(outgoing.key or "") * 4 + PUBLICATION_BYTES // 8 + tags
 
 
 def _too_large(outgoing: Outgoing, limit: int) -> str:
