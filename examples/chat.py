@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocke
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, Field
 
-from fanwise import Broadcaster
+from fanwise import Broadcaster, User
 
 KEY = os.environ["CHAT_KEY"]  # at least 32 bytes, shared with the service that signs the tokens
 broadcaster = Broadcaster()
@@ -23,7 +23,7 @@ class Text(BaseModel):
     text: str = Field(max_length=4000)
 
 
-def claims(connection: HTTPConnection) -> dict[str, Any]:
+def read_claims(connection: HTTPConnection) -> dict[str, Any]:
     """Returns the claims of a valid token: from the header, or from the cookie that a browser sends by itself."""
     token = connection.headers.get("authorization", "").removeprefix("Bearer ") or connection.cookies.get("token", "")
     try:
@@ -33,23 +33,27 @@ def claims(connection: HTTPConnection) -> dict[str, Any]:
     return found
 
 
-Claims = Annotated[dict[str, Any], Depends(claims)]
+def user_of(claims: dict[str, Any]) -> User:
+    return User(claims["sub"], expires_at=claims["exp"])  # whose clients are closed then, with 4013
+
+
+Claims = Annotated[dict[str, Any], Depends(read_claims)]
 
 
 @app.websocket("/ws")
-async def listen(websocket: WebSocket, user: Claims) -> None:
-    rooms = [f"room.{name}" for name in user["rooms"]]
-    await broadcaster.serve(websocket, user=user["sub"], channels=rooms, may_publish=False)
+async def listen(websocket: WebSocket, claims: Claims) -> None:
+    rooms = [f"room.{name}" for name in claims["rooms"]]
+    await broadcaster.serve(websocket, user=user_of(claims), channels=rooms, may_publish=False)
 
 
 @app.get("/rooms/{room}/events")
-async def events(request: Request, room: str, user: Claims) -> Response:
-    return broadcaster.stream(request, f"room.{room}", user=user["sub"], may_subscribe=room in user["rooms"])
+async def events(request: Request, room: str, claims: Claims) -> Response:
+    return broadcaster.stream(request, f"room.{room}", user=user_of(claims), may_subscribe=room in claims["rooms"])
 
 
 @app.post("/rooms/{room}", status_code=201)
-async def write(room: str, message: Text, user: Claims) -> str:
-    if room not in user["rooms"] or not user.get("writer"):
+async def write(room: str, message: Text, claims: Claims) -> str:
+    if room not in claims["rooms"] or not claims.get("writer"):
         raise HTTPException(403, f"you may not write in {room}")
-    publication = await broadcaster.publish(f"room.{room}", {"from": user["sub"], "text": message.text})
+    publication = await broadcaster.publish(f"room.{room}", {"from": claims["sub"], "text": message.text})
     return str(publication.position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ def subscribed(client: ReadingClient, channel: str, **more: Any) -> dict[str, An
 
 
 def test_a_chat_goes_on_where_it_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over WebSockets and event streams; each text has its author, and a stalled member delays nobody."""
+    """Over WebSockets and event streams; texts have authors, tokens an end, and a stalled member delays nobody."""
     monkeypatch.setenv("CHAT_KEY", KEY)
-    with example("chat") as (server, _):
+    with example("chat") as (server, module):
 
         def write(text: str) -> str:
             answer = ask(server, "POST", "/rooms/red", headers=token(), body={"text": text})
@@ -59,6 +60,10 @@ def test_a_chat_goes_on_where_it_was_lost(monkeypatch: pytest.MonkeyPatch) -> No
         hello = ['{"op":"subscribe","channel":"room.red"}']
         options: dict[str, Any] = {"headers": token(), "subprotocol": JSON, "hello": hello}
         server.stalled_client(**options)
+        brief = {"sub": "eve", "rooms": ["red"]}
+        module.app.dependency_overrides[module.read_claims] = lambda: {**brief, "exp": time.time() + 0.5}
+        assert server.reading_client().wait_closed(within_seconds=60) == 4013
+        module.app.dependency_overrides.clear()
         server.assert_isolated(p99_ms=5000, publish=write, size=2000, publications=10, per_second=20, **options)
 
 

@@ -36,8 +36,8 @@ class Guarded(NamedTuple):
 CASES = [
     Guarded(
         "chat",
-        "claims",
-        {"sub": "ada", "rooms": ["red"], "writer": True},
+        "read_claims",
+        {"sub": "ada", "exp": 1e10, "rooms": ["red"], "writer": True},
         {"room": "red"},
         token(),
         [
@@ -175,8 +175,8 @@ def test_rights_are_asked(case: Guarded, running: Example) -> None:
     [
         ("chat", "channels=rooms, ", "", {"ops"}),
         ("chat", ", may_publish=False", "", {"ops"}),
-        ("chat", ', may_subscribe=room in user["rooms"]', "", {"blue"}),
-        ("chat", ' or not user.get("writer")', "", {"reader"}),
+        ("chat", ', may_subscribe=room in claims["rooms"]', "", {"blue"}),
+        ("chat", ' or not claims.get("writer")', "", {"reader"}),
         ("ticker", 'channels=[f"ticker.{exchange}" for exchange in plan], ', "", {"ops"}),
         ("ticker", ", may_publish=False", "", {"ops"}),
         ("ticker", ", may_subscribe=exchange in plan", "", {"tokyo"}),
