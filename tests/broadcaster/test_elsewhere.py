@@ -224,6 +224,7 @@ async def test_many_channels_are_asked_for_a_few_at_a_time() -> None:
         sink = FakeSink()
         client = one.add_client(sink, dialect=JSON)
         for number in range(20):
+            await one.subscribe_in_turn(client, f"{number:04}{'x' * 200}")
             one.presence.watch(client, f"{number:04}{'x' * 200}")
         await until(lambda: sum(asked) >= 20 and len(asked) > 1)
         await agreed(one, two)

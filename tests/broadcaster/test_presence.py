@@ -114,6 +114,15 @@ async def test_a_watcher_that_leaves_is_forgotten() -> None:
         assert node.presence.watched == {}
 
 
+async def test_a_client_that_has_left_does_not_watch() -> None:
+    """It was closed, or taken off the channel, while the call that subscribed it was waiting for its turn."""
+    async with Node() as node:
+        client = enter(node, ADA)
+        client.close()
+        node.presence.watch(client, "a")
+        assert (node.presence.rosters, node.presence.watched) == ({}, {})
+
+
 async def test_a_journal_is_kept_while_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one knows no number of it."""
     monkeypatch.setattr(module, "JOURNAL_SECONDS", 0.05)

@@ -85,6 +85,28 @@ async def test_all_workers_are_one_picture(server: RedisServer, monkeypatch: pyt
             assert (clients["total"], clients["closed"][0]["id"]) == (1, two.welcome["client"])
 
 
+async def test_users_of_all_workers_are_present(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through Redis: a user on two workers joins once and leaves with the last connection."""
+    patient(monkeypatch)
+    monkeypatch.setattr("fanwise.broadcaster.elsewhere.POLL_SECONDS", 0.05)
+    await server.ready()
+    access = Access(identify=lambda connection: connection.headers.get("x-user"))
+    workers = [
+        Broadcaster(backplane=server.url, backplane_prefix="presence", access=access, trim_heap=False) for _ in range(2)
+    ]
+    async with running(app_of(workers[0].router)) as here, running(app_of(workers[1].router)) as there:  # noqa: SIM117
+        async with await here.talk() as watcher, await there.talk(additional_headers={"X-User": "ada"}) as one:
+            await one.ask(op="subscribe", channel="a")
+            await watcher.ask(op="subscribe", channel="a", presence=True)
+            assert await watcher.hear() == {"op": "presence_gap", "channel": "a", "users": 1}
+            async with await here.talk(additional_headers={"X-User": "ada"}) as two:
+                await two.ask(op="subscribe", channel="a")
+                found = (await there.request("GET", "/channels/a/presence")).json
+                assert (found["clients"], found["members"]) == (3, [{"id": "ada", "info": None}])
+            await one.ask(op="unsubscribe", channel="a")
+            assert await watcher.hear() == {"op": "leave", "channel": "a", "id": "ada"}
+
+
 @pytest.fixture
 def engine() -> MemoryEngine:
     return MemoryEngine(publish_seconds=0.3)

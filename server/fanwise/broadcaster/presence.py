@@ -135,7 +135,9 @@ class Rosters:
             self.join(client, channel)
 
     def watch(self, client: Client, channel: str) -> None:
-        """Sends a client of the JSON dialect, which is on `channel`, what changes there from now on. O(1)."""
+        """Sends a client of the JSON dialect what changes on `channel` from now on, unless it has left. O(1)."""
+        if channel not in client.subscriptions:
+            return
         roster = self.rosters.get(channel)
         if roster is None:
             roster = self.rosters[channel] = Roster()
