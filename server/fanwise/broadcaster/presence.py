@@ -14,6 +14,7 @@ from ..core.publication import check_channel_name
 from ..core.rights import User
 from .announcer import Announcer
 from .client import Client
+from .turns import SharedTurn
 
 MOST_LISTED: Final = 10_000  # users in one answer
 JOURNAL_SECONDS: Final = 10.0  # for which a journal is kept after another worker has asked for it
@@ -69,6 +70,7 @@ class Rosters:
         self.check(channel)
         if not 0 <= limit <= MOST_LISTED:
             raise ValueError(f"limit={limit} is not within 0 and {MOST_LISTED}")
+        await SharedTurn().give_way()  # a thousand who ask at once do not hold the loop
         return self.here(channel, limit) if self.others is None else await self.others.presence(channel, limit)
 
     def check(self, channel: str, *, events: bool = False) -> None:
