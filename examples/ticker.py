@@ -1,4 +1,4 @@
-"""A ticker: a customer's plan says which exchanges the customer may read, and nobody but the server publishes."""
+"""A ticker: a plan says which exchanges a customer may read; nobody but the server publishes."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ async def publish_prices() -> None:
     while True:
         for (exchange, symbol), price in prices.items():
             prices[exchange, symbol] = new = round(price * random.uniform(0.99, 1.01), 2)
-            await broadcaster.publish(f"ticker.{exchange}", {"symbol": symbol, "price": new}, key=symbol)
+            await broadcaster.publish(f"ticker.{exchange}", {symbol: new}, key=symbol, tags={"symbol": symbol})
         await asyncio.sleep(0.25)
 
 

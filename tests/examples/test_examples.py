@@ -87,14 +87,19 @@ def test_progress_goes_on_where_it_was_lost() -> None:
 
 
 def test_a_ticker_ticks() -> None:
-    """To those who read; a client that does not is there still, and gets the newest price of each symbol."""
+    """To those who read, from the past on, or one symbol alone; a client that does not read is not dropped for it."""
     key = {"X-API-Key": "key-of-a-free-plan"}
     with example("ticker") as (server, module):
         with streaming(server, "/exchanges/paris/events", headers=key) as events:
             seen = [json.loads(event.data) for event in events.take(3)[1:]]
-        assert {one["symbol"] for one in seen} == {"AIR", "OR"}
+        assert {symbol for one in seen for symbol in one} == {"AIR", "OR"}
+        with streaming(server, "/exchanges/paris/events?last=2&filter=symbol:OR", headers=key) as events:
+            assert [list(json.loads(event.data)) for event in events.take(4)[1:]] == [["OR"]] * 3
         hello = ['{"op":"subscribe","channel":"ticker.paris"}']
         options: dict[str, Any] = {"headers": key, "subprotocol": JSON, "hello": hello}
+        client = server.reading_client(headers=key, subprotocol=JSON)
+        subscribed(client, "ticker.paris", last=2, filter={"symbol": "AIR"})
+        assert [client.receive_json()["tags"] for _ in range(3)] == [{"symbol": "AIR"}] * 3
         server.stalled_client(**options)
         server.assert_isolated(p99_ms=5000, channel="ticker.paris", publications=50, **options)
         assert server.call(module.broadcaster.statistics).closed.keys() <= {"normal", "lost"}
