@@ -6,16 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from ..conftest import COMMAND
 from ..support.browser import Connection, Peer, Tab
+from ..support.minted import ASKING, KEY
+from ..support.processes import ServerProcess
 from ..support.screen import WIDE, Screen
 
 # A client whose tokens are t1, t2 and so on, and which comes back at once; `odd[n]` stands for the n-th call.
-START = """(odd) => {
+START = """({welcomeMs, ...odd}) => {
     window.calls = 0;
     const wrong = {throw: () => { throw new Error("no"); }, hang: () => new Promise(() => {}), text: () => "a b"};
     wrong.end = () => import("/static/fanwise.js").then(({FanwiseError}) => { throw new FanwiseError("gone", "bye"); });
     start("/ws", {
-        backoffMs: 1, maxBackoffMs: 1, welcomeMs: 500,
+        backoffMs: 1, maxBackoffMs: 1, welcomeMs: welcomeMs ?? 10_000,
         onDirect: (data) => seen.push(["direct", data]),
         token: () => { calls += 1; return wrong[odd[calls]]?.() ?? odd[calls] ?? `t${calls}`; },
     });
@@ -88,7 +91,7 @@ def test_what_a_function_may_do_wrong(tab: Tab) -> None:
         connection.wait_closed()
 
     with Peer(script) as peer:
-        tab.load(peer.port).do(START, {"1": "throw", "2": "text", "3": "hang"})
+        tab.load(peer.port).do(START, {"1": "throw", "2": "text", "3": "hang", "welcomeMs": 1000})
         assert "value" in tab.subscribe("c")
         assert [error["code"] for error in tab.seen("error")] == ["token"] * 3
         assert tab.do("client.transport") == "websocket"
@@ -174,3 +177,50 @@ def test_tags_and_messages_to_one_client(tab: Tab) -> None:
         for options in ({"last": -1}, {"last": 1, "since": {"epoch": "E", "offset": 1}}, {"filter": "EUR"}):
             assert tab.subscribe("e", **options)["name"] == "TypeError"
         tab.do("client.close()")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A real one, which asks for tokens."""
+    process = ServerProcess(*COMMAND, **ASKING)
+    yield process
+    process.close()
+
+
+# Tokens for the server below: of a moment until the test has begun, and then of ten minutes.
+MINT = """async ([key, transport, seconds]) => {
+    const plain = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("=", "");
+    const encode = (bytes) => plain(bytes).replaceAll("+", "-").replaceAll("/", "_");
+    const part = (value) => encode(new TextEncoder().encode(JSON.stringify(value)));
+    const secret = new TextEncoder().encode(key);
+    const hmac = await crypto.subtle.importKey("raw", secret, {name: "HMAC", hash: "SHA-256"}, false, ["sign"]);
+    Object.assign(window, {calls: 0, begun: false});
+    window.token = async () => {
+        const exp = Date.now() / 1000 + (window.begun ? 600 : seconds);
+        const claims = {sub: "ann", exp, subscribe: ["*"], publish: ["*"], info: {name: "ann"}};
+        const text = `${part({alg: "HS256", typ: "JWT"})}.${part(claims)}`;
+        calls += 1;
+        const signature = await crypto.subtle.sign("HMAC", hmac, new TextEncoder().encode(text));
+        return `${text}.${encode(new Uint8Array(signature))}`;
+    };
+    start("/ws", {transport, token, backoffMs: 1});
+}"""
+
+
+@pytest.mark.parametrize(("transport", "seconds"), [("websocket", 1.2), ("sse", 1.5)])
+def test_on_a_server_that_asks_for_tokens(tab: Tab, server: ServerProcess, transport: str, seconds: float) -> None:
+    """What is published comes, behind the end of the first token too, and who is there is known."""
+    tab.load(server.port).do(MINT, [KEY, transport, seconds])
+    channel = f"e2e-{transport}"
+    assert "value" in tab.subscribe(channel)
+    assert "value" in tab.publish(channel, 1)
+    presence = tab.do("(channel) => outcome(client.presence(channel))", channel)["value"]
+    assert presence["members"] == [{"id": "ann", "info": {"name": "ann"}}]
+    tab.do("begun = true")
+    tab.wait("calls >= 2 && opened() >= (client.transport === 'sse' ? 2 : 1) && client.state === 'open'")
+    assert "value" in tab.publish(channel, 2)
+    assert [message["offset"] for message in tab.wait_for("message", 2)] == [1, 2]
+    assert tab.seen("gap") == []
+    if transport == "sse":
+        assert 4013 in [state.get("code") for state in tab.seen("state")]
+    tab.do("client.close()")

@@ -79,6 +79,7 @@ const NO_TOKEN = 4501; // what we say when the function that fetches tokens want
 // A token is replaced when 70 to 85 % of its time are over: pages that came together ask at different times.
 const RENEW_SHARE = 0.7;
 const RENEW_SPREAD = 0.15;
+const NEW_TOKEN_MS = 5000; // a handshake that fails so soon does not ask for another token
 const MIN_RENEW_MS = 1000; // however short the server says that tokens last
 const TOKEN_REFUSALS = new Set(["unauthorised", "forbidden", "tokens_too_fast"]);
 // Two servers behind one address that do not know of each other: who comes from one to the other and back finds the log
@@ -385,7 +386,7 @@ class Tokens {
 
   /** A handshake has failed, which browsers do not explain: it may be the token, unless that is new. */
   suspect() {
-    if (Date.now() - this.#fetchedAt > 60_000) {
+    if (Date.now() - this.#fetchedAt > NEW_TOKEN_MS) {
       this.discard();
     }
   }
