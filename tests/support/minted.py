@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 
 KEY = "a-secret-of-the-tests-of-32-bytes-and-more"
-ASKING = {"FANWISE_READ": "token", "FANWISE_TOKEN_KEY": KEY, "FANWISE_TOKEN_LEEWAY_SECONDS": "0"}
+ASKING: dict[str, Any] = {"FANWISE_READ": "token", "FANWISE_TOKEN_KEY": KEY, "FANWISE_TOKEN_LEEWAY_SECONDS": "0"}
 
 
 def minted(seconds: float = 600, *, user: str = "ann", **claims: Any) -> str:
