@@ -223,4 +223,10 @@ def test_on_a_server_that_asks_for_tokens(tab: Tab, server: ServerProcess, trans
     assert tab.seen("gap") == []
     if transport == "sse":
         assert 4013 in [state.get("code") for state in tab.seen("state")]
+    assert "value" in tab.publish(channel, 3, tags={"s": "EUR"})
+    assert "value" in tab.publish(channel, 4)
+    tab.wait_for("message", 4)
+    tab.do("(channel) => { client.unsubscribe(channel); seen.length = 0; }", channel)
+    assert "value" in tab.subscribe(channel, last=1, filter={"s": "EUR"})
+    assert [(message["data"], message["tags"]) for message in tab.wait_for("message", 1)] == [(3, {"s": "EUR"})]
     tab.do("client.close()")

@@ -111,6 +111,28 @@ def test_without_an_event_loop(server: ServerProcess) -> None:
         assert client.presence("sync").members == (Member("ann", {"name": "ann"}),)
 
 
+def test_tags_and_where_a_stream_begins(server: ServerProcess, tmp_path: Path) -> None:
+    """The last messages that a filter lets through, in Python and in the commands, without a gap."""
+    gaps: list[object] = []
+    path = tmp_path / "token"
+    path.write_text(minted())
+    with SyncClient(server.url("/ws"), token=minted, proxy=None, on_gap=gaps.append) as client:
+        client.publish_many("tags", [1, 2, 3], tags={"s": "EUR"})
+        assert run(server, "publish", "tags", "4", "--tag", "s:USD", "--token", f"@{path}").returncode == 0
+        client.publish("tags", 5)
+        with client.subscribe("tags", last=2, filter={"s": "EUR"}) as messages:
+            assert [(one.data, one.tags) for one in (next(messages), next(messages))] == [
+                (2, {"s": "EUR"}),
+                (3, {"s": "EUR"}),
+            ]
+        with client.subscribe("tags", last=2) as messages:
+            assert [next(messages).data, next(messages).data] == ["4", 5]
+        assert gaps == []
+    wanted = ["--last", "2", "--filter", "s:EUR", "--filter", "s:USD", "--count", "2"]
+    done = run(server, "subscribe", "tags", *wanted, "--token", f"@{path}")
+    assert (done.returncode, done.stdout) == (0, "3\n4\n")
+
+
 def test_the_commands(server: ServerProcess, tmp_path: Path) -> None:
     """A token from the environment, from a file, and from the command line, which is warned of; and none."""
     path = tmp_path / "token"
