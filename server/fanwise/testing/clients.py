@@ -87,6 +87,7 @@ class TestingClient:
     __test__ = False  # pytest collects no class of this name
     kind = "reading"
     misbehaves = False
+    buffer_bytes = _LEAST_BUFFER  # of the kernel, for clients that misbehave
 
     def __init__(
         self,
@@ -225,7 +226,7 @@ class TestingClient:
         peer = socket.socket()
         try:
             if self.misbehaves:
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LEAST_BUFFER)
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer_bytes)
             peer.settimeout(_CONNECT_SECONDS)
             peer.connect((url.hostname, url.port))
             peer.sendall(handshake.request)
@@ -333,6 +334,7 @@ class SlowClient(TestingClient):
         if not rate > 0:
             raise ValueError(f"rate={rate!r} is not allowed: it is in bytes per second, and positive")
         self.rate = rate
+        self.buffer_bytes = max(_LEAST_BUFFER, int(rate / 4))  # read in a quarter of a second
         super().__init__(url, **options)
 
     def pace(self, seconds: float, received_bytes: int) -> tuple[int, float]:
