@@ -180,7 +180,7 @@ class Sweeper:
             for wake in list(channel.sleepers.values()):
                 wake()
         for group in channel.groups.values():
-            for cohort in group:
+            for cohort in group.due():
                 while cohort.cursor < until and len(cohort):
                     now = self._write_slice(channel, group, cohort, until)
                     if now >= deadline:

@@ -5,10 +5,10 @@ What a filter does not let through is passed over: it is no lag, fills no queue,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .encoding import join
-from .group import ReadyGroup, Slice
+from .group import Cohort, ReadyGroup, Slice
 from .publication import Encoding, Publication
 from .queue import Batch, Gap, Overflow, Queue
 from .selection import Selection
@@ -147,6 +147,17 @@ class FilteredGroup(ReadyGroup):
         super().__init__(selection.log, encoding, cohort_clients=cohort_clients)
         self._selection = selection
         self._slice_bytes: int | None = getattr(encoding, "slice_bytes", None)  # of an encoding that takes long
+
+    def due(self) -> Iterable[Cohort]:
+        """Returns the cohorts for which something was let through; the others move to the head of the log."""
+        newest = self._selection.newest()
+        waiting = []
+        for cohort in self._cohorts:
+            if cohort.cursor < newest:
+                waiting.append(cohort)
+            else:
+                cohort.cursor = self._log.head
+        return waiting
 
     def slice_after(self, cursor: int, *, until: int, max_bytes: int) -> Slice:
         """Returns the next slice for a cohort at `cursor`, without bytes where nothing up to `until` is wanted."""

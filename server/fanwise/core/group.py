@@ -7,7 +7,7 @@ loop back between any two cohorts. Nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -112,6 +112,10 @@ class ReadyGroup:
     def __iter__(self) -> Iterator[Cohort]:
         """The cohorts; they may come and go between two steps only if the iteration is started again."""
         return iter(self._cohorts)
+
+    def due(self) -> Iterable[Cohort]:
+        """Returns the cohorts that a sweep has to look at."""
+        return self._cohorts
 
     def join(self, queue: Queue, member: Member, *, lease: Lease) -> None:
         """Takes in a client whose transport is open and empty; the client goes on from its queue's cursor. O(1).

@@ -63,8 +63,13 @@ class Selection:
         if log.first != self._first:
             self._let_go()
         if self.seen != log.head:
-            self._extend(log.read(max(self.seen, log.first - 1), max_bytes=log.end))
+            self._extend(log.pick(range(max(self.seen + 1, log.first), log.head + 1)))
             self.seen = log.head
+
+    def newest(self) -> int:
+        """Returns the newest offset that is let through; 0 for none since the filter came. O(what is not decided)."""
+        self.follow()
+        return self._offsets[-1] if self._offsets else 0
 
     def _extend(self, publications: list[Publication]) -> None:
         lets_through, offsets, ends = self.filter.lets_through, self._offsets, self._ends
