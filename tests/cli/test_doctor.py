@@ -166,7 +166,7 @@ def test_others_who_could_publish() -> None:
     """`fanwise serve` would refuse to start; said with its own words, and looked at on the loopback interface."""
     told = doctor(*FEW, "--host", "0.0.0.0")
     assert told.level("exposure") == "fail"
-    assert "set FANWISE_API_KEY or FANWISE_TOKEN_JWKS, or say --open" in told.found["exposure"]["found"]
+    assert "set FANWISE_API_KEY, or say --open" in told.found["exposure"]["found"]
     assert told.level("fast path") == "ok"
     told = doctor(*FEW, "--host", "0.0.0.0", "--open", WEB_CONCURRENCY="4")
     assert (told.level("exposure"), told.level("workers")) == ("warn", "warn")
