@@ -98,21 +98,25 @@ async def test_all_nodes_hear_all_in_one_order(nodes: tuple[Node, Node]) -> None
 
 
 async def test_a_publication_arrives_as_it_was_sent(nodes: tuple[Node, Node]) -> None:
-    """Payload, kind and key; whatever bytes there are."""
+    """Payload, kind, key and tags; whatever bytes there are."""
     one, two = nodes
     payload, key = bytes(range(256)) + b"\r\n 1 2 3\n", "a key\n\u20ac \ud800 "
     outgoing = [
-        (payload, Kind.BINARY, None),
-        (b"", Kind.TEXT, key),
-        (b'{"a": 1}', Kind.JSON, ""),
-        (b"\n", Kind.TEXT, None),
+        (payload, Kind.BINARY, None, None),
+        (b"", Kind.TEXT, key, {"city": "K\u00f6ln \U0001f30d", "s": ""}),
+        (b'{"a": 1}', Kind.JSON, "", None),
+        (b"\n", Kind.TEXT, None, {"s": "1 2 3"}),
     ]
-    positions = [await one.backplane.publish(Outgoing("lobby", *parts)) for parts in outgoing]
+    positions = [
+        await one.backplane.publish(Outgoing("lobby", data, kind, name, tags=tags))
+        for data, kind, name, tags in outgoing
+    ]
     await two.has(positions[-1])
-    assert [(one.payload, one.kind, one.key) for one in two.story["lobby"] if not isinstance(one, Position)] == outgoing
+    arrivals = [one for one in two.story["lobby"] if not isinstance(one, Position)]
+    assert [(one.payload, one.kind, one.key, one.tags) for one in arrivals] == outgoing
     assert two.story == one.story
     again = await two.open("lobby", Position(positions[0].epoch, 0))
-    assert [one[:-1] for one in again.publications] == [one[:-1] for one in two.story["lobby"]]
+    assert [one._replace(at_ms=0) for one in again.publications] == [one._replace(at_ms=0) for one in arrivals]
 
 
 async def test_a_channel_that_is_opened_late(nodes: tuple[Node, Node]) -> None:
