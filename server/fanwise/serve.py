@@ -184,7 +184,7 @@ def sweep_way(mode: Mode) -> str:
 def banner(settings: Settings, *, url: str, fd_limit: int) -> list[str]:
     """Returns what is in force, for people: at most 12 lines."""
     known = facts(settings, url=url, fd_limit=fd_limit)
-    patterns = f", {len(settings.channels)} patterns with options" if settings.channels else ""
+    patterns = f", patterns with options: {len(settings.channels)}" if settings.channels else ""
     clients = f"{settings.max_clients}, {settings.address_connections}"
     room = Descriptors(fd_limit).short
     few = [f"  WARNING    descriptors for {room} clients only: raise ulimit -Hn, or say --max-clients {room}"]

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from fanwise import Action, Broadcaster, Client, CloseReason, FanwiseError, Position, Publication, User
+from fanwise import Action, Broadcaster, ChannelOptions, Client, CloseReason, FanwiseError, Position, Publication, User
 from fanwise.client import FanwiseClient, Gap, Message
 from fanwise.logs import log_config
 from fanwise.routes import Access, build_router
@@ -54,6 +54,11 @@ def may(user: User | None, action: Action, channel: str) -> bool:
 
 def a_guarded_broadcaster() -> Broadcaster:
     return Broadcaster(access=Access(identify=lambda connection: connection.headers.get("x-user"), authorise=may))
+
+
+def channels_with_options() -> Broadcaster:
+    cursors = ChannelOptions(overflow="latest", history_messages=0, publishes_per_second=20)
+    return Broadcaster(channels={"cursor.*": cursors, "*": ChannelOptions(create="nobody")})
 
 
 def an_application(broadcaster: Broadcaster) -> FastAPI:
