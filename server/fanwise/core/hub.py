@@ -26,6 +26,7 @@ BOUNDS: Final = (  # arguments of a hub that say what holds for its channels
     *("max_channels", "cohort_clients", "channels"),
 )
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether a client is behind would cost a third of publishing
+_HISTORY: Final = GapReason.HISTORY  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _EPOCH_BYTES: Final = 6  # random: a channel that is opened anew has the epoch of an old one once in 10**14 times
 
 
@@ -157,7 +158,7 @@ class Hub:
         successor = self.channel(channel.name, time)
         wanted = None if queue.selection is None else queue.selection.filter
         selection = None if wanted is None else successor.select(wanted, at_most=sys.maxsize)  # it was here before
-        start = self._begin(successor, since, selection, GapReason.BACKPLANE, first=successor.log.first)
+        start = self._begin(successor, since, selection, GapReason.BACKPLANE)
         self.unsubscribe(channel, queue, time=time)
         return start
 
@@ -219,11 +220,12 @@ class Hub:
             FilterLimitError: The channel's clients have too many other filters.
             NoChannelError: Options say that channels need an entry with the whole name, and this one has none.
         """
-        channel = self.channel(name, time=time)
-        if len(channel.queues) >= channel.namespace.max_subscribers:
+        channel = self.channel(name, time)
+        space = channel.namespace
+        if not space.is_open and len(channel.queues) >= space.max_subscribers:
             raise ChannelFullError(name, limit_clients=len(channel.queues))
         selection = None if filter is None else channel.select(filter)
-        return self._begin(channel, since, selection, GapReason.HISTORY, first=channel.first)
+        return self._begin(channel, since, selection, _HISTORY, None if space.is_open else channel.first)
 
     def _begin(
         self,
@@ -231,17 +233,16 @@ class Hub:
         since: Beginning | None,
         selection: Selection | None,
         missing: GapReason,
-        *,
-        first: int,
+        first: int | None = None,
     ) -> Start:
         """Gives a channel a new queue after `since`, with nothing from before offset `first`. O(1).
 
         With a selection the queue is onto that.
         """
         log, space = channel.log, channel.namespace
-        begin, gap = log_begin(log, since, missing, first=first)
+        begin, gap = log_begin(log, since, missing, first)
         if selection is not None and isinstance(since, Last):
-            begin = last_of(selection, since, first=first)
+            begin = last_of(selection, since, first=log.first if first is None else first)
         messages, size = space.queue_messages, space.queue_bytes
         cursor = gap.last if gap else begin.offset
         if cursor != log.head:
@@ -276,14 +277,16 @@ class Hub:
 
 
 def log_begin(
-    log: Log, since: Beginning | None, missing: GapReason = GapReason.HISTORY, *, first: int
+    log: Log, since: Beginning | None, missing: GapReason = GapReason.HISTORY, first: int | None = None
 ) -> tuple[Position, Gap | None]:
     """Returns the position at which a stream after `since` begins, and the gap right behind it.
 
-    The gap has the reason `missing` where nothing from before offset `first` is given.
+    The gap has the reason `missing` where nothing from before offset `first`, by default the log's, is given.
     """
     if since is None:
         return Position(log.epoch, log.head), None
+    if first is None:
+        first = log.first
     if isinstance(since, Last):
         return Position(log.epoch, max(log.head - since.number, first - 1)), None
     if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had

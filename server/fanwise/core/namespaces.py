@@ -55,6 +55,7 @@ class Namespace:
         keeps_less: Whether a log that nobody is behind on is cut to its history, if that is less than a queue.
         shelf: The books on those channels that are kept for as long.
         max_subscribers: The most clients of one channel; infinite: unlimited.
+        is_open: Whether any number of clients may come, and gets what the log retains.
         pace_messages: Publications that are unswept while `publish` waits for the sweep: half a queue.
         pace_bytes: Half a queue in payload bytes.
         slice_bytes: About how much payload one write to a client carries; set by the publisher.
@@ -65,6 +66,7 @@ class Namespace:
         "history_bytes",
         "history_messages",
         "history_seconds",
+        "is_open",
         "keeps_less",
         "log_bytes",
         "log_messages",
@@ -103,6 +105,7 @@ class Namespace:
         self.most_bytes = self.log_bytes + BURST_BYTES
         self.keeps_less = options.history_messages is not None or options.history_bytes is not None
         self.max_subscribers = _or(options.max_subscribers, math.inf)
+        self.is_open = options.max_subscribers is None and bool(self.history_messages)
         self.pace_messages = (self.queue_messages + 1) // 2
         self.pace_bytes = self.queue_bytes // 2
         self.slice_bytes = self.queue_bytes
