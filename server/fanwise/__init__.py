@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .broadcaster.client import Client
+    from .broadcaster.hooks import Hooks
     from .broadcaster.statistics import ChannelStatistics, ClientStatistics, Statistics
     from .core.options import ChannelOptions
     from .core.publication import Position, Publication
@@ -87,6 +88,7 @@ __all__ = [
     "FilterLimitError",
     "FullError",
     "GoneError",
+    "Hooks",
     "MessageTooBigError",
     "NoChannelError",
     "NotRunningError",
@@ -112,6 +114,7 @@ _HOMES = {
     "Client": "broadcaster.client",
     "ClientStatistics": "broadcaster.statistics",
     "CloseReason": "core.reasons",
+    "Hooks": "broadcaster.hooks",
     "Position": "core.publication",
     "Publication": "core.publication",
     "Statistics": "broadcaster.statistics",

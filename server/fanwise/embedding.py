@@ -16,11 +16,12 @@ from starlette.websockets import WebSocket
 
 from .backplane.options import Options, of_channels
 from .backplane.port import Backplane
-from .backplane.urls import backplane_from, default_replicas
+from .backplane.urls import backplane_of
 from .backplane.workers.siblings import noticed_siblings
 from .broadcaster.client import Client
-from .broadcaster.elsewhere import see_others
+from .broadcaster.exclusions import Whom, id_of
 from .broadcaster.heap import trimmed_heap
+from .broadcaster.joined import Joined
 from .broadcaster.node import Node
 from .broadcaster.publisher import Payload, serialise
 from .broadcaster.registry import new_id
@@ -256,12 +257,12 @@ class Broadcaster(Node):
         return Rights.of(user, authorise=self.access.authorise, **asked)
 
     def submit(
-        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
     ) -> asyncio.Future[Publication]:
         """Publishes without waiting, with or without a backplane; the future has the publication, or the error."""
         future: asyncio.Future[Publication] = asyncio.get_running_loop().create_future()
         try:
-            future.set_result(self.publish_nowait(channel, payload, key=key, tags=tags))
+            future.set_result(self.publish_nowait(channel, payload, key=key, tags=tags, exclude=exclude))
         except FanwiseError as error:
             future.set_exception(error)
         return future
@@ -276,8 +277,7 @@ class SharedBroadcaster(Broadcaster):
     """A broadcaster behind a backplane: its channels are those of all servers that have the engine in common."""
 
     shares = True
-    _survey: Survey | None = None
-    _sharing: Sharing | None = None
+    _joined: Joined | None = None
 
     def __post_init__(self) -> None:
         """Composes the broadcaster."""
@@ -287,49 +287,41 @@ class SharedBroadcaster(Broadcaster):
     async def __aenter__(self) -> Self:
         """Starts, and connects to the engine. Raises SettingsError if the engine refuses."""
         await super().__aenter__()
-        if self._sharing is None:
+        if self._joined is None:
             assert self._host is not None
             try:
-                backplane = self._open_backplane()
-                sharing = Sharing(backplane, self._hub, self._publisher, self._host.successors)
-                await sharing.start()
+                shared = (self._hub, self._publisher, self._host, self.presence, self.answers)
+                joined = Joined(self._open_backplane(), *shared)
+                await joined.start()
             except BaseException:
                 await super().__aexit__()
                 raise
-            self._survey, self._sharing = Survey(backplane.fleet(), self.answers), sharing
-            see_others(self.presence, self._survey, self.answers)
-            await self._survey.start()
+            self._joined = joined
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Disconnects at the last exit, and stops."""
-        sharing = self._sharing
-        if self._starts == 1 and sharing is not None:
-            await self.survey.stop()
-            self._sharing = self._survey = None
-            await sharing.stop()
+        joined = self._joined
+        if self._starts == 1 and joined is not None:
+            self._joined = None
+            await joined.stop()
         await super().__aexit__(*exc)
 
     def _open_backplane(self) -> Backplane:
         assert self.backplane is not None
-        if not isinstance(self.backplane, str):
-            return self.backplane
         own: dict[str, Any] = {name: getattr(self, name) for name in _BOUNDS}
         own |= {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
-        own["replicas"] = given if (given := self.backplane_replicas) is not None else default_replicas(self.backplane)
-        return backplane_from(self.backplane, Options(**own, **of_channels(self.inspect.namespaces)))
+        return backplane_of(self.backplane, self.backplane_replicas, **own, **of_channels(self.inspect.namespaces))
 
     @property
     def survey(self) -> Survey:
         """What asks the other workers. Raises NotRunningError before the start."""
-        if self._survey is None:
-            raise NotRunningError
-        return self._survey
+        return self.joined.survey
 
     @property
     def published(self) -> int:
         """Publications that were acknowledged to this worker since its start."""
-        return 0 if self._sharing is None else self._sharing.counts.published
+        return 0 if self._joined is None else self._joined.sharing.counts.published
 
     def _new_id(self) -> str:
         """Returns an id for a client, which tells the worker: 25 characters."""
@@ -338,14 +330,23 @@ class SharedBroadcaster(Broadcaster):
     @property
     def sharing(self) -> Sharing:
         """The way to the other servers. Raises NotRunningError: the broadcaster was not started."""
-        if self._sharing is None:
+        return self.joined.sharing
+
+    @property
+    def joined(self) -> Joined:
+        """The connection to the other servers. Raises NotRunningError: the broadcaster was not started."""
+        if self._joined is None:
             raise NotRunningError
-        return self._sharing
+        return self._joined
 
     @property
     def unready(self) -> str:
         """Why the node is not ready; "backplane" if the engine has been away for two seconds."""
-        return super().unready or ("backplane" if self._sharing is None or self._sharing.is_down else "")
+        return super().unready or ("backplane" if self._joined is None or self._joined.sharing.is_down else "")
+
+    async def send_to(self, user: User | str, payload: Payload) -> int:
+        """Sends to clients of a user on all servers that answer in time. Raises CodedError too: FULL."""
+        return await self.joined.send_to(user, payload)
 
     def publish_nowait(self, *_: Any, **__: Any) -> Publication:
         """Raises PublishNowaitError: the engine gives positions, and has to be waited for."""
@@ -355,13 +356,12 @@ class SharedBroadcaster(Broadcaster):
         """Publishes like `publish`, which may be awaited later. What is raised, the future raises."""
         return asyncio.ensure_future(self.publish(channel, payload, **about))
 
-    async def publish(self, channel: str, payload: Payload, **about: Any) -> Publication:
+    async def publish(self, channel: str, payload: Payload, *, exclude: Whom = None, **about: Any) -> Publication:
         """Publishes on all servers; returns when the engine has it.
 
-        Raises what `Broadcaster.publish` raises, and:
-            BackplaneDownError: The engine cannot be reached, or is full: nothing was published.
-            UnconfirmedError: The engine has not answered: perhaps it was published.
+        Raises what `Broadcaster.publish` does, BackplaneDownError, or UnconfirmedError: perhaps it was published.
         """
+        about["exclude"] = None if exclude is None else id_of(exclude)
         return await self.sharing.publish(channel, *serialise(payload), **about)
 
     def append(self, channel: str, kind: Kind, data: bytes, **about: Any) -> Coroutine[Any, Any, Publication]:

@@ -130,8 +130,8 @@ async def test_large_answers_arrive_and_larger_ones_are_a_mistake(three: tuple[W
     one.fleet.ask(b"much", heard.__setitem__)
     await until(lambda: bool(heard))
     assert heard == {two.fleet.worker: two.answers[0]}
-    with pytest.raises(ValueError, match="4096"):
-        one.fleet.ask(bytes(5000), heard.__setitem__)
+    with pytest.raises(ValueError, match="131072"):
+        one.fleet.ask(bytes(131_073), heard.__setitem__)
 
 
 async def test_a_second_answer_is_not_heard(three: tuple[Worker, Worker, Worker]) -> None:

@@ -11,6 +11,7 @@ from fanwise.broadcaster.client import CATCH_UP_BYTES, Client, State
 from fanwise.broadcaster.event_log import EventLog
 from fanwise.broadcaster.host import ClientHost
 from fanwise.broadcaster.outbox import Outbox
+from fanwise.broadcaster.publisher import Publisher
 from fanwise.broadcaster.registry import ClientRegistry
 from fanwise.broadcaster.statistics import ClientStatistics
 from fanwise.broadcaster.sweep import Sweeper
@@ -32,7 +33,8 @@ def make_host(loop: asyncio.AbstractEventLoop, hub: Hub) -> ClientHost:
     """What a client lives on, with a registry that takes nobody in."""
     registry = ClientRegistry(leave=lambda _client: None)
     event_log = EventLog(memory_bytes=None, late_seconds=1.0)
-    return ClientHost(loop, registry, event_log, turn_seconds=1.0, hub=hub)
+    publisher = Publisher(hub, max_message_bytes=65_536, slice_bytes=1_000, sweep_seconds=1.0)
+    return ClientHost(loop, registry, event_log, turn_seconds=1.0, hub=hub, publisher=publisher)
 
 
 class Scene:

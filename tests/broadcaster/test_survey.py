@@ -106,7 +106,7 @@ async def test_surveys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (list(found.answers), found.silent) == ([one.worker], [two.worker])
         patient(monkeypatch)
         with pytest.raises(CodedError) as long:
-            await one.ask("echo", text="x" * 5000)
+            await one.ask("echo", text="x" * 140_000)
         assert long.value.code is ErrorCode.BAD_REQUEST
         found = await one.ask("echo")
         assert found.answers[two.worker] == b"[null,30]"

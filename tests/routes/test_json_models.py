@@ -107,7 +107,7 @@ def test_many_fields_are_one_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_models, "_OPS", None)
     error = refused(b'{"op":"publish","id":7,"channel":"a","data":1,' + fields(5000) + b"}")
     assert (error.code, error.about) == ("unknown_field", {"id": 7, "channel": "a"})
-    assert str(error) == "00000: unknown; there are op, channel, data, id, key, tags, encoding"
+    assert str(error) == "00000: unknown; there are op, channel, data, id, key, tags, encoding, echo"
     error = refused(b'{"op":"subscribe","channel":"a","since":{"epoch":"e",' + fields(5000) + b"}}")
     assert str(error) == "00000: unknown; there are epoch, offset"
 

@@ -124,7 +124,7 @@ async def test_messages_are_chunks() -> None:
     async with stream(broadcaster) as (live, peer):
         one = connection(live)
         client = next(iter(broadcaster._registry))
-        client.send(b":1\n\n")
+        client.answer(b":1\n\n")
         await one.send([(b":2\n\n", False), (b":3\n\n", False)])  # type: ignore[list-item]
         assert one.taken == 2
         one.start_close(CloseReason.OPERATOR, "", within_seconds=5)

@@ -2,7 +2,7 @@
 
 A frame is "generation number sender size size ...", a line feed, and texts of these sizes in bytes. A text is
 "epoch offset at_ms channel kind words", a line feed, key, tags and payload. The words behind the kind may be missing:
-"12" for a key of 12 bytes, "t34" for tags that are 34 bytes of JSON.
+"12" for a key of 12 bytes, "t34" for tags that are 34 bytes of JSON, "x" with the id of a client that is excluded.
 The engine makes the first line of both, up to the channel; all else passes through the engine as it is.
 """
 
@@ -23,6 +23,7 @@ KINDS: Final = {letter: kind for kind, letter in LETTERS.items()}
 _KINDS: Final = {letter.decode(): kind for letter, kind in KINDS.items()}
 _WORDS: Final = 5  # of a text without a key and without tags
 _TAGS: Final = "t"
+_EXCLUDED: Final = "x"
 _new = cast("Callable[[type[Arrival], tuple[Any, ...]], Arrival]", tuple.__new__)  # calling the class is dearer
 
 
@@ -56,11 +57,13 @@ def pack(outgoing: Outgoing) -> tuple[bytes, bytes]:
         tags = orjson.dumps(outgoing.tags)
         line += b" t%d" % len(tags)
         before += tags
+    if outgoing.exclude:
+        line += b" x%b" % outgoing.exclude.encode()
     return line, before + outgoing.payload if before else outgoing.payload
 
 
-def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | None, Tags | None]:
-    """Returns where the payload of a text begins, its key and its tags.
+def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | None, Tags | None, str | None]:
+    """Returns where the payload of a text begins, its key, its tags, and the id of the client that is excluded.
 
     Args:
         words: Those behind the kind.
@@ -70,8 +73,13 @@ def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | No
     Raises:
         ValueError: The words or the tags are none.
     """
-    key, tags = None, None
+    key, tags, exclude = None, None, None
     for word in words:
+        if word.startswith(_EXCLUDED):
+            exclude = word.removeprefix(_EXCLUDED)
+            if not exclude:
+                raise ValueError("the id of an excluded client is empty")
+            continue
         if word.startswith(_TAGS):
             end = begin + int(word.removeprefix(_TAGS))
             tags = _read_tags(text[begin:end])
@@ -79,7 +87,7 @@ def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | No
             end = begin + int(word)
             key = text[begin:end].decode(errors="surrogatepass")
         begin = end
-    return begin, key, tags
+    return begin, key, tags, exclude
 
 
 def read_head(frame: bytes) -> FrameHead:
@@ -106,14 +114,14 @@ def _read(data: bytes, begin: int, sizes: Sequence[int]) -> list[Arrival]:
         stop = begin + size
         end = data.index(b"\n", begin, stop)
         words = data[begin:end].decode().split(" ")
-        begin, key, tags = end + 1, None, None
+        begin, key, tags, exclude = end + 1, None, None, None
         if len(words) > _WORDS:
-            begin, key, tags = unpack(words[_WORDS:], data, begin)
+            begin, key, tags, exclude = unpack(words[_WORDS:], data, begin)
             del words[_WORDS:]
         epoch, offset, stamped, channel, kind = words
         if stamped != stamp:  # most texts of a frame were taken at one time
             stamp, at_ms = stamped, int(stamped)
-        payload = data[begin:stop]
-        arrivals.append(_new(Arrival, (channel, epoch, int(offset), payload, _KINDS[kind], key, at_ms, tags)))
+        arrival = (channel, epoch, int(offset), data[begin:stop], _KINDS[kind], key, at_ms, tags, exclude)
+        arrivals.append(_new(Arrival, arrival))
         begin = stop
     return arrivals

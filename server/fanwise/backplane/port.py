@@ -42,14 +42,18 @@ class Once(NamedTuple):
 
 CARD_SECONDS: Final = 5.0
 CARD_BYTES: Final = 1_024
-QUESTION_BYTES: Final = 4_096
+QUESTION_BYTES: Final = 131_072
 ANSWER_BYTES: Final = 1_048_576
 OPEN_QUESTIONS: Final = 64  # of one worker
 WORKERS: Final = 1_024  # that are listed
 
 
 class Outgoing(NamedTuple):
-    """A publication on its way to the engine."""
+    """A publication on its way to the engine.
+
+    Attributes:
+        exclude: The id of a client that does not get it, on whichever node; None: everybody gets it.
+    """
 
     channel: str
     payload: bytes
@@ -57,6 +61,7 @@ class Outgoing(NamedTuple):
     key: str | None = None
     once: Once | None = None
     tags: Tags | None = None
+    exclude: str | None = None
 
 
 class Arrival(NamedTuple):
@@ -65,6 +70,7 @@ class Arrival(NamedTuple):
     Attributes:
         at_ms: When the engine took it, in milliseconds of the engine's wall clock; of this machine's, where a channel
             is opened with it.
+        exclude: The id of a client that does not get it; None: everybody gets it.
     """
 
     channel: str
@@ -75,6 +81,7 @@ class Arrival(NamedTuple):
     key: str | None
     at_ms: int
     tags: Tags | None = None
+    exclude: str | None = None
 
 
 class Opened(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
@@ -14,6 +14,16 @@ from .port import Backplane
 from .redis import address as redis
 
 _HIDDEN_CHARACTERS: Final = 8  # a shorter password would be found in words of the log
+
+
+def backplane_of(given: str | Backplane, replicas: int | None, **options: Any) -> Backplane:
+    """Returns `given`, or the backplane of its URLs; without `replicas` as many of them as suit the URLs.
+
+    Raises what `backplane_from` raises.
+    """
+    if not isinstance(given, str):
+        return given
+    return backplane_from(given, Options(**options, replicas=default_replicas(given) if replicas is None else replicas))
 
 
 def backplane_from(urls: str, options: Options) -> Backplane:

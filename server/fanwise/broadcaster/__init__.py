@@ -19,6 +19,7 @@
     announcer      who has come to a channel and gone, in batches, for the clients that watch
     elsewhere      the users of other workers, and what changes there
     presence_answers  what this worker answers of its users
+    joined         what connects a node to others behind one engine
     survey         what is asked of all workers behind one engine, and answered by each
     drain          clients leave one after the other before the server stops
     statistics     plain tuples about a node
@@ -28,6 +29,9 @@
     sweep          writes new publications to the sockets of all ready clients, once per turn of the event loop
     host           turns and tasks of the event loop, for clients
     client         one live connection: its state, its queues, and its turns while it is behind
+    direct         messages to one client, or to all clients of a user
+    exclusions     publications that one client does not get
+    hooks          functions of the application, called for what becomes of clients
     outbox         a client's bytes on their way to its sink
     looplag        how late the event loop is
     heap           free memory goes back to the kernel

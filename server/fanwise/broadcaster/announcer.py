@@ -111,7 +111,7 @@ class _Batch:
             return False
         if outbox.direct is None:
             for text in self._texts:
-                client.send(text)
+                client.answer(text)
             return True
         frame = outbox.dialect.frame
         data = self._framed.get(frame)

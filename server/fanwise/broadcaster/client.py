@@ -15,20 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
-from typing import Any, Protocol, cast
+from typing import cast
 
 import anyio
 
 from ..core.channel import Channel
 from ..core.hub import Start
+from ..core.publication import Publication
 from ..core.queue import Batch, Overflow, Queue
 from ..core.reasons import CloseReason
 from ..core.rights import User
 from ..errors import AlreadySubscribedError, GoneError
 from .outbox import Outbox
-from .sink import Decoded, LateSource, Received, Source
+from .publisher import Payload
+from .sink import ClientOwner, Decoded, LateSource, Received, Source
 from .subscriptions import Subscription, Subscriptions
 
 # Payload bytes that a turn takes from a queue, so the most that waits in the sink; less where only the end shows.
@@ -49,38 +51,6 @@ _BEHIND, _READY, _CLOSING, _CLOSED = State.BEHIND, State.READY, State.CLOSING, S
 _DISCONNECT = Overflow.DISCONNECT
 
 
-class ClientOwner(Protocol):
-    """The event loop and the node, as a client calls them. `pause_seconds`: of the longest pause that is forgiven."""
-
-    pause_seconds: float
-
-    @property
-    def enlist(self) -> Callable[[Callable[[], bool]], None]:
-        """Has a step called when it is its turn, and again as long as the step returns True. The step never raises."""
-
-    def start_task(self, client: Client, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts the client's task; aborts the client with INTERNAL should the task end before the client has."""
-
-    def changed(self, client: Client) -> None:
-        """Hears that the client's state has changed."""
-
-    def receiving(self, client: Client, *, held: bool) -> None:
-        """Hears whether the client's `received_bytes` are worth counting."""
-
-    def ponged(self, rtt_seconds: float) -> None:
-        """Hears how long a pong took."""
-
-    def failed(self, client: Client, error: Exception) -> None:
-        """Hears that serving the client has raised `error`: the client is to be aborted."""
-
-    @property
-    def retired(self) -> Mapping[Channel, None]:
-        """The channels that have a successor."""
-
-    def move(self, client: Client) -> bool:
-        """Moves an up-to-date client from retired channels to their successors; False if it was on none."""
-
-
 class Client:
     """One connection. Owns the invariant that it is in ready groups exactly while it is READY, in all or in none.
 
@@ -94,13 +64,13 @@ class Client:
         recoveries: How often it was within its bounds, or up to date, at one of its turns.
         close_text: Sent in place of its reason's text; empty for none.
         task: The task to wait for once the client is closing; None while nothing waits for the peer.
+        source: Its messages; None: they are worked on elsewhere.
         lease: The right to write to its socket beside its sink; None where the sink takes no bytes.
     """
 
     __slots__ = (
         "_close_seconds",
         "_owner",
-        "_source",
         "_wake",
         "address",
         "close_text",
@@ -112,6 +82,7 @@ class Client:
         "recoveries",
         "rtt_seconds",
         "sink",
+        "source",
         "state",
         "subscriptions",
         "task",
@@ -126,7 +97,7 @@ class Client:
         outbox: Outbox,
         listen: Callable[[], Source] | None,
         close_seconds: float,
-        owner: ClientOwner,
+        owner: ClientOwner[Client],
         user: User | None = None,
     ) -> None:
         self.id = client_id
@@ -142,7 +113,7 @@ class Client:
         self.sink = outbox.sink
         self.lease = outbox.lease
         self.task: asyncio.Task[None] | None = None
-        self._source = None if listen is None else LateSource(listen)  # None: messages are worked on elsewhere
+        self.source = None if listen is None else LateSource(listen)
         self._close_seconds = close_seconds
         self.close_text = ""
         self._owner = owner
@@ -160,15 +131,35 @@ class Client:
 
     def received(self) -> AsyncIterator[Received]:
         """The client's messages as bytes with their kind: what a route publishes need not be decoded."""
-        assert self._source is not None  # a client whose messages are worked on elsewhere is not iterated over
-        return aiter(self._source)
+        assert self.source is not None  # a client whose messages are worked on elsewhere is not iterated over
+        return aiter(self.source)
 
-    def send(self, payload: bytes) -> None:
+    def answer(self, payload: bytes) -> None:
         """Sends a payload of the client's dialect that is no publication, in its order among the publications."""
         if self.state in (_BEHIND, _READY):
             self.outbox.send(payload)
             if self.outbox.direct is None:
                 self._wake.set()
+
+    def send(self, payload: Payload) -> None:
+        """Sends a payload to this client alone: text as text, bytes as binary, and everything else as JSON. O(bytes).
+
+        Payloads keep their order. They come before publications that the client has still to get, and behind those that
+        its connection was given. What waits for its connection counts against the bounds of its queues: beyond, the
+        client is closed as slow, whatever its queues do with publications, and this payload is not sent.
+
+        Raises:
+            GoneError: The client is closing or closed, perhaps by this call.
+            MessageTooBigError: The payload is above `max_message_bytes`.
+            PayloadError: JSON has no word for the payload.
+        """
+        self._owner.send(self, payload)
+
+    def deliver(self, message: Publication, share_bytes: int) -> None:
+        """Hands a message without a place to the connection of an open client: `Outbox.send_message`."""
+        self.outbox.send_message(message, share_bytes)
+        if self.outbox.direct is None:
+            self._wake.set()
 
     def close(
         self, reason: CloseReason = CloseReason.NORMAL, *, text: str = "", within_seconds: float | None = None
@@ -218,9 +209,9 @@ class Client:
         self.leave()
         dialect, channel = self.outbox.dialect, start.channel
         if dialect.subscribed is not None:
-            self.send(dialect.subscribed(channel.name, start.position, start.recovered))
+            self.answer(dialect.subscribed(channel.name, start.position, start.recovered))
         if start.gap is not None and dialect.gap is not None:
-            self.send(dialect.gap(channel.name, channel.log.epoch, start.gap))
+            self.answer(dialect.gap(channel.name, channel.log.epoch, start.gap))
         self.subscriptions[channel.name] = Subscription(channel, start.queue)
 
     def unsubscribe(self, channel: str) -> Subscription:
@@ -319,8 +310,8 @@ class Client:
             return
         self.reason = self.reason or reason
         self._enter(state)
-        if self._source is not None:
-            self._source.end()
+        if self.source is not None:
+            self.source.end()
         self.outbox.end()
         if state is _CLOSING and self.outbox.direct is not None:
             self.task = self._owner.start_task(self, self._finish())
@@ -376,10 +367,10 @@ class Client:
         """Returns the next batch; None if the client has joined the ready groups, or is closed for what it missed."""
         taken = self.subscriptions.take(max_bytes=max_bytes)
         if taken is None:
-            if self._owner.retired and self._owner.move(self):
-                return self._next(max_bytes)
-            self._join()
-            return None
+            taken = self._owner.detour(self, max_bytes) if self._owner.detours else None
+            if taken is None:
+                self._join()
+                return None
         place, batch = taken
         channel, queue = place
         if batch.gaps and queue.overflow is _DISCONNECT:

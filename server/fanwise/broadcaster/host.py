@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ..core.codes import ErrorCode, close_of
 from ..core.hub import Hub
 from ..core.reasons import CloseReason
 from .client import Client, State
+from .direct import DirectSender
 from .event_log import EventLog
+from .exclusions import Exclusions
+from .publisher import Publisher
 from .registry import ClientRegistry
 from .successors import Successors
 from .turns import TurnScheduler
@@ -26,11 +30,12 @@ class ClientHost:
         event_log: Notified of what has failed.
         turn_seconds: How long clients that are behind may hold the loop together, in one turn.
         hub: The channels, and the counters.
+        publisher: What publishes to them.
         pause_seconds: The longest pause of a client whose queues skip.
 
     Attributes:
         successors: Moves clients whose channel goes on elsewhere.
-        retired: The channels that have a successor.
+        detours: What keeps clients that have caught up from their ready groups.
         turns: The order in which clients that are behind are served.
         tasks: The tasks of clients that have not ended.
         changed: Notified of each change of a client's state: the registry, or a recording before it.
@@ -44,20 +49,36 @@ class ClientHost:
         *,
         turn_seconds: float,
         hub: Hub,
+        publisher: Publisher,
         pause_seconds: float = math.inf,
     ) -> None:
         self.pause_seconds = pause_seconds
         self.turns = TurnScheduler(loop, turn_seconds=turn_seconds)
         self.successors = Successors(hub, self.turns.enlist)
-        self.retired = hub.retired
-        self.move = self.successors.move
+        self.exclusions = Exclusions(hub, registry, move=self.successors.move)
+        publisher.exclude = self.exclusions.exclude
+        self.detours = hub.detours
+        self.detour = self.exclusions.detour
         self.tasks: set[asyncio.Task[None]] = set()
         self.enlist = self.turns.enlist
         self.changed: Callable[[Client], None] = registry.changed
         self.receiving = registry.note_receiving
         self.ponged = hub.tally.ping_rtt.observe
+        self.direct = DirectSender(publisher, registry, queue_messages=hub.queue_messages, queue_bytes=hub.queue_bytes)
+        self.send = self.direct.send
+        self._registry = registry
+        if registry.hooks is not None:
+            registry.hooks.open(self.enlist)
         self._loop = loop
         self._event_log = event_log
+
+    async def close_all(self, audit: asyncio.Task[None], *, timeout: float) -> None:
+        """Closes all clients, waits for them and for the audit, and makes the calls of hooks that wait."""
+        for client in list(self._registry):
+            client.close(CloseReason.SHUTDOWN)
+        await asyncio.wait({audit, *self.tasks}, timeout=timeout)
+        if self._registry.hooks is not None:
+            await self._registry.hooks.finish()
 
     def start_task(self, client: Client, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Starts the client's task, and aborts the client with INTERNAL should the task end before the client has."""
@@ -79,6 +100,21 @@ class ClientHost:
             self.failed(client, error)
         elif client.state is not State.CLOSED:
             client.abort(CloseReason.INTERNAL)
+
+
+@asynccontextmanager
+async def lasting(add: Callable[[], Client], close_seconds: float) -> AsyncIterator[Client]:
+    """The client that `add` makes, for as long as the context lasts; its end may take `close_seconds`."""
+    client = add()
+    try:
+        yield client
+    except Exception as error:
+        close_for(client, error)
+        raise
+    finally:
+        client.close()
+        if client.task is not None:
+            await asyncio.wait({client.task}, timeout=close_seconds)
 
 
 def close_for(client: Client, error: BaseException) -> ErrorCode | None:

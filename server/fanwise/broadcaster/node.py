@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -25,8 +25,10 @@ from .audit import Audit
 from .client import Client
 from .drain import drain
 from .event_log import EventLog
+from .exclusions import Whom, id_of
 from .expiries import Expiries
-from .host import ClientHost, close_for, fail
+from .hooks import HookRunner, Hooks
+from .host import ClientHost, fail, lasting
 from .inspector import Inspector
 from .looplag import LoopLag
 from .outbox import Outbox
@@ -35,7 +37,7 @@ from .publisher import Payload, Publisher, serialise
 from .recordings import Recordings
 from .registry import ClientRegistry, new_id
 from .sharing import Sharing
-from .sink import Sink, Source
+from .sink import Heard, Sink, Source
 from .statistics import Statistics
 from .sweep import OsWriter, SweepWriter
 from .threads import LoopFuture
@@ -68,6 +70,7 @@ class Node:
         compress_level: 1 (fastest) to 3 (smallest).
         open_writer: Makes the writer of the sweeps, at each start.
         channels: {pattern: options of the channels whose names match}; the first match wins.
+        hooks: Functions that are called for what becomes of clients; None: there are none.
 
     Attributes:
         draining: Whether new clients are refused, as the server is about to stop.
@@ -75,6 +78,7 @@ class Node:
         presence: Who is on a channel: `await node.presence(channel)`.
         recordings: The traces that are being recorded.
         expiries: When clients end whose users do.
+        tally: The counters since the start.
     """
 
     queue_messages: int = 1024
@@ -98,6 +102,7 @@ class Node:
     compress_level: int = 1
     open_writer: Callable[[], SweepWriter] = OsWriter
     channels: Mapping[str, ChannelOptions] = field(default_factory=dict)
+    hooks: Hooks | None = None
 
     shares = False  # whether channels are shared with other servers: opening one, and publishing, have to be awaited
     _new_id = staticmethod(new_id)
@@ -106,6 +111,7 @@ class Node:
     presence: Rosters = field(init=False)
     recordings: Recordings = field(init=False)
     expiries: Expiries = field(init=False)
+    tally: Counters = field(init=False)
     _starts: int = field(init=False)
     _audit_task: asyncio.Task[None] | None = field(init=False)
     _host: ClientHost | None = field(init=False)
@@ -123,13 +129,16 @@ class Node:
         taken: dict[str, Any] = {name: getattr(self, name) for name in BOUNDS}
         self._hub = hub = Hub(**taken, overflow=Overflow(self.overflow))
         hub.namespaces.check(memory_bytes=self.memory_bytes, max_message_bytes=self.max_message_bytes)
+        self.tally = hub.tally
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         paces = ("max_message_bytes", "slice_bytes", "sweep_seconds", "open_writer")
         self._publisher = Publisher(hub, **{name: getattr(self, name) for name in paces})
         events = self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
         presence = self.presence = Rosters(hub, self.client_failed)
+        told: dict[str, Any] = {"on_closed": events.closed, "hooks": self.hooks and HookRunner(self.hooks)}
         leave = partial(leave_all, hub, presence)
-        registry = self._registry = ClientRegistry(leave=leave, tally=hub.tally, on_closed=events.closed)
+        registry = self._registry = ClientRegistry(leave=leave, tally=hub.tally, **told)
+        presence.identified = registry.identify
         ended, stall = self._publisher.audit_ended, self.stall_seconds
         self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=events.looked)
@@ -144,7 +153,8 @@ class Node:
             loop = asyncio.get_running_loop()
             self._publisher.open(loop)
             times = {"turn_seconds": self.sweep_seconds, "pause_seconds": max(self.history_seconds, self.stall_seconds)}
-            self._host = ClientHost(loop, self._registry, self._event_log, hub=self._hub, **times)
+            shared: dict[str, Any] = {"hub": self._hub, "publisher": self._publisher, **times}
+            self._host = ClientHost(loop, self._registry, self._event_log, **shared)
             self.recordings.open(self._host)
             if self.ready_lag_seconds < float("inf"):
                 self._loop_lag.start(loop)
@@ -175,47 +185,40 @@ class Node:
         """Refuses new clients, and closes the present ones with SHUTDOWN, spread over `seconds`.
 
         A client that is behind is closed when it has caught up, or when the time is up. Clients that stay are aborted.
-        Each is told when to come back, all at other times (`drain.restart_text`).
         """
         self.draining = True
         await drain(list(self._registry), seconds=seconds)
 
     async def _stop(self) -> None:
-        assert self._host is not None
-        assert self._audit_task is not None
+        assert self._host is not None and self._audit_task is not None  # noqa: PT018 - both come with the loop
         self._audit_task.cancel()
         self._loop_lag.stop()
         self.recordings.shut()
-        for client in list(self._registry):
-            client.close(CloseReason.SHUTDOWN)
-        await asyncio.wait({self._audit_task, *self._host.tasks}, timeout=self.close_seconds)
+        await self._host.close_all(self._audit_task, timeout=self.close_seconds)
         self._audit_task = None
         self.presence.stop()
         self._publisher.shut()
 
     def publish_nowait(
-        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
     ) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
         Text goes out as text, bytes as a binary message, and everything else as JSON. `key` names the state that the
         payload is the newest of, for queues that keep only the newest of each key. `tags` say what it is about, for
-        filters. Synchronous code that publishes much keeps the clients waiting: when a queue's worth has piled up, this
-        call itself writes to the sockets.
+        filters. `exclude` is a client that does not get it, or its id. Synchronous code that publishes much keeps the
+        clients waiting: when a queue's worth has piled up, this call itself writes to the sockets.
 
-        Raises:
-            ChannelLimitError: There is no room for another channel.
-            ChannelNameError: The channel's name is not allowed.
-            MessageTooBigError: The payload is above `max_message_bytes`.
-            NotRunningError: The broadcaster was not started.
-            PayloadError: JSON has no word for the payload.
-            TagError: There are more than 8 tags, or one of them is not allowed.
-            ThreadError: This is not the thread of the broadcaster's event loop; nothing was published.
+        Raises ChannelLimitError, ChannelNameError, MessageTooBigError, NotRunningError, PayloadError or TagError, and
+        ThreadError outside of the thread of the broadcaster's event loop: nothing was published.
         """
-        return self._publisher.append_nowait(channel, *serialise(payload), key, tags)
+        publication = self._publisher.append_nowait(channel, *serialise(payload), key, tags)
+        if exclude is not None:
+            self.exclude(exclude, publication)
+        return publication
 
     async def publish(
-        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
     ) -> Publication:
         """Publishes like `publish_nowait`, at the pace of the sweeps: a slice's worth, and it waits for the next one.
 
@@ -223,7 +226,12 @@ class Node:
         queue ahead of more than half of its clients; and a quarter of a second at most, for the next audit, after a
         burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
-        return await self._publisher.append(channel, *serialise(payload), key=key, tags=tags)
+        whom = None if exclude is None else id_of(exclude)
+        return await self._publisher.append(channel, *serialise(payload), key=key, tags=tags, exclude=whom)
+
+    def exclude(self, client: Client | str, publication: Publication) -> None:
+        """Has a client not get a publication that was appended in this turn of the loop, and last to its channel."""
+        self._publisher.exclude(id_of(client), publication.channel, publication.position)
 
     def append(self, channel: str, kind: Kind, data: bytes, **about: Any) -> Coroutine[Any, Any, Publication]:
         """Publishes `data` as it is, at the pace of the sweeps: `Publisher.append`."""
@@ -240,23 +248,17 @@ class Node:
         return self._publisher.append_at_once(channel, kind, data)
 
     def publish_threadsafe(
-        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None
+        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
     ) -> concurrent.futures.Future[Publication]:
         """Publishes from another thread. Only waiting for the future, now and then, slows a producer down.
 
         Raises NotRunningError before the start. The future's `result()` raises all else, and ThreadError in the loop's.
         """
-        work = partial(self.publish, channel, payload, key=key, tags=tags)
+        work = partial(self.publish, channel, payload, key=key, tags=tags, exclude=exclude)
         return LoopFuture(self._publisher.running_loop(), self._publisher.thread, work)
 
     def check_room(self) -> asyncio.AbstractEventLoop:
-        """Returns the loop that the next client will live on.
-
-        Raises:
-            DrainingError: The server is about to stop.
-            FullError: There are `max_clients` already.
-            NotRunningError: The broadcaster was not started.
-        """
+        """Returns the loop that the next client will live on. Raises DrainingError, FullError or NotRunningError."""
         loop = self._publisher.running_loop()
         if self.draining:
             raise DrainingError
@@ -264,19 +266,9 @@ class Node:
             raise FullError(limit_clients=self.max_clients)
         return loop
 
-    @asynccontextmanager
-    async def client(self, sink: Sink, listen: Callable[[], Source], **about: Any) -> AsyncIterator[Client]:
+    def client(self, sink: Sink, listen: Callable[[], Source], **about: Any) -> AbstractAsyncContextManager[Client]:
         """A client for as long as the context lasts. Takes and raises what `add_client` does."""
-        client = self.add_client(sink, listen, **about)
-        try:
-            yield client
-        except Exception as error:
-            close_for(client, error)
-            raise
-        finally:
-            client.close()
-            if client.task is not None:
-                await asyncio.wait({client.task}, timeout=self.close_seconds)
+        return lasting(partial(self.add_client, sink, listen, **about), self.close_seconds)
 
     def add_client(
         self,
@@ -299,7 +291,19 @@ class Node:
         self._registry.add(client)
         sink.attach(client)
         client.start()
+        if client.source is not None and (heard := self.listener(client)) is not None:
+            client.source.listen(heard)
         return client
+
+    async def send_to(self, user: User | str, payload: Payload) -> int:
+        """Sends a payload to all clients of a user, as `Client.send` does; returns to how many. O(them), in turns."""
+        if self._host is None:
+            raise NotRunningError
+        return await self._host.direct.send_to(user, payload)
+
+    def listener(self, client: Client) -> Heard | None:
+        """Returns what is to hear of the messages of `client` as they come; None: nothing is."""
+        return None if self._registry.hooks is None else self._registry.hooks.listener(client)
 
     def client_failed(self, client: Client, error: Exception) -> None:
         """Hears that working on a message of `client` has raised `error`: closes the client, and counts or logs it."""
@@ -333,6 +337,8 @@ class Node:
         client.begin(start)
         if client.user is not None:
             self.presence.join(client, channel)
+        if self._registry.hooks is not None:
+            self._registry.hooks.subscribed(client, channel)
         return start
 
     @property
@@ -365,11 +371,6 @@ class Node:
     def statistics(self) -> Statistics:
         """Returns clients, channels and counts. O(clients + channels)."""
         return self.inspect.statistics()
-
-    @property
-    def tally(self) -> Counters:
-        """The counters since the start."""
-        return self._hub.tally
 
     def count_answer_bytes(self, size_bytes: int) -> None:
         """Counts memory of HTTP answers against `memory_bytes`; a negative number was let go."""

@@ -56,7 +56,7 @@ class Outbox:
         self.dialect = dialect
         self.lease = lease = lease_of(sink)
         self.direct: DirectSink | None = None if lease is None else sink  # type: ignore[assignment]  # it has a lease
-        self._answers: list[bytes] | None = [] if lease is None else None
+        self._answers: list[Message] | None = [] if lease is None else None
         self._answer_bytes = 0
         self._sending: anyio.CancelScope | None = None
         self._in_flight = _NOTHING
@@ -96,12 +96,36 @@ class Outbox:
             self.direct.write(self.dialect.frame(payload))
         else:
             assert self._answers is not None
-            self._answers.append(payload)
+            self._answers.append(Message(payload, binary=False))
             self._answer_bytes += len(payload)
+
+    def send_message(self, message: Publication, share_bytes: int) -> None:
+        """Sends a message without a place in its order among the answers.
+
+        Each message that waits counts as `share_bytes` beside its own bytes, so that small ones are bounded too.
+        """
+        dialect = self.dialect
+        if self.direct is not None:
+            alone = dialect.alone
+            self.direct.write(
+                message.encoded(dialect.encode) if alone is None else dialect.frame(message.encoded(alone))
+            )
+            if self.sink.buffered_bytes:  # until that is taken: `settle`
+                self._answer_bytes += share_bytes
+        else:
+            assert self._answers is not None
+            payload = message.encoded(dialect.alone or dialect.payload)
+            self._answers.append(Message(payload, binary=dialect.alone is None and message.kind is Kind.BINARY))
+            self._answer_bytes += len(payload) + share_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in user space for the peer, and what counts for the messages among them."""
+        return self._answer_bytes + self.sink.buffered_bytes
 
     async def flush(self) -> None:
         """Sends the answers that wait."""
-        answers = [Message(payload, binary=False) for payload in self._answers or ()]
+        answers = self._answers or []
         self._answers = []
         self._answer_bytes = 0
         await self._send(answers)
@@ -114,7 +138,9 @@ class Outbox:
             await self._settled.wait()
 
     def settle(self) -> None:
-        """Hears that the sink has taken something."""
+        """Hears that the sink has taken something: everything, if it is direct."""
+        if self.direct is not None:
+            self._answer_bytes = 0
         if self._settled is not None and not self.clogged:
             self._wake()
 
@@ -156,7 +182,7 @@ class Outbox:
     @property
     def clogged(self) -> bool:
         """Whether the client leaves more than `UNREAD_BYTES` of its answers unread."""
-        return self._answer_bytes + self.sink.buffered_bytes > UNREAD_BYTES
+        return self.waiting_bytes > UNREAD_BYTES
 
     async def _send(self, messages: list[Message]) -> None:
         with anyio.CancelScope() as self._sending:

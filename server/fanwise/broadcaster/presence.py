@@ -44,6 +44,7 @@ class Rosters:
         rosters: {channel: its roster} of those with a known user of this worker, or with somebody who watches.
         watched: {channel: its roster} of those that somebody watches.
         others: The users of other workers; None: there are none.
+        identified: Gives a client a user, in the books of its node.
     """
 
     def __init__(self, hub: Hub, failed: Callable[[Client, Exception], None]) -> None:
@@ -51,6 +52,7 @@ class Rosters:
         self.rosters: dict[str, Roster] = {}
         self.watched: dict[str, Roster] = {}
         self.others: OtherWorkers | None = None
+        self.identified: Callable[[Client, User], None] = lambda client, user: setattr(client, "user", user)
         self._announcer = Announcer(self.watched, failed)
         self._journal: Journal | None = None  # while other workers ask for it
         self._journal_asked_at = 0.0
@@ -127,7 +129,8 @@ class Rosters:
 
     def identify(self, client: Client, user: User) -> None:
         """Makes `user` the client's user, on all its channels. O(its channels)."""
-        before, client.user = client.user, user
+        before = client.user
+        self.identified(client, user)
         for channel in client.subscriptions:
             roster = self.rosters.get(channel)
             if roster is not None and before is not None and before.id != user.id:

@@ -14,7 +14,7 @@ import orjson
 from ..core.channel import Channel
 from ..core.filters import Tags, check_tags
 from ..core.hub import Hub
-from ..core.publication import Kind, Publication
+from ..core.publication import Kind, Position, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError, ThreadError
 from .sweep import OsWriter, Sweeper, SweepWriter
 
@@ -51,6 +51,7 @@ class Publisher:
     Attributes:
         writer: The writer of the sweeps; None while the publisher is shut.
         thread: The thread of its event loop; 0 before the first.
+        exclude: Has a client (its id) not get the publication that was appended last (channel, position).
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Publisher:
     ) -> None:
         self.writer: SweepWriter | None = None
         self.thread = 0
+        self.exclude: Callable[[str, str, Position], None] = lambda _client, _channel, _position: None
         self._open_writer = open_writer
         self.max_message_bytes = max_message_bytes
         self._hub = hub
@@ -130,7 +132,14 @@ class Publisher:
             audit.set_result(None)
 
     async def append(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None, tags: Tags | None = None
+        self,
+        channel: str,
+        kind: Kind,
+        data: bytes,
+        *,
+        key: str | None = None,
+        tags: Tags | None = None,
+        exclude: str | None = None,
     ) -> Publication:
         """Appends to the channel's log like `append_nowait`, at the pace of the sweeps.
 
@@ -143,6 +152,7 @@ class Publisher:
             data: The payload.
             key: The name of the state that `data` is the newest of; or None.
             tags: What `data` is about; or None.
+            exclude: The id of a client that does not get the publication; or None.
 
         Raises:
             ChannelLimitError: There is no room for another channel.
@@ -153,6 +163,8 @@ class Publisher:
         """
         while True:
             publication, waits = self.append_in_turn(channel, kind, data, key=key, tags=tags)
+            if exclude is not None and publication is not None:
+                self.exclude(exclude, channel, publication.position)
             if waits is not None:
                 await waits
             if publication is not None:

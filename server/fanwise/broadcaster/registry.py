@@ -11,9 +11,11 @@ from typing import Final, NamedTuple
 
 from ..core.counters import Counters
 from ..core.reasons import CloseReason
+from ..core.rights import User
 from .client import Client, State
 from .dropped import DROPPED, DroppedClients
 from .expiries import Bucket, Expiries
+from .hooks import HookRunner
 
 _BEHIND, _READY = State.BEHIND, State.READY  # as globals: CPython 3.11 makes a call of each attribute of an enum
 _CLOSED_CLIENTS = 200  # closed clients that are remembered: what fits on a page
@@ -139,10 +141,12 @@ class ClientRegistry:
         leave: Called once for each client that goes, to let go of its queues.
         tally: The counters.
         on_closed: Notified of each client that has gone.
+        hooks: Functions of the application, for clients that come and go; None: there are none.
         clock: Seconds, on the clock of publications' times.
 
     Attributes:
         clients: {client id: client}.
+        users: {id of a user: its clients}, for clients with a user.
         behind: {client that is not ready: what audits have seen of it}, in the order in which they fell behind.
         ended: Notes on clients that were behind at an audit, and are not any more. Audits take them.
         receiving: {client whose `received_bytes` count: None}.
@@ -157,13 +161,16 @@ class ClientRegistry:
         leave: Callable[[Client], None],
         tally: Counters | None = None,
         on_closed: Callable[[ClosedClient], None] = lambda _gone: None,
+        hooks: HookRunner | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._leave = leave
         self._tally = tally or Counters()
         self._on_closed = on_closed
+        self.hooks = hooks
         self.clients: dict[str, Client] = {}
+        self.users: dict[str, dict[Client, None]] = {}
         self.behind: dict[Client, Watch | None] = {}
         self.ended: list[Watch] = []
         self.receiving: dict[Client, None] = {}
@@ -190,6 +197,17 @@ class ClientRegistry:
         watch = self.behind.get(client)
         return None if watch is None else watch.seen_at - watch.began_at
 
+    def clients_of(self, user: str) -> list[Client]:
+        """Returns the clients of the user with that id, in the order in which they came. O(them)."""
+        return list(self.users.get(user, ()))
+
+    def identify(self, client: Client, user: User | None) -> None:
+        """Makes `user` that of a client, in place of the one before. O(1)."""
+        self._forget_user(client)
+        client.user = user
+        if user is not None and client.id in self.clients:
+            self.users.setdefault(user.id, {})[client] = None
+
     def add(self, client: Client) -> None:
         """Takes in a client, which is behind until its state changes."""
         self._tally.connections += client.id not in self.clients
@@ -197,6 +215,9 @@ class ClientRegistry:
         self.behind[client] = None
         if client.user is not None:
             self.expiries.set(client, client.user.expires_at)
+            self.users.setdefault(client.user.id, {})[client] = None
+        if self.hooks is not None:
+            self.hooks.connected(client)
 
     def changed(self, client: Client) -> None:
         """Hears that the state of `client` has changed. O(1), or O(its queues) when it goes."""
@@ -232,6 +253,16 @@ class ClientRegistry:
         if seen is not None:
             self._end(seen, End.DROPPED if dropped else End.LEFT)
 
+    def _forget_user(self, client: Client) -> None:
+        """Takes a client out of the books of its user, if it has one."""
+        if client.user is None:
+            return
+        clients = self.users.get(client.user.id)
+        if clients is not None:
+            clients.pop(client, None)
+            if not clients:
+                del self.users[client.user.id]
+
     def _part(self, client: Client) -> None:
         """Closes the books on a client."""
         gone = ClosedClient(
@@ -251,7 +282,10 @@ class ClientRegistry:
         self.receiving.pop(client, None)
         if self._expiring:
             self._expiring.pop(client, {}).pop(client, None)
+        self._forget_user(client)
         self._tally.close(gone.reason, lag=gone.lag)
         self.closed.append(gone)
         self._leave(client)
         self._on_closed(gone)
+        if self.hooks is not None:
+            self.hooks.gone(client, gone.reason, dropped=gone.reason in DROPPED, lag=gone.lag)

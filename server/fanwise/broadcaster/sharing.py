@@ -87,6 +87,7 @@ class Sharing:
         key: str | None = None,
         once: Once | None = None,
         tags: Tags | None = None,
+        exclude: str | None = None,
     ) -> asyncio.Future[Position]:
         """Hands a publication to the engine; the future has its position when the engine has the publication.
 
@@ -104,13 +105,20 @@ class Sharing:
         """
         self._publisher.check_size(data)
         self._hub.check_allowed(check_channel_name(channel))
-        return self._backplane.publish(Outgoing(channel, data, kind, key, once, tags=check_tags(tags)))
+        outgoing = Outgoing(channel, data, kind, key, once, tags=check_tags(tags), exclude=exclude)
+        return self._backplane.publish(outgoing)
 
     async def publish(
-        self, channel: str, kind: Kind, data: bytes, key: str | None = None, tags: Tags | None = None
+        self,
+        channel: str,
+        kind: Kind,
+        data: bytes,
+        key: str | None = None,
+        tags: Tags | None = None,
+        exclude: str | None = None,
     ) -> Publication:
         """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
-        position = await self.submit(channel, kind, data, key, tags=tags)
+        position = await self.submit(channel, kind, data, key, tags=tags, exclude=exclude)
         return make_publication(check_tags(tags))(channel, *position, data, kind, time.monotonic(), key)
 
     # Channels.
@@ -268,6 +276,8 @@ class Sharing:
             self._publisher.take(
                 channel, one.payload, kind=one.kind, time=max(at, earliest), key=one.key, tags=one.tags
             )
+            if one.exclude is not None:
+                self._publisher.exclude(one.exclude, channel.name, Position(channel.log.epoch, channel.log.head))
 
     def _succeed(self, channel: Channel, epoch: str, start: int) -> Channel:
         self._publisher.flush(channel)
@@ -286,7 +296,7 @@ class Sharing:
         counts.received += len(arrivals)
         if arrivals:
             counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), len(arrivals))
-        for name, epoch, offset, payload, kind, key, _, tags in arrivals:
+        for name, epoch, offset, payload, kind, key, _, tags, exclude in arrivals:
             channel = find(name)
             if channel is None or (reopening and name in reopening):
                 skipped += 1
@@ -298,6 +308,8 @@ class Sharing:
                 skipped += 1
                 continue
             crowded = take(channel, payload, kind=kind, time=now, key=key, tags=tags) or crowded
+            if exclude is not None:
+                self._publisher.exclude(exclude, name, Position(epoch, offset))
         counts.skipped += skipped
         return self._has_time(now) and not crowded
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from ..core.lease import Lease
 from ..core.publication import Kind
+from ..core.queue import Batch
 from ..core.reasons import CloseReason
 
 EXTENSION = "fanwise"  # the key in scope["extensions"] under which our protocol class offers a connection
@@ -43,6 +45,44 @@ class SinkOwner(Protocol):
 
     def sink_closed(self, reason: CloseReason) -> None:
         """Nothing can be written any more, because of what the peer or the server did."""
+
+
+Client_contra = TypeVar("Client_contra", contravariant=True)
+
+
+class ClientOwner(Protocol[Client_contra]):
+    """The event loop and the node, as a client calls them. `pause_seconds`: of the longest pause that is forgiven."""
+
+    pause_seconds: float
+
+    @property
+    def enlist(self) -> Callable[[Callable[[], bool]], None]:
+        """Has a step called when it is its turn, and again as long as the step returns True. The step never raises."""
+
+    def start_task(self, client: Client_contra, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts the client's task; aborts the client with INTERNAL should the task end before the client has."""
+
+    def changed(self, client: Client_contra) -> None:
+        """Hears that the client's state has changed."""
+
+    def receiving(self, client: Client_contra, *, held: bool) -> None:
+        """Hears whether the client's `received_bytes` are worth counting."""
+
+    def ponged(self, rtt_seconds: float) -> None:
+        """Hears how long a pong took."""
+
+    def failed(self, client: Client_contra, error: Exception) -> None:
+        """Hears that serving the client has raised `error`: the client is to be aborted."""
+
+    def send(self, client: Client_contra, payload: Any) -> None:
+        """Sends a payload to one client, within its bounds; raises what `Client.send` does."""
+
+    @property
+    def detours(self) -> Mapping[Any, None]:
+        """What keeps clients from joining their ready groups when they have caught up (`Hub.detours`)."""
+
+    def detour(self, client: Client_contra, max_bytes: int) -> tuple[Any, Batch] | None:
+        """Returns what a client that has caught up has still to take, with its place; None: it may join."""
 
 
 class Sink(Protocol):
@@ -133,17 +173,25 @@ class Source(Protocol):
 class LateSource:
     """A source that listens from the first message that is asked for. Owns the invariant that it ends once ended."""
 
-    def __init__(self, listen: Callable[[], Source]) -> None:
+    def __init__(self, listen: Callable[..., Source]) -> None:
         self._listen = listen
         self._source: Source | None = None
         self._ended = False
 
     def __aiter__(self) -> AsyncIterator[Received]:
         if self._source is None:
-            self._source = self._listen()
-            if self._ended:
-                self._source.end()
+            self._begin(self._listen())
+        assert self._source is not None
         return aiter(self._source)
+
+    def listen(self, heard: Heard) -> None:
+        """Listens from now on; `heard` is called for each message."""
+        self._begin(self._listen(heard))
+
+    def _begin(self, source: Source) -> None:
+        self._source = source
+        if self._ended:
+            source.end()
 
     def end(self) -> None:
         """Ends the iteration once the messages that are already here were read. Idempotent."""
@@ -166,6 +214,8 @@ class Decoded:
         return data.decode() if kind is Kind.TEXT else data
 
 
+Heard: TypeAlias = Callable[[Kind, bytes], None]
+"""Hears of one message of a client."""
 Work: TypeAlias = Callable[[Kind, bytes], Coroutine[Any, Any, None] | None]
 """Works on one message of a client; what it returns, if anything, is awaited before the next one is worked on.
 
@@ -182,8 +232,14 @@ class Offer(Protocol):
     def connection(self) -> DirectSink | None:
         """The connection, whose socket may be written to; None before the handshake was answered."""
 
-    def listen(self) -> Source:
-        """Takes over what the peer sends, from now on and from what the application has not read yet."""
+    def listen(self, heard: Heard | None = None) -> Source:
+        """Takes over what the peer sends, from now on and from what the application has not read yet.
 
-    def detach(self, work: Work, *, failed: Callable[[Exception], None]) -> None:
-        """Has messages worked on from now on, also when the endpoint has returned; `failed` is called for an error."""
+        `heard` is called for each message as it comes.
+        """
+
+    def detach(self, work: Work, *, failed: Callable[[Exception], None], heard: Heard | None = None) -> None:
+        """Has messages worked on from now on, also when the endpoint has returned; `failed` is called for an error.
+
+        `heard` is called for each message as it comes, before that is worked on.
+        """

@@ -8,7 +8,8 @@ from functools import partial
 from typing import NamedTuple
 
 from ..core.channel import Channel
-from ..core.group import Member
+from ..core.excluding import Excluding
+from ..core.group import Member, ReadyGroup
 from ..core.lease import Lease
 from ..core.publication import Encoding
 from ..core.queue import Batch, Overflow, Queue
@@ -21,6 +22,11 @@ class Subscription(NamedTuple):
 
     channel: Channel
     queue: Queue
+
+    def group(self, encoding: Encoding) -> ReadyGroup:
+        """The ready group that the client is in while it is up to date."""
+        selection = self.queue.selection
+        return self.channel.group(encoding) if selection is None else self.channel.group_of(selection, encoding)
 
     @property
     def starved(self) -> bool:
@@ -63,6 +69,17 @@ class Subscriptions(dict[str, Subscription]):
         for name, place in self.items():
             if place.queue.cursor < place.channel.swept:
                 self[name] = self.pop(name)  # to the end of the round; the loop ends here
+                return place, place.queue.get_nowait(max_bytes=max_bytes)
+        return None
+
+    def take_ahead(self, *, max_bytes: int) -> tuple[Subscription, Batch] | None:
+        """The next publications of a queue that passes over some, swept or not; None if there are none. O(channels).
+
+        Its client may not join a ready group before.
+        """
+        for name, place in self.items():
+            if isinstance(place.queue, Excluding) and place.queue.excluded:
+                self[name] = self.pop(name)
                 return place, place.queue.get_nowait(max_bytes=max_bytes)
         return None
 

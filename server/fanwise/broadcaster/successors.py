@@ -43,7 +43,7 @@ class Successors:
             client.subscriptions[channel.name] = Subscription(start.channel, start.queue)
             gap, dialect = start.gap, client.outbox.dialect
             if gap is not None and dialect.gap is not None:
-                client.send(dialect.gap(channel.name, start.channel.log.epoch, gap))
+                client.answer(dialect.gap(channel.name, start.channel.log.epoch, gap))
             moved = True
         return moved
 

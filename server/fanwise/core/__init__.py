@@ -15,6 +15,7 @@
     selection    the publications of a log that a filter lets through, each decided once
     filters      tags of publications and filters of clients, and their bounds
     queue        a client's window onto a log
+    excluding    a queue that passes over publications which are its client's own
     log          a channel's retained publications
     encoding     how a publication becomes bytes, once: frames, chunks, events
     publication  a publication, its position, and the rule for channel names

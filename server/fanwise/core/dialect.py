@@ -10,13 +10,16 @@ import orjson
 from .encoding import (
     chunk,
     event,
+    json_direct,
     json_frame,
     json_message,
     plain_frame,
     plain_payload,
     sse_chunk,
+    sse_direct,
     sse_event,
     sse_json_chunk,
+    sse_json_direct,
     sse_json_event,
     text_frame,
 )
@@ -33,6 +36,9 @@ class Dialect(NamedTuple):
         payload: A publication's bytes for a server that frames them itself.
         frame: The bytes on the wire of any other payload.
         gap: Makes the payload for a gap of the log (channel, epoch); None: the dialect has no word for gaps.
+        skipped: Makes the payload for a publication that an excluded client does not get (channel, position); None: the
+            dialect has no word for it.
+        alone: The payload of a message without a place, to one client; None: it looks like a publication.
         subscribed: Makes the payload for the beginning of a stream (channel, position, and whether nothing is missing
             after the position that was asked for: None if none was asked for). None: the dialect has no word for it.
     """
@@ -43,6 +49,8 @@ class Dialect(NamedTuple):
     frame: Callable[[bytes], bytes]
     gap: Callable[[str, str, Gap], bytes] | None = None
     subscribed: Callable[[str, Position, bool | None], bytes] | None = None
+    alone: Encoding | None = None
+    skipped: Callable[[str, Position], bytes] | None = None
 
 
 def json_gap(channel: str, epoch: str, gap: Gap) -> bytes:
@@ -54,6 +62,11 @@ def json_gap(channel: str, epoch: str, gap: Gap) -> bytes:
 def json_subscribed(channel: str, position: Position, recovered: bool | None) -> bytes:
     """The `subscribed` of the JSON dialect."""
     return orjson.dumps({"op": "subscribed", "channel": channel, **position._asdict(), "recovered": bool(recovered)})
+
+
+def json_skipped(channel: str, position: Position) -> bytes:
+    """The `skipped` of the JSON dialect: the client does not get that publication, and nothing is missing."""
+    return orjson.dumps({"op": "skipped", "channel": channel, **position._asdict()})
 
 
 def sse_gap(channel: str, epoch: str, gap: Gap) -> bytes:
@@ -72,6 +85,8 @@ def sse_subscribed(channel: str, position: Position, recovered: bool | None) -> 
 
 
 PLAIN: Final = Dialect("plain", plain_frame, plain_payload, text_frame)
-JSON: Final = Dialect("fanwise.v1", json_frame, json_message, text_frame, json_gap, json_subscribed)
-SSE: Final = Dialect("sse", sse_chunk, sse_event, chunk, sse_gap, sse_subscribed)
-SSE_JSON: Final = Dialect("sse+json", sse_json_chunk, sse_json_event, chunk, sse_gap, sse_subscribed)
+JSON: Final = Dialect(
+    "fanwise.v1", json_frame, json_message, text_frame, json_gap, json_subscribed, json_direct, json_skipped
+)
+SSE: Final = Dialect("sse", sse_chunk, sse_event, chunk, sse_gap, sse_subscribed, sse_direct)
+SSE_JSON: Final = Dialect("sse+json", sse_json_chunk, sse_json_event, chunk, sse_gap, sse_subscribed, sse_json_direct)

@@ -141,6 +141,13 @@ def json_message(publication: Publication) -> bytes:
     return json_bytes({"op": "message", "channel": publication.channel, **message_fields(publication)})
 
 
+def json_direct(message: Publication) -> bytes:
+    """The `direct` of the JSON dialect: a message to one client, which has no place in a log."""
+    fields = message_fields(message)
+    del fields["offset"]
+    return json_bytes({"op": "direct", **fields})
+
+
 def json_frame(publication: Publication) -> bytes:
     """The `message` of the JSON dialect as one WebSocket frame."""
     return text_frame(json_message(publication))
@@ -164,6 +171,18 @@ def sse_event(publication: Publication) -> bytes:
     if publication.kind is _BINARY:
         return event(base64.b64encode(publication.payload), name="binary", event_id=position)
     return event(publication.payload, event_id=position)
+
+
+def sse_direct(message: Publication) -> bytes:
+    """A message to one client as the event `direct`; a binary one in base64, as `direct-binary`. It has no id."""
+    if message.kind is _BINARY:
+        return event(base64.b64encode(message.payload), name="direct-binary")
+    return event(message.payload, name="direct")
+
+
+def sse_json_direct(message: Publication) -> bytes:
+    """The `direct` of the JSON dialect as an event without an id."""
+    return event(json_direct(message), name="direct")
 
 
 def sse_chunk(publication: Publication) -> bytes:

@@ -70,6 +70,8 @@ class Hub:
         tally: The counters of this hub.
         retention: The books on channels and publications that stay.
         retired: The channels that have a successor, until their last client has moved to it.
+        detours: Those channels, and the queues that pass over publications: their clients have more to do than to catch
+            up with sweeps.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Hub:
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
         self.retired: dict[Channel, None] = {}
+        self.detours: dict[Channel | Queue, None] = {}
         history = (history_messages, history_bytes, history_seconds)
         defaults = Defaults(queue_messages, queue_bytes, *history, overflow, forgive_seconds)
         self.namespaces = Namespaces(channels or {}, defaults)
@@ -143,7 +146,7 @@ class Hub:
             if older.name == channel.name:
                 older.successor = successor
         if channel.queues:
-            self.retired[channel] = None
+            self.retired[channel] = self.detours[channel] = None
         else:
             self.retention.released(channel)
         return successor
@@ -259,15 +262,23 @@ class Hub:
             channel.skip(gap)
         return Start(channel, queue, begin, gap, gap is None if isinstance(since, Position) else None)
 
+    def replace(self, channel: Channel, old: Queue, new: Queue) -> None:
+        """Has a queue take the place of another one, which is in no ready group. O(1)."""
+        del channel.queues[old]
+        channel.queues[new] = None
+
     def unsubscribe(self, channel: Channel, queue: Queue, *, time: float) -> None:
         """Lets a queue go that has left its ready group. O(1)."""
         if channel.queues.pop(queue, channel) is channel:  # it has left before; the channel may be gone by now
             return
+        if self.detours:
+            self.detours.pop(queue, None)
         channel.sleepers.pop(queue, None)
         if queue.selection is not None:
             channel.deselect(queue.selection)
         if channel.queues:
             return
+        self.detours.pop(channel, None)
         channel.mark_swept(channel.log.head)
         channel.groups = {}  # a new one: a sweep may be going over the old one, whose client it is that was broken
         if channel.successor is None:

@@ -95,6 +95,12 @@ class Queue:
         """Takes the cursor back, where the shared one stands now."""
         self._cursor, self.shared = self.cursor, None
 
+    def advance(self, cursor: int) -> None:
+        """Moves on to `cursor`: the publications up to there are not for this client."""
+        if self.shared is not None or not self._cursor <= cursor <= self.log.head:
+            raise AssertionError(f"a queue at {self._cursor} cannot move on to {cursor}")
+        self._cursor = cursor
+
     def rewind(self, cursor: int) -> None:
         """Goes back to `cursor`: the publications after it were not taken after all."""
         if self.shared is not None or not cursor <= self._cursor:

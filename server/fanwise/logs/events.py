@@ -55,6 +55,16 @@ class Event(Enum):
     MEMORY_SHORT = (WARNING, _MEMORY_SHORT, ())
     LOOP_LATE = (WARNING, "the event loop was %(late_seconds).3f s late, more than %(limit_seconds)g s", ())
     WRITER_DIED = (ERROR, "writer of client %(client)s died: %(error)s", ())
+    HOOK_FAILED = (
+        ERROR,
+        "the application's hook %(hook)s has raised %(error)s: %(calls)d calls since the last",
+        (),
+    )
+    HOOK_SLOW = (
+        WARNING,
+        "the application's hook %(hook)s has held the event loop for %(seconds).3f s: %(calls)d calls since the last",
+        (),
+    )
     AUDIT_DIED = (ERROR, "the audit died, slow clients are not found any more: %(error)s", ())
     FEED_FAILED = (ERROR, "the live feed has missed a second: %(error)s", ())
     DEMO_FAILED = (ERROR, "the demo's %(part)s failed: %(error)s", ())

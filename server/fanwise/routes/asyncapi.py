@@ -20,6 +20,7 @@ from .json_models import (
     AskPresence,
     Authenticate,
     Authenticated,
+    Direct,
     Error,
     GapMessage,
     Join,
@@ -29,6 +30,7 @@ from .json_models import (
     PresenceGap,
     Publish,
     Published,
+    Skipped,
     Strict,
     Subscribe,
     Subscribed,
@@ -46,7 +48,8 @@ ASKED: dict[type[Strict], type[Strict]] = {
     Authenticate: Authenticated,
     AskPresence: PresenceAnswer,
 }
-TOLD: list[type[Strict]] = [Welcome, Message, GapMessage, Join, Leave, PresenceGap]  # sent without a request
+# Sent without a request.
+TOLD: list[type[Strict]] = [Welcome, Message, GapMessage, Skipped, Direct, Join, Leave, PresenceGap]
 EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     Subscribe: {"op": "subscribe", "channel": "lobby", "since": {"epoch": "9f2c01ab77e4", "offset": 41}},
     Unsubscribe: {"op": "unsubscribe", "channel": "lobby"},
@@ -62,6 +65,8 @@ EXAMPLES: dict[type[Strict], dict[str, Any]] = {
     Subscribed: {"op": "subscribed", "channel": "lobby", "epoch": "9f2c01ab77e4", "offset": 41, "recovered": True},
     Message: {"op": "message", "channel": "lobby", "offset": 42, "data": {"hello": "world"}},
     GapMessage: {"op": "gap", "channel": "lobby", "epoch": "9f2c01ab77e4", "from": 1, "to": 7, "reason": "history"},
+    Skipped: {"op": "skipped", "channel": "lobby", "epoch": "9f2c01ab77e4", "offset": 43},
+    Direct: {"op": "direct", "data": {"hello": "Ada"}},
     Published: {"op": "published", "channel": "lobby", "id": 1, "epoch": "9f2c01ab77e4", "offset": 42},
     Unsubscribed: {"op": "unsubscribed", "channel": "lobby"},
     Authenticated: {"op": "authenticated", "user": "ada", "expires_in": 3600.0},

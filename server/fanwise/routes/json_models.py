@@ -78,7 +78,7 @@ class Unsubscribe(Strict):
 
 
 class Publish(Strict):
-    """Answered with `published` when it has its place in the log."""
+    """Answered with `published` when it has its place in the log. Without `echo` the client itself does not get it."""
 
     op: Literal["publish"]
     channel: Channel
@@ -87,6 +87,7 @@ class Publish(Strict):
     key: Key | None = None
     tags: TagsField | None = None
     encoding: Base64 | None = None
+    echo: bool = True
 
 
 class AskPresence(Strict):
@@ -160,6 +161,23 @@ class GapMessage(Strict):
             "backplane: the engine behind several servers has them no more"
         ),
     ]
+
+
+class Skipped(Strict):
+    """The publication at this offset is not sent to this client, which was excluded. Nothing is missing there."""
+
+    op: Literal["skipped"]
+    channel: Channel
+    epoch: Epoch
+    offset: Offset
+
+
+class Direct(Strict):
+    """A message to this client alone: it is on no channel, and has no offset."""
+
+    op: Literal["direct"]
+    data: Data
+    encoding: Base64 | None = None
 
 
 class Published(Strict):
@@ -265,21 +283,9 @@ class Error(Strict):
 
 
 Op: TypeAlias = Annotated[Subscribe | Unsubscribe | Publish | Authenticate | AskPresence, Field(discriminator="op")]
-Answer: TypeAlias = Annotated[
-    Welcome
-    | Subscribed
-    | Message
-    | GapMessage
-    | Published
-    | Unsubscribed
-    | Authenticated
-    | PresenceAnswer
-    | Join
-    | Leave
-    | PresenceGap
-    | Error,
-    Field(discriminator="op"),
-]
+_Told: TypeAlias = Welcome | Message | GapMessage | Skipped | Direct | Join | Leave | PresenceGap  # without a request
+_Asked: TypeAlias = Subscribed | Published | Unsubscribed | Authenticated | PresenceAnswer
+Answer: TypeAlias = Annotated[_Told | _Asked | Error, Field(discriminator="op")]
 
 _TEXT, _BINARY = Kind.TEXT, Kind.BINARY  # as a global: CPython 3.11 makes a call of each attribute of an enum
 _OPS: TypeAdapter[Subscribe | Unsubscribe | Publish | Authenticate | AskPresence] = TypeAdapter(Op)
@@ -319,14 +325,11 @@ class OpError(CodedError):
         self.about = about or {}
 
 
-def parse_op(
-    data: bytes | str, kind: Kind = _TEXT
-) -> Subscribe | Unsubscribe | Publish | Authenticate | AskPresence | UsualPublish:
-    """Returns the operation that a client asks for.
+Parsed: TypeAlias = Subscribe | Unsubscribe | Publish | Authenticate | AskPresence | UsualPublish
 
-    Raises:
-        OpError: The message is not JSON, or not one of the operations.
-    """
+
+def parse_op(data: bytes | str, kind: Kind = _TEXT) -> Parsed:
+    """Returns the operation that a client asks for. Raises OpError if the message is not JSON, or none of them."""
     if kind is _BINARY:
         raise OpError(ErrorCode.BAD_JSON, "a message is one JSON object in a text frame; this was a binary frame")
     try:
@@ -383,9 +386,8 @@ def _unknown_field(fields: dict[str, object], model: type[Strict]) -> OpError:
 def _translate(error: ValidationError, fields: dict[str, object]) -> OpError:
     detail = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, detail["loc"][1:]))[:_NAMED_CHARACTERS]
-    code = _CODES.get(detail["type"], ErrorCode.WRONG_TYPE)
     problem = f"{place}: {detail['msg']}" if place else f"op: it is one of {OPERATIONS}"
-    return OpError(code, problem, _about(fields))
+    return OpError(_CODES.get(detail["type"], ErrorCode.WRONG_TYPE), problem, _about(fields))
 
 
 def _about(fields: dict[str, object]) -> dict[str, str | int]:

@@ -72,7 +72,7 @@ def welcome(broadcaster: Node, client: Client, *, max_subscriptions: int, expire
     }
     if expires_at is not None:
         fields["expires_in"] = seconds_to(expires_at)
-    client.send(orjson.dumps(fields))
+    client.answer(orjson.dumps(fields))
 
 
 def seconds_to(unix_seconds: float) -> float:
@@ -239,7 +239,7 @@ class JsonSession:
         await self._check(Action.PRESENCE, op.channel)
         found = await self._broadcaster.presence(op.channel, limit=MOST_MEMBERS)
         asked: dict[str, str | int] = {} if op.id is None else {"id": op.id}
-        self._client.send(await presence_json(found, op="presence", **asked))
+        self._client.answer(await presence_json(found, op="presence", **asked))
 
     async def _check(self, action: Action, channel: str) -> None:
         if self._rights is not None:
@@ -279,11 +279,13 @@ class JsonSession:
         if op.id is not None:
             answer["id"] = op.id
         answer["epoch"], answer["offset"] = publication.epoch, publication.offset
-        self._client.send(orjson.dumps(answer))
+        self._client.answer(orjson.dumps(answer))
+        if type(op) is Publish and not op.echo:
+            self._broadcaster.exclude(self._client, publication)
         return waits
 
     def _send(self, **fields: object) -> None:
-        self._client.send(orjson.dumps(fields))
+        self._client.answer(orjson.dumps(fields))
 
 
 async def _both(first: Awaitable[None], second: Awaitable[None] | None) -> None:
@@ -315,7 +317,8 @@ class SharedJsonSession(JsonSession):
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)
-        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key, tags=op.tags)
+        exclude = self._client.id if type(op) is Publish and not op.echo else None
+        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key, tags=op.tags, exclude=exclude)
 
         def answer(outcome: Position | FanwiseError) -> None:
             if isinstance(outcome, FanwiseError):
@@ -323,7 +326,7 @@ class SharedJsonSession(JsonSession):
             else:
                 fields: dict[str, object] = {"op": "published", "channel": op.channel}
                 named = fields if op.id is None else {**fields, "id": op.id}
-                self._client.send(orjson.dumps({**named, "epoch": outcome.epoch, "offset": outcome.offset}))
+                self._client.answer(orjson.dumps({**named, "epoch": outcome.epoch, "offset": outcome.offset}))
 
         return self._flight.add(future, len(data), answer)
 

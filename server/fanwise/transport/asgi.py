@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, Self
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from ..broadcaster.sink import Message, Received, SinkOwner
+from ..broadcaster.sink import Heard, Message, Received, SinkOwner, Source
 from ..core.publication import Kind
 from ..core.reasons import CloseReason
 
@@ -84,6 +84,10 @@ class AsgiConnection(AsgiPeer):
         super().__init__(websocket.receive)
         self._websocket = websocket
 
+    def listen(self, heard: Heard | None = None) -> Source:
+        """The messages, from now on; `heard` is called for each when it is read."""
+        return self if heard is None else Overheard(self, heard)
+
     async def send(self, messages: Sequence[Message]) -> None:
         """Sends one message after the other; waits while the server's write buffer is full."""
         for message in messages:
@@ -134,6 +138,10 @@ class AsgiStream(AsgiPeer):
         self._send = send
         self._farewell = farewell
 
+    def listen(self, heard: Heard | None = None) -> Source:  # noqa: ARG002 - there is nothing to hear
+        """No messages ever; the iteration ends with the connection."""
+        return self
+
     async def send(self, messages: Sequence[Message]) -> None:
         """Sends the messages as one piece of the body; waits while the server's write buffer is full."""
         body = b"".join([message.payload for message in messages])
@@ -156,6 +164,31 @@ class AsgiStream(AsgiPeer):
             continue
         self._lost()
         raise StopAsyncIteration
+
+
+class Overheard:
+    """A source whose messages are heard when they are read: ASGI shows them no earlier.
+
+    Args:
+        source: The client's messages.
+        heard: Called for each.
+    """
+
+    def __init__(self, source: Source, heard: Heard) -> None:
+        self._source = source
+        self._heard = heard
+
+    def __aiter__(self) -> AsyncIterator[Received]:
+        return self
+
+    async def __anext__(self) -> Received:
+        kind, data = await anext(self._source)
+        self._heard(kind, data)
+        return kind, data
+
+    def end(self) -> None:
+        """Ends the iteration once the messages that are already here were read. Idempotent."""
+        self._source.end()
 
 
 @cache

@@ -107,7 +107,8 @@ async def attach(
             if channel is not None and broadcaster.shares:  # again: it may have been forgotten meanwhile
                 await broadcaster.sharing.ready(channel, since)
             client = broadcaster.add_client(offer.connection, **about)
-            offer.detach(serve(client), failed=partial(broadcaster.client_failed, client))
+            failed, heard = partial(broadcaster.client_failed, client), broadcaster.listener(client)
+            offer.detach(serve(client), failed=failed, heard=heard)
             return
         sink, listen = _open(websocket)
         async with broadcaster.client(sink, listen, **about) as client:
@@ -165,13 +166,13 @@ def _offer(websocket: WebSocket) -> Offer | None:
     return offer
 
 
-def _open(websocket: WebSocket) -> tuple[Sink, Callable[[], Source]]:
+def _open(websocket: WebSocket) -> tuple[Sink, Callable[..., Source]]:
     offer = _offer(websocket)
     if offer is not None and offer.connection is not None:
         return offer.connection, offer.listen
     hint_at_the_fast_path()
     fallback = AsgiConnection(websocket)
-    return fallback, lambda: fallback
+    return fallback, fallback.listen
 
 
 @cache

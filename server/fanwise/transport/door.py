@@ -38,7 +38,7 @@ from ..logs.scrubbing import CONNECTION_LOGGER
 from .addresses import peer_name
 from .deflate import answer_to
 from .handshakes import Asked, Handshake, accept_value, read_subprotocols
-from .intake import Intake
+from .intake import make_intake
 from .leased_transport import LeasedTransport
 from .proxies import FORWARDED, TrustedProxies
 from .stream_door import StreamDoor
@@ -247,7 +247,8 @@ class Door:
 
     def _make_receiver(self, entry: Entry, connection: WebSocketConnection, client: Client) -> Receiver:
         failed = partial(self._broadcaster.client_failed, client)
-        return Intake(entry.serve(client), connection.transport, failed=failed)
+        heard = self._broadcaster.listener(client)
+        return make_intake(entry.serve(client), connection.transport, failed=failed, heard=heard)
 
 
 def _accept(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

@@ -107,7 +107,7 @@ class EventStreamResponse(Response):
         try:
             async with self._broadcaster.client(
                 sink,
-                lambda: sink,
+                sink.listen,
                 channel=self._channel,
                 since=self._since,
                 address=peer_name(HTTPConnection(scope)),
@@ -128,7 +128,7 @@ class EventStreamResponse(Response):
                 await anext(messages, None)  # nothing ever comes; it ends with the client
                 return
             if not client.held_up:
-                client.send(HEARTBEAT)
+                client.answer(HEARTBEAT)
 
 
 def begin(

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..broadcaster.sink import Received
+from ..broadcaster.sink import Heard, Received
 from ..core.publication import Kind
 
 # Answering one takes 10 to 30 us. More than a publisher has in flight: what it sends in one go is swept in one go.
@@ -118,3 +118,23 @@ class Inbox:
         waiter, self._waiter = self._waiter, None  # woken once, however many messages come in one read
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+class OverheardInbox(Inbox):
+    """An inbox whose messages are heard as they come, before they are read.
+
+    Args:
+        heard: Called for each message.
+    """
+
+    __slots__ = ("_heard",)
+
+    def __init__(self, heard: Heard, **bounds: Any) -> None:
+        super().__init__(**bounds)
+        self._heard = heard
+
+    def put(self, kind: Kind, data: bytes) -> None:
+        """Has a message heard, and adds it, TEXT or BINARY; dropped when the inbox has ended."""
+        if not self._ended:
+            self._heard(kind, data)
+        super().put(kind, data)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..broadcaster.sink import Received, Work
+from ..broadcaster.sink import Heard, Received, Work
 from ..core.publication import Kind
 from .inbox import MESSAGE_BYTES
 
@@ -110,3 +110,40 @@ class Intake:
         self._let_go()
         if failed is not None:
             failed(error)
+
+
+class OverheardIntake(Intake):
+    """An intake whose messages are heard as they come, before they are worked on: one by one.
+
+    Args:
+        heard: Called for each message.
+    """
+
+    __slots__ = ("_heard",)
+
+    takes_texts = False
+
+    def __init__(
+        self, work: Work, transport: asyncio.Transport, *, failed: Callable[[Exception], None], heard: Heard
+    ) -> None:
+        super().__init__(work, transport, failed=failed)
+        self._heard: Heard | None = heard
+
+    def put(self, kind: Kind, data: bytes) -> None:
+        """Has a message heard, and works on it, or keeps it behind the one that waits."""
+        if self._heard is not None:
+            self._heard(kind, data)
+        super().put(kind, data)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._heard = None
+
+
+def make_intake(
+    work: Work, transport: asyncio.Transport, *, failed: Callable[[Exception], None], heard: Heard | None
+) -> Intake:
+    """Returns an intake; with `heard`, one whose messages are heard as they come."""
+    if heard is None:
+        return Intake(work, transport, failed=failed)
+    return OverheardIntake(work, transport, failed=failed, heard=heard)

@@ -18,14 +18,14 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.http11 import Request
 
-from ..broadcaster.sink import EXTENSION, Work
+from ..broadcaster.sink import EXTENSION, Heard, Work
 from ..core.codes import ErrorCode
 from ..core.publication import Kind
 from ..core.reasons import CloseReason, failure
 from ..logs.scrubbing import CONNECTION_LOGGER, hide_query_string
 from .deflate import NEGOTIATION
-from .inbox import Inbox
-from .intake import Intake
+from .inbox import Inbox, OverheardInbox
+from .intake import make_intake
 from .leased_transport import LeasedTransport
 from .limits import Limits
 from .places import PLACE
@@ -127,18 +127,19 @@ class FanwiseProtocol(WebSocketsSansIOProtocol):
 
     # What the application is offered.
 
-    def listen(self) -> Inbox:
-        """An inbox for all messages that the application has not read."""
+    def listen(self, heard: Heard | None = None) -> Inbox:
+        """An inbox for all messages that the application has not read; `heard` is called for each as it comes."""
         transport = self.transport if self.connection is None else self.connection.transport
-        inbox = Inbox(pause=transport.pause_reading, resume=transport.resume_reading, on_end=self.end)
+        bounds: dict[str, Any] = {"pause": transport.pause_reading, "resume": transport.resume_reading}
+        inbox = Inbox(**bounds, on_end=self.end) if heard is None else OverheardInbox(heard, **bounds, on_end=self.end)
         self._hand_over(inbox)
         return inbox
 
-    def detach(self, work: Work, *, failed: Callable[[Exception], None]) -> None:
+    def detach(self, work: Work, *, failed: Callable[[Exception], None], heard: Heard | None = None) -> None:
         """Has messages worked on from now on, also when the endpoint has returned; `failed` is called for an error."""
         assert self.connection is not None  # the application has accepted
         self._detached = True
-        self._hand_over(Intake(work, self.connection.transport, failed=failed))
+        self._hand_over(make_intake(work, self.connection.transport, failed=failed, heard=heard))
         self._over = False
         self.end()  # an application that goes on receiving would wait for what no longer comes here
 

@@ -248,6 +248,10 @@ class Replay:
     def ponged(self, rtt_seconds: float) -> None:
         """Is not called: pongs are looked for, and not received."""
 
+    def send(self, client: Client, payload: object) -> None:
+        """Raises AssertionError: in a replay there is no application."""
+        raise AssertionError(f"{payload!r:.80} cannot be sent to {client}")
+
     def failed(self, client: Client, error: Exception) -> None:
         """Ends the replay: serving a client has failed."""
         raise RuntimeError(f"serving {client} has failed") from error
@@ -298,13 +302,12 @@ class Replay:
         client.subscriptions.clear()
 
     @property
-    def retired(self) -> Mapping[Channel, None]:
-        """No channel of a replay has a successor."""
-        return self._hub.retired
+    def detours(self) -> Mapping[Any, None]:
+        """No channel of a replay has a successor, and nobody is excluded."""
+        return self._hub.detours
 
-    def move(self, client: Client) -> bool:  # noqa: ARG002 - as clients call it
-        """Returns False: no channel of a replay has a successor."""
-        return False
+    def detour(self, client: Client, max_bytes: int) -> None:
+        """Returns None: there is nothing more to take."""
 
     # Sockets.
 
