@@ -144,9 +144,8 @@ CARELESS = (
             Edit("broadcaster/node.py", "import concurrent.futures\n", "import concurrent.futures\nimport copy\n"),
             Edit(
                 "broadcaster/node.py",
-                "        kind, data = serialise(payload)\n        return self._publisher.append_nowait(",
-                "        kind, data = serialise(payload)\n        copy.deepcopy(self.inspect.limits())\n"
-                "        return self._publisher.append_nowait(",
+                "        publication = self._publisher.append_nowait(",
+                "        copy.deepcopy(self.inspect.limits())\n        publication = self._publisher.append_nowait(",
             ),
         ),
         "publish-and-turn",

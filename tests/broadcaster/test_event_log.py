@@ -76,7 +76,7 @@ async def test_what_the_end_of_a_connection_is_in_the_log(scene: Scene, reason: 
     levels = {"slow": "WARNING", "stalled": "WARNING", "memory": "WARNING", "no_pong": "WARNING"}
     levels |= dict.fromkeys(["protocol_error", "bad_text", "rate", "too_big"], "INFO")
     levels |= dict.fromkeys(
-        ["internal", "full", "refused", "backplane", "unauthorised", "forbidden", "operator"], "INFO"
+        ["internal", "full", "refused", "backplane", "unauthorised", "forbidden", "operator", "expired"], "INFO"
     )
     found = {event["reason"]: event["level"] for event in scene.events()}
     assert found == {name: level for name, level in levels.items() if name == reason.name.lower()}

@@ -423,5 +423,5 @@ def test_the_client_needs_nothing_of_the_servers_side() -> None:
                 foreign |= {alias.name.partition(".")[0] for alias in node.names}
     parts = {"client", "uplink", "downlink", "link", "subscription", "codec", "backoff", "errors", "batch"}
     parts |= {"authentication", "tokens", "presence", "fields"}
-    assert ours == {f"client/{part}" for part in parts} | {"core/publication", "errors"}
+    assert ours == {f"client/{part}" for part in parts} | {"core/publication", "core/filters", "errors"}
     assert not foreign & {"fastapi", "starlette", "uvicorn", "pydantic", "pydantic_settings", "click"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from fanwise import serve
 from fanwise.cli.main import main
+from fanwise.transport import server
 
 
 def _warn() -> None:
@@ -13,5 +13,5 @@ def _warn() -> None:
 
 
 if __name__ == "__main__":
-    vars(serve)["tune_gc"] = _warn
+    vars(server)["tune_gc"] = _warn
     main()

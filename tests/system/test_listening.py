@@ -66,7 +66,7 @@ def test_a_path_and_a_supervisor(tmp_path: Path, loop: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(str(told))
         args = ("--uds", str(path), "--trusted-proxies", "unix", "--loop", loop)
-        with started(*args, cwd=tmp_path, NOTIFY_SOCKET=str(told)) as process:
+        with started(*args, "--open", cwd=tmp_path, NOTIFY_SOCKET=str(told)) as process:
             assert notified(supervisor) == "READY=1"
             with unix_connect(
                 str(path), "ws://localhost/ws", additional_headers={"X-Forwarded-For": "192.0.2.7"}

@@ -80,9 +80,10 @@ def test_a_slow_client_that_moves_lives(fanwise_server: Server, broadcaster: Bro
 def test_a_client_over_its_bounds_is_told_so(fanwise_server: Server, broadcaster: Broadcaster) -> None:
     """4008, behind what it has still to read; and no other is closed."""
     fanwise_server.reading_client()
-    pausing = fanwise_server.pausing_client(seconds=1)
+    pausing = fanwise_server.pausing_client(seconds=60)
     fanwise_server.burst_publisher(500, size=10_000)
     fanwise_server.assert_dropped(within_seconds=60, cause="slow")
+    pausing.go_on()
     assert pausing.wait_closed(within_seconds=60) == 4008
     assert pausing.close_text == "slow: the queue overflowed"
     assert fanwise_server.call(closed, broadcaster) == {"slow": 1}

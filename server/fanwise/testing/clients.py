@@ -35,6 +35,7 @@ _CONNECT_SECONDS: Final = 10.0  # for the handshake
 _HEAD_BYTES: Final = 65_536  # of the answer to a handshake
 _MESSAGE_BYTES: Final = 1 << 26
 _READ_BYTES: Final = 1 << 18
+_END, _GO_ON = b"\0", b"\1"  # what wakes a client that waits
 _LEAST_BUFFER: Final = 4_096  # asked of the kernel for clients that do not read: little is hidden from the server
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # the end is a RST, without a closing handshake
 _SHOWN_BYTES: Final = 200
@@ -247,7 +248,7 @@ class TestingClient:
 
     def _release(self) -> None:
         with suppress(OSError):
-            self._wakes.send(b"\0")
+            self._wakes.send(_END)
         self._thread.join()
         for one in (self._socket, self._wake, self._wakes):
             one.close()
@@ -262,7 +263,7 @@ class TestingClient:
                 room, seconds = self.pace(time.monotonic() - began, self._received_bytes)
                 watched = [self._wake, self._socket] if room else [self._wake]
                 ready = wait(watched, None if seconds == math.inf else seconds)
-                if self._wake in ready:
+                if self._wake in ready and self._wake.recv(1) == _END:
                     break
                 if self._socket in ready:
                     data = self._socket.recv(room)
@@ -344,7 +345,7 @@ class SlowClient(TestingClient):
 
 
 class PausingClient(TestingClient):
-    """A client that reads nothing for its first `seconds`, and all from then on. Raises ValueError below 0."""
+    """A client that reads nothing for its first `seconds`, or until `go_on`, and all from then on. Raises ValueError below 0."""
 
     kind = "pausing"
     misbehaves = True
@@ -360,6 +361,12 @@ class PausingClient(TestingClient):
         """Returns that nothing may be read before the pause has ended."""
         del received_bytes
         return (_READ_BYTES, math.inf) if seconds >= self.seconds else (0, self.seconds - seconds)
+
+    def go_on(self) -> None:
+        """Ends the pause now, if the client was not closed."""
+        self.seconds = 0.0
+        with suppress(OSError):
+            self._wakes.send(_GO_ON)
 
 
 def _read_head(peer: socket.socket) -> tuple[bytes, bytes]:
