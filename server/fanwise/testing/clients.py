@@ -345,7 +345,7 @@ class SlowClient(TestingClient):
 
 
 class PausingClient(TestingClient):
-    """A client that reads nothing for its first `seconds`, or until `go_on`, and all from then on. Raises ValueError below 0."""
+    """A client that reads nothing for its first `seconds`, or until `go_on`. Raises ValueError below 0."""
 
     kind = "pausing"
     misbehaves = True
