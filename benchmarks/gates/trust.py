@@ -23,6 +23,7 @@ from statistics import median
 
 from .all import GATES, Look, run
 from .instructions import say
+from .scenarios import load_all
 from .trees import ROOT, copy_tree
 
 RUNS = 20
@@ -54,20 +55,13 @@ def busy() -> Iterator[None]:
             process.kill()
 
 
-def scenarios() -> list[str]:
-    """The names of all scenarios, in the order of reports."""
-    from .scenarios import load_all  # noqa: PLC0415 - it imports the server
-
-    return [scenario.name for scenario in load_all()]
-
-
 def benchmarks() -> list[str]:
     """The files that have benchmarks."""
     return [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("benchmarks/test_*.py"))]
 
 
 def part(all_: list[str], number: int, parts: int) -> list[str]:
-    """Every so manieth, for the run of that number; each of them in turn has another first one."""
+    """One of so many parts of a list, for the run of that number: the next run has the next part."""
     return all_[number % parts :: parts]
 
 
@@ -104,7 +98,7 @@ def plain_look(said: str, status: int, seconds: float) -> Look:
 def repeat(names: list[str], runs: int, directory: Path, *, parts: int = 1) -> Iterator[Look]:
     """Runs each gate in turn, so many times. Raises PlainError."""
     copy, store = str(copy_tree(directory / "copy")), directory / "saved"
-    every = scenarios() if parts > 1 else []  # none: all
+    every = [scenario.name for scenario in load_all()] if parts > 1 else []  # none: all
     if PLAIN in names:
         save(store)
     for number in range(runs):
