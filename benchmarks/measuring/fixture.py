@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -55,10 +56,18 @@ class SteadyFixture(BenchmarkFixture):
         warmup_rounds: int = 0,
         iterations: int = 1,
     ) -> Any:
-        """Measures calls of `target`, each after `setup`; chooses the number of rounds itself."""
+        """Measures calls of `target`, each after `setup`, which may return its arguments; chooses the rounds itself."""
         if self.disabled:
             return super().pedantic(target, args, kwargs, setup, teardown, rounds, warmup_rounds, iterations)  # type: ignore[no-untyped-call]
-        return self._measure("benchmark.pedantic(...)", lambda: target(*args, **(kwargs or {})), setup)
+        given = [args, kwargs or {}]
+
+        def prepare() -> None:
+            found = setup() if setup is not None else None
+            if found is not None:
+                given[:] = found
+
+        call = partial(_call_with, target, given)
+        return self._measure("benchmark.pedantic(...)", call, None if setup is None else prepare)
 
     def leave_out(self, why: str) -> None:
         """Skips a test whose work is done in another process or whose result is a time: it is not counted here."""
@@ -88,7 +97,7 @@ class SteadyFixture(BenchmarkFixture):
         self.extra_info |= {WARM: warm, CALLS: (calls := self.saved.get(CALLS, calls))}
         stats = self._make_stats(calls)  # type: ignore[no-untyped-call]
         stats.update(1e-9 * (self._count_calls(call, setup, calls) - self._count_calls(call, None, 0)))
-        return call()
+        return _once_more(call, setup)
 
     def _count_calls(self, call: Call, setup: Call | None, calls: int) -> int:
         assert self.counter is not None
@@ -114,7 +123,7 @@ class SteadyFixture(BenchmarkFixture):
         stats = self._make_stats(calls)  # type: ignore[no-untyped-call]
         for seconds in quietest(rounds, KEPT_ROUNDS):
             stats.update(seconds)
-        return call()
+        return _once_more(call, setup)
 
 
 def _calls_for(instructions: int) -> int:
@@ -123,6 +132,18 @@ def _calls_for(instructions: int) -> int:
     while calls < MOST_CALLS and calls * instructions < COUNTED_INSTRUCTIONS:
         calls *= 4
     return calls
+
+
+def _call_with(target: Callable[..., Any], given: list[Any]) -> Any:
+    args, kwargs = given
+    return target(*args, **kwargs)
+
+
+def _once_more(call: Call, setup: Call | None) -> Any:
+    """Returns what a call returns that nobody measures."""
+    if setup is not None:
+        setup()
+    return call()
 
 
 def _repeat(call: Call, times: int) -> None:

@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from . import callgrind, plugin
 from .cpu_ratio import NOMINAL_SECONDS, quietest
-from .fixture import CALLS, WARM, WARM_CALLS, SteadyFixture
+from .fixture import CALLS, LEAST_ROUNDS, WARM, WARM_CALLS, SteadyFixture
 
 
 class Options:
@@ -98,3 +98,14 @@ def test_a_benchmark_is_called_as_often_as_in_the_saved_run(
     assert tally.calls == saved.get(WARM, WARM_CALLS) + 1 + calls + 1  # one is counted to choose, one is its answer
     assert (benchmark.extra_info[CALLS], counted[0].iterations) == (calls, calls)
     assert counted[0].stats.min == pytest.approx(400_000e-9)
+
+
+@pytest.mark.parametrize("counter", [Tally(), None], ids=["counted", "timed"])
+def test_a_call_gets_what_its_setup_returns(benchmark: BenchmarkFixture, counter: Tally | None) -> None:
+    """As pytest-benchmark has it: each call has its own setup, the one for the answer, too."""
+    numbers, given = iter(range(1 << 20)), []
+    vars(benchmark).update(counter=counter, disabled=False, _add_stats=lambda _: None)
+    benchmark.__class__ = SteadyFixture
+    assert benchmark.pedantic(given.append, setup=lambda: ((next(numbers),), {})) is None
+    assert given == list(range(len(given)))
+    assert len(given) > LEAST_ROUNDS
