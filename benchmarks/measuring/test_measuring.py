@@ -103,7 +103,8 @@ def test_a_benchmark_is_called_as_often_as_in_the_saved_run(
 @pytest.mark.parametrize("counter", [Tally(), None], ids=["counted", "timed"])
 def test_a_call_gets_what_its_setup_returns(benchmark: BenchmarkFixture, counter: Tally | None) -> None:
     """As pytest-benchmark has it: each call has its own setup, the one for the answer, too."""
-    numbers, given = iter(range(1 << 20)), []
+    numbers = iter(range(1 << 20))
+    given: list[int] = []
     vars(benchmark).update(counter=counter, disabled=False, _add_stats=lambda _: None)
     benchmark.__class__ = SteadyFixture
     assert benchmark.pedantic(given.append, setup=lambda: ((next(numbers),), {})) is None

@@ -200,7 +200,7 @@ class Node:
         self._publisher.shut()
 
     def publish_nowait(
-        self, channel: str, payload: Payload, *, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
+        self, channel: str, payload: Payload, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
     ) -> Publication:
         """Appends to the channel's log and schedules its sweep. O(1), whatever the number of clients.
 
@@ -212,7 +212,8 @@ class Node:
         Raises ChannelLimitError, ChannelNameError, MessageTooBigError, NotRunningError, PayloadError or TagError, and
         ThreadError outside of the thread of the broadcaster's event loop: nothing was published.
         """
-        publication = self._publisher.append_nowait(channel, *serialise(payload), key, tags)
+        kind, data = serialise(payload)
+        publication = self._publisher.append_nowait(channel, kind, data, key, tags)
         if exclude is not None:
             self.exclude(exclude, publication)
         return publication
@@ -227,7 +228,8 @@ class Node:
         burst that may be more than reading clients can be given. Raises what `publish_nowait` raises.
         """
         whom = None if exclude is None else id_of(exclude)
-        return await self._publisher.append(channel, *serialise(payload), key=key, tags=tags, exclude=whom)
+        kind, data = serialise(payload)
+        return await self._publisher.append(channel, kind, data, key=key, tags=tags, exclude=whom)
 
     def exclude(self, client: Client | str, publication: Publication) -> None:
         """Has a client not get a publication that was appended in this turn of the loop, and last to its channel."""
@@ -238,10 +240,10 @@ class Node:
         return self._publisher.append(channel, kind, data, **about)
 
     def append_in_turn(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None, tags: Tags | None = None
+        self, channel: str, kind: Kind, data: bytes, key: str | None = None, tags: Tags | None = None
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Publishes like `append`, as far as that can be done at once: `Publisher.append_in_turn`."""
-        return self._publisher.append_in_turn(channel, kind, data, key=key, tags=tags)
+        return self._publisher.append_in_turn(channel, kind, data, key, tags)
 
     def append_at_once(self, channel: str, kind: Kind, data: Sequence[bytes]) -> bool:
         """Publishes all or nothing, as far as no producer has to wait: `Publisher.append_at_once`."""
@@ -321,12 +323,10 @@ class Node:
 
         Raises:
             AlreadySubscribedError: The client is on that channel.
-            ChannelLimitError: There is no room for another channel.
             BeginningError: Both `since` and `last` are given, or `last` is no number from 0 on.
-            ChannelNameError: The channel's name is not allowed.
+            ChannelLimitError, ChannelNameError: There is no room for another channel, or its name is not allowed.
             FilterLimitError, TagError: The channel's clients have too many other filters, or this is none.
-            GoneError: The client is closed.
-            NotRunningError: The broadcaster was not started.
+            GoneError, NotRunningError: The client is closed, or the broadcaster was not started.
         """
         now = self._publisher.running_loop().time()
         client.check_new(channel)

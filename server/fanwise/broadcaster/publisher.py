@@ -162,7 +162,7 @@ class Publisher:
             TagError: The tags are not allowed, or too many.
         """
         while True:
-            publication, waits = self.append_in_turn(channel, kind, data, key=key, tags=tags)
+            publication, waits = self.append_in_turn(channel, kind, data, key, tags)
             if exclude is not None and publication is not None:
                 self.exclude(exclude, channel, publication.position)
             if waits is not None:
@@ -171,7 +171,7 @@ class Publisher:
                 return publication
 
     def append_in_turn(
-        self, channel: str, kind: Kind, data: bytes, *, key: str | None = None, tags: Tags | None = None
+        self, channel: str, kind: Kind, data: bytes, key: str | None = None, tags: Tags | None = None
     ) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Appends like `append`, as far as that can be done at once.
 

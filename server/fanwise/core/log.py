@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from .filters import Tags
-from .publication import Kind, Publication, make_publication
+from .publication import Kind, Publication, TaggedPublication, make_publication
 
 _DROPPED: Final = Publication(
     "", "", 0, b"", Kind.BINARY, 0.0
@@ -101,9 +101,12 @@ class Log:
         """Appends the next publication and drops what is above the bounds. O(1), amortised."""
         self.head = head = self.head + 1
         self.end = end = self.end + len(data)
-        make = Publication if tags is None else make_publication(tags)
-        publication = make(self.channel, self.epoch, head, data, kind, time, key, self._ledger)
-        if key or tags:
+        if tags is None:
+            publication = Publication(self.channel, self.epoch, head, data, kind, time, key, self._ledger)
+            if key:
+                self._ledger[0] += publication.extra_bytes
+        else:
+            publication = TaggedPublication(tags, self.channel, self.epoch, head, data, kind, time, key, self._ledger)
             self._ledger[0] += publication.extra_bytes
         self._publications.append(publication)
         self._ends.append(end)

@@ -92,6 +92,8 @@ def beginning(
         BeginningError: Both are given, or `last` is not a number from 0 to 1,000,000,000.
         TagError: The filter is not allowed.
     """
+    if last is None and filter is None:  # as most
+        return since, None
     wanted = as_filter(filter)
     if last is None:
         return since, wanted

@@ -272,7 +272,7 @@ class JsonSession:
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)
-        publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, key=op.key, tags=op.tags)
+        publication, waits = self._broadcaster.append_in_turn(op.channel, kind, data, op.key, op.tags)
         if publication is None:
             return self._publish_after(waits, op)
         answer: dict[str, object] = {"op": "published", "channel": op.channel}

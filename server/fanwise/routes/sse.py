@@ -81,12 +81,14 @@ class EventStreamEndpoint:
         format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
         if format not in _DIALECTS:
             raise CodedError(ErrorCode.BAD_REQUEST, f"format is one of {', '.join(_DIALECTS)}")
-        query = request.query_params
-        since, last, filters = query.get("since"), query.get("last"), query.getlist("filter")
+        since, last, filters = None, None, list[str]()
+        if request.scope["query_string"]:
+            query = request.query_params
+            since, last, filters = query.get("since"), query.get("last"), query.getlist("filter")
         entry = self._entry(channel, request.headers.get("last-event-id"), since, last, filters, _DIALECTS[format])
         if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
             self._rules.check(channel, operator=self._access.is_operator(request))
-        if not self.asks:
+        if entry.filter is not None and not self.asks:
             self._broadcaster.inspect.check_filter(channel, entry.filter)
         return entry
 

@@ -164,7 +164,8 @@ class WebSocketEndpoint:
         if rights is None:  # else others are asked first
             if not self._rules.open and not self._broadcaster.shares:
                 self._rules.check(channel, operator=operator)
-            self._broadcaster.inspect.check_filter(channel, wanted)
+            if wanted is not None:
+                self._broadcaster.inspect.check_filter(channel, wanted)
         plain = partial(self._serve_plain, may_publish, rights or None, operator, channel)
         passing = not self._rules.open or wanted is not None
         return Entry(channel, None, PLAIN, plain, secret=secret, passing=passing, since=since, filter=wanted)

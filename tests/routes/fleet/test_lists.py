@@ -90,8 +90,8 @@ async def test_channels_of_all_are_one(workers: Workers) -> None:
         assert answer["total"] == 2
         limited = (await here.request("GET", "/channels?limit=1&prefix=a")).json
         assert ([channel["name"] for channel in limited["channels"]], limited["total"]) == (["all"], 1)
-        too_long = await here.request("GET", f"/channels?prefix={'x' * 5000}")
-        assert (too_long.status, too_long.code) == (400, "bad_request")
+        longer = (await here.request("GET", f"/channels?prefix={'x' * 5000}")).json  # than any name
+        assert (longer["channels"], longer["total"]) == ([], 0)
 
 
 async def test_what_is_held_is_bounded(workers: Workers) -> None:
