@@ -271,6 +271,7 @@ def test_a_server_with_a_key(screen: Screen) -> None:
         staged.tick()
         screen.shows("#connection", "live")
         assert not screen.is_seen("#key-form")
+        assert '--header "Authorization: Bearer $FANWISE_API_KEY" --url' in screen.text("#bench-command")
         assert screen.do("() => ({...sessionStorage})") == {"fanwise.key": "correct-horse"}
         assert screen.do("() => [localStorage.length, document.cookie]") == [0, ""]
         assert not [url for url in screen.requests if "horse" in url]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
@@ -97,19 +96,3 @@ def test_a_wrong_key_ends_it(server_process: Callable[..., ServerProcess]) -> No
     url = f"http://127.0.0.1:{server.port}"
     assert "asks for its key" in top("--url", url).stderr
     assert top("--url", url, "--once", "--interval-seconds", "0.1", FANWISE_API_KEY="correct-horse").returncode == 0
-
-
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
-    """On a terminal; elsewhere and with --once it does without."""
-    tmp_path.joinpath("rich.py").write_text("raise ModuleNotFoundError('no rich', name='rich')")
-    terminal, inside = pty.openpty()
-    environ = clean_environ(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
-    with subprocess.Popen(
-        [*TOP, "--url", "http://127.0.0.1:1"], cwd=ROOT, env=environ, stdout=inside, stderr=subprocess.PIPE, text=True
-    ) as process:
-        _, said = process.communicate(timeout=30)
-    os.close(inside)
-    os.close(terminal)
-    assert process.returncode == 1
-    assert "rich is missing: pip install 'fanwise[top]'" in said
-    assert "nothing listens there" in top("--once", "--url", "http://127.0.0.1:1", PYTHONPATH=str(tmp_path)).stderr

@@ -72,10 +72,12 @@ def test_the_banner_tells_what_is_in_force(server_process: Callable[..., ServerP
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_banner_is_short(host: str) -> None:
     """At most twelve lines of at most 100 characters, with a URL that can be opened."""
-    lines = banner(load_settings(host=host), url=url_at(load_settings(host=host), 8000), fd_limit=1024)
+    settings = load_settings(host=host, read="key", api_key="correct-horse", backplane="redis://127.0.0.1")
+    lines = banner(settings, url=url_at(settings, 8000), fd_limit=128)
     assert len(lines) <= 12
     assert max(map(len, lines)) <= 100
-    assert ("http://[::1]:8000" if ":" in host else "http://127.0.0.1:8000") in lines[0]
+    assert lines[0].endswith("open http://[::1]:8000" if ":" in host else "open http://127.0.0.1:8000")
+    assert any("WARNING" in line for line in lines)
 
 
 @pytest.fixture

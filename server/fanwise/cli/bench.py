@@ -239,8 +239,6 @@ def bench(**given: Any) -> None:
 def _session(options: Options) -> int:
     if not sys.platform.startswith("linux"):
         raise BenchFailedError("the load generator runs on Linux only: it needs epoll")
-    try:
-        from ..tools.bench.session import Session  # noqa: PLC0415 - rich and psutil are extras that only this command needs
-    except ModuleNotFoundError as error:
-        raise BenchFailedError(f"{error.name} is missing: pip install 'fanwise[bench]'") from error
+    from ..tools.bench.session import Session  # noqa: PLC0415 - other commands start faster without it
+
     return Session(options, progress=sys.stderr, results=sys.stdout).run()

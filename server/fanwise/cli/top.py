@@ -17,17 +17,6 @@ from .interrupts import interrupt_on_signals
 FAILED = 1
 
 
-class MissingExtraError(Exception):
-    """The extra that draws on a terminal is not installed."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-    def __str__(self) -> str:
-        return f"{self.name} is missing: pip install 'fanwise[top]', or have plain text with --once or a pipe"
-
-
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the server is.")
 @click.option("--api-key", envvar="FANWISE_API_KEY", help="The server's key.  [FANWISE_API_KEY]")
@@ -42,8 +31,8 @@ class MissingExtraError(Exception):
 def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -> None:
     """Watch a running server: rates, who is furthest behind, channels, who was closed and why.
 
-    A terminal needs the extra 'fanwise[top]'; elsewhere the command prints text. Ctrl-C ends it, with status 0; the
-    status is 1 without a Fanwise server, or with a wrong key.
+    Pipes and files receive text. Ctrl-C ends the command with status 0; the status is 1 without a Fanwise server, or
+    with a wrong key.
     """
     interrupt_on_signals()  # or the terminal would stay as it is
     try:
@@ -57,7 +46,7 @@ def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -
         )
     except KeyboardInterrupt:
         sys.exit(0)
-    except (RemoteError, MissingExtraError) as error:
+    except RemoteError as error:
         click.echo(f"fanwise top: {error}", err=True)
         sys.exit(FAILED)
 
@@ -65,10 +54,8 @@ def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -
 def _canvas(stream: TextIO) -> Canvas:
     if not stream.isatty():
         return Lines(stream)
-    try:
-        from rich.console import Console  # noqa: PLC0415 - an extra that only this command needs
+    from rich.console import Console  # noqa: PLC0415 - imported late
 
-        from ..tools.top.screen import Screen  # noqa: PLC0415 - imported late
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "rich") from error
+    from ..tools.top.screen import Screen  # noqa: PLC0415 - imported late
+
     return Screen(Console(file=stream))

@@ -1,15 +1,16 @@
 /** Puts the page together. */
 
-import { Access, socketUrl } from "./access.js";
+import { Access } from "./access.js";
 import { Channels } from "./channels.js";
 import { Charts } from "./charts.js";
 import { Chat } from "./chat.js";
 import { Clients } from "./clients.js";
 import { Closed } from "./closed.js";
 import { Demo } from "./demo.js";
-import { byId, write } from "./dom.js";
+import { byId } from "./dom.js";
 import { Feed } from "./feed.js";
 import { onNextFrame } from "./frames.js";
+import { showCommand, showHint } from "./hint.js";
 import { KeyForm } from "./keyform.js";
 import { Past } from "./history.js";
 import { Status } from "./status.js";
@@ -34,7 +35,7 @@ function draw() {
   showTiles(past);
   charts.show(past);
   workers.show(past.newest);
-  showHint();
+  showHint(past.newest);
 }
 
 function showLists(document) {
@@ -49,14 +50,10 @@ function showKeyed() {
   byId("chat-button").setAttribute("aria-describedby", "chat-key");
 }
 
-function showHint() {
-  const { totals, now } = past.newest;
-  byId("hint").hidden = totals.connections > 0 || totals.publications > 0 || now.clients > 0;
-}
-
 const feed = new Feed(access, {
   welcomed: async (document) => {
     keyForm.hide();
+    showCommand(access.key !== undefined);
     if (access.key !== undefined) {
       showKeyed();
     }
@@ -83,8 +80,6 @@ const feed = new Feed(access, {
   },
 });
 
-const url = `${socketUrl("ws")}?channel={channel}`;
-write(byId("bench-command"), `fanwise bench --clients 200 --rate 50 --duration 60 --url '${url}'`);
 byId("hint-demo").addEventListener("click", () => {
   byId("demo").scrollIntoView();
   byId("demo-button").focus({ preventScroll: true });
