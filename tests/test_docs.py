@@ -31,7 +31,7 @@ ALL = [*NEW, ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
 FORBIDDEN = re.compile(r"\b(likewise|the same|as above)\b", re.IGNORECASE)
 FIRST = {"Who", "What", "Whoever", "Whatever", "Nobody", "If", "There"}  # no noun of the vocabulary
 FIRST_ALLOWED = {"There is one key", "There is one demo"}
-OTHERS = {"docker", "gunicorn", "tail", "pip", "python3"}  # programs that are not ours
+OTHERS = {"docker", "gunicorn", "tail", "pip", "python3", "source"}  # programs that are not ours
 
 
 class Block(NamedTuple):

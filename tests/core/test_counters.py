@@ -83,6 +83,7 @@ def test_each_histogram_is_named_with_its_unit() -> None:
     tally = Counters()
     named = tally.histograms()
     assert {name.rpartition("_")[2] for name in named} == {"bytes", "messages", "second", "seconds"}
+    assert named.pop("age_seconds").counts == tally.ready_age.counts, "the sum of two others"
     assert {id(histogram) for histogram in named.values()} == {
         id(getattr(tally, name)) for name in tally.__slots__ if isinstance(getattr(tally, name), Histogram)
     }

@@ -95,7 +95,11 @@ def document(**changes: Any) -> dict[str, Any]:
         "gaps": {"history": 0, "epoch": 0, "slow": 1, "backplane": 0},
         "closed": {"normal": 5, "slow": 1},
         "rejected": {"full": 0},
-        "histograms": {"last_socket_seconds": histogram(0, 0, 0, 0), "loop_lag_seconds": histogram(10, 0, 0, 0)},
+        "histograms": {
+            "ready_age_seconds": histogram(0, 0, 0, 0),
+            "catching_up_age_seconds": histogram(0, 0, 0, 0),
+            "loop_lag_seconds": histogram(10, 0, 0, 0),
+        },
         "limits": {"max_message_bytes": 65_536},
         "clients": [CLIENT],
         "channels": [CHANNEL],

@@ -96,7 +96,7 @@ class Figures:
                 **{name: histogram(LAG_BOUNDS) for name in ("lag_messages", "peak_lag_messages")},
                 **{
                     f"{name}_seconds": histogram(TIME_BOUNDS)
-                    for name in ("age", "sweep", "last_socket", "ping_rtt", "loop_lag")
+                    for name in ("age", "ready_age", "catching_up_age", "sweep", "last_socket", "ping_rtt", "loop_lag")
                 },
             },
         }
@@ -107,17 +107,20 @@ class Figures:
         seconds: float = 1.0,
         totals: Mapping[str, int] | None = None,
         dropped: Mapping[str, int] | None = None,
+        closed: Mapping[str, int] | None = None,
         ages: Mapping[float, int] | None = None,
+        late: Mapping[float, int] | None = None,
         lags: Mapping[float, int] | None = None,
         **now: float,
     ) -> dict[str, Any]:
         """What was counted in these seconds; `now` is how things stand after them."""
         self.stats["at"] += seconds
         self.stats["uptime_seconds"] += seconds
-        for kind, increases in (("totals", totals), ("dropped", dropped)):
+        for kind, increases in (("totals", totals), ("dropped", dropped), ("closed", closed)):
             for name, increase in (increases or {}).items():
                 self.stats[kind][name] += increase
-        observe(self.stats["histograms"]["age_seconds"], ages or {})
+        for name, values in (("age", ages), ("age", late), ("ready_age", ages), ("catching_up_age", late)):
+            observe(self.stats["histograms"][f"{name}_seconds"], values or {})
         observe(self.stats["histograms"]["lag_messages"], lags or {})
         self.stats["now"].update(now)
         return deepcopy(self.stats)
@@ -139,7 +142,7 @@ def client(number: int, **fields: Any) -> dict[str, Any]:
         "address": f"10.0.0.{number % 250}:{40_000 + number}",
         "dialect": "fanwise.v1",
         "path": "direct",
-        "state": "ready",
+        "state": "behind",
         "channels": ["lobby"],
         "subscriptions": 1,
         "lag": 0,
@@ -259,7 +262,9 @@ class Staged:
         self.tick(
             totals={"connections": 4, "publications": 50, "deliveries": 2000, "delivered_bytes": 300_000},
             dropped={"closed_slow": 30, "gap_slow": 12},
-            ages={0.0015: 1980, 0.4: 20},
+            closed={"slow": 1, "lost": 2},
+            ages={0.0015: 1980},
+            late={0.4: 20},
             lags={0: 4, 12: 4},
             clients=2,
         )

@@ -13,7 +13,12 @@ LATER = document(
     uptime_seconds=14.5,
     totals={"connections": 210, "publications": 1_600, "deliveries": 65_000, "delivered_bytes": 8_000_000},
     dropped={"gap_slow": 5, "closed_slow": 16},
-    histograms={"last_socket_seconds": histogram(0, 98, 2, 0), "loop_lag_seconds": histogram(30, 0, 0, 0)},
+    closed={"normal": 9, "slow": 3},
+    histograms={
+        "ready_age_seconds": histogram(0, 98, 2, 0),
+        "catching_up_age_seconds": histogram(0, 0, 2, 0),
+        "loop_lag_seconds": histogram(30, 0, 0, 0),
+    },
 )
 
 
@@ -22,9 +27,10 @@ def test_rates_are_differences_by_the_server_s_own_time() -> None:
     rates = between(BEFORE, LATER)
     assert rates is not None
     assert (rates.seconds, rates.publications, rates.deliveries, rates.delivered_bytes) == (2, 300, 12_000, 1_500_000)
-    assert rates.drops == 3
-    assert rates.socket_p50_seconds == pytest.approx(0.001 + 0.009 * 50 / 98)
-    assert rates.socket_p99_seconds == pytest.approx(0.055)
+    assert (rates.drops, rates.missed) == (1, {"closed_slow": 3})
+    assert rates.ready_p50_seconds == pytest.approx(0.001 + 0.009 * 50 / 98)
+    assert rates.ready_p99_seconds == pytest.approx(0.055)
+    assert rates.catching_up_p99_seconds == pytest.approx(0.0991)
     assert rates.loop_p99_seconds == pytest.approx(0.00099)
 
 
@@ -62,16 +68,15 @@ def test_a_server_at_rest_has_rates_and_no_percentiles() -> None:
     rates = between(BEFORE, {**BEFORE, "uptime_seconds": 13.5})
     assert rates is not None
     assert (rates.publications, rates.drops) == (0, 0)
-    assert rates.socket_p99_seconds is None
+    assert rates.ready_p99_seconds is None
     assert rates.loop_p99_seconds is None
 
 
 @pytest.mark.parametrize(
     "histograms",
     [
-        {"last_socket_seconds": histogram(5, 0, 0, 0), "loop_lag_seconds": histogram(9, 5, 0, 0)},
+        {"loop_lag_seconds": histogram(9, 5, 0, 0)},
         {
-            "last_socket_seconds": histogram(5, 0, 0, 0),
             "loop_lag_seconds": {"bounds": [1.0, 2.0], "counts": [90, 90, 90], "sum": 0.0},
         },
     ],
@@ -79,10 +84,10 @@ def test_a_server_at_rest_has_rates_and_no_percentiles() -> None:
 )
 def test_a_histogram_that_cannot_be_compared_makes_no_percentile(histograms: dict[str, object]) -> None:
     """The others still do."""
-    rates = between(BEFORE, {**LATER, "histograms": histograms})
+    rates = between(BEFORE, {**LATER, "histograms": {**LATER["histograms"], **histograms}})
     assert rates is not None
     assert rates.loop_p99_seconds is None
-    assert rates.socket_p50_seconds is not None
+    assert rates.ready_p50_seconds is not None
 
 
 def test_increase() -> None:

@@ -207,7 +207,7 @@ class Outbox:
 def _count(channel: Channel, given: Sequence[Publication], *, sent_bytes: int) -> None:
     channel.count(len(given), sent_bytes=sent_bytes)
     if given:
-        channel.tally.age.observe(time.monotonic() - given[0].time, len(given))
+        channel.tally.catching_up_age.observe(time.monotonic() - given[0].time, len(given))
 
 
 def _offset(part: Publication | Gap) -> int:

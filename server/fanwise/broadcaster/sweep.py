@@ -227,7 +227,7 @@ class Sweeper:
         channel.deliveries += given
         tally.deliveries += given
         tally.delivered_bytes += sent
-        tally.age.observe(now - part.time, given)
+        tally.ready_age.observe(now - part.time, given)
         return now
 
     def _check_leases(self, wave: list[Cohort]) -> None:

@@ -219,7 +219,7 @@ def bench(**given: Any) -> None:
     """Put load on a WebSocket broadcast server, and check every message on every client.
 
     Ends with 0; with 1 when messages were lost, doubled, reordered, corrupt or late beyond waiting, or healthy clients
-    dropped; with 2 when an option is wrong; with 3 when the generator was the bottleneck: then there is no verdict.
+    dropped; with 2 when an option is wrong; with 3 when the generator was the bottleneck: not comparable.
     """
     interrupt_on_signals()  # or a server and workers that it has started would stay
     try:

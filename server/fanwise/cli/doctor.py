@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from platform import python_version
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,7 +83,8 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
     if json_wanted:
         click.echo(as_json(report))
     else:
-        for line in lines(report):
+        columns = get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in lines(report, columns=columns):
             click.echo(line)  # without colours where this is no terminal
     sys.exit(report.worst)
 

@@ -31,24 +31,33 @@ FAILED = 1
 def top(url: str, api_key: str | None, interval_seconds: float, *, once: bool) -> None:
     """Watch a running server: rates, who is furthest behind, channels, who was closed and why.
 
-    Pipes and files receive text. Ctrl-C ends the command with status 0; the status is 1 without a Fanwise server, or
-    with a wrong key.
+    On a terminal q quits, p pauses, and s and S change the order of the clients. Pipes and files receive text.
+    Ctrl-C ends the command with status 0, too; the status is 1 without a Fanwise server, or with a wrong key.
     """
     interrupt_on_signals()  # or the terminal would stay as it is
     try:
         remote = Remote(url, api_key=key_with(Role.OPERATE, api_key))
-        show = glance if once else watch
-        show(
-            remote,
-            Lines(sys.stdout) if once else _canvas(sys.stdout),
-            interval_seconds=interval_seconds,
-            wait=time.sleep,
-        )
+        if once:
+            glance(remote, Lines(sys.stdout), interval_seconds=interval_seconds, wait=time.sleep)
+        else:
+            _watch(remote, interval_seconds)
     except KeyboardInterrupt:
         sys.exit(0)
     except RemoteError as error:
         click.echo(f"fanwise top: {error}", err=True)
         sys.exit(FAILED)
+
+
+def _watch(remote: Remote, interval_seconds: float) -> None:
+    """Draws on a terminal, and obeys its keys; prints elsewhere."""
+    canvas = _canvas(sys.stdout)
+    if isinstance(canvas, Lines) or not sys.stdin.isatty():
+        watch(remote, canvas, interval_seconds=interval_seconds, wait=time.sleep)
+        return
+    from ..tools.top.keys import Keys  # noqa: PLC0415 - not on Windows
+
+    with Keys(sys.stdin) as keys:
+        watch(remote, canvas, interval_seconds=interval_seconds, wait=keys.wait, keys=True)
 
 
 def _canvas(stream: TextIO) -> Canvas:

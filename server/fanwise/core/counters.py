@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from operator import add
 from typing import Final
 
 from .codes import ErrorCode
@@ -85,7 +86,8 @@ class Counters:
         lag: Each client's lag in publications at each audit; those who are ready count as 0.
         peak_lag: The furthest that each queue has been behind, live or gone. A queue that gets further behind moves on,
             so that counts of lower buckets go down too.
-        age: Of the oldest publication in what is written, in seconds, once per delivery.
+        ready_age: Of the oldest publication in what sweeps write to ready clients, in seconds, once per delivery.
+        catching_up_age: Of the oldest publication in what clients get that are behind, in seconds, once per delivery.
         last_socket: From publishing to the write to the last ready client, in seconds, once per sweep.
         sweep: How long one turn's sweeps held the event loop, in seconds.
         ping_rtt: From a ping to its pong, in seconds.
@@ -102,8 +104,8 @@ class Counters:
     """
 
     __slots__ = (
-        "age",
         "catch_up",
+        "catching_up_age",
         "channel_rate",
         "closed",
         "compressed_bytes",
@@ -122,6 +124,7 @@ class Counters:
         "peak_lag",
         "ping_rtt",
         "publications",
+        "ready_age",
         "rejected",
         "saved_bytes",
         "stretch_bytes",
@@ -146,7 +149,8 @@ class Counters:
         self.rejected = dict.fromkeys(ErrorCode, 0)
         self.lag = Histogram(LAG_BOUNDS)
         self.peak_lag = Histogram(LAG_BOUNDS)
-        self.age = Histogram(TIME_BOUNDS)
+        self.ready_age = Histogram(TIME_BOUNDS)
+        self.catching_up_age = Histogram(TIME_BOUNDS)
         self.last_socket = Histogram(TIME_BOUNDS)
         self.sweep = Histogram(TIME_BOUNDS)
         self.ping_rtt = Histogram(TIME_BOUNDS)
@@ -189,12 +193,22 @@ class Counters:
         self.stretch_bytes.observe(size_bytes)
         self.stretch_seconds.observe(seconds)
 
+    @property
+    def age(self) -> Histogram:
+        """Ages of all deliveries: to ready clients, and to clients that are behind. O(buckets)."""
+        both = Histogram(TIME_BOUNDS)
+        both.counts[:] = map(add, self.ready_age.counts, self.catching_up_age.counts)
+        both.sum = self.ready_age.sum + self.catching_up_age.sum
+        return both
+
     def histograms(self) -> dict[str, Histogram]:
         """Returns {name in `/stats`, with the unit at its end: histogram}."""
         return {
             "lag_messages": self.lag,
             "peak_lag_messages": self.peak_lag,
             "age_seconds": self.age,
+            "ready_age_seconds": self.ready_age,
+            "catching_up_age_seconds": self.catching_up_age,
             "last_socket_seconds": self.last_socket,
             "sweep_seconds": self.sweep,
             "ping_rtt_seconds": self.ping_rtt,

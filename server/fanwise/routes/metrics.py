@@ -31,6 +31,11 @@ MISSING: Final = "metrics need the Prometheus client: install fanwise[metrics]"
 HISTOGRAMS: Final = {
     "lag_messages": ("fanwise_lag_messages", "lag of each client in publications, sampled four times a second"),
     "age_seconds": ("fanwise_age_seconds", "age of the oldest publication of a write, once per delivery"),
+    "ready_age_seconds": ("fanwise_ready_age_seconds", "age of the oldest publication of a write to ready clients"),
+    "catching_up_age_seconds": (
+        "fanwise_catching_up_age_seconds",
+        "age of the oldest publication of a write to a client that is behind",
+    ),
     "last_socket_seconds": ("fanwise_last_socket_seconds", "from publishing to the write to the last ready client"),
     "sweep_seconds": ("fanwise_sweep_seconds", "how long a turn's sweeps held the event loop"),
     "ping_rtt_seconds": ("fanwise_ping_rtt_seconds", "from a ping to its pong"),

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Document: TypeAlias = Mapping[str, Any]
 """As GET /stats answers."""
+
+
+LEFT: Final = ("normal", "lost", "shutdown")
+"""Reasons of connections that ended without the server dropping a client: the client left, or the server did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,11 @@ class Rates:
 
     Attributes:
         seconds: The time between the documents.
-        drops: Publications that clients were not given.
-        socket_p50_seconds: From publishing to the last ready client's socket, the median.
-        socket_p99_seconds: From publishing to the last ready client's socket, the 99th percentile.
+        drops: Clients that the server dropped.
+        missed: {cause: publications that clients were not given}; causes without one are left out.
+        ready_p50_seconds: Ages of what ready clients were given, the median.
+        ready_p99_seconds: Ages of what ready clients were given, the 99th percentile.
+        catching_up_p99_seconds: Ages of what clients were given that are behind, the 99th percentile.
         loop_p99_seconds: How late the event loop was.
         workers: {worker: its rates}; empty where the documents are of one process.
     """
@@ -41,9 +47,11 @@ class Rates:
     deliveries: float
     delivered_bytes: float
     drops: float
-    socket_p50_seconds: float | None
-    socket_p99_seconds: float | None
+    ready_p50_seconds: float | None
+    ready_p99_seconds: float | None
+    catching_up_p99_seconds: float | None
     loop_p99_seconds: float | None
+    missed: Mapping[str, float] = field(default_factory=dict)
     workers: Mapping[str, WorkerRates] = field(default_factory=dict)
 
 
@@ -57,19 +65,27 @@ def between(before: Document, after: Document) -> Rates | None:
     dropped = increase(before["dropped"], after["dropped"])
     if seconds <= 0 or _processes(before) != _processes(after) or totals is None or dropped is None:
         return None
-    socket = _difference(before, after, "last_socket_seconds")
+    ready = _difference(before, after, "ready_age_seconds")
+    catching_up = _difference(before, after, "catching_up_age_seconds")
     loop = _difference(before, after, "loop_lag_seconds")
     return Rates(
         seconds=seconds,
         publications=totals["publications"] / seconds,
         deliveries=totals["deliveries"] / seconds,
         delivered_bytes=totals["delivered_bytes"] / seconds,
-        drops=sum(dropped.values()) / seconds,
-        socket_p50_seconds=quantile(*socket, 0.5),
-        socket_p99_seconds=quantile(*socket, 0.99),
+        drops=max(0, clients_dropped(after) - clients_dropped(before)) / seconds,
+        ready_p50_seconds=quantile(*ready, 0.5),
+        ready_p99_seconds=quantile(*ready, 0.99),
+        catching_up_p99_seconds=quantile(*catching_up, 0.99),
         loop_p99_seconds=quantile(*loop, 0.99),
+        missed={cause: number / seconds for cause, number in dropped.items() if number},
         workers=_workers(before, after),
     )
+
+
+def clients_dropped(document: Document) -> int:
+    """Returns the number of clients that the server dropped since its start; a client that left is none."""
+    return sum(int(number) for reason, number in document["closed"].items() if reason not in LEFT)
 
 
 def _processes(document: Document) -> list[str]:

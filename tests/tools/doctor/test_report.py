@@ -28,6 +28,18 @@ def test_a_line_for_each_finding_and_one_for_its_fix() -> None:
     ]
 
 
+def test_sentences_are_wrapped_at_words() -> None:
+    """At the terminal's width, below where they begin; a terminal that is narrower than that breaks them itself."""
+    report = Report("subject", [warn("queue", "is wider than memory has room for", "set FANWISE_QUEUE_BYTES=1048576")])
+    assert [click.unstyle(line) for line in lines(report, columns=40)][1:-1] == [
+        "warn  queue  is wider than memory has",
+        "             room for",
+        "             fix: set",
+        "                  FANWISE_QUEUE_BYTES=1048576",
+    ]
+    assert "is wider than memory has room for" in click.unstyle(list(lines(report, columns=30))[1])
+
+
 def test_json_says_the_same() -> None:
     """With the worst of all."""
     told = json.loads(as_json(REPORT))

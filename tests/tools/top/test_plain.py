@@ -10,13 +10,13 @@ from ...support.documents import CLIENT, document
 
 def test_columns_stand_below_each_other() -> None:
     """Texts to the left, numbers to the right, without spaces at the end."""
-    clients = [{**CLIENT, "address": f"127.0.0.1:{port}", "lag": lag} for port, lag in ((80, 5), (36_836, 1_025))]
+    clients = [{**CLIENT, "address": f"127.0.0.1:{port}", "lag": lag} for port, lag in ((36_836, 1_025), (80, 5))]
     told = describe(paint(document(clients=clients), None))
     start = told.index("Furthest behind")
     assert told[start + 1 : start + 4] == [
         "client            address          channels    lag    bytes  buffered  behind  RTT",
-        "98049d8164be3b02  127.0.0.1:80     news +1       5  12.3 KB     141 B  1.25 s    -",
         "98049d8164be3b02  127.0.0.1:36836  news +1   1,025  12.3 KB     141 B  1.25 s    -",
+        "98049d8164be3b02  127.0.0.1:80     news +1       5  12.3 KB     141 B  1.25 s    -",
     ]
     assert all(line == line.rstrip() for line in told)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -39,6 +40,20 @@ def test_it_fits_the_terminal(width: int, height: int) -> None:
         shown = "\n".join(lines)
         assert all(first in shown for first in ("client0", "channel0", "closed0"))
         assert not lines[-1] or "closed" in lines[-1]
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 30), (80, 24), (200, 60)])
+@pytest.mark.parametrize("served", [FULL, document()], ids=["much", "little"])
+def test_it_takes_the_whole_screen(served: dict[str, Any], width: int, height: int) -> None:
+    """The keys stand in the last line; room that tables leave goes to charts of what was."""
+    picture = paint(served, None)
+    past = {tile.name: [None, *map(float, range(1, 300))] for tile in picture.tiles}
+    lines = drawn(picture._replace(foot="q quit", past=past), width=width, height=height)
+    assert len(lines) == height
+    assert lines[-1].startswith("q quit")
+    assert any("█" in line for line in lines)
+    has_charts = height == 60 or (height == 30 and served is not FULL)
+    assert (sum("deliveries/s" in line for line in lines) == 2) is has_charts
 
 
 def test_the_numbers_are_there() -> None:

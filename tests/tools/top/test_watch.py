@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 from websockets.sync.client import connect
 
 from fanwise.tools.remote import ForeignError, KeyRefusedError, Remote, UnreachableError
+from fanwise.tools.top.picture import Picture
 from fanwise.tools.top.plain import Lines
 from fanwise.tools.top.watch import Watch, glance, watch
 
@@ -29,7 +31,7 @@ def nothing(_seconds: float) -> None:
 def tiles(watched: Watch) -> dict[str, str]:
     """What is shown now, or still."""
     assert watched.picture is not None
-    return dict(watched.picture.tiles)
+    return {tile.name: tile.value for tile in watched.picture.tiles}
 
 
 def test_a_server_that_restarts_is_waited_for(server_process: Callable[..., ServerProcess]) -> None:
@@ -54,6 +56,35 @@ def test_a_server_that_restarts_is_waited_for(server_process: Callable[..., Serv
     assert (watched.trouble, tiles(watched)["deliveries/s"]) == ("", "-")
     watched.look()
     assert tiles(watched)["deliveries/s"] == "0"
+
+
+class Album:
+    """Keeps the pictures."""
+
+    def __init__(self) -> None:
+        self.shown: list[Picture] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, picture: Picture | None, trouble: str) -> None:
+        assert (picture is not None, trouble) == (True, "")
+        assert picture is not None
+        self.shown.append(picture)
+
+
+def test_keys() -> None:
+    """Another order at once, a pause in which nobody asks, and the end."""
+    documents = (json.dumps(document(uptime_seconds=float(number))).encode() for number in range(12, 15))
+    album, keys = Album(), iter(["s", "", "p", "", "p", "", "q"])
+    with answering(200, lambda: next(documents)) as (url, _):
+        watch(Remote(url), album, interval_seconds=60.0, wait=lambda _seconds: next(keys), keys=True)
+    assert [one.head.partition("up ")[2][:2] for one in album.shown] == ["12", "12", "13", "13", "13", "13", "14"]
+    assert [one.sort for one in album.shown] == ["lag"] + ["bytes"] * 6
+    assert ["paused" in one.foot for one in album.shown] == [False, False, False, True, True, False, False]
 
 
 def test_it_asks_once_an_interval(server_process: Callable[..., ServerProcess]) -> None:

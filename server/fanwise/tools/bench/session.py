@@ -18,6 +18,7 @@ from .output.html import page
 from .output.json import of_capacity, of_everything, of_run
 from .output.progress import make_progress
 from .run.capacity import Capacity, find_capacity
+from .run.closings import placed, server_times
 from .run.comparison import Comparison, compare
 from .run.conductor import Conductor
 from .run.meter import cpus
@@ -76,7 +77,10 @@ class Session:
 
     def _once(self, title: str, plan: Plan) -> Results:
         with make_progress(self._progress, title) as display:
-            return Conductor(replace(plan, token=new_token()), display.progress).run()
+            score = Conductor(replace(plan, token=new_token()), display.progress).run()
+        if score.drops:
+            score.drops = placed(score.drops, server_times(plan.url, plan.headers, start_ns=score.start_ns))
+        return score
 
     def _against(self, rival: str) -> None:
         with self._target(BASELINES[rival]) as plan:

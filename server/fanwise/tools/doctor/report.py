@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 import click
 
@@ -12,6 +13,7 @@ from .findings import Finding, Level, worst
 
 _VERSION = 1  # of the JSON
 _LEVEL_CHARACTERS = 4
+_LEAST_COLUMNS = 20  # for sentences: a narrower terminal breaks its lines itself
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
@@ -35,18 +37,38 @@ class Report:
         return worst(self.findings)
 
 
-def lines(report: Report) -> Iterator[str]:
-    """Line by line; the levels have colours."""
+def lines(report: Report, *, columns: int | None = None) -> Iterator[str]:
+    """Yields line by line; the levels have colours.
+
+    `columns`: the terminal's width, at which sentences are wrapped between words; None: each sentence is one line.
+    """
     width = max((len(finding.name) for finding in report.findings), default=0)
-    yield report.subject
+    margin = _LEVEL_CHARACTERS + width + 4
+    yield from _wrapped(report.subject, columns)
     for finding in report.findings:
         level = click.style(f"{finding.level.name.lower():<{_LEVEL_CHARACTERS}}", fg=_COLOURS[finding.level])
-        yield f"{level}  {finding.name:<{width}}  {finding.found}"
+        found, *more = _wrapped(finding.found, columns, margin=margin)
+        yield f"{level}  {finding.name:<{width}}  {found.lstrip()}"
+        yield from more
         if finding.fix:
-            yield f"{'':{_LEVEL_CHARACTERS + width + 4}}fix: {finding.fix}"
+            yield from _wrapped(f"fix: {finding.fix}", columns, margin=margin, hanging=len("fix: "))
     for sentence in report.left_out:
-        yield f"not looked at: {sentence}"
+        yield from _wrapped(f"not looked at: {sentence}", columns, hanging=_LEVEL_CHARACTERS)
     yield summary(report)
+
+
+def _wrapped(text: str, columns: int | None, *, margin: int = 0, hanging: int = 0) -> list[str]:
+    """Returns the lines of a text that begins at column `margin`; further lines begin `hanging` columns later."""
+    if columns is None or columns - margin < _LEAST_COLUMNS:
+        return [f"{'':{margin}}{text}"]
+    return wrap(
+        text,
+        columns,
+        initial_indent=" " * margin,
+        subsequent_indent=" " * (margin + hanging),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
 
 
 def summary(report: Report) -> str:

@@ -6,10 +6,10 @@ Names and addresses are what strangers chose: each text goes through `humanize.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from ..humanize import number, printable, size, span
-from ..rates import Document, Rates
+from ..rates import LEFT, Document, Rates, clients_dropped
 
 NOTHING = "-"  # where there is no value, or not yet
 _NAME_CHARACTERS = 32
@@ -30,12 +30,38 @@ class Table(NamedTuple):
     rows: list[tuple[str, ...]]
 
 
+Tone: TypeAlias = Literal["", "good", "warn", "bad"]
+
+
+class Tile(NamedTuple):
+    """A figure: its name, its text, and its number for a line over time. `tone`: whether the number is good or bad."""
+
+    name: str
+    value: str
+    number: float | None = None
+    tone: Tone = ""
+
+
 class Picture(NamedTuple):
-    """All that is shown of one moment. `tiles`: [(name, value)]."""
+    """All that is shown of one moment.
+
+    Attributes:
+        head: The server, and its state.
+        tiles: Its figures.
+        tables: Its lists.
+        tone: Of the head.
+        sort: The column of clients that orders them.
+        past: {name of a tile: its latest numbers, the newest last}.
+        foot: The keys that work; empty without a keyboard.
+    """
 
     head: str
-    tiles: list[tuple[str, str]]
+    tiles: list[Tile]
     tables: list[Table]
+    tone: Tone = ""
+    sort: str = ""
+    past: Mapping[str, Sequence[float | None]] = {}
+    foot: str = ""
 
 
 _CLIENTS = (
@@ -55,6 +81,12 @@ _CHANNELS = (
     Column("retained", numbers=True),
     Column("bytes", numbers=True),
     Column("head", numbers=True),
+)
+_DROPPED = (
+    Column("dropped, by cause"),
+    Column("times", numbers=True),
+    Column("messages", numbers=True),
+    Column("messages/s", numbers=True),
 )
 _CLOSED = (
     Column("closed client"),
@@ -81,25 +113,41 @@ _WORKERS = (
     Column("up", numbers=True),
 )
 _SILENT = "silent"
+# {column that orders the clients, the largest first: its field}
+SORTS: Final = {
+    "lag": "lag",
+    "bytes": "lag_bytes",
+    "buffered": "buffered_bytes",
+    "behind": "behind_seconds",
+    "RTT": "rtt_seconds",
+}
 
 
-def paint(document: Document, rates: Rates | None) -> Picture:
-    """Returns the picture of a document, with the rates since the last one if there are any."""
+def paint(document: Document, rates: Rates | None, *, sort: str = "lag") -> Picture:
+    """Returns the picture of a document, with the rates since the last one if there are any.
+
+    `sort` is a column of `SORTS`.
+    """
     at = float(document["at"])
+    by = SORTS[sort]
+    clients = sorted(document["clients"], key=lambda one: -1.0 if one[by] is None else float(one[by]), reverse=True)
     tables = [
-        Table("Furthest behind", _CLIENTS, [_client(one) for one in document["clients"]]),
+        Table("Furthest behind", _CLIENTS, [_client(one) for one in clients]),
         Table("Busiest channels", _CHANNELS, [_channel(one) for one in document["channels"]]),
+        Table("Dropped, by cause", _DROPPED, _dropped(document, rates)),
         Table("Latest closed", _CLOSED, [_closed(one, at) for one in document["closed_clients"]]),
     ]
     if "workers" in document:
         rows = [_worker(one, rates, document["silent"]) for one in document["workers"]]
         tables = [
             Table("Workers", _WORKERS, rows),
-            _with_worker(tables[0], [_name(one["worker"]) for one in document["clients"]]),
+            _with_worker(tables[0], [_name(one["worker"]) for one in clients]),
             _with_worker(tables[1], [number(len(one["workers"])) for one in document["channels"]], several=True),
-            _with_worker(tables[2], [_name(one["worker"]) for one in document["closed_clients"]]),
+            tables[2],
+            _with_worker(tables[3], [_name(one["worker"]) for one in document["closed_clients"]]),
         ]
-    return Picture(head=_head(document), tiles=_tiles(document, rates), tables=tables)
+    tone: Tone = "good" if document["state"]["ready"] else "bad"
+    return Picture(head=_head(document), tiles=_tiles(document, rates), tables=tables, tone=tone, sort=sort)
 
 
 def _with_worker(table: Table, cells: Sequence[str], *, several: bool = False) -> Table:
@@ -142,19 +190,42 @@ def _worker(worker: Mapping[str, Any], rates: Rates | None, silent: Sequence[str
     )
 
 
-def _tiles(document: Document, rates: Rates | None) -> list[tuple[str, str]]:
-    now = document["now"]
+def _tiles(document: Document, rates: Rates | None) -> list[Tile]:
+    now, state, dropped = document["now"], document["state"], clients_dropped(document)
+    drops, published, delivered, ready, late = _recent(rates)
     behind = f", {number(now['behind'])} behind" if now["behind"] else ""
+    recent = f", {number(drops)}/s" if drops else ""
+    lag: float = state["loop_lag_seconds"]
     return [
-        ("clients", f"{number(now['clients'])}{behind}"),
-        ("publications/s", NOTHING if rates is None else number(rates.publications)),
-        ("deliveries/s", NOTHING if rates is None else number(rates.deliveries)),
-        ("drops/s", NOTHING if rates is None else number(rates.drops)),
-        ("p99 to socket", NOTHING if rates is None else _span(rates.socket_p99_seconds)),
-        ("loop lag", span(document["state"]["loop_lag_seconds"])),
-        ("memory", size(now["rss_bytes"])),
-        ("retained", size(now["retained_bytes"])),
+        Tile("clients dropped", f"{number(dropped)}{recent}", drops, "bad" if recent else ""),
+        Tile("clients", f"{number(now['clients'])}{behind}", now["clients"], "warn" if behind else ""),
+        Tile("publications/s", _rate(published), published),
+        Tile("deliveries/s", _rate(delivered), delivered),
+        Tile("p99, ready clients", _span(ready), ready),
+        Tile("p99, catching up", _span(late), late),
+        Tile("loop lag", span(lag), lag, "" if state["ready"] else "warn"),
+        Tile("memory", size(now["rss_bytes"]), now["rss_bytes"]),
+        Tile("retained", size(now["retained_bytes"]), now["retained_bytes"]),
     ]
+
+
+def _recent(rates: Rates | None) -> tuple[float | None, ...]:
+    """Returns clients dropped, publications and deliveries per second, and two percentiles; None where unknown."""
+    if rates is None:
+        return (None,) * 5
+    return rates.drops, rates.publications, rates.deliveries, rates.ready_p99_seconds, rates.catching_up_p99_seconds
+
+
+def _dropped(document: Document, rates: Rates | None) -> list[tuple[str, ...]]:
+    """Returns a row for each cause for which clients were dropped, or skipped messages."""
+    rows: list[tuple[str, ...]] = []
+    for cause, missed in sorted(document["dropped"].items(), key=lambda item: -item[1]):
+        kind, _, reason = cause.partition("_")
+        times = document["gaps" if kind == "gap" else "closed"].get(reason, 0)
+        if reason not in LEFT and (times or missed):
+            recent = NOTHING if rates is None else number(rates.missed.get(cause, 0.0))
+            rows.append((_name(f"{kind}: {reason.replace('_', ' ')}"), number(times), number(missed), recent))
+    return rows
 
 
 def _client(client: Mapping[str, Any]) -> tuple[str, ...]:
@@ -203,6 +274,10 @@ def _names(names: Sequence[str], total: int) -> str:
 
 def _name(text: str) -> str:
     return printable(text, most=_NAME_CHARACTERS)
+
+
+def _rate(value: float | None) -> str:
+    return NOTHING if value is None else number(value)
 
 
 def _span(seconds: float | None) -> str:

@@ -44,8 +44,8 @@ class Lines:
 
 def describe(picture: Picture) -> list[str]:
     """The picture, line by line. Empty tables are left out."""
-    width = max(len(name) for name, _ in picture.tiles)
-    told = [picture.head, "", *(f"{name:<{width}}{_GAP}{value}" for name, value in picture.tiles)]
+    width = max(len(tile.name) for tile in picture.tiles)
+    told = [picture.head, "", *(f"{tile.name:<{width}}{_GAP}{tile.value}" for tile in picture.tiles)]
     for table in picture.tables:
         if table.rows:
             told += ["", table.title, *_rows(table)]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
-from .picture import Picture, Table
+from .picture import Picture, Table, Tile
+from .trends import spark
 
-_TILES_IN_A_ROW = 4
+_TILE_COLUMNS = 20  # of a tile, at least
+_TILE_LINES = 3  # value, name, and a line over time
 _FRAME_LINES = 2  # of a table, beside its rows: an empty line and the names of the columns
+_CHARTED = ("deliveries/s", "p99, ready clients")  # that get larger charts where there is room
+_CHART_LINES, _MOST_CHART_LINES = 3, 12
+_TALL = 45  # lines of a screen that has charts however long the tables are
+_TONES: Final = {"": "bold", "good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 
 
 class Screen:
@@ -36,19 +42,33 @@ class Screen:
 
     def show(self, picture: Picture | None, trouble: str) -> None:
         """Draws the picture; a line about trouble stands above."""
-        parts: list[RenderableType] = []
-        if trouble:
-            parts.append(Text(trouble, style="bold red"))
+        parts: list[RenderableType] = [_line(trouble, "bold red")] if trouble else []
         if picture is not None:
-            parts += [Text(picture.head, no_wrap=True, overflow="ellipsis"), Text(""), _tiles(picture)]
-            taken = len(picture.tiles) // _TILES_IN_A_ROW * 2 + 2 + 2 * bool(trouble)
-            room = self._console.height - taken - _FRAME_LINES * len(picture.tables)
-            for table, lines in zip(
-                picture.tables, allot(room, [len(one.rows) for one in picture.tables]), strict=True
-            ):
-                if table.rows:
-                    parts += [Text(""), _grid(table, lines)]
+            width, height = self._console.size
+            parts += _parts(picture, width=width, height=height - len(parts))
         self._live.update(Group(*parts), refresh=True)
+
+
+def _parts(picture: Picture, *, width: int, height: int) -> list[RenderableType]:
+    """Returns everything, in exactly `height` lines where there is room for tables."""
+    across = max(1, min(len(picture.tiles), width // _TILE_COLUMNS))
+    rows = -(-len(picture.tiles) // across)
+    tables = [table for table in picture.tables if table.rows]
+    taken = 2 + rows * _TILE_LINES + bool(picture.foot)  # head, and an empty line
+    room = height - taken - _FRAME_LINES * len(tables)
+    reserved = 2 + _CHART_LINES if height >= _TALL else 0
+    given = allot(room - reserved, [len(table.rows) for table in tables])
+    chart_lines = min(room - sum(given) - 2, _MOST_CHART_LINES)
+    parts: list[RenderableType] = [_line(picture.head, _TONES[picture.tone]), Text(""), _tiles(picture, across, width)]
+    if chart_lines >= _CHART_LINES:
+        parts += [Text(""), _charts(picture, width, chart_lines)]
+        room -= chart_lines + 2
+    for table, lines in zip(tables, given, strict=True):
+        parts += [Text(""), _grid(table, lines, picture.sort)]
+    if picture.foot:
+        parts += [Text("")] * max(room - sum(given), 0)
+        parts.append(_line(picture.foot, "reverse"))
+    return parts
 
 
 def allot(room: int, wanted: Sequence[int]) -> list[int]:
@@ -61,22 +81,47 @@ def allot(room: int, wanted: Sequence[int]) -> list[int]:
     return given
 
 
-def _tiles(picture: Picture) -> Grid:
-    grid = Grid.grid(padding=(0, 3), expand=True)
-    for _ in range(_TILES_IN_A_ROW):
+def _line(text: str, style: str) -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _tiles(picture: Picture, across: int, width: int) -> Grid:
+    grid = Grid.grid(padding=(0, 2), expand=True)
+    for _ in range(across):
         grid.add_column(no_wrap=True, ratio=1)
-    for start in range(0, len(picture.tiles), _TILES_IN_A_ROW):
-        tiles = picture.tiles[start : start + _TILES_IN_A_ROW]
-        grid.add_row(*(Text(value, style="bold") for _, value in tiles))
-        grid.add_row(*(Text(name, style="dim") for name, _ in tiles))
+    for start in range(0, len(picture.tiles), across):
+        tiles: list[Tile] = picture.tiles[start : start + across]
+        grid.add_row(*(Text(tile.value, style=_TONES[tile.tone]) for tile in tiles))
+        grid.add_row(*(Text(tile.name, style="dim") for tile in tiles))
+        lines = (spark(picture.past.get(tile.name, ()), width=width // across - 2)[0] for tile in tiles)
+        grid.add_row(*(Text(line, style="cyan") for line in lines))
     return grid
 
 
-def _grid(table: Table, lines: int) -> Grid:
+def _charts(picture: Picture, width: int, lines: int) -> Grid:
+    """Returns the charts beside each other, with a line of names above."""
+    each = width // len(_CHARTED)
+    grid = Grid.grid(padding=(0, 2), expand=True)
+    for _ in _CHARTED:
+        grid.add_column(no_wrap=True, ratio=1)
+    values = {tile.name: tile.value for tile in picture.tiles}
+    grid.add_row(*(Text(f"{name}  {values[name]}", style="dim") for name in _CHARTED))
+    columns = [spark(picture.past.get(name, ()), width=each - 2, lines=lines) for name in _CHARTED]
+    for line in zip(*columns, strict=True):
+        grid.add_row(*(Text(text, style="cyan") for text in line))
+    return grid
+
+
+def _grid(table: Table, lines: int, sort: str) -> Grid:
     grid = Grid(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="reverse")
-    for column in table.columns:
+    for place, column in enumerate(table.columns):
+        is_sorted = column.name == sort and table.title == "Furthest behind"
         grid.add_column(
-            Text(column.name), justify="right" if column.numbers else "left", no_wrap=True, overflow="ellipsis"
+            Text(f"{column.name} ▾" if is_sorted else column.name),
+            justify="right" if column.numbers else "left",
+            style="cyan" if place == 0 else "",
+            no_wrap=True,
+            overflow="ellipsis",
         )
     for row in table.rows[:lines]:
         grid.add_row(*(Text(cell) for cell in row))  # Text: what a stranger chose is not markup

@@ -26,7 +26,7 @@ def test_the_verdict() -> None:
     lossy[Behaviour.HEALTHY].lost = 4
     assert verdict(score()).startswith("every message reached")
     assert verdict(score(tallies=lossy)) == "flawed: 4 lost"
-    assert verdict(score(cpu_seconds=0.99)).startswith("no verdict: the generator used 99% of a core")
+    assert verdict(score(cpu_seconds=0.99)).startswith("not comparable: the generator used 99% of a core")
     assert verdict(score(cpu_seconds=0.99, tallies=lossy)).endswith("(and 4 lost)")
     assert verdict(score(tallies=delivered(0, 0))) == "nothing was delivered"
 

@@ -63,6 +63,8 @@ def test_it_shows_the_run() -> None:
     assert "and 100 more" in text
     assert "prefers-color-scheme: dark" in text
     assert "Dropped: nobody" in text
+    limited = page(of_everything([of_run("x", score(cpu_seconds=0.99))], factors=None, capacity=None))
+    assert '<p class="verdict open">not comparable: the generator used' in limited
     assert "Clients that read late" not in text
     slow = delivered(10, 10)
     slow[Behaviour.SLOW].deliveries = 5

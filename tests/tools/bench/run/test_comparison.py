@@ -30,7 +30,7 @@ def test_where_the_generator_limited() -> None:
     assert compare(busy, score(deliveries=10), rival="queue").sentences()[0].startswith("at least 10.0 times")
     told = compare(ours, busy, rival="queue").sentences()
     assert len(told) == 1
-    assert told[0].startswith("no verdict on queue: the generator used")
+    assert told[0].startswith("not comparable: queue: the generator used")
 
 
 def test_a_rival_that_stops() -> None:

@@ -49,6 +49,15 @@ class Connection:
         self.socket.connect_ex(target)  # its error comes back as SO_ERROR
         engine.watch(self.fd, select.EPOLLOUT, self._connected)
 
+    @property
+    def address(self) -> str:
+        """Where the connection comes from, as the server sees it: "127.0.0.1:36836"; empty if unknown."""
+        try:
+            host, port, *_ = self.socket.getsockname()
+        except OSError:
+            return ""
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
     def send(self, opcode: int, payload: bytes) -> None:
         """Sends a small frame. A socket without room for the frame loses its connection: the peer does not read."""
         try:

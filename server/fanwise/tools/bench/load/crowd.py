@@ -222,7 +222,9 @@ class Crowd:
         client = self._open.get(fd)
         if client is None:
             return
-        self._leave(client).close()
+        connection = self._leave(client)
+        address = connection.address
+        connection.close()
         if client.kind is Behaviour.PUBLISHER:
             self.publisher_gone(client.channel)
         if self.ending and not client.is_read_late:
@@ -231,7 +233,7 @@ class Crowd:
         if sum(self.drop_counts.values()) <= MAX_DROPS:
             at_ns = client.ended_ns or monotonic_ns()
             at_seconds = (at_ns - self.start_ns) / 1e9 if self.start_ns else 0.0
-            self.drops.append(Drop(at_seconds, client.kind, cause))
+            self.drops.append(Drop(at_seconds, client.kind, cause, address))
         if client.kind is Behaviour.FLAPPING:
             self._return(client)
         elif client.resumes:

@@ -15,12 +15,14 @@ MAX_DROPS = 10_000  # that are reported one by one; beyond, they are only counte
 class Drop:
     """A connection that the server (or the network) ended: when, in seconds of the measurement, and the cause.
 
-    The cause for a client that does not read is found when its connection is cut, or at the end.
+    The cause for a client that does not read is found when its connection is cut, or at the end. `address` is the
+    client's, "127.0.0.1:36836"; empty if unknown.
     """
 
     at_seconds: float
     kind: Behaviour
     cause: str
+    address: str = ""
 
 
 @dataclass(slots=True)

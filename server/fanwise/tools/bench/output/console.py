@@ -48,7 +48,7 @@ def verdict(score: Results) -> str:
     """Returns one sentence: flaws always, and praise only where the generator was not the bottleneck."""
     told = ", ".join(f"{times:,} {name}" for name, times in score.flaws.items())
     if score.bottleneck:
-        return f"no verdict: {score.bottleneck}" + (f" (and {told})" if told else "")
+        return f"not comparable: {score.bottleneck}" + (f" (and {told})" if told else "")
     if told:
         return f"flawed: {told}"
     if not score.deliveries:

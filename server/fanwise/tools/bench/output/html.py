@@ -23,6 +23,7 @@ table { border-collapse: collapse } td, th { text-align: left; padding: .15rem 1
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } th { color: var(--soft); font-weight: 500 }
 .verdict { padding: .6rem .9rem; border-left: 4px solid var(--good) }
 .verdict.bad { border-color: var(--bad) }
+.verdict.open { border-color: var(--line) }
 svg { width: 100%; height: auto; display: block } svg text { fill: var(--soft); font: 11px system-ui, sans-serif }
 .axis { stroke: var(--line) }
 .bar { fill: var(--accent) }
@@ -51,11 +52,11 @@ def page(record: dict[str, Any]) -> str:
 
 
 def _run(run: dict[str, Any]) -> str:
-    bad = " bad" if run["bottleneck"] or run["flaws"] or not run["deliveries"] else ""
+    tone = " bad" if run["flaws"] or not run["deliveries"] else " open" if run["bottleneck"] else ""
     return "".join(
         (
             f"<h2>{escape(run['server'])}</h2><p class=soft>{escape(run['load'])}, at {escape(run['plan']['url'])}</p>",
-            f'<p class="verdict{bad}">{escape(run["verdict"])}</p>',
+            f'<p class="verdict{tone}">{escape(run["verdict"])}</p>',
             _figures(run),
             "<h3>Latency: share of deliveries by how long they took</h3>",
             bars(_distribution(run["latency_histogram"])),

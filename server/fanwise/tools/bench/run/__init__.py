@@ -6,6 +6,7 @@
     worker           a process: publishers and a share of the clients
     results          the figures, from the snapshots of all workers
     bottleneck       whether the figures are the server's or the generator's own
+    closings         when a Fanwise server ended connections, as it says itself
     servers          the servers that it can start
     baselines        the two servers that Fanwise is measured against
     shared_counters  numbers in memory that all workers share

@@ -41,7 +41,7 @@ class Comparison:
         return [*factors, *told] or ["nothing can be compared"]
 
     def _unknown(self) -> list[str]:
-        return [f"no verdict on {name}: {reason}" for name, reason in self.limited.items()]
+        return [f"not comparable: {name}: {reason}" for name, reason in self.limited.items()]
 
     def record(self) -> dict[str, Any]:
         """Returns plain data, for JSON."""
