@@ -713,6 +713,24 @@ def test_a_server_that_does_not_say_a_word(tab: Tab) -> None:
         tab.do("client.close()")
 
 
+def test_what_the_server_skips_is_no_hole(tab: Tab) -> None:
+    """One's own publication does not come: told in front of what is before it, or at its place."""
+
+    def script(connection: Connection) -> None:
+        begin(connection)
+        for offset in (1, 4):
+            connection.send(op="skipped", channel="c", epoch="E", offset=offset)
+        for offset in (2, 3, 5):
+            connection.message(offset)
+        connection.wait_closed()
+
+    with Peer(script) as peer:
+        run(tab, peer)
+        tab.wait_for("message", 3)
+        assert story(tab) == [2, 3, 5]
+        tab.do("client.close()")
+
+
 def test_what_is_no_frame_is_told(tab: Tab) -> None:
     """It costs nothing else, but for the hole that it leaves."""
 

@@ -171,3 +171,16 @@ def test_whatever_the_server_says_the_stream_tiles(news: list[Arrival | Gap | Po
             assert last >= first - 1
             have[current] = last
         assert track.received == Position(current, have.get(current, 0))
+
+
+def test_what_the_server_skips_is_no_hole() -> None:
+    """Told before what is in front of it, or right at its place: and the next connection asks for what is behind it."""
+    track = Track("a", Position("e", 1))
+    track.begin(Position("e", 1))
+    for offset in (2, 5, 4, 1):
+        track.pass_over(Position("e", offset))
+    track.pass_over(Position("of another log", 3))
+    assert track.received == Position("e", 2)
+    assert [type(told) for told in track.arrive(arrival(3))] == [Message]
+    assert track.received == Position("e", 5)
+    assert [type(told) for told in track.arrive(arrival(7))] == [Gap, Message]

@@ -59,6 +59,14 @@ class Direct:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A publication that the server does not send to this client, as it is the client's own: nothing is missing."""
+
+    channel: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Publications that will not come.
 
@@ -152,6 +160,7 @@ Event: TypeAlias = (
     | Subscribed
     | Arrival
     | Gap
+    | Skipped
     | Unsubscribed
     | Published
     | Failure
@@ -203,6 +212,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "message": _message,
     "direct": lambda fields: Direct(_data(fields)),
     "gap": _gap,
+    "skipped": lambda fields: Skipped(text_of(fields, "channel"), _position(fields)),
     "subscribed": lambda fields: Subscribed(text_of(fields, "channel"), _position(fields)),
     "unsubscribed": lambda fields: Unsubscribed(text_of(fields, "channel")),
     "published": lambda fields: Published(fields.get("id"), _position(fields)),

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ..core.publication import Position
-from .codec import Arrival, Direct, Event, Failure, Gap, Subscribed, Unsubscribed, Welcome, encode_unsubscribe
+from .codec import Arrival, Direct, Event, Failure, Gap, Skipped, Subscribed, Unsubscribed, Welcome, encode_unsubscribe
 from .errors import NotConnectedError, SubscribeError
 from .link import Link
 from .presence import Change, Join, Leave, PresenceGap
@@ -153,7 +153,7 @@ class Downlink:
     async def take(self, event: Event, frame_characters: int) -> None:
         """Takes the server's next event. Waits while the mailbox is full."""
         match event:
-            case Arrival() | Gap() | Subscribed() | Join() | Leave() | PresenceGap():
+            case Arrival() | Gap() | Skipped() | Subscribed() | Join() | Leave() | PresenceGap():
                 track = self._track(event.channel)
                 if track is not None:
                     for item in self._items(track, event):
@@ -167,13 +167,16 @@ class Downlink:
             case _:
                 logger.warning("the server sent %r, which nobody asked for", event)
 
-    def _items(self, track: Track, event: Arrival | Gap | Subscribed | Change) -> Sequence[Item]:
+    def _items(self, track: Track, event: Arrival | Gap | Skipped | Subscribed | Change) -> Sequence[Item]:
         """Returns what the program gets of an event of its channel."""
         match event:
             case Arrival():
                 return track.arrive(event)
             case Gap():
                 return track.skip(event)
+            case Skipped():
+                track.pass_over(event.position)
+                return []
             case Subscribed(position=position):
                 items = track.begin(position)
                 self._answer(track, position)

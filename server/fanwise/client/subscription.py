@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ..core.publication import Position
 from .codec import Arrival, Filter, Gap, Message, encode_subscribe
@@ -18,6 +18,7 @@ Item: TypeAlias = Told | Change
 # Two servers behind one address that do not know of each other: a client that changes from one to the other and back
 # finds the log it came from. More than a handful of logs of one channel live nowhere at once.
 _EPOCHS = 8
+_SKIPPED: Final = 10_000  # offsets of one's own that are remembered until what is before them has come
 
 _NOWHERE = Position("", 0)
 
@@ -64,6 +65,7 @@ class Track:
         "_last",
         "_offsets",
         "_presence",
+        "_skipped",
         "_verified",
         "_wanted",
         "channel",
@@ -91,6 +93,7 @@ class Track:
         self.handed = since
         self.duplicates = 0
         self._epoch = ""  # of the log that this connection shows
+        self._skipped: set[int] = set()  # offsets of that log that do not come, and are no hole
         self._verified = False  # whether `received` is the server's word, not only the program's
         # {epoch: offset up to which it has come in}, the newest last
         self._offsets: dict[str, int] = {} if since is None else {since.epoch: since.offset}
@@ -108,6 +111,7 @@ class Track:
         first gap or message of another epoch: a connection lost before that must not lose the gap.
         """
         self._epoch = position.epoch
+        self._skipped.clear()
         if self.received is None:
             self._advance(position)
             self.handed = position
@@ -126,9 +130,18 @@ class Track:
         if arrival.offset <= self._have(epoch):
             self.duplicates += 1
             return []
+        self._go_past()
         items = self._hole(epoch, before=arrival.offset, turned=self._turned(epoch))
         self._advance(Position(epoch, arrival.offset))
+        self._go_past()
         return [*items, Message(self.channel, epoch, arrival.offset, arrival.data, arrival.key, arrival.tags)]
+
+    def pass_over(self, position: Position) -> None:
+        """Hears of a publication that is the client's own and does not come, perhaps before others in front of it."""
+        new = position.epoch == self._epoch and position.offset > self._have(position.epoch)
+        if new and len(self._skipped) < _SKIPPED:
+            self._skipped.add(position.offset)
+            self._go_past()
 
     def skip(self, gap: Gap) -> list[Told]:
         """Returns the items for a gap that the server sent: the part that is new."""
@@ -165,6 +178,14 @@ class Track:
             "%s: %d to %d of log %s are missing, and the server told of no gap", self.channel, first, last, epoch
         )
         return [Gap(self.channel, epoch, first, last, "unknown")]
+
+    def _go_past(self) -> None:
+        """Goes past what comes next and is skipped, in the log that `received` belongs to."""
+        while (
+            self._skipped and not self._turned(self._epoch) and (offset := self._have(self._epoch) + 1) in self._skipped
+        ):
+            self._skipped.discard(offset)
+            self._advance(Position(self._epoch, offset))
 
     def _turned(self, epoch: str) -> bool:
         """Returns whether `epoch` is another log than that of `received`."""

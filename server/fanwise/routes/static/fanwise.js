@@ -85,6 +85,8 @@ const TOKEN_REFUSALS = new Set(["unauthorised", "forbidden", "tokens_too_fast"])
 // Two servers behind one address that do not know of each other: who comes from one to the other and back finds the log
 // that it knows. More than a handful of logs of one channel live nowhere at once.
 const KNOWN_EPOCHS = 8;
+// Offsets of one's own that are remembered until what is before them has come.
+const MOST_SKIPPED = 10_000;
 const OUR_CLOSE = { code: 1000, reason: "closed" };
 
 // ---------------------------------------------------------------------------------------------------------- errors
@@ -455,6 +457,7 @@ class Tokens {
  */
 class Subscription {
   #epoch = null; // of what comes now; null until the server has said where this connection's stream begins
+  #skipped = new Set(); // offsets of the log that comes now which do not come, and are no hole
   #turned = false; // what comes now is not what follows `position`, and that was not told yet
   #confirmed = false; // `position` is the server's word, not only the program's
   #offsets = new Map(); // {epoch: offset up to which it came}, the newest last
@@ -490,7 +493,7 @@ class Subscription {
     if (frame.op === "subscribed") {
       this.#begin(frame);
     } else if (this.#epoch !== null) {
-      frame.op === "gap" ? this.#gap(frame) : this.#message(frame);
+      ({ gap: () => this.#gap(frame), skipped: () => this.#skip(frame), message: () => this.#message(frame) })[frame.op]();
     }
   }
 
@@ -514,6 +517,7 @@ class Subscription {
       this.#offsets.set(epoch, offset); // the log never came as far as the program said
     }
     this.#epoch = epoch;
+    this.#skipped.clear();
     this.#turned = position !== null && (position.epoch !== epoch || mistaken);
     this.#confirmed ||= !mistaken;
     if (position === null) {
@@ -536,9 +540,27 @@ class Subscription {
       message.tags = tags;
     }
     if (offset > this.#have()) {
+      this.#goPast();
       this.#tellHole(offset);
       this.#advance(this.#epoch, offset);
+      this.#goPast();
       call(this.#told.onMessage, message);
+    }
+  }
+
+  /** A publication that is our own and does not come, told perhaps before others in front of it. */
+  #skip({ epoch, offset }) {
+    assertPosition("skipped", epoch, offset);
+    if (epoch === this.#epoch && offset > this.#have() && this.#skipped.size < MOST_SKIPPED) {
+      this.#skipped.add(offset);
+      this.#goPast();
+    }
+  }
+
+  /** Goes past what comes next and is skipped. */
+  #goPast() {
+    while (!this.#turned && this.#skipped.delete(this.#have() + 1)) {
+      this.#advance(this.#epoch, this.#have() + 1);
     }
   }
 
@@ -1467,6 +1489,7 @@ export class FanwiseClient {
       case "subscribed":
       case "message":
       case "gap":
+      case "skipped":
         this.#subscriptions.get(frame.channel)?.received(frame);
         break;
       case "published":
