@@ -37,6 +37,7 @@ def test_it_works_under_a_prefix(screen: Screen) -> None:
         screen.page.click("#chat-button")
         screen.shows("#chat-a .log", "connected")
         screen.page.click("text=Disconnect >> nth=0")
+        screen.page.click("text=Really?")
         screen.shows("#clients-outcome", "was closed")
         links = screen.do("() => [...document.querySelectorAll('footer a')].map((one) => one.getAttribute('href'))")
         assert links == ["stats", "clients", "channels", "static/fanwise.js", "static/uplot/LICENSE"]  # not the docs
@@ -49,7 +50,7 @@ def test_what_was_before_it_was_opened(screen: Screen, staged: Staged) -> None:
     for _ in range(20):
         staged.tick(dropped={"gap_history": 5})
     screen.open(staged.url)
-    screen.shows("#tile-drops", "95 in 5 min")
+    screen.shows("#tile-drops", "95 messages missed")
     screen.shows("#chart-drops .legend", "gap: history 5.0 /s")
     assert not screen.is_seen("#drops-none")
     for _ in range(300):
@@ -123,12 +124,13 @@ def test_nothing_is_stated_before_it_is_known(screen: Screen) -> None:
         screen.shows("#connection", "lost")
         empty = ("#drops-none", "#clients-empty", "#channels-empty", "#closed-empty")
         assert [screen.is_seen(one) for one in empty] == [False] * 4
+        assert not screen.is_seen("#overview")
         axis = "([from, to]) => [...document.querySelector('#chart-lag canvas').getContext('2d').getImageData(from, 0, "
         axis += "to, 120).data].filter((_, index) => index % 4 === 3).some((alpha) => alpha > 0)"
         assert screen.do(axis, [0, 45]) is False
         screen.page.unroute("**/stats*")
         staged.tick()
-        staged.tick()
+        staged.tick(lags={0: 4}, clients=1)
         screen.until("() => !document.querySelector('#drops-none').hidden")
         assert [screen.is_seen(one) for one in empty] == [True] * 4
         screen.until(axis, [0, 45])
@@ -154,7 +156,8 @@ def test_hostile_names_stay_text(screen: Screen, staged: Staged) -> None:
     screen.open(staged.url)
     screen.rows("clients", 1)
     screen.shows("#chart-drops .legend", "closed: ")
-    screen.page.click("#clients-table button")
+    for _ in range(2):
+        screen.page.click("#clients-table button")
     screen.shows("#clients-outcome", "was closed")
     for place in ("#version", "#clients-table", "#channels-table", "#closed-table", "#demo-why", "#clients-outcome"):
         assert "<img src=x onerror=" in screen.text(place), place
@@ -173,6 +176,9 @@ def test_a_restarted_server(screen: Screen) -> None:
         screen.shows("#tile-deliveries", "2,000")
     screen.shows("#connection", "lost since")
     assert screen.page.title() == "Fanwise (lost)"
+    unknown = ("#tile-clients .value", "#clients-table", "#channels-table", "#workers")
+    assert [one for one in unknown if screen.is_seen(one)] == []
+    assert screen.is_seen("#clients .when-lost")
     with Staged(port=before.port) as anew:
         anew.figures.version = "0.2.0"
         anew.figures.stats["at"] = before.figures.stats["at"] + 60
@@ -245,7 +251,7 @@ def test_a_page_in_the_background(screen: Screen, staged: Staged) -> None:
     staged.wait(lambda: staged.listeners("lists") == 1)
     staged.show()
     screen.rows("clients", 1)
-    screen.shows("#tile-drops", "300 in 5 min")
+    screen.shows("#tile-drops", "300 messages missed")
 
 
 # -------------------------------------------------------------------------------------------------------------- the key
@@ -258,6 +264,7 @@ def test_a_server_with_a_key(screen: Screen) -> None:
         screen.page.goto(staged.url)
         screen.until("() => document.activeElement.id === 'key'")
         screen.shows("#connection", "waiting for the key")
+        assert [one for one in ("#overview", "#clients", "#closed") if screen.is_seen(one)] == []
         links = ("stats", "clients", "channels")
         assert [to for to in links if screen.is_seen(f"footer a[href={to}]")] == ["channels"]
         assert screen.page.locator("#key").get_attribute("type") == "password"
@@ -490,6 +497,8 @@ def test_the_figures_move_under_load(screen: Screen, serve: Serve) -> None:
             "() => parseInt(document.querySelector('#tile-deliveries .value').textContent.replace(',', '')) > 99"
         )
         screen.until("() => /s$/.test(document.querySelector('#tile-p99 .unit').textContent)")
+        screen.shows("#clients", "up to date")
+        screen.page.check("#clients-all")
         screen.rows("clients", 20)
         screen.until("() => document.querySelector('#channels-table tbody').textContent.includes('bench-0')")
         assert not screen.is_seen("#hint")
@@ -543,8 +552,10 @@ def test_a_real_client_is_disconnected(screen: Screen, serve: Serve) -> None:
     server = serve()
     screen.open(address(server))
     with connect(server.url("/ws"), compression=None) as victim:
+        screen.page.check("#clients-all")
         screen.rows("clients", 1)
-        screen.page.click("#clients-table button")
+        for _ in range(2):
+            screen.page.click("#clients-table button")
         with pytest.raises(ConnectionClosedError):
             victim.recv()
         assert victim.close_code == 4503
@@ -586,8 +597,10 @@ def test_a_real_server_with_a_key(screen: Screen, serve: Serve) -> None:
     screen.page.press("#chat-a input", "Enter")
     screen.shows("#chat-a .log", "closed: 4501 unauthorised")
     assert "comes back" not in screen.text("#chat-a .log")
+    screen.page.check("#clients-all")
     screen.rows("clients", 1)
-    screen.page.click("#clients-table button")
+    for _ in range(2):
+        screen.page.click("#clients-table button")
     screen.shows("#clients-outcome", "was closed")
     screen.shows("#chat-b .log", "closed: 4503")
     screen.assert_clean(*EXPECTED)

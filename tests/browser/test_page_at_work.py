@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ..support.screen import NOTHING, WIDE, Screen
-from ..support.staged import Figures, Staged
+from ..support.staged import Figures, Staged, channel
 
 ANY_NAME = re.compile(r"\S")
 
@@ -47,12 +47,12 @@ def test_tiles(screen: Screen) -> None:
         "clients": "2 1 behind",
         "publications": "50.0 /s50 in all",
         "deliveries": "2,000 /s300 kB/s",
-        "drops": "42.0 /s42 in 5 min",
+        "drops": "1 in 5 min42 messages missed",
     }
     names = ("p99", "forgiven", "lag", "memory", "retained")
     assert {name: screen.text(f"#tile-{name} dd") for name in names} == {
-        "p99": "2.0 msp50 1.5 ms",
-        "forgiven": "12.9 sstall_seconds",
+        "p99": "2.0 mscatching up 497 ms",
+        "forgiven": "12.9 sby stall_seconds",
         "lag": "400 µsworst of 5 s",
         "memory": "52.4 MBCPU 0 %",
         "retained": "0 B2 channels",
@@ -62,7 +62,7 @@ def test_tiles(screen: Screen) -> None:
 def test_charts_in_words(screen: Screen) -> None:
     """Beside each chart stand its newest values; the causes of drops have names."""
     screen.shows("#chart-deliveries .legend", "2,000 /s")
-    assert screen.text("#chart-latency .legend") == "p99 2.0 msp50 1.5 ms"
+    assert screen.text("#chart-latency .legend") == "p99 2.0 msp50 1.5 msp99, catching up 497 ms"
     assert screen.text("#chart-lag .legend") == "up to date 50 %furthest behind 9 to 16 messages"
     assert screen.text("#chart-drops .legend") == "closed: slow 30.0 /sgap: slow 12.0 /s"
     assert not screen.is_seen("#drops-none")
@@ -73,7 +73,7 @@ def test_everything_is_reached_by_keyboard(screen: Screen) -> None:
     screen.rows("clients", 2)
     screen.until("() => !document.querySelector('#demo-here').hidden")
     wanted = screen.do(
-        """() => [...document.querySelectorAll("a[href], button, input, [tabindex='0']")]
+        """() => [...document.querySelectorAll("a[href], button, input, select, [tabindex='0']")]
             .filter((one) => one.checkVisibility() && !(one.type === "radio" && !one.checked))
             .map((one) => one.id || one.textContent.trim() || one.name || one.ariaLabel || one.className)"""
     )
@@ -137,13 +137,38 @@ def test_rates_between_documents(screen: Screen) -> None:
     """Per second of the server's own time; nothing is said of documents of two processes, or in the wrong order."""
     figures = Figures()
     one = figures.tick(totals={"deliveries": 100})
-    two = figures.tick(seconds=2.0, totals={"deliveries": 50}, dropped={"gap_slow": 4})
+    left = {"normal": 5, "lost": 5, "shutdown": 5}
+    missed = {"gap_slow": 4, "closed_lost": 40}
+    two = figures.tick(seconds=2.0, totals={"deliveries": 50}, dropped=missed, closed={"slow": 6, **left})
     change = module(screen, "numbers", "([one, two]) => it.change(one, two)", [one, two])
-    assert (change["seconds"], change["deliveries"], change["drops"], change["dropsBy"]) == (2, 25, 2, {"gap_slow": 2})
+    assert (change["seconds"], change["deliveries"], change["drops"], change["missedBy"]) == (2, 25, 3, {"gap_slow": 2})
     anew = {**two, "at": two["at"] + 30, "uptime_seconds": 20.0}
     fewer = {**two, "at": two["at"] + 1, "uptime_seconds": two["uptime_seconds"] + 1, "totals": one["totals"]}
     for before, after in ((two, one), (two, two), (one, anew), (two, fewer), (None, one)):
         assert module(screen, "numbers", "([one, two]) => it.change(one, two)", [before, after]) is None
+
+
+def test_the_limit_that_comes_first(screen: Screen) -> None:
+    """At the traffic of the least forgiving channel: messages, bytes of their mean size, or seconds of their rate."""
+    lists = {"channels": [channel("a", message_bytes=100.0, publications_per_second=5.0)], "forgiven": {"channel": "a"}}
+    limits = {"queue_messages": 1024, "queue_bytes": 1_000_000, "forgive_seconds": None}
+    found = [
+        module(
+            screen, "numbers", "([limits, lists]) => it.effectiveLimit(limits, lists)", [{**limits, **changes}, seen]
+        )
+        for changes, seen in (
+            ({}, lists),
+            ({"queue_bytes": 50_000}, lists),
+            ({"forgive_seconds": 10}, lists),
+            ({"queue_bytes": 50_000}, {"channels": [], "forgiven": None}),
+        )
+    ]
+    assert [tuple(one.values()) for one in found] == [
+        (1024, "queue_messages"),
+        (500, "queue_bytes"),
+        (50, "forgive_seconds"),
+        (1024, "queue_messages"),
+    ]
 
 
 PERCENTILES: list[tuple[list[int], float, object]] = [

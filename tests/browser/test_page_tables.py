@@ -120,13 +120,21 @@ def test_disconnecting(screen: Screen, staged: Staged) -> None:
     staged.show()
     screen.rows("clients", 3)
     assert screen.page.locator("#clients-outcome").get_attribute("role") == "status"
-    screen.page.locator("#clients-table button").nth(0).press("Enter")
+    screen.page.locator("#clients-table button").nth(0).dblclick()
+    assert screen.text("#clients-table button") == "Really?"
+    screen.page.locator("#clients-table button").nth(1).focus()
+    assert screen.text("#clients-table button") == "Disconnect"
+    assert staged.asked == []
+    for _ in range(2):
+        screen.page.locator("#clients-table button").nth(0).press("Enter")
     screen.shows("#clients-outcome", "Client a b/c?d was closed.")
     assert screen.page.locator("#clients-table button").nth(0).get_attribute("aria-disabled") == "true"
     screen.page.locator("#clients-table button").nth(0).press("Enter")  # once is enough
-    screen.page.locator("#clients-table button").nth(1).press("Space")
+    for _ in range(2):
+        screen.page.locator("#clients-table button").nth(1).press("Space")
     screen.shows("#clients-outcome", "has gone already")
-    screen.page.locator("#clients-table button").nth(2).click()
+    for _ in range(2):
+        screen.page.locator("#clients-table button").nth(2).click()
     screen.shows("#clients-outcome", "was not closed: refused <b>with</b> 403")
     assert screen.page.locator("#clients-table button").nth(2).get_attribute("aria-disabled") is None
     ids = ["clients/a b/c?d", f"clients/{2:016x}", f"clients/{3:016x}"]
@@ -151,6 +159,10 @@ def test_the_log_of_closed_connections(screen: Screen, staged: Staged) -> None:
     staged.show()
     screen.until("() => document.querySelector('#closed-table tbody td').textContent.endsWith('3e8')")
     assert len(screen.column("closed", 1)) == 200
+    screen.page.select_option("#closed-cause", label="slow (1)")
+    screen.rows("closed", 1)
+    screen.page.select_option("#closed-cause", "")
+    screen.rows("closed", 200)
 
 
 def test_an_engine_has_a_tile(screen: Screen, staged: Staged) -> None:
@@ -202,3 +214,22 @@ def test_workers_are_one_picture(screen: Screen, staged: Staged) -> None:
     staged.tick()
     screen.until("() => !document.body.classList.contains('has-workers')")
     assert not screen.is_seen("#workers")
+
+
+def test_who_is_up_to_date_is_counted(screen: Screen, staged: Staged) -> None:
+    """And listed only when that is asked for. Where nobody is behind, a line says so in place of a table."""
+    staged.figures.clients = [client(1, lag=7), client(2, state="ready")]
+    staged.tick(clients=48, behind=1)
+    staged.show()
+    screen.rows("clients", 1)
+    screen.shows("#clients-others", "47 others are up to date.")
+    screen.page.check("#clients-all")
+    screen.rows("clients", 2)
+    screen.page.uncheck("#clients-all")
+    staged.figures.clients = [client(2, state="ready")]
+    staged.tick(clients=47, behind=0)
+    staged.show()
+    screen.shows("#clients-empty", "47 clients are up to date, and nobody is behind.")
+    assert (screen.is_seen("#clients-empty"), screen.is_seen("#clients .scroll")) == (True, False)
+    assert screen.text("#clients-others") == ""
+    staged.tick(clients=0)

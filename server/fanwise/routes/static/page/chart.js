@@ -40,6 +40,8 @@ function eachDecade(_chart, _axis, least, most) {
   return Array.from({ length: Math.round(Math.log10(most)) - first + 1 }, (_, index) => 10 ** (first + index));
 }
 
+const all = (_chart, splits) => splits;
+
 export class Chart {
   #figure;
   #options;
@@ -96,12 +98,12 @@ export class Chart {
   }
 
   #size() {
-    return { width: Math.max(this.#area.clientWidth, 120), height: this.#area.clientHeight };
+    return { width: Math.max(this.#area.clientWidth, 120), height: Math.max(this.#area.clientHeight, 40) };
   }
 
   #describe() {
     const { seconds, isLog, atLeast, group, y = {}, draw, tickOf } = this.#options;
-    const { range = isLog ? decades(atLeast) : fromZero, ...yAxis } = isLog ? { splits: eachDecade, ...y } : y;
+    const { range = isLog ? decades(atLeast) : fromZero, ...yAxis } = isLog ? { splits: eachDecade, filter: all, ...y } : y;
     const times = seconds > 120 ? TIMES.minutes : TIMES.seconds;
     const newest = () => this.#data[0].at(-1) ?? Date.now() / 1000;
     return {

@@ -41,7 +41,7 @@ export class Strip {
   #bounds = []; // of the rows, in messages; none are known before the first document
   #rows = LEAST_ROWS;
   #most = 10; // clients, at the strong end of the scale
-  #limit = null; // messages
+  #limit = null; // {messages, bound}
 
   constructor() {
     this.#chart = new Chart(byId("chart-lag"), {
@@ -63,9 +63,9 @@ export class Strip {
     ]);
   }
 
-  /** The queue limit is drawn as a line: who gets beyond it is closed, or skips. */
-  limit(messages) {
-    this.#limit = messages;
+  /** The queue limit, `{messages, bound}`, is drawn as a line: who gets beyond it is closed, or skips. */
+  limit(limit) {
+    this.#limit = limit ?? null;
   }
 
   show(past) {
@@ -119,7 +119,7 @@ export class Strip {
   }
 
   #limitRow() {
-    const row = this.#limit === null ? -1 : this.#bounds.findIndex((bound) => bound >= this.#limit);
+    const row = this.#limit === null ? -1 : this.#bounds.findIndex((bound) => bound >= this.#limit.messages);
     return row === -1 ? 0 : row;
   }
 
@@ -157,6 +157,6 @@ export class Strip {
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     ctx.textBaseline = "bottom";
     ctx.textAlign = "left";
-    ctx.fillText(`queue limit ${text(count(this.#limit))}`, left + 4 * devicePixelRatio, y - devicePixelRatio);
+    ctx.fillText(`queue limit ${text(count(this.#limit.messages))}, by ${this.#limit.bound}`, left + 4 * devicePixelRatio, y - devicePixelRatio);
   }
 }

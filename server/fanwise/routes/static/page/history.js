@@ -6,7 +6,7 @@ export const SECONDS = 300;
 const MOST_POINTS = 300;
 
 export class Past {
-  /** [{at, clients, change, p50, p99}], the newest last; `change` is null where there is nothing to compare with. */
+  /** [{at, clients, change, p50, p99, late}], the newest last; `change` is null where there is nothing to compare with. */
   points = [];
   /** The newest document, or null. */
   newest = null;
@@ -20,8 +20,9 @@ export class Past {
       at: document.at,
       clients: document.now.clients,
       change: since,
-      p50: since && quantile(since.age, 0.5),
-      p99: since && quantile(since.age, 0.99),
+      p50: since && quantile(since.ready, 0.5),
+      p99: since && quantile(since.ready, 0.99),
+      late: since && quantile(since.catchingUp, 0.99),
     });
     this.points.splice(0, this.points.length - MOST_POINTS);
     this.newest = document;
@@ -36,11 +37,16 @@ export class Past {
     return [this.points.map(({ at }) => at), ...valuesOf.map((valueOf) => this.points.map(valueOf))];
   }
 
+  /** Clients that the server dropped, over all points. */
+  get drops() {
+    return Math.round(this.points.reduce((total, { change: since }) => total + (since?.drops ?? 0) * (since?.seconds ?? 0), 0));
+  }
+
   /** {cause: publications that clients were not given}, over all points, the most first. */
-  drops() {
+  missed() {
     const causes = new Map();
     for (const { change: since } of this.points) {
-      for (const [cause, rate] of Object.entries(since?.dropsBy ?? {})) {
+      for (const [cause, rate] of Object.entries(since?.missedBy ?? {})) {
         causes.set(cause, (causes.get(cause) ?? 0) + rate * since.seconds);
       }
     }

@@ -27,12 +27,14 @@ const keyForm = new KeyForm((key) => {
   feed.start();
 });
 const keyNeeded = () => feed.start(); // which hears the same, and asks for it
-const tables = [new Clients(access, keyNeeded), new Channels(), new Closed()];
+const clients = new Clients(access, keyNeeded);
+const tables = [clients, new Channels(), new Closed()];
 const workers = new Workers();
 const demo = new Demo(access, keyNeeded);
 
 function draw() {
   showTiles(past);
+  clients.count(past.newest.now);
   charts.show(past);
   workers.show(past.newest);
   showHint(past.newest);
@@ -41,6 +43,7 @@ function draw() {
 function showLists(document) {
   tables.forEach((table) => table.show(document));
   showForgiven(document.forgiven);
+  charts.traffic(document);
 }
 
 /** What a browser does without the key, which only scripts can bring, is not offered where there is one. */

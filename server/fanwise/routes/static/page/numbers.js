@@ -5,6 +5,8 @@
  *     (`bounds[i - 1]`, `bounds[i]`]; one count more than bounds, for what is above the last one.
  */
 
+/** Reasons of connections that ended without the server dropping a client: the client left, or the server did. */
+const LEFT = ["normal", "lost", "shutdown"];
 const SAME_START_SECONDS = 1; // two documents of one process agree about its start, but for what the clock is set by
 
 const startOf = ({ at, uptime_seconds }) => at - uptime_seconds;
@@ -57,17 +59,18 @@ export function quantile(histogram, share) {
   return bounds[index] - ((below - rank) / counts[index]) * (bounds[index] - from);
 }
 
-/** {name: increase per second} of what has increased. */
+/** {name: increase per second} of what has increased; who merely leaves is left out. */
 function ratesOf(before, after, seconds) {
   const rates = Object.entries(after).map(([name, total]) => [name, (total - (before[name] ?? 0)) / seconds]);
-  return Object.fromEntries(rates.filter(([, rate]) => rate > 0));
+  return Object.fromEntries(rates.filter(([name, rate]) => rate > 0 && !LEFT.includes(name.replace(/^closed_/, ""))));
 }
 
 /**
  * What happened between two documents; null if they are not of one process, or in the wrong order.
  *
  * @returns {?{seconds: number, publications: number, deliveries: number, bytes: number, drops: number,
- *     dropsBy: Object<string, number>, age: ?Histogram, lag: ?Histogram, cpu: number}}  Rates are per second.
+ *     missedBy: Object<string, number>, ready: ?Histogram, catchingUp: ?Histogram, lag: ?Histogram, cpu: number}}
+ *     Rates are per second: `drops` of clients that the server dropped, `missedBy` of publications, by cause.
  */
 export function change(before, after) {
   if (before === null || !isSameProcess(before, after)) {
@@ -75,16 +78,31 @@ export function change(before, after) {
   }
   const seconds = after.uptime_seconds - before.uptime_seconds;
   const rate = (name) => (after.totals[name] - before.totals[name]) / seconds;
-  const dropsBy = ratesOf(before.dropped, after.dropped, seconds);
   return {
     seconds,
     publications: rate("publications"),
     deliveries: rate("deliveries"),
     bytes: rate("delivered_bytes"),
-    drops: sum(Object.values(dropsBy)),
-    dropsBy,
-    age: between(before.histograms.age_seconds, after.histograms.age_seconds),
+    drops: sum(Object.values(ratesOf(before.closed, after.closed, seconds))),
+    missedBy: ratesOf(before.dropped, after.dropped, seconds),
+    ready: between(before.histograms.ready_age_seconds, after.histograms.ready_age_seconds),
+    catchingUp: between(before.histograms.catching_up_age_seconds, after.histograms.catching_up_age_seconds),
     lag: between(before.histograms.lag_messages, after.histograms.lag_messages),
     cpu: Math.max(0, after.now.cpu_seconds - before.now.cpu_seconds) / seconds,
   };
+}
+
+/**
+ * The lag at which a queue of the least forgiving channel is full, at its present traffic, and the setting that decides.
+ *
+ * @returns {{messages: number, bound: string}}
+ */
+export function effectiveLimit({ queue_messages, queue_bytes, forgive_seconds }, { channels, forgiven }) {
+  const { message_bytes, publications_per_second } = channels.find(({ name }) => name === forgiven?.channel) ?? {};
+  const found = [
+    { messages: queue_messages, bound: "queue_messages" },
+    { messages: Math.floor(queue_bytes / message_bytes), bound: "queue_bytes" },
+    { messages: Math.floor((forgive_seconds ?? NaN) * publications_per_second), bound: "forgive_seconds" },
+  ].filter(({ messages }) => messages > 0 && messages < Infinity);
+  return found.sort((one, other) => one.messages - other.messages)[0];
 }

@@ -12,6 +12,7 @@ export class Status {
   #needsKey = false;
   #ready = true;
   #draining = false;
+  #isKnown = false; // whether there has been a document
 
   constructor() {
     setInterval(() => this.#show(), 1000);
@@ -47,6 +48,8 @@ export class Status {
   server({ version, python, loop, pid }) {
     write(byId("version"), version);
     write(byId("runtime"), `Python ${python}, ${loop}, process ${pid}`);
+    this.#isKnown = true;
+    this.#show();
   }
 
   #show() {
@@ -57,6 +60,8 @@ export class Status {
       mark(node, one, one === state);
     }
     mark(document.body, "stale", state !== "live");
+    mark(document.body, "lost", state === "lost");
+    mark(document.body, "unknown", !this.#isKnown || this.#needsKey);
     document.title = state === "live" ? "Fanwise" : `Fanwise (${state})`;
   }
 

@@ -19,15 +19,18 @@ export class Table {
   #keyOf;
   #body;
   #empty;
+  #region;
   #rows = new Map(); // {key: <tr>}
   #isHeld = false;
   #newest = [];
 
-  /** `table` has a caption and nothing else; `empty` is shown when there are no rows. */
+  /** `table` has a caption and nothing else; `empty` is shown instead when there are no rows. */
   constructor(table, empty, columns, keyOf) {
     this.#columns = columns;
     this.#keyOf = keyOf;
     this.#empty = empty;
+    this.#region = table.parentElement;
+    this.#region.hidden = true;
     const heads = columns.map((one) => make("th", { scope: "col", className: classOf(one) }, one.head));
     this.#body = make("tbody");
     table.append(make("thead", {}, make("tr", {}, ...heads)), this.#body);
@@ -52,6 +55,7 @@ export class Table {
     byKey.forEach((row, key) => this.#fill(key, row));
     this.#arrange(order.map((key) => this.#rows.get(key)));
     this.#empty.hidden = this.#rows.size > 0;
+    this.#region.hidden = this.#rows.size === 0;
   }
 
   #hold(isHeld) {

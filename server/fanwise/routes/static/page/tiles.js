@@ -15,25 +15,32 @@ function tile(name, [value, unit], note, isBad = false) {
 
 const ofChange = (point, valueOf) => (point.change === null ? null : valueOf(point.change));
 
-function dropsNote(past) {
-  const number = [...past.drops().values()].reduce((total, one) => total + one, 0);
-  return number === 0 ? "none in 5 min" : `${text(count(Math.round(number)))} in 5 min`;
+/** Clients first: how many messages they missed comes second. */
+function showDrops(past) {
+  const missed = Math.round([...past.missed().values()].reduce((total, one) => total + one, 0));
+  const isNow = ofChange(past.last, ({ drops, missedBy }) => drops > 0 || Object.keys(missedBy).length > 0);
+  const note = missed === 0 ? "no message missed" : `${text(count(missed))} ${missed === 1 ? "message" : "messages"} missed`;
+  tile("drops", [count(past.drops)[0], "in 5 min"], note, isNow === true);
+}
+
+/** Clients that read: those that catch up get old messages, and have a line of their own. */
+function showLatency({ newest, last }) {
+  const { bounds } = newest.histograms.ready_age_seconds;
+  const p50 = last.p50 === null ? "nothing delivered" : `p50 ${text(measured(last.p50, bounds))}`;
+  tile("p99", measured(last.p99, bounds), last.late === null ? p50 : `catching up ${text(measured(last.late, bounds))}`);
 }
 
 /** Shows the newest point of `past`. */
 export function showTiles(past) {
   const { newest, last } = past;
   const { now, totals, state } = newest;
-  const bounds = newest.histograms.age_seconds.bounds;
-  const drops = ofChange(last, (change) => change.drops);
   const cpu = ofChange(last, (change) => change.cpu);
   tile("clients", count(now.clients), `${count(now.behind)[0]} behind`);
   const inAll = `${text(count(totals.publications))} in all`;
-  const p50 = last.p50 === null ? "nothing delivered" : `p50 ${text(measured(last.p50, bounds))}`;
   tile("publications", rate(ofChange(last, (change) => change.publications)), inAll);
   tile("deliveries", rate(ofChange(last, (change) => change.deliveries)), bytesNote(last));
-  tile("drops", rate(drops), dropsNote(past), drops > 0);
-  tile("p99", measured(last.p99, bounds), p50);
+  showDrops(past);
+  showLatency(past);
   tile("lag", duration(state.loop_lag_seconds), "worst of 5 s", !state.ready);
   tile("memory", bytes(now.rss_bytes), cpu === null ? NOTHING : `CPU ${Math.round(cpu * 100)} %`);
   tile("retained", bytes(now.retained_bytes), plural(now.channels, "channel"));
@@ -55,7 +62,7 @@ function showEngine(engine) {
 /** Shows the pause that the least forgiving channel forgives, and the setting that decides. */
 export function showForgiven(forgiven) {
   const found = forgiven ?? null;
-  tile("forgiven", found === null ? [NOTHING, ""] : duration(found.seconds), found === null ? "no traffic" : found.bound);
+  tile("forgiven", found === null ? [NOTHING, ""] : duration(found.seconds), found === null ? "no traffic" : `by ${found.bound}`);
   byId("tile-forgiven").title = found === null ? "" : `by ${found.bound}, on the channel ${found.channel}`;
 }
 
