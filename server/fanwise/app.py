@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 
+from .broadcaster.tracing.opening import NEEDED, Tracing
 from .embedding import Broadcaster
 from .errors import SettingsError
 from .routes.auth.credentials import TokenReader
 from .routes.auth.guards import Access
 from .routes.auth.hosts import LOOPBACK
 from .routes.description import OPENAPI, description_routes
-from .routes.router import build_door, build_router
+from .routes.router import Lifespan, build_door, build_router
 from .settings import Settings, load_settings
 from .transport.addresses import is_loopback
 from .transport.door import Door
@@ -68,8 +71,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     backplane = settings.backplane.get_secret_value() if settings.backplane is not None else None
-    bounds = settings.model_dump(include=_OF_THE_BROADCASTER)
-    broadcaster = Broadcaster(**bounds, channels=settings.channels, access=access(settings), backplane=backplane)
+    bounds: dict[str, Any] = settings.model_dump(include=_OF_THE_BROADCASTER)
+    bounds |= {"channels": settings.channels, "backplane": backplane}
+    provider, end = tracing(otel=settings.otel)
+    broadcaster = Broadcaster(**bounds, access=access(settings), tracing=provider)
     taken: dict[str, Any] = settings.model_dump(include=_OF_THE_ROUTES)
     router = build_router(
         broadcaster,
@@ -78,7 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         demo_everybody=settings.demo,
         access=broadcaster.access,
         page=True,
-        lifespan=broadcaster.lifespan,
+        lifespan=end(broadcaster.lifespan),
         **taken,
     )
     app = _application(settings, router)
@@ -153,6 +158,24 @@ def tokens(settings: Settings) -> TokenReader | None:
         issuer=settings.token_issuer,
         leeway_seconds=settings.token_leeway_seconds,
     )
+
+
+def tracing(*, otel: bool) -> tuple[Tracing, Callable[[Lifespan], Lifespan]]:
+    """Returns what the broadcaster traces with, and what makes its lifespan one that exports what is left.
+
+    Raises:
+        SettingsError: The extra `otel` is not installed, or the OTEL_* variables name an exporter that is not.
+    """
+    if not otel:
+        return False, lambda lifespan: lifespan
+    try:
+        from .broadcaster.tracing.exporting import exported, open_provider  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise SettingsError([NEEDED]) from error
+    provider = open_provider()
+    if provider is None:  # the process has one, which is not ours to end
+        return True, lambda lifespan: lifespan
+    return provider, partial(exported, provider)
 
 
 def _shown(secret: SecretStr | None) -> str | None:

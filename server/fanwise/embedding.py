@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from .backplane.options import Options, of_channels
+from .backplane.options import Options
 from .backplane.port import Backplane
-from .backplane.urls import backplane_of
+from .backplane.urls import open_backplane
 from .backplane.workers.siblings import noticed_siblings
 from .broadcaster.client import Client
 from .broadcaster.exclusions import Whom, id_of
@@ -30,6 +30,7 @@ from .broadcaster.sink import Sink, Source
 from .broadcaster.survey import Answer, Survey
 from .broadcaster.sweep import OsWriter
 from .broadcaster.trace_file import traced
+from .broadcaster.tracing.opening import Tracing, open_spans
 from .core.filters import Tags, Wanted
 from .core.hub import Start
 from .core.publication import Kind, Position, Publication, Since, begins
@@ -46,7 +47,6 @@ from .transport.connect import OnMessage, attach, connect, working
 from .transport.sweep_writer import Mode, open_writer
 
 _OPTIONS = Options()
-_BOUNDS = ("history_messages", "history_bytes", "history_seconds", "publish_seconds")  # of the engine and of a node
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -70,6 +70,8 @@ class Broadcaster(Node):
             pages of the server's own host, and everybody.
         trace: A file that `lifespan` writes a trace to, of 256 MiB at most; None: no file. Entering raises OSError if
             the file cannot be opened.
+        tracing: Whether publications get spans of OpenTelemetry, by the global tracer provider; or the provider. Raises
+            SettingsError without the extra `otel`.
 
     Example:
         broadcaster = Broadcaster()
@@ -85,6 +87,7 @@ class Broadcaster(Node):
     sweep: Mode = "auto"
     trim_heap: bool = True
     trace: str | None = None
+    tracing: Tracing = False
     backplane: str | Backplane | None = None
     backplane_prefix: str = _OPTIONS.prefix
     backplane_replicas: int | None = None
@@ -102,6 +105,8 @@ class Broadcaster(Node):
         if self.open_writer is OsWriter:
             self.open_writer = partial(open_writer, self.sweep)
         super().__post_init__()
+        if (spans := open_spans(self.tracing)) is not None:
+            self.recordings.trace(spans, shares=self.shares)
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
@@ -291,7 +296,7 @@ class SharedBroadcaster(Broadcaster):
             assert self._host is not None
             try:
                 shared = (self._hub, self._publisher, self._host, self.presence, self.answers)
-                joined = Joined(self._open_backplane(), *shared)
+                joined = Joined(open_backplane(self, self.inspect.namespaces), *shared)
                 await joined.start()
             except BaseException:
                 await super().__aexit__()
@@ -306,12 +311,6 @@ class SharedBroadcaster(Broadcaster):
             self._joined = None
             await joined.stop()
         await super().__aexit__(*exc)
-
-    def _open_backplane(self) -> Backplane:
-        assert self.backplane is not None
-        own: dict[str, Any] = {name: getattr(self, name) for name in _BOUNDS}
-        own |= {name: getattr(self, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
-        return backplane_of(self.backplane, self.backplane_replicas, **own, **of_channels(self.inspect.namespaces))
 
     @property
     def survey(self) -> Survey:

@@ -187,6 +187,9 @@ class ServerSettings(BaseSettings):
     trace: str | None = Field(
         None, description="file that a trace is written to from the start on, 256 MiB at most; by default none"
     )
+    otel: bool = Field(
+        default=False, description="export spans of publications to where the OTEL_* variables say; takes fanwise[otel]"
+    )
     loop: Literal["auto", "uvloop", "asyncio"] = Field("auto", description="event loop; auto takes uvloop if it can")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
         "info", description="least level logged"

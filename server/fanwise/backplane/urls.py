@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from ..core.namespaces import Namespaces
 from ..errors import SettingsError
 from .nats import address as nats
-from .options import Options
+from .options import Options, of_channels
 from .port import Backplane
 from .redis import address as redis
 
+_BOUNDS: Final = ("history_messages", "history_bytes", "history_seconds", "publish_seconds")  # of a node, too
 _HIDDEN_CHARACTERS: Final = 8  # a shorter password would be found in words of the log
 
 
-def backplane_of(given: str | Backplane, replicas: int | None, **options: Any) -> Backplane:
-    """Returns `given`, or the backplane of its URLs; without `replicas` as many of them as suit the URLs.
+def open_backplane(node: Any, namespaces: Namespaces) -> Backplane:
+    """Returns the backplane of a `Broadcaster` that has one: what it was given, or one for its URLs.
 
     Raises what `backplane_from` raises.
     """
-    if not isinstance(given, str):
-        return given
-    return backplane_from(given, Options(**options, replicas=default_replicas(given) if replicas is None else replicas))
+    if not isinstance(node.backplane, str):
+        return cast("Backplane", node.backplane)
+    own: dict[str, Any] = {name: getattr(node, name) for name in _BOUNDS}
+    own |= {name: getattr(node, f"backplane_{name}") for name in ("prefix", "durable", "live_bytes")}
+    given: int | None = node.backplane_replicas
+    own["replicas"] = default_replicas(node.backplane) if given is None else given
+    return backplane_from(node.backplane, Options(**own, **of_channels(namespaces)))
 
 
 def backplane_from(urls: str, options: Options) -> Backplane:

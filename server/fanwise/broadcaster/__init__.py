@@ -2,6 +2,7 @@
 
     node           hub, publisher and registry on one event loop
     recordings     the traces that are being made, and what a node calls only meanwhile
+    tracing        a room: spans of publications, for OpenTelemetry
     trace_file     a trace into a file, from the start to the end
     recorder       one trace: publications, and clients that are behind
     publisher      into the log at once, to the sockets at the pace of the sweeps

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from threading import get_ident
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
@@ -17,6 +17,9 @@ from ..core.hub import Hub
 from ..core.publication import Kind, Position, Publication
 from ..errors import MessageTooBigError, NotRunningError, PayloadError, ThreadError
 from .sweep import OsWriter, Sweeper, SweepWriter
+
+if TYPE_CHECKING:
+    from .tracing.spans import Spans
 
 Payload: TypeAlias = Any
 """`str`: text. `bytes`, `bytearray`, `memoryview`: binary. Anything else: JSON.
@@ -51,6 +54,7 @@ class Publisher:
     Attributes:
         writer: The writer of the sweeps; None while the publisher is shut.
         thread: The thread of its event loop; 0 before the first.
+        spans: What makes spans of publications; None: nothing does.
         exclude: Has a client (its id) not get the publication that was appended last (channel, position).
     """
 
@@ -77,12 +81,22 @@ class Publisher:
         self._sweeper: Sweeper | None = None
         # Done at the end of the next audit; None while no publisher waits for it.
         self._audit_future: asyncio.Future[None] | None = None
-        self._publish: Callable[..., Publication] = hub.publish  # or that, and a recording behind it
-        self._recorded = False
+        self._append: Callable[..., Publication] = hub.publish  # or that in a span
+        self._publish = self._append  # or that, and a recording behind it
+        self._one_by_one = False
+        self._make_sweeper: Callable[..., Sweeper] = Sweeper
+        self.spans: Spans | None = None
+
+    def trace(self, spans: Spans, *, shares: bool) -> None:
+        """Has spans made of publications and deliveries from the first start on; `shares`: in `Sharing`, not here."""
+        self.spans = spans
+        if not shares:
+            self._append = self._publish = spans.around(self._hub.publish)
+            self._make_sweeper, self._one_by_one = spans.sweeper, True
 
     def record(self, heard: Callable[[Channel, Publication], None] | None) -> None:
         """Notifies `heard` of each publication from now on; None: nobody. Costs nothing while nobody is notified."""
-        publish = self._hub.publish
+        publish = self._append
 
         def publish_and_tell(channel: Channel, *args: Any, **named: Any) -> Publication:
             publication = publish(channel, *args, **named)
@@ -91,14 +105,14 @@ class Publisher:
             return publication
 
         self._publish = publish if heard is None else publish_and_tell
-        self._recorded = heard is not None
+        self._one_by_one = heard is not None or self._append != self._hub.publish
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins to sweep on `loop`."""
         self._loop = loop
         self.thread = get_ident()
         self.writer = self._open_writer()
-        self._sweeper = Sweeper(
+        self._sweeper = self._make_sweeper(
             loop,
             slice_bytes=self.slice_bytes,
             sweep_seconds=self._sweep_seconds,
@@ -215,7 +229,7 @@ class Publisher:
         place, size, count = hub.find(channel), sum(sizes), len(sizes)
         if sweeper is None or place is None or not place.queues or max(sizes) > self.max_message_bytes:
             return False
-        if self._recorded:  # which notes one after another
+        if self._one_by_one:  # as recordings and spans are
             return False
         space = place.namespace
         if place.crowded(messages=space.pace_messages - count, size_bytes=space.slice_bytes - size) or place.outruns(

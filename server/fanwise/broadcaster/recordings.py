@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from ..core.channel import Channel
 from ..core.hub import Start
@@ -14,6 +15,9 @@ from .host import ClientHost
 from .publisher import Publisher
 from .recorder import Recorder
 from .registry import ClientRegistry
+
+if TYPE_CHECKING:
+    from .tracing.spans import Spans
 
 MOST_RECORDINGS = 4
 
@@ -45,6 +49,15 @@ class Recordings:
         self._audit = audit
         self._settings = settings
         self._host: ClientHost | None = None
+
+    @property
+    def spans(self) -> Spans | None:
+        """What makes spans of publications; None: nothing does."""
+        return self._publisher.spans
+
+    def trace(self, spans: Spans, *, shares: bool) -> None:
+        """Has spans made of publications: `Publisher.trace`."""
+        self._publisher.trace(spans, shares=shares)
 
     def open(self, host: ClientHost) -> None:
         """Begins with the clients of `host`."""

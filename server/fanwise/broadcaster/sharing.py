@@ -41,6 +41,9 @@ class Sharing:
 
     def __init__(self, backplane: Backplane, hub: Hub, publisher: Publisher, successors: Successors) -> None:
         self._backplane = backplane
+        self._submit = backplane.publish
+        if publisher.spans is not None:
+            self._submit = publisher.spans.through(backplane.publish, lambda name: hub.namespaces.of(name).pattern)
         self._hub = hub
         self._publisher = publisher
         self._successors = successors
@@ -106,7 +109,7 @@ class Sharing:
         self._publisher.check_size(data)
         self._hub.check_allowed(check_channel_name(channel))
         outgoing = Outgoing(channel, data, kind, key, once, tags=check_tags(tags), exclude=exclude)
-        return self._backplane.publish(outgoing)
+        return self._submit(outgoing)
 
     async def publish(
         self,

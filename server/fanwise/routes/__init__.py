@@ -5,6 +5,8 @@
     json_session  answers to a client of the JSON dialect
     flight        publications of one connection that wait for an engine
     json_models   the messages of the JSON dialect
+    trace_context  the span that a message of the JSON dialect belongs to
+    tracing       spans of requests, for OpenTelemetry
     json_tags     tags and filters in JSON, as fields of models
     json_size     how large a JSON text is, and what parsing it takes
     publish       `POST /publish`, one payload or a batch

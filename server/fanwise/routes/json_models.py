@@ -15,6 +15,7 @@ from ..core.codes import CodedError, ErrorCode
 from ..core.publication import Kind
 from ..errors import TagError
 from .json_tags import FilterField, LastField, TagsField, check_objects
+from .trace_context import TraceParent
 
 SUBPROTOCOL = "fanwise.v1"
 _NAMED_CHARACTERS = 64  # of a field's name, in the text of an error
@@ -35,10 +36,7 @@ Identifier: TypeAlias = Annotated[
 ]
 ExpiresIn: TypeAlias = Annotated[float, Field(ge=0, description="seconds until the token ends, and the connection")]
 Key: TypeAlias = Annotated[
-    str,
-    Field(
-        max_length=MAX_CHARACTERS, description="the state of which the data is the newest value", examples=["cell:7"]
-    ),
+    str, Field(max_length=MAX_CHARACTERS, description="the state that the data is the newest of", examples=["cell:7"])
 ]
 Data: TypeAlias = Annotated[
     Any, Field(description="a string goes out as text, everything else as JSON", examples=["hello"])
@@ -88,6 +86,7 @@ class Publish(Strict):
     tags: TagsField | None = None
     encoding: Base64 | None = None
     echo: bool = True
+    traceparent: TraceParent | None = None
 
 
 class AskPresence(Strict):

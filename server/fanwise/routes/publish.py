@@ -30,17 +30,7 @@ from .batch import MAX_ENTRIES, read_entries
 from .bodies import body_data, read_body
 from .channel_rules import ChannelRules
 from .idempotency import Idempotency
-from .json_models import (
-    MAX_CHARACTERS,
-    Base64,
-    Channel,
-    Data,
-    Epoch,
-    Key,
-    Offset,
-    Strict,
-    unknown_name,
-)
+from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
 from .json_session import data_bytes
 from .json_size import LARGE_BYTES, parse_seconds
 from .json_tags import TagsField, check_objects
@@ -366,6 +356,11 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     router = make_router(broadcaster.tally.reject)
     endpoint = (SharedPublishEndpoint if broadcaster.shares else PublishEndpoint)(broadcaster, access)
     guards = publisher_guards(access)
+    one, batch = endpoint.one, endpoint.batch
+    if (spans := broadcaster.recordings.spans) is not None:
+        from .tracing import in_span  # noqa: PLC0415 - an extra
+
+        one, batch = in_span(spans, "/publish/{channel}", one), in_span(spans, "/publish", batch)
 
     async def publish(
         request: Request,
@@ -375,11 +370,11 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
     ) -> Response:
         """Publishes the body to a channel. The answer's position is what subscribers see."""
         tags = one_each(read_tags(request.query_params.getlist("tag")))
-        return json_response(await endpoint.one(request, channel, key, tags, idempotency_key))
+        return json_response(await one(request, channel, key, tags, idempotency_key))
 
     async def publish_batch(request: Request, idempotency_key: IdempotencyKey = None) -> Response:
         """Publishes several payloads, in order; each succeeds or fails by itself."""
-        return json_response(await endpoint.batch(request, idempotency_key))
+        return json_response(await batch(request, idempotency_key))
 
     router.add_api_route(
         "/publish/{channel:path}",

@@ -95,7 +95,8 @@ class WebSocketEndpoint:
         self._max_subscriptions = max_subscriptions
         self._rules = ChannelRules(broadcaster)
         self._namespaces = broadcaster.inspect.namespaces or None
-        self._sessions = (SharedPlainSession, SharedJsonSession) if broadcaster.shares else (PlainSession, JsonSession)
+        self._plain = SharedPlainSession if broadcaster.shares else PlainSession
+        self._json = _json_sessions(broadcaster)
 
     @property
     def asks(self) -> bool:
@@ -198,7 +199,7 @@ class WebSocketEndpoint:
         if self._namespaces and (template := self._namespaces.of(channel).options.template) is not None:
             before, after = (part.encode() for part in split_template(template))
         around = {"before": before, "after": after}
-        return self._sessions[0](
+        return self._plain(
             self._broadcaster, client, channel=channel, may_publish=may_publish, rights=rights, **around
         ).work
 
@@ -206,7 +207,7 @@ class WebSocketEndpoint:
         if not self._rules.open:
             rights = self._rules.add_to(rights, operator=operator)
         most = self._max_subscriptions
-        return self._sessions[1](
+        return self._json(
             self._broadcaster, client, max_subscriptions=most, may_publish=may_publish, rights=rights
         ).work
 
@@ -219,6 +220,14 @@ class WebSocketEndpoint:
         welcome(self._broadcaster, client, max_subscriptions=self._max_subscriptions, expires_at=expires_at)
         if isinstance(rights, TokenRights) and rights.is_due:
             self._broadcaster.expiries.set(client, time.time() + TOKEN_SECONDS, CloseReason.UNAUTHORISED)
+
+
+def _json_sessions(broadcaster: Node) -> type[JsonSession]:
+    if broadcaster.recordings.spans is None:
+        return SharedJsonSession if broadcaster.shares else JsonSession
+    from .tracing import TracedJsonSession, TracedSharedJsonSession  # noqa: PLC0415 - an extra
+
+    return TracedSharedJsonSession if broadcaster.shares else TracedJsonSession
 
 
 class PlainSession:
