@@ -41,7 +41,7 @@ class Sharing:
 
     def __init__(self, backplane: Backplane, hub: Hub, publisher: Publisher, successors: Successors) -> None:
         self._backplane = backplane
-        self._submit = backplane.publish
+        self._submit: Callable[[Outgoing], asyncio.Future[Position]] = backplane.publish
         if publisher.spans is not None:
             self._submit = publisher.spans.through(backplane.publish, lambda name: hub.namespaces.of(name).pattern)
         self._hub = hub

@@ -65,7 +65,7 @@ def _names() -> list[str]:
 def _exporter(name: str) -> Any:
     if name == "otlp":
         variables = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-        protocol = next((found for variable in variables if (found := os.environ.get(variable))), "http/protobuf")
+        protocol = next(filter(None, map(os.environ.get, variables)), "http/protobuf")
         if protocol not in _OTLP:
             raise SettingsError([f"{variables[0]} is {protocol!r}; it takes http/protobuf or grpc"])
         name = _OTLP[protocol]
