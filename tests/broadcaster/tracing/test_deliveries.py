@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from fanwise.broadcaster.node import Node
@@ -21,11 +23,14 @@ class Watched(Node):
         self.ended: list[tuple[int, int, bool]] = []  # (offset, clients, whether it was written)
         self._publisher._make_sweeper = lambda loop, **about: WatchedSweeper(loop, deliveries=self.deliveries, **about)
 
-    def watch(self, text: str, **about: dict[str, str]) -> None:
-        publication = self.publish_nowait("lobby", text, **about)
+    def watch(self, text: str, tags: dict[str, str] | None = None) -> None:
+        publication = self.publish_nowait("lobby", text, tags=tags)
         channel = self._hub.find("lobby")
         assert channel is not None
         self.deliveries.watch(channel, Delivery(publication.offset, self.heard))
+
+    def has_ended(self, number: int) -> bool:
+        return len(self.ended) == number
 
     def heard(self, delivery: Delivery) -> None:
         self.ended.append((delivery.offset, delivery.clients, delivery.written > 0))
@@ -65,5 +70,5 @@ async def test_what_is_watched_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         for ended in (2, 4):
             for _ in range(3):
                 node.watch("text")
-            await until(lambda ended=ended: len(node.ended) == ended)
+            await until(partial(node.has_ended, ended))
         assert [offset for offset, *_ in node.ended] == [1, 2, 4, 5]
