@@ -31,7 +31,6 @@ from ...errors import FanwiseError
 from ...version import SERVER_VERSION
 from ..sweep import Sweeper
 from .deliveries import Deliveries, Delivery, WatchedSweeper
-from .opening import ProvidesTracers
 
 # Messaging is in development in the conventions, and modules of the package with such names come and go: the names are
 # written out here. `tests/broadcaster/tracing/test_spans.py` compares them with the package that is installed.
@@ -59,7 +58,7 @@ class Spans:
         tracer: Makes the spans.
     """
 
-    def __init__(self, provider: ProvidesTracers | None = None) -> None:
+    def __init__(self, provider: Any = None) -> None:
         self.tracer: Any = (provider or get_tracer_provider()).get_tracer("fanwise", SERVER_VERSION)
         self._deliveries = Deliveries()
 
