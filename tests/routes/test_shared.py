@@ -16,6 +16,7 @@ from fanwise.backplane.memory import MemoryEngine
 from fanwise.core.reasons import CloseReason
 from fanwise.core.rights import Action
 from fanwise.routes import Access
+from fanwise.routes.batch import Entry
 from fanwise.routes.flight import IN_FLIGHT
 
 from ..support.engines import RedisServer, redis_server
@@ -269,6 +270,28 @@ async def test_rights_keep_the_order_of_a_batch(engine: MemoryEngine) -> None:
         results = (await live.request("POST", "/publish", body)).json["results"]
     assert [one.get("offset") for one in results] == [1, 2, None, 3, None, 4, 5]
     assert [one["error"]["code"] for one in results if "error" in one] == ["forbidden", "bad_channel"]
+
+
+async def test_an_entry_of_a_thousand_mistakes_makes_one_error(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many fields, or tags, are refused before pydantic sees them, where rights are asked first too."""
+    looked_at: list[Any] = []
+    validate = Entry.model_validate
+
+    def look(fields: Any) -> Entry:
+        looked_at.append(fields)
+        return validate(fields)
+
+    monkeypatch.setattr(Entry, "model_validate", look)
+    many = {f"k{number}": number for number in range(1_000)}
+    good = {"channel": "a", "data": 1}
+    broadcaster = Broadcaster(backplane=engine.backplane(), access=Access(authorise=lambda *_: True))
+    async with running(app_of(broadcaster.router)) as live:
+        body = json.dumps([{**good, **many}, {**good, "tags": many}, good]).encode()
+        results = (await live.request("POST", "/publish", body)).json["results"]
+    assert [one["error"]["code"] for one in results if "error" in one] == ["bad_entry", "bad_tags"]
+    assert looked_at == [good, good]
 
 
 async def test_history_is_that_of_all_servers(servers: tuple[Live, Live]) -> None:

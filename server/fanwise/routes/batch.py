@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
+from pydantic import ValidationError
 
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
+from .json_models import Base64, Channel, Data, Key, Strict, unknown_name
 from .json_size import LARGE_BYTES, check_size, check_structure, parse_seconds
+from .json_tags import TagsField, check_objects
 
 MAX_ENTRIES: Final = 1000
 # An array with more of these is cut into its entries. One with less is parsed in 1 ms, whatever its strings are.
 _ONE_TURN: Final = {b":": 4096, b"{": 4096, b"[": 4096, b'"': 8192, b",": 16_384}
+_NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
 _WINDOW: Final = 1024  # bytes that are cut between two looks at the clock
 # What follows a quote, up to the next or to the end of the window, where half an escape may stand.
 _STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
@@ -22,6 +26,35 @@ _TOKEN: Final = re.compile(rb'"' + _STRING.pattern + rb"|[\[\]{},]", re.DOTALL) 
 _OPENING, _CLOSING, _COMMA, _SPACE = b"[{", b"]}", ord(","), b" \t\r\n"
 _NOT_JSON: Final = "the body is not JSON"
 _NO_ARRAY: Final = f"the body is a JSON array of at most {MAX_ENTRIES} entries"
+
+
+class Entry(Strict):
+    """One publication of a batch."""
+
+    channel: Channel
+    data: Data
+    key: Key | None = None
+    tags: TagsField | None = None
+    encoding: Base64 | None = None
+
+
+def read_entry(fields: Any) -> Entry:
+    """Returns an entry of a batch. Too many fields or tags are not given to pydantic, which makes an error of each.
+
+    Raises:
+        CodedError: A field is missing, unknown or wrong.
+        TagError: A tag is not allowed, or there are too many.
+    """
+    if isinstance(fields, dict):
+        if len(fields) > len(Entry.model_fields):
+            raise CodedError(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
+        check_objects(fields)
+    try:
+        return Entry.model_validate(fields)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        field = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
+        raise CodedError(ErrorCode.BAD_ENTRY, f"{field}: {detail['msg']}") from error
 
 
 async def read_entries(body: bytes, *, max_bytes: int) -> list[Any]:

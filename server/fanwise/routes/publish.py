@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from ..backplane.port import Once
@@ -26,17 +26,15 @@ from ..errors import FanwiseError
 from ..transport.limits import budget_of
 from ..transport.places import place_of
 from .auth.guards import REFUSED_WITH_KEY, Access, publisher_guards
-from .batch import MAX_ENTRIES, read_entries
+from .batch import MAX_ENTRIES, Entry, read_entries, read_entry
 from .bodies import body_data, read_body
 from .channel_rules import ChannelRules
 from .idempotency import Idempotency
-from .json_models import MAX_CHARACTERS, Base64, Channel, Data, Epoch, Key, Offset, Strict, unknown_name
+from .json_models import MAX_CHARACTERS, Channel, Epoch, Offset
 from .json_session import data_bytes
 from .json_size import LARGE_BYTES, parse_seconds
-from .json_tags import TagsField, check_objects
 from .problems import Problem, errors, json_response, make_router
 
-_NAMED_CHARACTERS: Final = 64  # of a field's name, in the text of an error
 _IN_A_TURN: Final = 16  # entries that are handed to the engine in one turn of the loop
 _BATCH_MESSAGES: Final = 16  # largest batch, in messages of the largest size
 HELD_SECONDS: Final = 10.0  # for which a request waits for its rates, and then a batch for the readers of its channels
@@ -48,16 +46,6 @@ class Published(BaseModel):
     channel: Channel
     epoch: Epoch
     offset: Offset
-
-
-class Entry(Strict):
-    """One publication of a batch."""
-
-    channel: Channel
-    data: Data
-    key: Key | None = None
-    tags: TagsField | None = None
-    encoding: Base64 | None = None
 
 
 class Failed(BaseModel):
@@ -242,24 +230,20 @@ class PublishEndpoint:
         self, fields: Any, rights: Rights | None, asked: Asked | None = None, place: int = 0
     ) -> dict[str, object]:
         try:
-            if isinstance(fields, dict) and len(fields) > len(Entry.model_fields):
-                return self._failed(ErrorCode.BAD_ENTRY, f"{unknown_name(fields, Entry)}: unknown")
-            if isinstance(fields, dict):
-                check_objects(fields)
-            entry = Entry.model_validate(fields)
+            entry = read_entry(fields)
             if rights is not None:
                 await rights.check_all(entry.channel, Action.PUBLISH)
             kind, data = data_bytes(entry.data, entry.encoding)
             return await self._append(entry.channel, kind, data, entry.key, entry.tags, asked, place)
-        except ValidationError as error:
-            detail = error.errors(include_url=False)[0]
-            field = ".".join(map(str, detail["loc"]))[:_NAMED_CHARACTERS] or "entry"
-            return self._failed(ErrorCode.BAD_ENTRY, f"{field}: {detail['msg']}")
         except FanwiseError as error:
-            code = code_of(error)
-            if code is None:
-                raise
-            return self._failed(code, str(error))
+            return self._refused(error)
+
+    def _refused(self, error: FanwiseError) -> dict[str, object]:
+        """Counts a refusal of an entry, and returns its result; raises an error that is not the peer's mistake."""
+        code = code_of(error)
+        if code is None:
+            raise error
+        return self._failed(code, str(error))
 
     def _failed(self, code: ErrorCode, message: str) -> dict[str, object]:
         self._broadcaster.tally.reject(code)
@@ -303,14 +287,9 @@ class SharedPublishEndpoint(PublishEndpoint):
         if time.monotonic() > ends_at:
             return self._failed(ErrorCode.READERS_BEHIND, _HELD)
         try:
-            await rights.check_all(Entry.model_validate(fields).channel, Action.PUBLISH)
-        except ValidationError:  # `_entry` says what is wrong
-            return None
+            await rights.check_all(read_entry(fields).channel, Action.PUBLISH)
         except FanwiseError as error:
-            code = code_of(error)
-            if code is None:
-                raise
-            return self._failed(code, str(error))
+            return self._refused(error)
         return None
 
     async def _append(
