@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Request, Response
 from websockets.exceptions import InvalidStatus
 
 from fanwise import Broadcaster, ChannelOptions, CloseReason, NoChannelError
@@ -204,3 +205,26 @@ async def test_the_rules_hold_behind_a_backplane() -> None:
             await other.publish("cursor.1", "x")
             assert (await talk.ask(op="subscribe", channel="cursor.1", since={"epoch": "e", "offset": 0}))["op"]
             assert (await live.request("GET", "/channels/cursor.1/history")).json["messages"] == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_stream_of_ones_own_keeps_to_rights_before_rules(shared: bool) -> None:
+    """A reader without a right is not told which channels exist; one with it is told that there is no place."""
+    backplane = MemoryEngine().backplane() if shared else None
+    options = {"small": ChannelOptions(max_subscribers=1), "*": ChannelOptions(create="operators")}
+    broadcaster = Broadcaster(channels=options, trim_heap=False, backplane=backplane)
+    app = FastAPI(lifespan=broadcaster.lifespan)
+
+    @app.get("/own/{channel}")
+    async def stream(request: Request, channel: str, deny: str = "") -> Response:
+        return broadcaster.stream(request, channel, may_subscribe=not deny)
+
+    async with running(app) as live:
+        await broadcaster.publish("there", "x")
+        found = [(await live.request("GET", f"/own/{name}?deny=yes")).code for name in ("there", "nowhere")]
+        assert found == ["forbidden", "forbidden"]
+        assert (await live.request("GET", "/own/nowhere")).code == "no_channel"
+        async with live.events("/own/small") as events:
+            assert await events.next() is not None
+            assert (await live.request("GET", "/own/small")).code == "channel_full"
+            assert (await live.request("GET", "/own/small?deny=yes")).code == "forbidden"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
@@ -65,6 +66,7 @@ class EventStreamEndpoint:
         self._access = access
         self._heartbeat_seconds = heartbeat_seconds
         self._rules = ChannelRules(broadcaster)
+        self._reject: Callable[[ErrorCode], None] = broadcaster.tally.reject
 
     def enter(self, request: HTTPConnection, channel: str) -> StreamEntry:
         """Returns what to make of a request whose parameters nobody has looked at.
@@ -74,9 +76,14 @@ class EventStreamEndpoint:
         """
         if self._access.read is not Read.OPEN and Role.READ not in self._access.roles(request):
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
-        return self._enter(request, channel)
+        entry = self._read(request, channel)
+        if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
+            self._rules.check(channel, operator=self._access.is_operator(request))
+        if entry.filter is not None and not self.asks:
+            self._broadcaster.inspect.check_filter(channel, entry.filter)
+        return entry
 
-    def _enter(self, request: HTTPConnection, channel: str) -> StreamEntry:
+    def _read(self, request: HTTPConnection, channel: str) -> StreamEntry:
         self._access.check_site(request)
         format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
         if format not in _DIALECTS:
@@ -85,12 +92,7 @@ class EventStreamEndpoint:
         if request.scope["query_string"]:
             query = request.query_params
             since, last, filters = query.get("since"), query.get("last"), query.getlist("filter")
-        entry = self._entry(channel, request.headers.get("last-event-id"), since, last, filters, _DIALECTS[format])
-        if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
-            self._rules.check(channel, operator=self._access.is_operator(request))
-        if entry.filter is not None and not self.asks:
-            self._broadcaster.inspect.check_filter(channel, entry.filter)
-        return entry
+        return self._entry(channel, request.headers.get("last-event-id"), since, last, filters, _DIALECTS[format])
 
     async def stream(
         self,
@@ -110,13 +112,7 @@ class EventStreamEndpoint:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, last, filter or (), _DIALECTS[format])
         rights = await self._access.rights(request)
-        if rights is not None:
-            await rights.check_all(channel, *to_listen(entry.since))
-        if not self._rules.open:
-            await self._rules.check_everywhere(channel, operator=self._access.is_operator(request, rights))
-        self._broadcaster.inspect.check_filter(channel, entry.filter)
-        if self._broadcaster.shares:
-            await self._broadcaster.sharing.ready(channel, entry.since)
+        await self._check(entry, rights, operator=self._access.is_operator(request, rights))
         return self._response(entry, rights)
 
     def respond(self, request: HTTPConnection, channel: str, rights: Rights) -> Response:
@@ -125,12 +121,24 @@ class EventStreamEndpoint:
         Raises:
             FanwiseError: The request is refused.
         """
-        entry = self._enter(request, channel)
-        stream, asked = self._response(entry, rights), self._with_rules(rights, request)
-        return _AskingResponse(self._broadcaster, stream, asked, entry) if asked or self._broadcaster.shares else stream
+        entry = self._read(request, channel)
+        stream = self._response(entry, rights)
+        if not (rights or self._broadcaster.shares or not self._rules.open):
+            self._broadcaster.inspect.check_filter(channel, entry.filter)
+            return stream
+        operator = self._access.is_operator(request, rights)
+        return _AskingResponse(stream, partial(self._check, entry, rights, operator=operator), self._reject)
 
-    def _with_rules(self, rights: Rights, request: HTTPConnection) -> Rights:
-        return self._rules.add_to(rights, operator=self._access.is_operator(request, rights)) or rights
+    async def _check(self, entry: StreamEntry, rights: Rights | None, *, operator: bool) -> None:
+        """Raises FanwiseError if a stream is refused. A reader without a right is not told which channels exist."""
+        channel = entry.channel
+        if rights is not None:
+            await rights.check_all(channel, *to_listen(entry.since))
+        if not self._rules.open:
+            await self._rules.check_everywhere(channel, operator=operator)
+        self._broadcaster.inspect.check_filter(channel, entry.filter)
+        if self._broadcaster.shares:
+            await self._broadcaster.sharing.ready(channel, entry.since)
 
     @property
     def asks(self) -> bool:
@@ -161,29 +169,26 @@ class _AskingResponse(Response):
     """A stream, or the refusal of it: rights and other servers may have to be waited for, which an endpoint need not.
 
     Args:
-        broadcaster: The node that has the channel.
         stream: The stream.
-        rights: Those of its user.
-        entry: What the stream was made of.
+        check: Raises FanwiseError if the stream is refused.
+        reject: Counts a refusal.
     """
 
-    def __init__(self, broadcaster: Node, stream: EventStreamResponse, rights: Rights, entry: StreamEntry) -> None:
+    def __init__(
+        self, stream: EventStreamResponse, check: Callable[[], Awaitable[None]], reject: Callable[[ErrorCode], None]
+    ) -> None:
         super().__init__()
-        self._broadcaster = broadcaster
         self._stream = stream
-        self._rights = rights
-        self._entry = entry
+        self._check = check
+        self._reject = reject
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream, or the refusal; then runs the background tasks."""
         response: Response = self._stream
         try:
-            await self._rights.check_all(self._entry.channel, *to_listen(self._entry.since))
-            if self._broadcaster.shares:
-                await self._broadcaster.sharing.ready(self._entry.channel, self._entry.since)
+            await self._check()
         except FanwiseError as error:
-            reject = self._broadcaster.tally.reject
-            response = error_response(note_refusal(HTTPConnection(scope), error, reject), str(error))
+            response = error_response(note_refusal(HTTPConnection(scope), error, self._reject), str(error))
         response.background = self.background
         await response(scope, receive, send)
 
