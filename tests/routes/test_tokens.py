@@ -23,6 +23,7 @@ from fanwise import Action, Broadcaster
 from fanwise.app import create_app
 from fanwise.backplane.memory import MemoryEngine
 from fanwise.core.rights import HISTORY, LISTENING, OPERATE, PRESENCE, PUBLISH, SUBSCRIBE, Rights
+from fanwise.errors import BackplaneDownError
 from fanwise.logs.scrubbing import Scrubber
 from fanwise.routes import Access, open_tokens
 from fanwise.settings import load_settings
@@ -378,3 +379,24 @@ async def test_behind_a_backplane() -> None:
         assert [one.get("id", one["op"]) for one in heard] == [*range(20), "unsubscribed", "authenticated", "error"]
         silent = await talking(live, given(exp=int(time.time()) + 3))
         assert await closed(silent) == (4013, "expired")
+
+
+async def test_channels_whose_rights_cannot_be_told_are_left() -> None:
+    """All of them, whatever the application raises for the first: a refresh never leaves more than a token names."""
+    away = False
+
+    async def authorise(_user: object, _action: Action, _channel: str) -> bool:
+        if away:
+            raise BackplaneDownError("the database is away")
+        return True
+
+    secret = "a secret of thirty-two bytes....."
+    access = Access(tokens=open_tokens(key=secret), read="token", authorise=authorise)
+    given = partial(token, key=secret, algorithm="HS256", subscribe=["*"])
+    async with running(app_of(Broadcaster(access=access, trim_heap=False).router)) as live:  # noqa: SIM117
+        async with await talking(live, given()) as talk:
+            for channel in ("a", "b"):
+                await talk.ask(op="subscribe", channel=channel)
+            away = True
+            await talk.say(op="authenticate", token=given(exp=int(time.time()) + 90))
+            assert [(await talk.hear())["op"] for _ in range(3)] == ["unsubscribed", "unsubscribed", "authenticated"]

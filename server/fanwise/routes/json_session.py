@@ -263,7 +263,7 @@ class JsonSession:
         for channel in list(client.subscriptions):
             try:
                 await rights.check_all(channel, Action.SUBSCRIBE)
-            except CodedError:
+            except FanwiseError:  # also where it cannot be said: what is not allowed ends
                 if channel in client.subscriptions:  # the client may have been closed meanwhile
                     self._broadcaster.unsubscribe(client, channel)
                     self._send(op="unsubscribed", channel=channel)
