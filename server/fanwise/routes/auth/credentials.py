@@ -156,10 +156,11 @@ def offered_token(connection: Asked) -> str | None:
 
 
 def verifier_of(connection: Asked) -> Callable[[int], float]:
-    """Returns what counts tokens of a request: at its connection and at its address."""
+    """Returns what counts tokens of a request: as one at its connection, and by their number at its address."""
     budget, place = budget_of(connection.scope), place_of(connection.scope)
 
     def count(tokens: int) -> float:
-        return max(budget.subscribe(tokens * TOKEN_OPERATIONS), 0.0 if place is None else place.verify(tokens))
+        operations = TOKEN_OPERATIONS if tokens else 0
+        return max(budget.subscribe(operations), 0.0 if place is None else place.verify(tokens))
 
     return count
