@@ -96,6 +96,23 @@ async def test_what_waits_travels_together_within_the_bounds(monkeypatch: pytest
     assert [[one["user"] for one in asked] for asked in survey.asked] == [["a"], ["a"], ["b"], ["c"]]
 
 
+async def test_what_waits_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the number: large messages to users may wait for an engine that does not answer."""
+    monkeypatch.setattr(joined, "_MOST_BYTES", 200_000)
+    survey: Any = Asked()
+    sender = FleetSender(survey)
+    tasks = [asyncio.create_task(sender.send_to("a", message()))]
+    await until(lambda: len(survey.asked) == 1)  # what is on its way does not wait
+    tasks += [asyncio.create_task(sender.send_to("a", message(b"x" * 60_000))) for _ in range(2)]
+    await until(lambda: len(sender._waiting) == 2)
+    with pytest.raises(CodedError, match="2 messages to users wait"):
+        await sender.send_to("a", message(b"x" * 60_000))
+    survey.answers = {"1": b"[1]"}
+    survey.go.set()
+    assert await asyncio.gather(*tasks) == [1, 1, 1]
+    assert sender._bytes == 0
+
+
 async def test_an_error_concerns_the_messages_of_its_question() -> None:
     survey: Any = Asked()
     sender = FleetSender(survey)

@@ -26,6 +26,7 @@ from .survey import Answer, Survey
 SEND: Final = "send"  # the question that carries messages to other workers
 _AT_ONCE: Final = 256  # messages of one question
 _MOST_WAITING: Final = 4_096
+_MOST_BYTES: Final = 16_777_216  # of the messages that wait, as they stand in questions
 _HEAD_BYTES: Final = 256  # of a message in a question, and of the question beside its messages
 
 
@@ -94,22 +95,25 @@ class FleetSender:
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
         self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0  # of those that wait
         self._task: asyncio.Task[None] | None = None
 
     async def send_to(self, user: str, message: Publication) -> int:
         """Sends a message; returns to how many clients, of the workers that have answered in time.
 
         Raises:
-            CodedError: FULL: 4,096 messages wait already.
+            CodedError: FULL: 4,096 messages wait already, or 16 MiB of them.
             MessageTooBigError: A question to other workers has no room for it.
         """
         limit = QUESTION_BYTES - 2 * _HEAD_BYTES
-        if _size(user, message) > limit:
+        size = _size(user, message)
+        if size > limit:
             raise MessageTooBigError(size_bytes=len(message.payload), limit_bytes=(limit - len(user) * 6) * 3 // 4)
-        if len(self._waiting) >= _MOST_WAITING:
-            raise CodedError(ErrorCode.FULL, f"{_MOST_WAITING} messages to users wait for other workers already")
+        if len(self._waiting) >= _MOST_WAITING or self._bytes + size > _MOST_BYTES:
+            raise CodedError(ErrorCode.FULL, f"{len(self._waiting)} messages to users wait for other workers already")
         waiting = _Waiting(user, message, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
+        self._bytes += size
         if self._task is None:
             self._task = asyncio.create_task(self._send_all(), name="fanwise send_to")
         return await waiting.future
@@ -129,14 +133,17 @@ class FleetSender:
             for one in self._waiting:
                 one.future.cancel()
             self._waiting.clear()
+            self._bytes = 0
 
     async def _send_some(self) -> None:
         batch: list[_Waiting] = []
         size = 2 * _HEAD_BYTES
         while self._waiting and len(batch) < _AT_ONCE:
-            size += _size(self._waiting[0].user, self._waiting[0].message)
-            if batch and size > QUESTION_BYTES:
+            own = _size(self._waiting[0].user, self._waiting[0].message)
+            if batch and size + own > QUESTION_BYTES:
                 break
+            size += own
+            self._bytes -= own
             batch.append(self._waiting.popleft())
         try:
             gathered = await self._survey.ask(SEND, messages=[_question(one) for one in batch])
