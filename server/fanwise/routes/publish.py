@@ -342,10 +342,7 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
         one, batch = in_span(spans, "/publish/{channel}", one), in_span(spans, "/publish", batch)
 
     async def publish(
-        request: Request,
-        channel: ChannelPath,
-        key: KeyQuery = None,
-        idempotency_key: IdempotencyKey = None,
+        request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Publishes the body to a channel. The answer's position is what subscribers see."""
         tags = one_each(read_tags(request.query_params.getlist("tag")))
