@@ -70,6 +70,8 @@ class GoesOn:
 
     def go_on(self) -> None: ...
 
+    def publish(self, outgoing: object) -> None: ...
+
 
 def frames_of() -> Iterator[bytes]:
     """The shard's frames, from the second on."""

@@ -36,10 +36,10 @@ async def test_settings_reach_the_backplane(monkeypatch: pytest.MonkeyPatch) -> 
         async with create_app(load_settings(backplane=url, **flags)).state.broadcaster as broadcaster:
             assert broadcaster.shares
             expected = Options(**engine, **bounds, replicas=replicas)  # type: ignore[arg-type]
-            assert broadcaster._sharing._backplane._options == expected
+            assert broadcaster.sharing._backplane._options == expected
     shared = create_app(load_settings(backplane="redis+sentinel://h/name", backplane_replicas="0"))
     async with shared.state.broadcaster as broadcaster:
-        assert broadcaster._sharing._backplane._options.replicas == 0
+        assert broadcaster.sharing._backplane._options.replicas == 0
 
 
 async def _as_is(connection: object, listener: object) -> None:

@@ -192,7 +192,7 @@ def banner(settings: Settings, *, url: str, fd_limit: int) -> list[str]:
     width = f"{settings.queue_messages} messages or {settings.queue_bytes} bytes{seconds}"
     direct = f"yes, {known['sweep']}" if known["fast_path"] else "no: TLS is written through the transport"
     return [
-        f"Fanwise {known['version']}: open {known['url']}",
+        f"Fanwise {known['version']}{': open' if known['url'].startswith('http') else ' on'} {known['url']}",
         f"  WebSocket  /ws?channel=NAME, without a name {settings.default_channel!r}",
         f"  queue      {width}, then {settings.overflow}",
         f"  stalled    after {settings.stall_seconds:g} s without progress, {settings.pong_seconds:g} s without a pong",

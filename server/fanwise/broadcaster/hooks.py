@@ -173,4 +173,9 @@ class HookRunner:
             self._said[event, hook] = said_at, calls + 1
         else:
             self._said[event, hook] = now, 0
-            log(event, hook=hook, calls=calls + 1, **fields)
+            log(
+                Event.HOOK_SLOW if event is Event.HOOK_SLOW else Event.HOOK_FAILED,
+                hook=hook,
+                calls=calls + 1,
+                **fields,
+            )
