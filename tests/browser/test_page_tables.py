@@ -230,6 +230,7 @@ def test_who_is_up_to_date_is_counted(screen: Screen, staged: Staged) -> None:
     staged.tick(clients=47, behind=0)
     staged.show()
     screen.shows("#clients-empty", "47 clients are up to date, and nobody is behind.")
-    assert (screen.is_seen("#clients-empty"), screen.is_seen("#clients .scroll")) == (True, False)
+    screen.page.wait_for_selector("#clients-empty", state="visible")
+    screen.page.wait_for_selector("#clients .scroll", state="hidden")
     assert screen.text("#clients-others") == ""
     staged.tick(clients=0)
