@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from .encoding import join
 from .group import Cohort, ReadyGroup, Slice
 from .publication import Encoding, Publication
-from .queue import Batch, Gap, Overflow, Queue
+from .queue import Batch, Gap, Overflow, Queue, newest_of_keys
 from .selection import Selection
 
 # As globals: CPython 3.11 makes a call of each attribute of an enum.
@@ -107,14 +107,7 @@ class FilteredQueue(Queue):
         window = self._window()
         if not window:
             return Batch(self._read(max_bytes), [])
-        newest = {one.key: one.offset for one in window}  # later ones win
-        kept = [one for one in window if newest[one.key] == one.offset]
-        taken, size = [kept[0]], len(kept[0].payload)
-        for one in kept[1:]:
-            size += len(one.payload)
-            if size > max_bytes:
-                break
-            taken.append(one)
+        taken = newest_of_keys(window, max_bytes)
         self._cursor = taken[-1].offset
         return Batch(taken, _runs([one for one in window if one.offset <= self._cursor], taken))
 

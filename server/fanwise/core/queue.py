@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -173,16 +174,27 @@ class Queue:
     def _take_latest(self, max_bytes: int) -> Batch:
         log, before = self.log, self._cursor
         window = log.read(max(before, log.first - 1), max_bytes=log.max_bytes)
-        newest = {publication.key: publication.offset for publication in window}  # later ones win
-        kept = [publication for publication in window if newest[publication.key] == publication.offset]
-        taken, size = [kept[0]], len(kept[0].payload)
-        for publication in kept[1:]:
-            size += len(publication.payload)
-            if size > max_bytes:
-                break
-            taken.append(publication)
+        taken = newest_of_keys(window, max_bytes)
         self._cursor = taken[-1].offset
         return Batch(taken, _gaps(before, taken, self._cursor))
+
+
+def newest_of_keys(window: Sequence[Publication], max_bytes: int) -> list[Publication]:
+    """Returns the newest publication of each key, as many as have `max_bytes` of payload, and one at least.
+
+    Args:
+        window: What is looked at, by offset; not empty.
+        max_bytes: Of the payloads that are returned.
+    """
+    newest = {publication.key: publication.offset for publication in window}  # later ones win
+    kept = [publication for publication in window if newest[publication.key] == publication.offset]
+    taken, size = [kept[0]], len(kept[0].payload)
+    for publication in kept[1:]:
+        size += len(publication.payload)
+        if size > max_bytes:
+            break
+        taken.append(publication)
+    return taken
 
 
 def _gaps(before: int, publications: list[Publication], after: int) -> list[Gap]:
