@@ -8,13 +8,17 @@ from itertools import count
 
 import pytest
 
+from fanwise import Broadcaster
 from fanwise.backplane.memory import MemoryEngine
 from fanwise.backplane.port import Backplane, Once, Outgoing
+from fanwise.core.dialect import JSON, PLAIN, Dialect
 from fanwise.core.publication import Kind, Position
 from fanwise.errors import BackplaneDownError, IdempotencyError, UnconfirmedError
 
 from ..support.backplanes import Engine, Node
 from ..support.engines import RedisEngine, RedisServer, redis_server
+from ..support.fakes import FakeSink
+from ..support.live import until
 from ..support.nats import NatsEngine, NatsServer, nats_server
 
 pytestmark = pytest.mark.anyio
@@ -98,25 +102,45 @@ async def test_all_nodes_hear_all_in_one_order(nodes: tuple[Node, Node]) -> None
 
 
 async def test_a_publication_arrives_as_it_was_sent(nodes: tuple[Node, Node]) -> None:
-    """Payload, kind, key and tags; whatever bytes there are."""
+    """Payload, kind, key, tags, and who is excluded; whatever bytes there are."""
     one, two = nodes
     payload, key = bytes(range(256)) + b"\r\n 1 2 3\n", "a key\n\u20ac \ud800 "
     outgoing = [
-        (payload, Kind.BINARY, None, None),
-        (b"", Kind.TEXT, key, {"city": "K\u00f6ln \U0001f30d", "s": ""}),
-        (b'{"a": 1}', Kind.JSON, "", None),
-        (b"\n", Kind.TEXT, None, {"s": "1 2 3"}),
+        (payload, Kind.BINARY, None, None, "9f2c01ab77e4"),
+        (b"", Kind.TEXT, key, {"city": "K\u00f6ln \U0001f30d", "s": ""}, "a-1"),
+        (b'{"a": 1}', Kind.JSON, "", None, None),
+        (b"\n", Kind.TEXT, None, {"s": "1 2 3"}, None),
     ]
     positions = [
-        await one.backplane.publish(Outgoing("lobby", data, kind, name, tags=tags))
-        for data, kind, name, tags in outgoing
+        await one.backplane.publish(Outgoing("lobby", data, kind, name, tags=tags, exclude=exclude))
+        for data, kind, name, tags, exclude in outgoing
     ]
     await two.has(positions[-1])
     arrivals = [one for one in two.story["lobby"] if not isinstance(one, Position)]
-    assert [(one.payload, one.kind, one.key, one.tags) for one in arrivals] == outgoing
+    assert [(one.payload, one.kind, one.key, one.tags, one.exclude) for one in arrivals] == outgoing
     assert two.story == one.story
     again = await two.open("lobby", Position(positions[0].epoch, 0))
     assert [one._replace(at_ms=0) for one in again.publications] == [one._replace(at_ms=0) for one in arrivals]
+
+
+@pytest.mark.parametrize("dialect", [PLAIN, JSON], ids=["plain", "json"])
+async def test_the_own_client_is_excluded_through_the_engine(engine: Engine, dialect: Dialect) -> None:
+    """With a filter and without, by id from the other worker; no other client is, on either worker."""
+    one, two = (Broadcaster(backplane=engine.backplane(), trim_heap=False) for _ in range(2))
+    async with one, two:
+        sinks = [FakeSink() for _ in range(4)]
+        clients = [node.add_client(sinks[at], dialect=dialect) for at, node in enumerate((one, one, two, two))]
+        for at, node in enumerate((one, one, two, two)):
+            wanted = {"s": "a"} if at % 2 else None
+            await node.subscribe_in_turn(clients[at], "lobby", filter=wanted)
+        for number in range(40):
+            publisher, tags = (one, two)[number % 2], {"s": "ab"[number // 4 % 2]}
+            await publisher.publish("lobby", f"{number:02}", tags=tags, exclude=clients[number % 4].id)
+        await one.publish("lobby", "end", tags={"s": "a"})
+        await until(lambda: all(sink.said[-1:] == ["end"] for sink in sinks))
+        for at, sink in enumerate(sinks):
+            mine = [number for number in range(40) if number % 4 != at and not (at % 2 and number // 4 % 2)]
+            assert sink.said == [*(f"{number:02}" for number in mine), "end"]
 
 
 async def test_a_channel_that_is_opened_late(nodes: tuple[Node, Node]) -> None:

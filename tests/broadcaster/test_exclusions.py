@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ from websockets.asyncio.client import ClientConnection
 from fanwise import Broadcaster, Client
 from fanwise.backplane.memory import MemoryEngine
 from fanwise.broadcaster.client import State
+from fanwise.broadcaster.node import Node
+from fanwise.core.dialect import JSON, PLAIN
 
+from ..support.fakes import FakeSink
 from ..support.live import Live, app_of, running, until
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +135,33 @@ async def test_behind_a_backplane_a_client_of_any_worker_is_excluded() -> None:
         await one.broadcaster.publish("lobby", "end")
         assert await heard(here, "end") == []
         assert await heard(there, "end") == ["own", "through another", "asked for"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_of_what_a_filter_lets_through_all_but_the_own_comes(seed: int) -> None:
+    """In both dialects, ready or behind, beside clients without a filter; nothing is a gap."""
+    rng = random.Random(seed)
+    async with Node(queue_messages=5000, cohort_clients=3, slice_bytes=100, stall_seconds=60) as node:
+        clients: list[tuple[Client, FakeSink, str | None, list[str]]] = []
+        for number in range(12):
+            sink, symbol = FakeSink(), "ab"[number % 2] if number < 9 else None
+            client = node.add_client(sink, dialect=(PLAIN, JSON)[number % 3 == 0])
+            node.subscribe(client, "c", filter=None if symbol is None else {"s": symbol})
+            clients.append((client, sink, symbol, []))
+        for number in range(400):
+            symbol, own = rng.choice("ab"), rng.randrange(12)
+            await node.publish("c", f"{number:03}", tags={"s": symbol}, exclude=clients[own][0])
+            for place, (_, sink, wanted, expected) in enumerate(clients):
+                if place != own and wanted in (None, symbol):
+                    expected.append(f"{number:03}")
+                if rng.random() < 0.02:
+                    sink.pause() if sink.writable else sink.resume()
+        for _, sink, *_ in clients:
+            sink.resume()
+        await until(lambda: all(client.lag == 0 and client.state is State.READY for client, *_ in clients))
+        for _, sink, _, expected in clients:
+            assert sink.said == expected
+        assert not node._hub.detours
 
 
 async def test_a_detour_of_a_client_that_goes_is_forgotten() -> None:

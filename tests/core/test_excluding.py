@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanwise.core.excluding import exclude, excluding
+from fanwise.core.filtered import FilteredQueue
+from fanwise.core.filters import as_filter
 from fanwise.core.log import Log
 from fanwise.core.publication import Kind
 from fanwise.core.queue import Gap, Overflow, Queue, SharedCursor
+from fanwise.core.selection import Selection
 
 
 def make_log(messages: int, *, max_messages: int = 1000) -> Log:
@@ -88,6 +91,44 @@ def test_others_and_gaps_tile_the_log_without_the_own(
         read()
     assert given_own == []
     assert [one for one in told if not own[one - 1]] == [one for one, is_own in enumerate(own, 1) if not is_own]
+
+
+@given(
+    sent=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40),
+    reads=st.lists(st.integers(0, 39), max_size=10),
+    overflow=st.sampled_from(Overflow),
+    size=st.integers(1, 5),
+)
+def test_with_a_filter_the_wanted_ones_of_others_come(
+    sent: list[tuple[bool, bool]], reads: list[int], overflow: Overflow, size: int
+) -> None:
+    """Each wanted publication of somebody else comes once and in order, or is within a gap; no own one comes."""
+    log = make_log(0, max_messages=12)
+    wanted = as_filter({"s": "a"})
+    assert wanted is not None
+    selection = Selection(wanted, log)
+    queue = excluding(FilteredQueue(selection, 0, 8, 1000, overflow))
+    told: list[int] = []
+    missing: set[int] = set()
+
+    def read() -> None:
+        publications, gaps = queue.get_nowait(max_bytes=size)
+        told.extend(one.offset for one in publications)
+        missing.update(offset for gap in gaps for offset in range(gap.first, gap.last + 1))
+
+    for place, (is_own, is_wanted) in enumerate(sent):
+        offset = log.append(b"x", Kind.TEXT, 0.0, None, {"s": "a"} if is_wanted else None).offset
+        selection.follow()
+        if is_own:
+            exclude(queue, offset)
+        if place in reads and not queue.empty():
+            read()
+    while not queue.empty():
+        read()
+    others = [at for at, (is_own, is_wanted) in enumerate(sent, 1) if is_wanted and not is_own]
+    assert told == [at for at in others if at in told]
+    assert set(others) <= {*told, *missing}
+    assert told == sorted(set(told))
 
 
 def test_a_gap_is_cut_around_what_is_excluded() -> None:

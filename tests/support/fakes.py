@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 from fanwise.broadcaster.sink import Message, SinkOwner
@@ -51,6 +52,25 @@ class FakeSink:
 
     def write(self, data: bytes | memoryview) -> None:
         self.written.append(bytes(data))
+
+    @property
+    def frames(self) -> list[str]:
+        """The payloads of the frames that were written (RFC 6455 section 5.2)."""
+        data, found = b"".join(self.written), []
+        while data:
+            wide = max(0, data[1] - 125)  # 1: two bytes of length follow, 2: eight
+            begin = 2 + (0, 2, 8)[wide]
+            size = int.from_bytes(data[2:begin]) if wide else data[1]
+            found.append(data[begin : begin + size].decode())
+            data = data[begin + size :]
+        return found
+
+    @property
+    def said(self) -> list[str]:
+        """The publications that a client of either dialect has got: JSON texts. Nothing was a gap."""
+        said = [json.loads(one) if one.startswith("{") else {"op": "message", "data": one} for one in self.frames]
+        assert {one["op"] for one in said} <= {"subscribed", "message", "skipped"}
+        return [one["data"] for one in said if one["op"] == "message"]
 
     async def send(self, messages: Sequence[Message]) -> None:
         raise AssertionError("a direct sink is written to")
