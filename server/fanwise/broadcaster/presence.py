@@ -152,6 +152,10 @@ class Rosters:
             if self.others is not None:
                 self.others.watched(channel)
 
+    def watches(self, client: Client, channel: str) -> bool:
+        """Returns whether a client is sent what changes on `channel`. O(1)."""
+        return channel in self.watched and client in self.watched[channel].watchers
+
     def announce(self, channel: str, roster: Roster) -> None:
         """Has the watchers of a channel told what has changed, if anything. O(1)."""
         if roster.changed:

@@ -26,6 +26,7 @@ _MOST_BYTES: Final = 80 << 20  # of an answer; the route's own bound is lower
 _PATH = "/trace"
 _ENDS: Final = {
     "slow": "this reader did not keep up",
+    "expired": "the token of this reader has expired",
     "bytes": "it has as many bytes as a trace may have",
     "stopped": "the server stops",
 }

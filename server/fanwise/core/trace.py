@@ -179,8 +179,8 @@ class Ended(NamedTuple):
     """The last record of a whole trace.
 
     Attributes:
-        reason: Why it ends: "asked" (its time was up), "stopped" (the server), "bytes" (its bound) or "slow" (its
-            reader, or its disk).
+        reason: Why it ends: "asked" (its time was up), "stopped" (the server), "bytes" (its bound), "slow" (its
+            reader, or its disk) or "expired" (the token of its reader).
     """
 
     at: float

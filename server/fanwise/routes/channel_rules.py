@@ -12,6 +12,7 @@ from ..core.namespaces import Namespace
 from ..core.publication import check_channel_name
 from ..core.rights import Action, Answer, Rights, User
 from ..errors import ChannelFullError, NoChannelError
+from .auth.credentials import TokenRights
 
 _BURST_SECONDS: Final = 1.0  # of a rate may come at once; one publication at least
 _PACES: Final = 64  # of one connection: above that, those that are not owed anything are forgotten
@@ -73,12 +74,13 @@ class ChannelRules:
 
         Args:
             rights: Those of its user; None: the user may do everything.
-            operator: Whether the peer has brought a key.
+            operator: Whether the peer has brought a key; where rights are those of a token, each token counts anew.
             paced: Whether the peer is a client, whose publications keep to the rates.
         """
         if self.open:
             return rights
-        peer = _Peer(self, self._namespaces.of, operator=operator, paced=paced)
+        token = rights if isinstance(rights, TokenRights) else None
+        peer = _Peer(self, self._namespaces.of, operator=operator, token=token, paced=paced)
         return (Rights(None) if rights is None else rights).and_also(peer.may)
 
     def _is_refused(self, space: Namespace, channel: str, *, operator: bool) -> bool:
@@ -110,17 +112,25 @@ class _Peer:
         rules: The rules.
         namespace: Returns the options of a channel.
         operator: Whether the peer has brought a key.
+        token: The rights of its token, which may be followed by another; None: there is none.
         paced: Whether there are rates for it.
     """
 
-    __slots__ = ("_due", "_namespace", "_operator", "_paced", "_rules")
+    __slots__ = ("_due", "_namespace", "_operator", "_paced", "_rules", "_token")
 
     def __init__(
-        self, rules: ChannelRules, namespace: Callable[[str], Namespace], *, operator: bool, paced: bool
+        self,
+        rules: ChannelRules,
+        namespace: Callable[[str], Namespace],
+        *,
+        operator: bool,
+        token: TokenRights | None,
+        paced: bool,
     ) -> None:
         self._rules = rules
         self._namespace = namespace
         self._operator = operator
+        self._token = token
         self._paced = paced
         self._due: dict[Namespace, float] = {}  # {options: when the next publication is due, at that rate}
 
@@ -128,13 +138,17 @@ class _Peer:
         """Is a rule of `Rights`: asked before each subscription and publication."""
         space = self._namespace(channel)
         if action is Action.SUBSCRIBE:
-            return self._rules.refusal(space, channel, operator=self._operator)
+            return self._rules.refusal(space, channel, operator=self._operates)
         if action is not Action.PUBLISH:
             return True
-        answer = self._rules.refusal(space, channel, operator=self._operator)
+        answer = self._rules.refusal(space, channel, operator=self._operates)
         rate = space.options.publishes_per_second if self._paced else None
         seconds = 0.0 if rate is None else self._wait_seconds(space, rate)
         return answer if not seconds else _later(answer, seconds)
+
+    @property
+    def _operates(self) -> bool:
+        return self._operator or (self._token is not None and self._token.operates)
 
     def _wait_seconds(self, space: Namespace, rate: float) -> float:
         """Counts a publication; returns for how long it has to wait."""

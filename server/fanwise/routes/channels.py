@@ -18,7 +18,7 @@ from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
 from ..core.publication import Position, check_channel_name
 from ..core.rights import Action
-from .auth.guards import REFUSED_WITH_KEY, Access, list_guards, site_guard
+from .auth.guards import REFUSED_WITH_KEY, Access, list_guards, note_end, site_guard
 from .json_models import Base64, Channel, Data, Epoch, Key, Offset
 from .json_tags import TagsField
 from .problems import errors, make_router
@@ -166,6 +166,7 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access, answers: 
         rights = await access.rights(request)
         if rights is not None:
             await rights.check_all(channel, Action.HISTORY)
+            note_end(request, rights)
         if broadcaster.shares:
             await _open(broadcaster, channel, epoch, since or 0)
         here = inspect.channel(channel)

@@ -260,15 +260,27 @@ class JsonSession:
         user = await rights.authenticate(op.token)
         self._broadcaster.presence.identify(client, user)
         self._broadcaster.expiries.set(client, user.expires_at)
-        for channel in list(client.subscriptions):
-            try:
-                await rights.check_all(channel, Action.SUBSCRIBE)
-            except FanwiseError:  # also where it cannot be said: what is not allowed ends
-                if channel in client.subscriptions:  # the client may have been closed meanwhile
-                    self._broadcaster.unsubscribe(client, channel)
-                    self._send(op="unsubscribed", channel=channel)
+        await self._leave_forbidden(rights)
         expires_in = 0.0 if user.expires_at is None else seconds_to(user.expires_at)
         self._send(op="authenticated", user=user.id, expires_in=expires_in)
+
+    async def _leave_forbidden(self, rights: TokenRights) -> None:
+        """Leaves the channels that the token does not name, and then those on which the application says no."""
+        subscriptions, watches = self._client.subscriptions, self._broadcaster.presence.watches
+        for channel in list(subscriptions):
+            if not rights.token_allows(Action.SUBSCRIBE, channel):
+                self._leave(channel)
+        for channel in list(subscriptions):
+            held = [Action.SUBSCRIBE, *([Action.PRESENCE] if watches(self._client, channel) else [])]
+            try:
+                await rights.check_all(channel, *held)
+            except FanwiseError:  # also where it cannot be said: what is not allowed ends
+                self._leave(channel)
+
+    def _leave(self, channel: str) -> None:
+        if channel in self._client.subscriptions:  # the client may have been closed meanwhile
+            self._broadcaster.unsubscribe(self._client, channel)
+            self._send(op="unsubscribed", channel=channel)
 
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)

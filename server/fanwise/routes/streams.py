@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..broadcaster.node import Node
 from ..core.codes import CodedError, ErrorCode
+from .auth.guards import ends_at
 from .problems import error_response, note_refusal
 
 PIECE_BYTES: Final = 16_384
@@ -71,17 +73,18 @@ class _LongAnswer(Response):
             return
         self._answers.count(1)
         try:
-            await self._send_parts(send)
+            await self._send_parts(send, ends_at(scope))
         finally:
             self._answers.count(-1)
 
-    async def _send_parts(self, send: Send) -> None:
+    async def _send_parts(self, send: Send, end: float) -> None:
+        """Sends the parts, up to the end of the user's time: what is incomplete then is no JSON."""
         begun, piece = False, bytearray()
         async with aclosing(self._parts) as parts:
             while True:
                 async with self._answers.making:
                     part = await anext(parts, None)
-                if part is None:
+                if part is None or time.time() >= end:
                     break
                 piece += part
                 if len(piece) >= PIECE_BYTES:

@@ -116,7 +116,7 @@ class WebSocketEndpoint:
         access = self._access
         access.check_site(handshake)
         if access.tokens is not None:  # the rights ask for the key, too
-            operator = access.is_operator(handshake, rights)
+            operator = access.is_operator(handshake)  # by its key: a token may be followed by others
             return self._entry(handshake, may_publish=True, rights=rights, operator=operator)
         roles = access.roles(handshake)
         if rights is None and access.read is not Read.OPEN and Role.READ not in roles:

@@ -130,6 +130,10 @@ class TokenRights(Rights):
         """Whether the token is an operator's."""
         return self._credentials.grant is not None and self._credentials.grant.operate
 
+    def token_allows(self, action: Action, channel: str) -> bool:
+        """Returns whether key and token allow an action; the application is not asked."""
+        return self._credentials.allow(self.user, action, channel)
+
     def and_also(self, rule: Authorise) -> TokenRights:
         """Returns rights with another rule, which is asked behind all others; the token's are these and no others."""
         more = TokenRights(self._tokens, self._verifier, self._credentials, (*self._rules, rule))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias
@@ -29,6 +30,7 @@ KEY_REFUSED: Final = "this asks for the server's key: Authorization: Bearer KEY,
 PASSED_ON: Final = (
     "a proxy has passed this on, and the server has no key for strangers: set FANWISE_API_KEY, or say --open"
 )
+_ENDS_AT: Final = "fanwise.ends_at"  # in the scope of a request
 _READER: Final = frozenset({Role.READ})
 # For OpenAPI only: `ApiKeys` looks for the key.
 _KEY_SCHEMES: Final = (HTTPBearer(auto_error=False), APIKeyHeader(name="X-API-Key", auto_error=False))
@@ -193,11 +195,12 @@ class Access:
             await rights.check_operator()
         return rights
 
-    async def check_lists(self, connection: HTTPConnection) -> None:
-        """Raises CodedError unless the request may see the names of all channels."""
+    async def check_lists(self, connection: HTTPConnection) -> Rights | None:
+        """Raises CodedError unless the request may see the names of all channels; returns the rights of its user."""
         rights = await self.rights(connection, lists=True)
         if rights is not None:
             await rights.check_operator()
+        return rights
 
     async def check_known(self, connection: HTTPConnection) -> None:
         """Raises CodedError unless the request brings a key or a token, where reading asks for one."""
@@ -212,6 +215,18 @@ class Access:
 
 def _rule(credentials: Credentials, *, lists: bool) -> Authorise:
     return credentials.allow_list if lists else credentials.allow
+
+
+def note_end(connection: HTTPConnection, rights: Rights | None) -> None:
+    """Notes at a request when its user's time ends, for answers that take long."""
+    if rights is not None and rights.user is not None and rights.user.expires_at is not None:
+        connection.scope[_ENDS_AT] = rights.user.expires_at
+
+
+def ends_at(scope: Mapping[str, Any]) -> float:
+    """Returns when the time of a request's user ends, in seconds since 1970; infinite: never."""
+    found: float = scope.get(_ENDS_AT, math.inf)
+    return found
 
 
 def site_guard(access: Access) -> params.Depends:
@@ -239,7 +254,7 @@ def operator_guards(access: Access) -> list[params.Depends]:
     """Returns dependencies that refuse other hosts, pages of other hosts, and requests that are no operator's."""
 
     async def check(request: Request) -> None:
-        await access.check_operator(request)
+        note_end(request, await access.check_operator(request))
 
     return [site_guard(access), params.Depends(check), *_schemes()]
 
@@ -248,7 +263,7 @@ def list_guards(access: Access) -> list[params.Depends]:
     """Returns dependencies that refuse other hosts, and requests that may not see the names of all channels."""
 
     async def check(request: Request) -> None:
-        await access.check_lists(request)
+        note_end(request, await access.check_lists(request))
 
     return [site_guard(access), params.Depends(check)]
 
