@@ -31,8 +31,8 @@ class CountingHub(Hub):
 
     begun: dict[Queue, int]  # {queue: its first cursor}
 
-    def subscribe(self, name: str, **wanted: Any) -> Start:
-        start = super().subscribe(name, **wanted)
+    def subscribe(self, name: str, *wanted: Any, **named: Any) -> Start:
+        start = super().subscribe(name, *wanted, **named)
         self.begun[start.queue] = start.queue.cursor
         return start
 

@@ -228,7 +228,8 @@ class Inspector:
         if found is None:
             return None
         log = found.log
-        begin, gap = log_begin(log, since or Position(log.epoch, found.first - 1), first=found.first)
+        first = found.first
+        begin, gap = log_begin(log, since or Position(log.epoch, first - 1), first=first)
         cursor = gap.last if gap else begin.offset
         publications = log.read(cursor, max_bytes=log.max_bytes, until=min(log.head, cursor + limit))
         return History(log.epoch, log.head, publications, gap)

@@ -16,7 +16,7 @@ from ..core.dialect import PLAIN, Dialect
 from ..core.filters import Filter, Tags, Wanted
 from ..core.hub import BOUNDS, Hub, Start
 from ..core.options import ChannelOptions
-from ..core.publication import Kind, Position, Publication, Since, begins
+from ..core.publication import Kind, Position, Publication, Since, beginning
 from ..core.queue import Overflow
 from ..core.reasons import CloseReason
 from ..core.rights import User
@@ -330,8 +330,12 @@ class Node:
         """
         now = self._publisher.running_loop().time()
         client.check_new(channel)
-        start = self._hub.subscribe(channel, **begins(since, last, filter), time=now)
-        before = "" if not isinstance(since, Position) else self._registry.dropped.resumed(client, start, since)
+        if last is not None or filter is not None:
+            since, filter = beginning(since, last, filter)
+        start = self._hub.subscribe(channel, since, filter, time=now)
+        before = ""
+        if since is not None and isinstance(since, Position):
+            before = self._registry.dropped.resumed(client, start, since)
         if self.recordings.active:
             self.recordings.subscribed(client, start, before)
         client.begin(start)
@@ -352,7 +356,8 @@ class Node:
         """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
         self._publisher.running_loop()
         assert self._host is not None  # it comes with the loop
-        return await self._host.turns.in_turn(partial(self.subscribe, client, channel, **begins(since, last, filter)))
+        ask = partial(self.subscribe, client, channel, since=since, last=last, filter=filter)
+        return await self._host.turns.in_turn(ask)
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of the channel is sent any more. O(its channels).

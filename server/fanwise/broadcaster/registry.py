@@ -282,7 +282,8 @@ class ClientRegistry:
         self.receiving.pop(client, None)
         if self._expiring:
             self._expiring.pop(client, {}).pop(client, None)
-        self._forget_user(client)
+        if client.user is not None:
+            self._forget_user(client)
         self._tally.close(gone.reason, lag=gone.lag)
         self.closed.append(gone)
         self._leave(client)

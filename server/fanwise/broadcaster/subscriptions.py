@@ -119,18 +119,21 @@ class Subscriptions(dict[str, Subscription]):
         for channel, queue in self.values():
             log, cursor = queue.log, queue.cursor
             cursors += cursor
-            behind = log.head - cursor if queue.selection is None else queue.qsize()
-            if not behind:
-                continue
-            if behind > queue.peak:
-                channel.note_lag(queue, behind)
-            messages += behind
             if queue.selection is None:
+                behind = log.head - cursor
+                if not behind:
+                    continue
                 size_bytes += log.bytes_after(cursor)
                 time = log.time_at(cursor + 1)
             else:
+                behind = queue.qsize()
+                if not behind:
+                    continue
                 size_bytes += queue.qsize_bytes()
                 time = log.time_at(queue.selection.next_after(cursor))
+            if behind > queue.peak:
+                channel.note_lag(queue, behind)
+            messages += behind
             if time < oldest:  # noqa: PLR1730 - audits call this for each client that is behind
                 oldest = time
             if queue.overflow is _DISCONNECT and queue.overflowed():

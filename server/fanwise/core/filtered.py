@@ -162,6 +162,10 @@ class FilteredGroup(ReadyGroup):
             part = self._slice = Slice(cursor, after, data, batch[0].time if batch else 0.0, len(batch))
         return part
 
+    def _count_after(self, part: Slice, cursor: int) -> int:
+        """Returns how many publications of a slice come after a cursor. O(them)."""
+        return sum(one.offset > cursor for one in self.read(part))
+
     def read(self, part: Slice) -> list[Publication]:
         """Returns the publications of a slice. O(them)."""
         return self._selection.read(part.before, max_bytes=self._log.end, until=part.after)[0]

@@ -165,7 +165,8 @@ class ReadyGroup:
         """Returns the next slice for a cohort at `cursor`. Joined once for all cohorts at that cursor."""
         if self._slice.before != cursor or not cursor < self._slice.after <= until:
             batch = self._log.read(cursor, max_bytes=max_bytes, until=until)
-            self._slice = Slice(cursor, cursor + len(batch), join(batch, self._encoding), batch[0].time, len(batch))
+            count = len(batch)
+            self._slice = Slice(cursor, cursor + count, join(batch, self._encoding), batch[0].time, count)
         return self._slice
 
     def read(self, part: Slice) -> list[Publication]:
@@ -178,14 +179,17 @@ class ReadyGroup:
         Less than one frame then waits in the transport; the rest of the slice stays in the log for the queue.
         O(publications in the slice).
         """
-        cursor, end, missing = part.before, 0, part.messages
+        cursor, end = part.before, 0
         for publication in self.read(part):
             if end >= taken:
                 break
             cursor = publication.offset
             end += len(publication.encoded(self._encoding))
-            missing -= 1
-        return Cut(cursor, memoryview(part.data)[taken:end], missing)
+        return Cut(cursor, memoryview(part.data)[taken:end], self._count_after(part, cursor))
+
+    def _count_after(self, part: Slice, cursor: int) -> int:
+        """Returns how many publications of a slice come after a cursor."""
+        return part.after - cursor
 
     def tidy(self) -> None:
         """Forgets the slice, and merges cohorts when there are more than twice as many as it takes. O(1), amortised.

@@ -209,7 +209,7 @@ class Hub:
             self.retention.settle(channel)
 
     def subscribe(
-        self, name: str, *, since: Beginning | None = None, filter: Filter | None = None, time: float
+        self, name: str, since: Beginning | None = None, filter: Filter | None = None, *, time: float
     ) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
@@ -243,14 +243,23 @@ class Hub:
         With a selection the queue is onto that.
         """
         log, space = channel.log, channel.namespace
-        begin, gap = log_begin(log, since, missing, first)
-        if selection is not None and isinstance(since, Last):
-            begin = last_of(selection, since, first=log.first if first is None else first)
         messages, size = space.queue_messages, space.queue_bytes
-        cursor = gap.last if gap else begin.offset
-        if cursor != log.head:
-            onto = log if selection is None else selection
-            messages, size = max(messages, onto.count_after(cursor)), max(size, onto.bytes_after(cursor))
+        gap = recovered = None
+        if since is None:
+            begin, cursor = Position(log.epoch, log.head), log.head
+        elif isinstance(since, Last):
+            begin = log_last(log, since, first) if selection is None else last_of(selection, since, first)
+            cursor = begin.offset
+        else:
+            begin, gap = log_begin(log, since, missing, first)
+            recovered = gap is None
+            cursor = begin.offset if gap is None else gap.last
+        if cursor == log.head:
+            pass
+        elif selection is None:
+            messages, size = max(messages, log.head - cursor), max(size, log.bytes_after(cursor))
+        else:
+            messages, size = max(messages, selection.count_after(cursor)), max(size, selection.bytes_after(cursor))
         if selection is None:
             queue = Queue(log, cursor, messages, size, space.overflow)
         else:
@@ -260,7 +269,7 @@ class Hub:
         self.retention.busy(channel)
         if gap is not None:
             channel.skip(gap)
-        return Start(channel, queue, begin, gap, gap is None if isinstance(since, Position) else None)
+        return Start(channel, queue, begin, gap, recovered)
 
     def replace(self, channel: Channel, old: Queue, new: Queue) -> None:
         """Has a queue take the place of another one, which is in no ready group. O(1)."""
@@ -288,18 +297,14 @@ class Hub:
 
 
 def log_begin(
-    log: Log, since: Beginning | None, missing: GapReason = GapReason.HISTORY, first: int | None = None
+    log: Log, since: Position, missing: GapReason = GapReason.HISTORY, first: int | None = None
 ) -> tuple[Position, Gap | None]:
     """Returns the position at which a stream after `since` begins, and the gap right behind it.
 
     The gap has the reason `missing` where nothing from before offset `first`, by default the log's, is given.
     """
-    if since is None:
-        return Position(log.epoch, log.head), None
     if first is None:
         first = log.first
-    if isinstance(since, Last):
-        return Position(log.epoch, max(log.head - since.number, first - 1)), None
     if since.epoch != log.epoch or since.offset > log.head:  # a log that is gone, or a place that it never had
         return Position(log.epoch, 0), Gap(1, first - 1, GapReason.EPOCH)
     if since.offset + 1 < first:
@@ -307,9 +312,14 @@ def log_begin(
     return since, None
 
 
-def last_of(selection: Selection, last: Last, *, first: int) -> Position:
-    """Returns the position before the newest publications that a filter lets through, and from offset `first` on."""
+def log_last(log: Log, last: Last, first: int | None = None) -> Position:
+    """Returns the position before the newest publications, from offset `first` on, by default the log's."""
+    return Position(log.epoch, max(log.head - last.number, (log.first if first is None else first) - 1))
+
+
+def last_of(selection: Selection, last: Last, first: int | None = None) -> Position:
+    """Returns the position before the newest publications that a filter lets through; `first` as for `log_last`."""
     log = selection.log
-    earliest = max(log.head - last.among, first - 1)
+    earliest = max(log.head - last.among, (log.first if first is None else first) - 1)
     selection.reach(earliest)
     return Position(log.epoch, selection.before_last(last.number, max(earliest, selection.begun)))

@@ -171,10 +171,6 @@ class Log:
         fits = bisect_right(self._ends, self.end_at(cursor) + max_bytes, start, stop)
         return self._publications[start : max(fits, min(start + 1, stop))]
 
-    def count_after(self, cursor: int) -> int:
-        """Returns how many publications were appended after `cursor`. O(1)."""
-        return self.head - cursor
-
     def pick(self, offsets: Iterable[int]) -> list[Publication]:
         """Returns the publications at some retained offsets. O(them)."""
         publications, before = self._publications, self._base + 1

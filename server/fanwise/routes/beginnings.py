@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Annotated, Final
 
 from fastapi import Query
@@ -38,7 +38,7 @@ FilterQuery = Annotated[
 
 
 def read_beginning(
-    since: str | None, last: str | None, filters: Iterable[str], *, event_id: str | None = None
+    since: str | None, last: str | None, filters: Collection[str], *, event_id: str | None = None
 ) -> tuple[Beginning | None, Filter | None]:
     """Returns where a stream begins, None for the head, and what it lets through, None for everything.
 
@@ -56,7 +56,7 @@ def read_beginning(
     given = event_id or since
     position = Position.parse(given) if given else None
     count = None if event_id or not last else _number(last)
-    return beginning(position, count, read_tags(filters, "filter"))
+    return beginning(position, count, read_tags(filters, "filter") if filters else None)
 
 
 def asked_beginning(handshake: Asked) -> tuple[Beginning | None, Filter | None]:

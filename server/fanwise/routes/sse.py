@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -85,14 +85,15 @@ class EventStreamEndpoint:
 
     def _read(self, request: HTTPConnection, channel: str) -> StreamEntry:
         self._access.check_site(request)
-        format = request.query_params.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
+        event_id = request.headers.get("last-event-id")
+        if not request.scope["query_string"]:
+            return self._entry(channel, event_id, None, None, (), _DIALECTS[_PLAIN])
+        query = request.query_params
+        format = query.get("format", _PLAIN)  # noqa: A001 - the name of the query parameter
         if format not in _DIALECTS:
             raise CodedError(ErrorCode.BAD_REQUEST, f"format is one of {', '.join(_DIALECTS)}")
-        since, last, filters = None, None, list[str]()
-        if request.scope["query_string"]:
-            query = request.query_params
-            since, last, filters = query.get("since"), query.get("last"), query.getlist("filter")
-        return self._entry(channel, request.headers.get("last-event-id"), since, last, filters, _DIALECTS[format])
+        since, last, filters = query.get("since"), query.get("last"), query.getlist("filter")
+        return self._entry(channel, event_id, since, last, filters, _DIALECTS[format])
 
     async def stream(
         self,
@@ -156,7 +157,7 @@ class EventStreamEndpoint:
         last_event_id: str | None,
         since: str | None,
         last: str | None,
-        filters: Iterable[str],
+        filters: Collection[str],
         dialect: Dialect,
     ) -> StreamEntry:
         check_channel_name(channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,16 +14,18 @@ _FOR: Final = b"x-forwarded-for"
 _PROTO: Final = b"x-forwarded-proto"
 FORWARDED: Final = (_FOR, _PROTO)
 # Headers of a request that a proxy passed on: its peer address is not that of the sender.
-_PASSED_ON: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+_PASSED_ON: Final = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"}
+)
 _UNIX: Final = "unix"
 _READ_BYTES = 2048  # of X-Forwarded-For, from its end: some forty hops
 _SECURE = {"http": "https", "ws": "wss"}
 _PLAIN = {secure: plain for plain, secure in _SECURE.items()}
 
 
-def is_passed_on(headers: Container[str]) -> bool:
+def is_passed_on(headers: Iterable[str]) -> bool:
     """Returns whether a proxy says that it has passed a request on, from the names of its headers in lower case."""
-    return any(name in headers for name in _PASSED_ON)
+    return not _PASSED_ON.isdisjoint(headers)
 
 
 class TrustedProxies:
