@@ -136,8 +136,7 @@ class Node:
         events = self._event_log = EventLog(memory_bytes=self.memory_bytes, late_seconds=self.ready_lag_seconds)
         presence = self.presence = Rosters(hub, self.client_failed)
         told: dict[str, Any] = {"on_closed": events.closed, "hooks": self.hooks and HookRunner(self.hooks)}
-        leave = partial(leave_all, hub, presence)
-        registry = self._registry = ClientRegistry(leave=leave, tally=hub.tally, **told)
+        registry = self._registry = ClientRegistry(leave=partial(leave_all, hub, presence), tally=hub.tally, **told)
         presence.identified = registry.identify
         ended, stall = self._publisher.audit_ended, self.stall_seconds
         self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
@@ -317,9 +316,8 @@ class Node:
         """Puts `client` on `channel`, and sends where its stream begins. O(its channels).
 
         Begins after `since`, or with the `last` publications, by default at the head. With a `filter`, {tag: value or
-        values}, the client gets only publications with these tags.
-
-        Synchronous: no publication comes between taking the cursor and joining, so none is lost and none comes twice.
+        values}, the client gets only publications with these tags. Synchronous: no publication comes between taking the
+        cursor and joining, so none is lost and none comes twice.
 
         Raises:
             AlreadySubscribedError: The client is on that channel.
@@ -330,12 +328,9 @@ class Node:
         """
         now = self._publisher.running_loop().time()
         client.check_new(channel)
-        if last is not None or filter is not None:
-            since, filter = beginning(since, last, filter)
+        since, filter = beginning(since, last, filter)
         start = self._hub.subscribe(channel, since, filter, time=now)
-        before = ""
-        if since is not None and isinstance(since, Position):
-            before = self._registry.dropped.resumed(client, start, since)
+        before = self._registry.dropped.resumed(client, start, since) if isinstance(since, Position) else ""
         if self.recordings.active:
             self.recordings.subscribed(client, start, before)
         client.begin(start)
@@ -356,8 +351,8 @@ class Node:
         """Subscribes in the client's turn: a thousand who come back at once do not delay those who are here."""
         self._publisher.running_loop()
         assert self._host is not None  # it comes with the loop
-        ask = partial(self.subscribe, client, channel, since=since, last=last, filter=filter)
-        return await self._host.turns.in_turn(ask)
+        begin: dict[str, Any] = {"since": since, "last": last, "filter": filter}
+        return await self._host.turns.in_turn(partial(self.subscribe, client, channel, **begin))
 
     def unsubscribe(self, client: Client, channel: str) -> None:
         """Takes `client` off `channel`: nothing of the channel is sent any more. O(its channels).

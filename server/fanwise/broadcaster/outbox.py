@@ -182,7 +182,7 @@ class Outbox:
     @property
     def clogged(self) -> bool:
         """Whether the client leaves more than `UNREAD_BYTES` of its answers unread."""
-        return self.waiting_bytes > UNREAD_BYTES
+        return self._answer_bytes + self.sink.buffered_bytes > UNREAD_BYTES  # `waiting_bytes`, without its call
 
     async def _send(self, messages: list[Message]) -> None:
         with anyio.CancelScope() as self._sending:

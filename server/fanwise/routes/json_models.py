@@ -309,7 +309,6 @@ class UsualPublish(NamedTuple):
 
 
 OPERATIONS = "subscribe, unsubscribe, publish, authenticate and presence"
-_LEAST_FIELDS = 2  # of an operation, `op` and `channel`: a message with no more has no objects that need a look
 _OP_FIELDS = max(len(model.model_fields) for model in (Subscribe, Unsubscribe, Publish, Authenticate, AskPresence))
 
 
@@ -342,7 +341,7 @@ def parse_op(data: bytes | str, kind: Kind = _TEXT) -> Parsed:
         return usual
     if len(fields) > _OP_FIELDS:  # pydantic makes an error of each: a millisecond for 700
         raise _unknown_field(fields, Publish)
-    if len(fields) > _LEAST_FIELDS:
+    if len(fields) > 2:  # noqa: PLR2004 - beside `op` and `channel`, which are no objects
         _check_inner(fields)
     try:
         return _OPS.validate_python(fields)

@@ -345,9 +345,7 @@ def publishing_routes(broadcaster: Node, access: Access) -> APIRouter:
         request: Request, channel: ChannelPath, key: KeyQuery = None, idempotency_key: IdempotencyKey = None
     ) -> Response:
         """Publishes the body to a channel. The answer's position is what subscribers see."""
-        tags = None
-        if request.scope["query_string"]:
-            tags = one_each(read_tags(request.query_params.getlist("tag")))
+        tags = one_each(read_tags(request.query_params.getlist("tag"))) if request.scope["query_string"] else None
         return json_response(await one(request, channel, key, tags, idempotency_key))
 
     async def publish_batch(request: Request, idempotency_key: IdempotencyKey = None) -> Response:

@@ -73,8 +73,8 @@ class Access:
         tokens: TokenReader | None = None,
         passed_on: bool = True,
     ) -> None:
-        self._passed_on = passed_on
         self.keys = ApiKeys(api_key)
+        self._heeds_proxies = not (self.keys or passed_on)
         self.read = Read(read)
         self.tokens = tokens
         self._origins = Origins(allowed_origins)
@@ -168,7 +168,7 @@ class Access:
         found = self.keys.roles(connection)
         if found is not None and not found:
             raise CodedError(ErrorCode.UNAUTHORISED, KEY_REFUSED)
-        if not (self.keys or self._passed_on) and is_passed_on(connection.headers):
+        if self._heeds_proxies and is_passed_on(connection.headers):
             return _READER
         return found or NO_ROLES
 
