@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 
 from .broadcaster.tracing.opening import NEEDED, Tracing
+from .core.addresses import is_loopback
 from .embedding import Broadcaster
 from .errors import SettingsError
 from .routes.auth.credentials import TokenReader
@@ -21,7 +22,6 @@ from .routes.auth.hosts import LOOPBACK
 from .routes.description import OPENAPI, description_routes
 from .routes.router import Lifespan, build_door, build_router
 from .settings import Settings, load_settings
-from .transport.addresses import is_loopback
 from .transport.door import Door
 from .transport.limits import Limits
 from .transport.proxies import ProxyHeaders, TrustedProxies
@@ -40,6 +40,7 @@ _OF_THE_BROADCASTER: Final = {
     "max_message_bytes",
     "max_clients",
     "max_channels",
+    "address_filters",
     "slice_bytes",
     "sweep_seconds",
     "close_seconds",

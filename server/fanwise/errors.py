@@ -70,16 +70,18 @@ class TagError(FanwiseError, ValueError):
 
 
 class FilterLimitError(FanwiseError, RuntimeError):
-    """One filter too many on a channel."""
+    """One filter too many on a channel. `owner`: the address whose clients have too many; empty: all together have."""
 
-    def __init__(self, name: str, *, limit_filters: int) -> None:
-        super().__init__(name, limit_filters)
+    def __init__(self, name: str, *, limit_filters: int, owner: str = "") -> None:
+        super().__init__(name, limit_filters, owner)
         self.name = name
         self.limit_filters = limit_filters
+        self.owner = owner
 
     def __str__(self) -> str:
+        of = f"of {self.owner} on" if self.owner else "of"
         return (
-            f"the clients of channel {shorten(self.name)} have {self.limit_filters} different filters already: "
+            f"the clients {of} channel {shorten(self.name)} have {self.limit_filters} different filters already: "
             "take one of theirs, or a channel of its own for what you want"
         )
 

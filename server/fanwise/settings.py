@@ -21,6 +21,7 @@ from pydantic_settings import PydanticBaseSettingsSource as Source
 from .backplane.options import Options
 from .backplane.urls import shown
 from .core.deflate import HIGHEST_LEVEL
+from .core.filters import ADDRESS_FILTERS
 from .core.namespaces import Defaults, Namespaces
 from .core.options import ChannelOptions, read_channels
 from .core.publication import check_channel_name
@@ -109,6 +110,7 @@ class ServerSettings(BaseSettings):
         PLACES.address_tokens_per_second,
         description="tokens of one address whose signatures are verified; ten seconds of it at once",
     )
+    address_filters: Positive = Field(ADDRESS_FILTERS, le=100, description="filters of one address on a channel")
     max_channels: Positive = Field(100_000, description="largest number of open channels; idle ones make room")
     channels: Channels = Field(
         {}, description="options of channels, in JSON: an object for each pattern, of which the first match wins"

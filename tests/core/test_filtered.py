@@ -9,6 +9,7 @@ import pytest
 
 from fanwise.core.channel import Channel
 from fanwise.core.encoding import plain_frame
+from fanwise.core.excluding import excluding
 from fanwise.core.filtered import FilteredGroup, FilteredQueue
 from fanwise.core.filters import MAX_FILTERS, Filter, as_filter
 from fanwise.core.hub import Hub
@@ -159,6 +160,43 @@ def test_the_filters_of_a_channel_are_bounded() -> None:
         where.unsubscribe(channel, queue, time=0.0)
     assert not channel.selections
     assert channel.cost_bytes < cost - 100 * 2_000
+
+
+def test_clients_of_one_address_have_some_of_the_filters() -> None:
+    """Equal ones count once, and those of other addresses are free; each goes with the address's last client."""
+    where = hub(address_filters=3)
+    mine = [where.subscribe("c", filter=wanting(s=str(at // 2)), time=0.0, owner="me").queue for at in range(6)]
+    with pytest.raises(FilterLimitError, match=r"the clients of me on channel 'c' have 3 different filters already"):
+        where.subscribe("c", filter=wanting(s="new"), time=0.0, owner="me")
+    theirs = where.subscribe("c", filter=wanting(s="new"), time=0.0, owner="them").queue
+    shared = where.subscribe("c", filter=wanting(s="new"), time=0.0, owner="me").queue
+    for at in range(50):
+        where.subscribe("c", filter=wanting(s=f"free {at}"), time=0.0)
+    channel = where.find("c")
+    assert channel is not None
+    for queue in (mine[0], mine[1]):
+        with pytest.raises(FilterLimitError):
+            where.subscribe("c", filter=wanting(s="more"), time=0.0, owner="me")
+        where.unsubscribe(channel, queue, time=0.0)
+    with pytest.raises(FilterLimitError):
+        where.subscribe("c", filter=wanting(s="more"), time=0.0, owner="me")
+    where.unsubscribe(channel, shared, time=0.0)
+    where.unsubscribe(channel, theirs, time=0.0)
+    where.subscribe("c", filter=wanting(s="more"), time=0.0, owner="me")
+
+
+def test_the_filter_of_a_client_that_moves_counts_where_it_did() -> None:
+    """In a channel's successor, also as a queue that passes over publications."""
+    where = hub(address_filters=1)
+    channel = where.channel("c", 0.0)
+    queue = where.subscribe("c", filter=wanting(s="a"), time=0.0, owner="me").queue
+    where.replace(channel, queue, new := excluding(queue))
+    successor = where.succeed(channel, epoch="next", start=0, time=0.0)
+    moved = where.follow(channel, new, time=0.0).queue
+    with pytest.raises(FilterLimitError):
+        where.subscribe("c", filter=wanting(s="b"), time=0.0, owner="me")
+    where.unsubscribe(successor, moved, time=0.0)
+    where.subscribe("c", filter=wanting(s="b"), time=0.0, owner="me")
 
 
 def test_a_filter_decides_once_for_all_its_clients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,29 @@ async def test_too_many_filters_are_refused_in_words() -> None:
         assert (await talk.ask(op="subscribe", channel="c", filter={"s": "100"}))["op"] == "subscribed"
 
 
+async def test_a_connection_has_one_filter_on_a_channel_and_an_address_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused on each way in with the address, and other addresses still have filters."""
+    node = Broadcaster(address_filters=2)
+    async with running(app_of(node.router)) as live, await live.talk() as talk, await live.talk() as other:
+        assert (await talk.ask(op="subscribe", channel="c", filter={"s": "0"}))["op"] == "subscribed"
+        assert (await talk.ask(op="subscribe", channel="c", filter={"s": "1"}))["code"] == "already_subscribed"
+        monkeypatch.setattr("fanwise.core.addresses._is_short_loopback", lambda _: False)
+        for at in range(2):
+            node._hub.subscribe("d", filter=as_filter({"s": str(at)}), time=0.0, owner="127.0.0.1")
+        told = await other.ask(op="subscribe", channel="d", filter={"s": "x"})
+        assert (told["code"], "the clients of 127.0.0.1 on channel 'd' have 2" in told["message"]) == (
+            "too_many_filters",
+            True,
+        )
+        answer = await live.request("GET", "/sse/d?filter=s:x")
+        assert (answer.status, answer.code) == (503, "too_many_filters")
+        with pytest.raises(InvalidStatus) as caught:
+            await live.connect("/ws?channel=d&filter=s:x")
+        assert caught.value.response.status_code == 503
+        assert (await other.ask(op="subscribe", channel="d", filter={"s": "1"}))["op"] == "subscribed"
+        node._hub.subscribe("d", filter=as_filter({"s": "x"}), time=0.0, owner="192.0.2.7")
+
+
 async def test_the_last_ones_need_the_right_to_history() -> None:
     """A filter does not."""
 

@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from ..core.addresses import owner_of
 from ..core.channel import Channel
 from ..core.counters import name_of
 from ..core.filters import Filter
@@ -213,11 +214,11 @@ class Inspector:
         """The open channels, in the order in which they were opened."""
         return map(describe_channel, self._hub)
 
-    def check_filter(self, channel: str, filter: Filter | None) -> None:
-        """Raises FilterLimitError if a client of `channel` cannot have the filter. O(1)."""
+    def check_filter(self, channel: str, filter: Filter | None, address: str) -> None:
+        """Raises FilterLimitError if a client of `channel` and `address` cannot have the filter. O(filters)."""
         found = self._hub.find(channel)
         if filter is not None and found is not None:
-            found.check_filter(filter)
+            found.check_filter(filter, owner_of(address), most_of_owner=self._hub.address_filters)
 
     def history(self, channel: str, *, since: Position | None = None, limit: int = 100) -> History | None:
         """Returns what `channel` retains after `since`, by default all: at most `limit` publications, oldest first.
@@ -233,3 +234,10 @@ class Inspector:
         cursor = gap.last if gap else begin.offset
         publications = log.read(cursor, max_bytes=log.max_bytes, until=min(log.head, cursor + limit))
         return History(log.epoch, log.head, publications, gap)
+
+
+def limits_of(node: Any) -> dict[str, int | float | str | None]:
+    """Returns the settings of a node that are not its hub's."""
+    names = ("max_message_bytes", "max_clients", "memory_bytes", "stall_seconds", "close_seconds")
+    own = {name: getattr(node, name) for name in (*names, "compress_from_bytes")}
+    return {**own, "slice_bytes": min(node.slice_bytes, node.queue_bytes)}

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from ..core.addresses import owner_of
 from ..core.counters import Counters
 from ..core.deflate import Deflater
 from ..core.dialect import PLAIN, Dialect
-from ..core.filters import Filter, Tags, Wanted
+from ..core.filters import ADDRESS_FILTERS, Filter, Tags, Wanted
 from ..core.hub import BOUNDS, Hub, Start
 from ..core.options import ChannelOptions
 from ..core.publication import Kind, Position, Publication, Since, beginning
@@ -29,7 +30,7 @@ from .exclusions import Whom, id_of
 from .expiries import Expiries
 from .hooks import HookRunner, Hooks
 from .host import ClientHost, fail, lasting
-from .inspector import Inspector
+from .inspector import Inspector, limits_of
 from .looplag import LoopLag
 from .outbox import Outbox
 from .presence import Rosters, leave_all
@@ -58,6 +59,7 @@ class Node:
         max_message_bytes: The largest payload, in bytes of UTF-8 where it is text.
         max_clients: How many clients there may be.
         max_channels: How many channels there may be; those without clients make room.
+        address_filters: How many different filters the clients of one address may have on a channel.
         slice_bytes: About how much payload one write to a client carries.
         sweep_seconds: How long a sweep may hold the event loop before it gives it back.
         cohort_clients: How many clients a sweep writes to between two looks at the clock.
@@ -90,6 +92,7 @@ class Node:
     max_message_bytes: int = 65_536
     max_clients: int = 100_000
     max_channels: int = 100_000
+    address_filters: int = ADDRESS_FILTERS
     slice_bytes: int = 262_144
     sweep_seconds: float = 0.003
     cohort_clients: int = 128
@@ -129,7 +132,6 @@ class Node:
         taken: dict[str, Any] = {name: getattr(self, name) for name in BOUNDS}
         self._hub = hub = Hub(**taken, overflow=Overflow(self.overflow))
         hub.namespaces.check(memory_bytes=self.memory_bytes, max_message_bytes=self.max_message_bytes)
-        self.tally = hub.tally
         self._deflater = Deflater(hub.tally, from_bytes=self.compress_from_bytes, level=self.compress_level)
         paces = ("max_message_bytes", "slice_bytes", "sweep_seconds", "open_writer")
         self._publisher = Publisher(hub, **{name: getattr(self, name) for name in paces})
@@ -137,12 +139,11 @@ class Node:
         presence = self.presence = Rosters(hub, self.client_failed)
         told: dict[str, Any] = {"on_closed": events.closed, "hooks": self.hooks and HookRunner(self.hooks)}
         registry = self._registry = ClientRegistry(leave=partial(leave_all, hub, presence), tally=hub.tally, **told)
-        presence.identified = registry.identify
+        presence.identified, self.expiries, self.tally = registry.identify, registry.expiries, hub.tally
         ended, stall = self._publisher.audit_ended, self.stall_seconds
         self._audit = Audit(hub, registry, events, stall_seconds=stall, memory_bytes=self.memory_bytes, ended=ended)
         self._loop_lag = LoopLag(hub.tally.loop_lag, on_look=events.looked)
-        self.expiries = registry.expiries
-        self.inspect = Inspector(hub, registry, self._loop_lag, limits=self._limits)
+        self.inspect = Inspector(hub, registry, self._loop_lag, limits=partial(limits_of, self))
         self.recordings = Recordings(registry, self._publisher, self._audit, settings=self.inspect.limits)
 
     async def __aenter__(self) -> Self:
@@ -164,8 +165,16 @@ class Node:
     async def __aexit__(self, *exc: object) -> None:
         """Closes the clients that are left, and stops."""
         self._starts -= 1
-        if self._starts == 0:
-            await self._stop()
+        if self._starts:
+            return
+        assert self._host is not None and self._audit_task is not None  # noqa: PT018 - both come with the loop
+        self._audit_task.cancel()
+        self._loop_lag.stop()
+        self.recordings.shut()
+        await self._host.close_all(self._audit_task, timeout=self.close_seconds)
+        self._audit_task = None
+        self.presence.stop()
+        self._publisher.shut()
 
     def __len__(self) -> int:
         return len(self._registry)
@@ -187,16 +196,6 @@ class Node:
         """
         self.draining = True
         await drain(list(self._registry), seconds=seconds)
-
-    async def _stop(self) -> None:
-        assert self._host is not None and self._audit_task is not None  # noqa: PT018 - both come with the loop
-        self._audit_task.cancel()
-        self._loop_lag.stop()
-        self.recordings.shut()
-        await self._host.close_all(self._audit_task, timeout=self.close_seconds)
-        self._audit_task = None
-        self.presence.stop()
-        self._publisher.shut()
 
     def publish_nowait(
         self, channel: str, payload: Payload, key: str | None = None, tags: Tags | None = None, exclude: Whom = None
@@ -329,7 +328,10 @@ class Node:
         now = self._publisher.running_loop().time()
         client.check_new(channel)
         since, filter = beginning(since, last, filter)
-        start = self._hub.subscribe(channel, since, filter, time=now)
+        if filter is None:
+            start = self._hub.subscribe(channel, since, time=now)
+        else:
+            start = self._hub.subscribe(channel, since, filter, time=now, owner=owner_of(client.address))
         before = self._registry.dropped.resumed(client, start, since) if isinstance(since, Position) else ""
         if self.recordings.active:
             self.recordings.subscribed(client, start, before)
@@ -381,11 +383,6 @@ class Node:
         if (client := self._registry.find(client_id)) is not None:
             client.close(CloseReason.OPERATOR)
         return client is not None
-
-    def _limits(self) -> dict[str, int | float | str | None]:
-        names = ("max_message_bytes", "max_clients", "memory_bytes", "stall_seconds", "close_seconds")
-        own = {name: getattr(self, name) for name in (*names, "compress_from_bytes")}
-        return {**own, "slice_bytes": self._publisher.slice_bytes}
 
     @property
     def ready(self) -> bool:

@@ -91,9 +91,9 @@ def doctor(url: str | None, *, publish: bool, json_wanted: bool, **flags: str | 
 
 def _there(url: str, flags: dict[str, Any], *, publish: bool) -> Report:
     """Reports on a running server, from outside."""
+    from ..core.addresses import is_loopback  # noqa: PLC0415 - imported late
     from ..settings import flag, variable  # noqa: PLC0415 - other commands start faster without it
     from ..tools.doctor import checks  # noqa: PLC0415 - imported late
-    from ..transport.addresses import is_loopback  # noqa: PLC0415 - imported late
 
     given = [flag(name) for name, value in flags.items() if value is not None and name != "api_key"]
     if given:
@@ -151,9 +151,9 @@ def _here(flags: dict[str, Any]) -> Report:
 
 
 def _posture(settings: Settings) -> list[Finding]:
+    from ..core.addresses import is_loopback  # noqa: PLC0415 - imported late
     from ..serve import check_exposure  # noqa: PLC0415 - imported late
     from ..tools.doctor import exposure  # noqa: PLC0415 - imported late
-    from ..transport.addresses import is_loopback  # noqa: PLC0415 - imported late
     from .launch import check_launch  # noqa: PLC0415 - imported late
 
     problems: list[str] = []

@@ -18,6 +18,7 @@
     excluding    a queue that passes over publications which are its client's own
     log          a channel's retained publications
     encoding     how a publication becomes bytes, once: frames, chunks, events
+    addresses    addresses as headers spell them, and which of them count as one peer
     publication  a publication, its position, and the rule for channel names
     forgiven     the rule of pauses: how long a client may stop reading, and which bound ends that
     options      what is said about channels by name or pattern: `ChannelOptions`

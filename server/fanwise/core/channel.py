@@ -101,30 +101,39 @@ class Channel:
             group = self.groups[key] = FilteredGroup(selection, encoding, cohort_clients=self._cohort_clients)
         return group
 
-    def select(self, filter: Filter, *, at_most: int = MAX_FILTERS) -> Selection:
-        """Returns what a filter lets through, for one more queue.
+    def select(self, filter: Filter, owner: str = "", *, most_of_owner: int | None = None) -> Selection:
+        """Returns what a filter lets through, for one more queue; `owner` is the site of its client.
 
         Raises:
-            FilterLimitError: The channel's clients have `at_most` other filters.
+            FilterLimitError: The channel's clients have 100 other filters, or those of `owner` have `most_of_owner`.
         """
-        self.check_filter(filter, at_most=at_most)
+        self.check_filter(filter, owner, most_of_owner=most_of_owner)
+        return self.reselect(filter, owner)
+
+    def reselect(self, filter: Filter, owner: str) -> Selection:
+        """Returns what a filter lets through, for one more queue, however many filters there are."""
         if self.selections is None:
             self.selections = {}
         selection = self.selections.get(filter)
         if selection is None:
             selection = self.selections[filter] = Selection(filter, self.log)
-        selection.users += 1
+        selection.take(owner)
         return selection
 
-    def check_filter(self, filter: Filter, *, at_most: int = MAX_FILTERS) -> None:
-        """Raises FilterLimitError if the channel's clients have `at_most` other filters."""
-        if self.selections is not None and len(self.selections) >= at_most and filter not in self.selections:
-            raise FilterLimitError(self.name, limit_filters=at_most)
+    def check_filter(self, filter: Filter, owner: str = "", *, most_of_owner: int | None = None) -> None:
+        """Raises what `select` raises. A filter that another client has is free. O(filters)."""
+        if self.selections is None or filter in self.selections:
+            return
+        if len(self.selections) >= MAX_FILTERS:
+            raise FilterLimitError(self.name, limit_filters=MAX_FILTERS)
+        if not owner or most_of_owner is None or len(self.selections) < most_of_owner:
+            return
+        if sum(owner in selection.owners for selection in self.selections.values()) >= most_of_owner:
+            raise FilterLimitError(self.name, limit_filters=most_of_owner, owner=owner)
 
-    def deselect(self, selection: Selection) -> None:
+    def deselect(self, selection: Selection, owner: str) -> None:
         """Lets go of a selection with its last queue, which is in no ready group any more. O(filters x encodings)."""
-        selection.users -= 1
-        if selection.users or self.selections is None:
+        if not selection.let_go(owner) or self.selections is None:
             return
         del self.selections[selection.filter]
         left = {key: group for key, group in self.groups.items() if len(group) or not _is_of(key, selection)}

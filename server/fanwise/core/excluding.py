@@ -43,6 +43,7 @@ class ExcludingFilteredQueue(FilteredQueue):
 
     def __init__(self, queue: FilteredQueue) -> None:
         super().__init__(queue.selection, queue.cursor, queue.maxsize, queue.max_bytes, queue.overflow)
+        self.owner = queue.owner
         self.excluded: deque[int] = deque()
 
     def get_nowait(self, *, max_bytes: int) -> Batch:

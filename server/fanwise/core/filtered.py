@@ -21,15 +21,20 @@ class FilteredQueue(Queue):
     """A window onto those publications of a log that a selection lets through. Only they count.
 
     Owns the cursor as `Queue` does: what was handed out, what was skipped and what was not wanted tile the log.
+
+    Attributes:
+        selection: What the client's filter lets through.
+        owner: The client's site, at which the selection counts.
     """
 
-    __slots__ = ("selection",)
+    __slots__ = ("owner", "selection")
 
     def __init__(
         self, selection: Selection, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow
     ) -> None:
         super().__init__(selection.log, cursor, max_messages, max_bytes, overflow)
         self.selection: Selection = selection
+        self.owner = ""
         self.begun = selection.count_after(cursor)
 
     def qsize(self) -> int:

@@ -18,6 +18,7 @@ MAX_NAME_CHARACTERS: Final = 64
 MAX_VALUE_CHARACTERS: Final = 255
 MAX_VALUES: Final = 32  # of a filter, in all its tags
 MAX_FILTERS: Final = 100  # that the clients of one channel may have at a time, equal ones counted once
+ADDRESS_FILTERS: Final = 50  # of those, of the clients of one address
 LOOK_BACK: Final = 4_096  # publications among which the last ones are looked for that a filter lets through
 _TAG_BYTES: Final = 232  # of a dict with a few entries, in CPython
 _CHARACTER_BYTES: Final = 4  # at most, in CPython

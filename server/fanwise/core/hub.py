@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -11,7 +10,7 @@ from ..errors import ChannelFullError, ChannelLimitError, NoChannelError
 from .channel import Channel
 from .counters import Counters
 from .filtered import FilteredQueue
-from .filters import Filter, Tags
+from .filters import ADDRESS_FILTERS, Filter, Tags
 from .log import Log
 from .namespaces import Defaults, Namespace, Namespaces
 from .options import ChannelOptions
@@ -23,7 +22,7 @@ from .selection import Selection
 
 BOUNDS: Final = (  # arguments of a hub that say what holds for its channels
     *("queue_messages", "queue_bytes", "forgive_seconds", "history_messages", "history_bytes", "history_seconds"),
-    *("max_channels", "cohort_clients", "channels"),
+    *("max_channels", "address_filters", "cohort_clients", "channels"),
 )
 _SETTLE_EVERY: Final = 64  # publications; looking at each whether a client is behind would cost a third of publishing
 _HISTORY: Final = GapReason.HISTORY  # as a global: CPython 3.11 makes a call of each attribute of an enum
@@ -62,6 +61,7 @@ class Hub:
         history_seconds: How long a channel stays after its last client and its newest publication, and a log retains
             publications other than the newest: an eighth longer at most, and as long as clients that are behind need.
         max_channels: How many there may be; those without clients make room.
+        address_filters: How many different filters the clients of one address may have on a channel.
         cohort_clients: How many clients are written to in one go.
         channels: {pattern: options of the channels whose names match}; the first match wins.
 
@@ -84,6 +84,7 @@ class Hub:
         history_seconds: float,
         cohort_clients: int,
         max_channels: int = 100_000,
+        address_filters: int = ADDRESS_FILTERS,
         overflow: Overflow = Overflow.DISCONNECT,
         forgive_seconds: float | None = None,
         channels: Mapping[str, ChannelOptions] | None = None,
@@ -95,6 +96,7 @@ class Hub:
         self.queue_messages = queue_messages
         self.queue_bytes = queue_bytes
         self.max_channels = max_channels
+        self.address_filters = address_filters
         self.tally = Counters()
         self._cohort_clients = cohort_clients
         self._channels: dict[str, Channel] = {}
@@ -159,9 +161,11 @@ class Hub:
         log = channel.log
         since = Position(log.epoch, queue.cursor)
         successor = self.channel(channel.name, time)
-        wanted = None if queue.selection is None else queue.selection.filter
-        selection = None if wanted is None else successor.select(wanted, at_most=sys.maxsize)  # it was here before
+        old, owner = queue.selection, queue.owner
+        selection = None if old is None else successor.reselect(old.filter, owner)  # it was here before
         start = self._begin(successor, since, selection, GapReason.BACKPLANE)
+        if isinstance(start.queue, FilteredQueue):
+            start.queue.owner = owner
         self.unsubscribe(channel, queue, time=time)
         return start
 
@@ -209,12 +213,19 @@ class Hub:
             self.retention.settle(channel)
 
     def subscribe(
-        self, name: str, since: Beginning | None = None, filter: Filter | None = None, *, time: float
+        self,
+        name: str,
+        since: Beginning | None = None,
+        filter: Filter | None = None,
+        *,
+        time: float,
+        owner: str = "",
     ) -> Start:
         """Opens the channel called `name` if need be, with a new queue after `since`, by default at the head. O(1).
 
         Publications that the log has let go of are one gap. A position of another log gets everything that is retained.
-        The queue is at least as wide as its first lag: a client that resumes from far behind is not slow for that.
+        The queue is at least as wide as its first lag: a client that resumes from far behind is not slow for that. A
+        filter counts at `owner`, the site of the client.
 
         Raises:
             ChannelNameError: The name is not allowed.
@@ -227,8 +238,14 @@ class Hub:
         space = channel.namespace
         if not space.is_open and len(channel.queues) >= space.max_subscribers:
             raise ChannelFullError(name, limit_clients=len(channel.queues))
-        selection = None if filter is None else channel.select(filter)
-        return self._begin(channel, since, selection, _HISTORY, None if space.is_open else channel.first)
+        first = None if space.is_open else channel.first
+        if filter is None:
+            return self._begin(channel, since, None, _HISTORY, first)
+        selection = channel.select(filter, owner, most_of_owner=self.address_filters)
+        start = self._begin(channel, since, selection, _HISTORY, first)
+        assert isinstance(start.queue, FilteredQueue)
+        start.queue.owner = owner
+        return start
 
     def _begin(
         self,
@@ -284,7 +301,7 @@ class Hub:
             self.detours.pop(queue, None)
         channel.sleepers.pop(queue, None)
         if queue.selection is not None:
-            channel.deselect(queue.selection)
+            channel.deselect(queue.selection, queue.owner)
         if channel.queues:
             return
         self.detours.pop(channel, None)

@@ -66,7 +66,8 @@ class Queue:
 
     __slots__ = ("_cursor", "begun", "joined", "log", "max_bytes", "maxsize", "overflow", "peak", "shared")
 
-    selection: Selection | None = None  # of a `FilteredQueue`
+    selection: Selection | None = None  # of a `FilteredQueue`, as `owner` is
+    owner = ""
 
     def __init__(
         self, log: Log, cursor: int, max_messages: int, max_bytes: int, overflow: Overflow = Overflow.DISCONNECT

@@ -23,7 +23,7 @@ class Selection:
     Attributes:
         filter: The filter.
         log: The log.
-        users: How many queues have the selection.
+        owners: {site of clients: how many of their queues have the selection}; the site is empty where none is bounded.
         begun: Nothing is decided up to this offset: it was published before the filter came.
         seen: The newest offset that is decided.
     """
@@ -38,15 +38,26 @@ class Selection:
         "begun",
         "filter",
         "log",
+        "owners",
         "seen",
-        "users",
     )
 
     def __init__(self, filter: Filter, log: Log) -> None:
         self.filter = filter
         self.log = log
-        self.users = 0
+        self.owners: dict[str, int] = {}
         self._begin()
+
+    def take(self, owner: str) -> None:
+        """Counts one more queue. O(1)."""
+        self.owners[owner] = self.owners.get(owner, 0) + 1
+
+    def let_go(self, owner: str) -> bool:
+        """Counts one queue less; returns whether it was the last one. O(1)."""
+        left = self.owners.pop(owner) - 1
+        if left:
+            self.owners[owner] = left
+        return not self.owners
 
     def _begin(self) -> None:
         self.begun = self.seen = self.log.head

@@ -19,6 +19,7 @@ from ..core.publication import check_channel_name
 from ..core.rights import Rights
 from ..core.roles import Role
 from ..errors import FanwiseError
+from ..transport.addresses import peer_name
 from ..transport.event_stream import MEDIA_TYPE, EventStreamResponse
 from ..transport.stream_door import StreamEntry
 from .auth.credentials import Read
@@ -80,7 +81,7 @@ class EventStreamEndpoint:
         if not self._rules.open and not self._broadcaster.shares:  # behind a backplane others have to be asked
             self._rules.check(channel, operator=self._access.is_operator(request))
         if entry.filter is not None and not self.asks:
-            self._broadcaster.inspect.check_filter(channel, entry.filter)
+            self._broadcaster.inspect.check_filter(channel, entry.filter, peer_name(request))
         return entry
 
     def _read(self, request: HTTPConnection, channel: str) -> StreamEntry:
@@ -113,7 +114,7 @@ class EventStreamEndpoint:
         """Streams a channel. The id of an event is its position, `epoch:offset`."""
         entry = self._entry(channel, last_event_id, since, last, filter or (), _DIALECTS[format])
         rights = await self._access.rights(request)
-        await self._check(entry, rights, operator=self._access.is_operator(request, rights))
+        await self._check(request, entry, rights, operator=self._access.is_operator(request, rights))
         return self._response(entry, rights)
 
     def respond(self, request: HTTPConnection, channel: str, rights: Rights) -> Response:
@@ -125,19 +126,22 @@ class EventStreamEndpoint:
         entry = self._read(request, channel)
         stream = self._response(entry, rights)
         if not (rights or self._broadcaster.shares or not self._rules.open):
-            self._broadcaster.inspect.check_filter(channel, entry.filter)
+            self._broadcaster.inspect.check_filter(channel, entry.filter, peer_name(request))
             return stream
         operator = self._access.is_operator(request, rights)
-        return _AskingResponse(stream, partial(self._check, entry, rights, operator=operator), self._reject)
+        return _AskingResponse(stream, partial(self._check, request, entry, rights, operator=operator), self._reject)
 
-    async def _check(self, entry: StreamEntry, rights: Rights | None, *, operator: bool) -> None:
+    async def _check(
+        self, request: HTTPConnection, entry: StreamEntry, rights: Rights | None, *, operator: bool
+    ) -> None:
         """Raises FanwiseError if a stream is refused. A reader without a right is not told which channels exist."""
         channel = entry.channel
         if rights is not None:
             await rights.check_all(channel, *to_listen(entry.since))
         if not self._rules.open:
             await self._rules.check_everywhere(channel, operator=operator)
-        self._broadcaster.inspect.check_filter(channel, entry.filter)
+        if entry.filter is not None:
+            self._broadcaster.inspect.check_filter(channel, entry.filter, peer_name(request))
         if self._broadcaster.shares:
             await self._broadcaster.sharing.ready(channel, entry.since)
 

@@ -31,6 +31,7 @@ from ..errors import (
     NoChannelError,
     TagError,
 )
+from ..transport.addresses import peer_of
 from ..transport.connect import attach
 from ..transport.door import Entry
 from ..transport.handshakes import Asked
@@ -166,7 +167,7 @@ class WebSocketEndpoint:
             if not self._rules.open and not self._broadcaster.shares:
                 self._rules.check(channel, operator=operator)
             if wanted is not None:
-                self._broadcaster.inspect.check_filter(channel, wanted)
+                self._broadcaster.inspect.check_filter(channel, wanted, peer_of(handshake.scope))
         plain = partial(self._serve_plain, may_publish, rights or None, operator, channel)
         passing = not self._rules.open or wanted is not None
         return Entry(channel, None, PLAIN, plain, secret=secret, passing=passing, since=since, filter=wanted)
@@ -176,8 +177,8 @@ class WebSocketEndpoint:
             await rights.check_all(entry.channel, *to_listen(entry.since))
         if entry.channel is not None and not self._rules.open:  # who may not listen is not told which channels exist
             await self._rules.check_everywhere(entry.channel, operator=operator)
-        if entry.channel is not None:
-            self._broadcaster.inspect.check_filter(entry.channel, entry.filter)
+        if entry.channel is not None and entry.filter is not None:
+            self._broadcaster.inspect.check_filter(entry.channel, entry.filter, peer_of(websocket.scope))
         await attach(
             self._broadcaster,
             websocket,

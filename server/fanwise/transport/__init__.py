@@ -17,7 +17,7 @@
     http_protocol         uvicorn's HTTP protocol class: one request at a time
     acceptor              accepts connections: a few per turn, and within the descriptors
     places                the number of connections that an address may have and open
-    addresses             addresses of this machine, and addresses that count as one peer
+    addresses             how a peer is named
     refusals              answers, counts and logs what is refused before any application is asked
     request_cutter        cuts what a peer sends where its requests end
     limits                all bounds and rates of what a peer may send, and the budget of one connection

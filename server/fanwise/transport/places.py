@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
+from ..core.addresses import is_loopback, site_of
 from ..core.codes import CodedError, ErrorCode
 from ..logs.events import Event, log
-from .addresses import is_loopback, site_of
 from .proxies import TrustedProxies
 
 BURST_SECONDS: Final = 10.0  # of a rate may come at once: all clients behind one address return together

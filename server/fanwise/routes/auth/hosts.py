@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Collection
 from typing import Final
 
-from ...transport.addresses import is_port, read_address
+from ...core.addresses import is_port, read_address
 from ...transport.handshakes import Asked
 
 LOOPBACK: Final = ("localhost", "127.0.0.0/8", "[::1]")

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, quote
 
 from starlette.requests import HTTPConnection
 
-from ...transport.addresses import is_loopback
+from ...core.addresses import is_loopback
 from ...transport.proxies import is_passed_on
 
 
