@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from operator import itemgetter
 
 import pytest
@@ -9,6 +10,7 @@ from fanwise.broadcaster.inspector import Busiest
 from fanwise.broadcaster.node import Node
 from fanwise.broadcaster.turns import first_in_turns, in_turns
 from fanwise.core.forgiven import Bound
+from fanwise.core.options import ChannelOptions
 from fanwise.core.publication import Position
 
 from ..core.test_hub import make_hub, publish
@@ -149,6 +151,24 @@ async def test_the_outline_and_the_limits_are_those_of_the_node() -> None:
         outline, limits = broadcaster.inspect.outline(), broadcaster.inspect.limits()
         assert (outline.clients, outline.behind, outline.channels) == (0, 0, 1)
         assert {limits[name] for name in ("queue_messages", "history_messages", "max_clients")} == {7, 9, 3}
+
+
+async def test_a_limit_that_there_is_not() -> None:
+    """Is None, as JSON has no infinity."""
+    assert Node(ready_lag_seconds=math.inf).inspect.limits()["ready_lag_seconds"] is None
+
+
+async def test_the_limit_of_a_channel_is_by_its_own_options() -> None:
+    """At its traffic; without any nothing is said."""
+    options = {"short": ChannelOptions(queue_messages=3), "long": ChannelOptions(queue_bytes=100_000)}
+    async with Node(channels=options) as node:
+        for name in options:
+            node._hub.channel(name, 0.0)
+        assert [node.inspect.queue_limit(channel) for channel in node._hub] == [None, None]
+        for name in options:
+            node.publish_nowait(name, "x" * 1000)
+        limits = [node.inspect.queue_limit(channel) for channel in node._hub]
+        assert limits == [(3, Bound.MESSAGES), (100, Bound.BYTES)]
 
 
 @pytest.mark.parametrize(

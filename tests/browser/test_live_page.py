@@ -67,7 +67,7 @@ def test_the_charts_are_painted(screen: Screen, staged: Staged) -> None:
     screen.open(staged.url)
     screen.shows("#chart-deliveries .legend", "10.0 /s")
     assert (37, 99, 235) in screen.colours("#chart-deliveries canvas")
-    assert screen.text(".scale") == "clients: 1 100"
+    assert screen.text(".scale") == "1 100 clients"
     strip = screen.colours("#chart-lag canvas")
     assert {(207, 224, 251), (180, 35, 24)} <= strip  # one client; the limit
     assert any(r < 40 and 100 > b > 80 for r, _, b in strip)  # 99 of them

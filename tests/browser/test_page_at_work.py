@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ..support.screen import NOTHING, WIDE, Screen
-from ..support.staged import Figures, Staged, channel
+from ..support.staged import Figures, Staged
 
 ANY_NAME = re.compile(r"\S")
 
@@ -63,7 +63,7 @@ def test_charts_in_words(screen: Screen) -> None:
     """Beside each chart stand its newest values; the causes of drops have names."""
     screen.shows("#chart-deliveries .legend", "2,000 /s")
     assert screen.text("#chart-latency .legend") == "p99 2.0 msp50 1.5 msp99, catching up 497 ms"
-    assert screen.text("#chart-lag .legend") == "up to date 50 %furthest behind 9 to 16 messages"
+    assert screen.text("#chart-lag .legend") == "up to date 50 %furthest behind 9 to 16clients 2"
     assert screen.text("#chart-drops .legend") == "closed: slow 30.0 /sgap: slow 12.0 /s"
     assert not screen.is_seen("#drops-none")
 
@@ -102,6 +102,7 @@ def test_what_a_screen_reader_finds(screen: Screen) -> None:
     """Landmarks, one first heading, names for everything that can be used or looked at, heads for columns and rows."""
     screen.rows("clients", 2)
     page: Any = screen.page
+    page.click("#chat-button")
     for role in ("banner", "navigation", "main", "contentinfo"):
         assert page.get_by_role(role).count() == 1, role
     assert page.get_by_role("heading", level=1).count() == 1
@@ -115,6 +116,7 @@ def test_what_a_screen_reader_finds(screen: Screen) -> None:
     live = page.locator("[aria-live], [role=status], [role=alert], [role=log]")
     ticking = live.locator(".value, .moment, td")
     assert ticking.count() == 0, "what changes each second is not read out"
+    page.click("#chat-button")
 
 
 def test_reduced_motion(screen: Screen) -> None:
@@ -146,29 +148,6 @@ def test_rates_between_documents(screen: Screen) -> None:
     fewer = {**two, "at": two["at"] + 1, "uptime_seconds": two["uptime_seconds"] + 1, "totals": one["totals"]}
     for before, after in ((two, one), (two, two), (one, anew), (two, fewer), (None, one)):
         assert module(screen, "numbers", "([one, two]) => it.change(one, two)", [before, after]) is None
-
-
-def test_the_limit_that_comes_first(screen: Screen) -> None:
-    """At the traffic of the least forgiving channel: messages, bytes of their mean size, or seconds of their rate."""
-    lists = {"channels": [channel("a", message_bytes=100.0, publications_per_second=5.0)], "forgiven": {"channel": "a"}}
-    limits = {"queue_messages": 1024, "queue_bytes": 1_000_000, "forgive_seconds": None}
-    found = [
-        module(
-            screen, "numbers", "([limits, lists]) => it.effectiveLimit(limits, lists)", [{**limits, **changes}, seen]
-        )
-        for changes, seen in (
-            ({}, lists),
-            ({"queue_bytes": 50_000}, lists),
-            ({"forgive_seconds": 10}, lists),
-            ({"queue_bytes": 50_000}, {"channels": [], "forgiven": None}),
-        )
-    ]
-    assert [tuple(one.values()) for one in found] == [
-        (1024, "queue_messages"),
-        (500, "queue_bytes"),
-        (50, "forgive_seconds"),
-        (1024, "queue_messages"),
-    ]
 
 
 PERCENTILES: list[tuple[list[int], float, object]] = [

@@ -6,7 +6,16 @@ import math
 
 import pytest
 
-from fanwise.core.forgiven import Bound, Bounds, Traffic, forgiven, hidden_bytes, traffic, wire_size
+from fanwise.core.forgiven import (
+    Bound,
+    Bounds,
+    Traffic,
+    forgiven,
+    hidden_bytes,
+    queue_limit,
+    traffic,
+    wire_size,
+)
 from fanwise.core.log import Log
 from fanwise.core.publication import Kind
 
@@ -30,6 +39,23 @@ def test_the_first_bound_decides(bounds: Bounds, rate: float, size: float, secon
     found = forgiven(bounds, messages_per_second=rate, message_bytes=size, room_bytes=0 if rate else 1)
     assert found.seconds == pytest.approx(seconds)
     assert found.bound is bound
+
+
+@pytest.mark.parametrize(
+    ("bounds", "rate", "size", "messages", "bound"),
+    [
+        (WIDE, 5, 100, 1024, Bound.MESSAGES),
+        (WIDE, 5, 0, 1024, Bound.MESSAGES),
+        (WIDE, 5, 3000, 349, Bound.BYTES),
+        (WIDE._replace(forgive_seconds=10.0), 5, 3000, 50, Bound.AGE),
+        (WIDE._replace(stall_seconds=1.0, pong_seconds=1.0), 5, 100, 1024, Bound.MESSAGES),
+    ],
+)
+def test_the_lag_at_which_a_queue_is_full(
+    bounds: Bounds, rate: float, size: float, messages: float, bound: Bound
+) -> None:
+    """In messages, in bytes over their mean size, or in seconds times their rate."""
+    assert queue_limit(bounds, messages_per_second=rate, message_bytes=size) == (messages, bound)
 
 
 def test_what_the_kernels_hide_comes_on_top() -> None:

@@ -39,7 +39,11 @@ async def test_the_report_is_what_its_model_says() -> None:
             hidden = hidden_bytes(6) / 6
             pause = {"seconds": 10 + hidden, "bound": "stall_seconds", "hidden_seconds": hidden}
             assert told["channels"][0]["forgiven"] == pause
-            assert told["forgiven"] == {**pause, "channel": "lobby"}
+            assert told["forgiven"] == {
+                **pause,
+                "channel": "lobby",
+                "limit": {"messages": 1024, "bound": "queue_messages"},
+            }
             assert told["closed_clients"][0]["reason"] == "normal"
             assert told["limits"]["queue_messages"] == 1024
             assert told["server"]["loop"] in str(type(asyncio.get_running_loop()))

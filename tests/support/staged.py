@@ -36,6 +36,11 @@ from .processes import free_port
 NOON = 1_763_812_800.0
 LAG_BOUNDS = (0, *(2**power for power in range(18)))
 TIME_BOUNDS = (*(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5)), 10.0, 60.0)
+PAST_BOUNDS = {
+    "ready_age_seconds": list(TIME_BOUNDS),
+    "catching_up_age_seconds": list(TIME_BOUNDS),
+    "lag_messages": list(LAG_BOUNDS),
+}
 CLOSES = [reason.name.lower() for reason in CloseReason]
 CAUSES = [
     "gap_history",
@@ -58,6 +63,7 @@ LIMITS = {
     "stall_seconds": 10.0,
     "slice_bytes": 262_144,
     "close_seconds": 5.0,
+    "ready_lag_seconds": 1.0,
 }
 
 
@@ -176,6 +182,13 @@ def gone(number: int, why: CloseReason = CloseReason.SLOW, **fields: Any) -> dic
     return {**who, "reason": why.name.lower(), "code": why.code, "at": NOON - number, "lag": 1025, **fields}
 
 
+def past_point(at: float, **fields: Any) -> dict[str, Any]:
+    """A point of the last hour, in which nothing happened but for what `fields` say."""
+    stands = {"clients": 2, "retained_bytes": 1000, "rss_bytes": 52_428_800, "loop_lag_seconds": 0.0004}
+    counted = {"publications": 0, "deliveries": 0, "delivered_bytes": 0, "dropped": {}, "closed": {}, "histograms": {}}
+    return {"at": at, "seconds": 12.0, **stands, **counted, **fields}
+
+
 def demo(mode: str = "fanwise", *, healthy: int = 4, slow: int = 0, stalled: int = 0, **fields: Any) -> dict[str, Any]:
     """A demo in which everybody is served, but for what `fields` say."""
     one = {"received": 200, "missing": 0, "silent_seconds": 0.03, "connected": True, "code": None}
@@ -222,6 +235,7 @@ class Staged:
     Attributes:
         figures: Answered to `GET /stats`; `tick` and `show` tell them to who watches.
         demo: Answered to `GET /demo`.
+        past: Answered to `GET /stats/past`.
         asked: [(method, path, body)] of what the page wanted to have done.
         statuses: {path: status} of what is refused.
     """
@@ -232,6 +246,7 @@ class Staged:
         self.prefix = prefix
         self.figures = Figures()
         self.demo: dict[str, Any] = {"available": True, "why": None, "max_clients": 200, "status": None}
+        self.past: dict[str, Any] = {"seconds": 12, "bounds": PAST_BOUNDS, "points": []}
         self.asked: list[tuple[str, str, Any]] = []
         self.statuses: dict[str, int] = {}
         self._access = Access(api_key=api_key)
@@ -345,6 +360,7 @@ class Staged:
 
     def _add_routes(self, app: FastAPI) -> None:
         app.add_api_route(f"{self.prefix}/stats", self._stats)
+        app.add_api_route(f"{self.prefix}/stats/past", self._past)
         app.add_api_route(f"{self.prefix}/demo", self._demo)
         app.add_api_route(f"{self.prefix}/demo", self._do, methods=["PUT", "DELETE"])
         app.add_api_route(f"{self.prefix}/clients/{{id:path}}", self._do, methods=["DELETE"])
@@ -352,6 +368,11 @@ class Staged:
 
     async def _stats(self, request: Request) -> Response:
         return JSONResponse(self.figures.document()) if self._access.keys.roles(request) else refusal(401)
+
+    async def _past(self, request: Request) -> Response:
+        if not self._access.keys.roles(request):
+            return refusal(401)
+        return refusal(self.statuses["past"]) if "past" in self.statuses else JSONResponse(self.past)
 
     async def _demo(self) -> Response:
         return JSONResponse(self.demo)

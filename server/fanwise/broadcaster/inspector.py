@@ -12,7 +12,7 @@ from ..core.addresses import owner_of
 from ..core.channel import Channel
 from ..core.counters import name_of
 from ..core.filters import Filter
-from ..core.forgiven import Bounds, Forgiven, forgiven, traffic
+from ..core.forgiven import Bounds, Forgiven, QueueLimit, forgiven, queue_limit, traffic
 from ..core.hub import Hub, log_begin
 from ..core.namespaces import Namespaces
 from ..core.publication import Position
@@ -122,7 +122,7 @@ class Inspector:
         )
 
     def limits(self) -> dict[str, int | float | str | None]:
-        """Returns the limits in force, by the names of the settings."""
+        """Returns the limits in force, by the names of the settings; None: unlimited."""
         hub = self._hub
         return {
             "queue_messages": hub.queue_messages,
@@ -133,7 +133,7 @@ class Inspector:
             "history_bytes": hub.retention.max_bytes,
             "history_seconds": hub.retention.history_seconds,
             "max_channels": hub.max_channels,
-            **self._limits(),
+            **{name: None if value == math.inf else value for name, value in self._limits().items()},
         }
 
     def forgiven(self, channel: Channel, *, pong_seconds: float = math.inf) -> Forgiven | None:
@@ -142,18 +142,23 @@ class Inspector:
         `pong_seconds` is the longest time between a ping and its pong.
         """
         now = traffic(channel.log, time.monotonic()) if channel.queues else None
-        if now is None:
-            return None
+        return None if now is None else forgiven(self._bounds(channel, pong_seconds), **now._asdict())
+
+    def queue_limit(self, channel: Channel) -> QueueLimit | None:
+        """Returns the lag at which a queue of a channel is full at its present traffic; None without any. O(log n)."""
+        now = traffic(channel.log, time.monotonic())
+        return None if now is None else queue_limit(self._bounds(channel, math.inf), **now._asdict())
+
+    def _bounds(self, channel: Channel, pong_seconds: float) -> Bounds:
         space, stall_seconds = channel.namespace, self._limits()["stall_seconds"]
         skips = space.overflow is not Overflow.DISCONNECT
-        bounds = Bounds(
+        return Bounds(
             space.queue_messages,
             space.queue_bytes,
             space.forgive_seconds,
             math.inf if skips or not isinstance(stall_seconds, float | int) else stall_seconds,
             math.inf if skips else pong_seconds,
         )
-        return forgiven(bounds, **now._asdict())
 
     async def least_forgiven(self, *, pong_seconds: float = math.inf) -> tuple[Channel, Forgiven] | None:
         """Returns the channel that forgives the shortest pause, and the pause; None if all are silent. O(channels)."""
@@ -239,5 +244,5 @@ class Inspector:
 def limits_of(node: Any) -> dict[str, int | float | str | None]:
     """Returns the settings of a node that are not its hub's."""
     names = ("max_message_bytes", "max_clients", "memory_bytes", "stall_seconds", "close_seconds")
-    own = {name: getattr(node, name) for name in (*names, "compress_from_bytes")}
+    own = {name: getattr(node, name) for name in (*names, "ready_lag_seconds", "compress_from_bytes")}
     return {**own, "slice_bytes": min(node.slice_bytes, node.queue_bytes)}

@@ -105,6 +105,24 @@ class Forgiven(NamedTuple):
     hidden_seconds: float
 
 
+class QueueLimit(NamedTuple):
+    """How many publications a queue holds, and the bound that is reached first."""
+
+    messages: float
+    bound: Bound
+
+
+def queue_limit(bounds: Bounds, *, messages_per_second: float, message_bytes: float) -> QueueLimit:
+    """Returns the lag at which a queue is full, at a channel's traffic."""
+    found = (
+        (bounds.queue_messages, Bound.MESSAGES),
+        (_seconds(bounds.queue_bytes, message_bytes), Bound.BYTES),
+        (bounds.forgive_seconds * messages_per_second, Bound.AGE),
+    )
+    messages, bound = min(found, key=lambda one: one[0])
+    return QueueLimit(messages if math.isinf(messages) else math.floor(messages), bound)
+
+
 def wire_size(message_bytes: float) -> float:
     """Returns the bytes of a WebSocket frame with `message_bytes` of payload, of the plain dialect."""
     return message_bytes + (_SHORT_HEADER if message_bytes <= _SHORT_PAYLOAD else _HEADER)

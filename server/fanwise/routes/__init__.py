@@ -22,6 +22,7 @@
     clients       `GET /clients`, and closing one
     live          `GET /stats`, and `WS /live`: its parts each second
     stats         the document of `/stats` and `/live`
+    past          `GET /stats/past`: the last hour, for charts
     process       memory, CPU time and descriptors of this process
     trace         `GET /trace`: publications and slow clients, as a file to replay
     metrics       `GET /metrics`, for Prometheus

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -30,6 +31,7 @@ from .auth.guards import REFUSED_WITH_KEY, Access, operator_guards
 from .channels import Scope
 from .json_models import SUBPROTOCOL
 from .json_session import JsonSession, welcome
+from .past import PastRing
 from .problems import errors, json_response, make_router, turn_away
 from .stats import Stats, StatsCollector
 
@@ -73,6 +75,11 @@ class Live:
         access: Who may watch.
         pong_seconds: The longest time between a ping and its pong; None: unlimited, or unknown.
         everywhere: Makes what is sent where there are other workers, as long as somebody watches.
+        published: Returns how many publications were made; by default those that the node has appended.
+
+    Attributes:
+        collector: Makes the documents of this process.
+        past: Its last hour.
     """
 
     def __init__(
@@ -82,8 +89,10 @@ class Live:
         *,
         pong_seconds: float | None = None,
         everywhere: Collector | None = None,
+        published: Callable[[], int] | None = None,
     ) -> None:
         self.everywhere = everywhere
+        self.past = PastRing(broadcaster, published=published)
         self.collector = StatsCollector(broadcaster, pong_seconds=pong_seconds)
         self._reject = broadcaster.tally.reject
         self._access = access
@@ -167,6 +176,7 @@ class Live:
     async def _feed(self) -> None:
         while True:
             try:
+                self.past.look()
                 if self.everywhere is None:
                     self.send(STATS, self.collector.summary())
                 elif self._is_watched(STATS):

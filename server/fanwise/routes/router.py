@@ -28,10 +28,12 @@ from .demo.routes import demo_routes
 from .fleet.answers import answers_of
 from .fleet.figures import FleetCollector
 from .fleet.lists import FleetLists
+from .fleet.past import FleetPasts
 from .fleet.samples import samples_of
 from .live import DEMO, Live, live_routes
 from .metrics import metrics_routes
 from .page import page_routes
+from .past import past_routes
 from .presence import presence_routes
 from .problems import make_router
 from .publish import publishing_routes
@@ -96,8 +98,9 @@ def _live(broadcaster: Node, access: Access, pong_seconds: float | None) -> Live
     if workers is None:
         return Live(broadcaster, access, pong_seconds=pong_seconds)
     everywhere = FleetCollector(lambda: workers.survey)
-    live = Live(broadcaster, access, pong_seconds=pong_seconds, everywhere=everywhere)
-    workers.answers.update(answers_of(broadcaster, live.collector, published=lambda: workers.published))
+    counts: dict[str, Any] = {"published": lambda: workers.published}
+    live = Live(broadcaster, access, pong_seconds=pong_seconds, everywhere=everywhere, **counts)
+    workers.answers.update(answers_of(broadcaster, live.collector, past=live.past, **counts))
     return live
 
 
@@ -139,6 +142,8 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController)
     yield presence_routes(broadcaster, access)
     yield client_routes(broadcaster, access, answers, lists)
     yield live_routes(live, broadcaster, access)
+    pasts = None if workers is None else FleetPasts(lambda: workers.survey, live.past)
+    yield past_routes(live.past, broadcaster, access, answers, pasts)
     yield metrics_routes(broadcaster, access, None if workers is None else samples_of(broadcaster, workers))
     yield trace_routes(broadcaster, access, pong_seconds=live.collector.pong_seconds)
     yield demo_routes(demo, broadcaster, access)

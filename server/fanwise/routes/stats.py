@@ -146,10 +146,20 @@ class ForgivenPause(BaseModel):
     hidden_seconds: Annotated[float, Field(description="of these, as long as the kernels take everything, about")]
 
 
+class FullQueue(BaseModel):
+    """The lag at which a client's queue is full, at a channel's present traffic."""
+
+    messages: float
+    bound: Annotated[
+        Literal["queue_messages", "queue_bytes", "forgive_seconds"], Field(description="setting that decides")
+    ]
+
+
 class LeastForgiven(ForgivenPause):
     """The shortest of all channels with clients and publications of the last 10 seconds."""
 
     channel: str
+    limit: FullQueue | None = None
 
 
 class BusyChannel(ChannelInfo):
@@ -264,7 +274,7 @@ class StatsCollector:
             "at": time.time(),
             "clients": [_slow_client(self._broadcaster.inspect.client(client)) for client in clients],
             "channels": [self._busy_channel(channel, rate) for channel, rate in channels],
-            "forgiven": None if least is None else {**_pause(least[1]), "channel": least[0].name},
+            "forgiven": None if least is None else self._least(*least),
             "closed_clients": [closed_info(gone) for gone in reversed(self._broadcaster.inspect.closed())],
         }
 
@@ -272,6 +282,11 @@ class StatsCollector:
         forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self.pong_seconds)
         pause = None if forgiven is None else _pause(forgiven)
         return {**describe_channel(channel)._asdict(), "publications_per_second": rate, "forgiven": pause}
+
+    def _least(self, channel: Channel, pause: Forgiven) -> dict[str, Any]:
+        limit = self._broadcaster.inspect.queue_limit(channel)
+        told = None if limit is None else {**limit._asdict(), "bound": limit.bound.value}
+        return {**_pause(pause), "channel": channel.name, "limit": told}
 
 
 def _pause(forgiven: Forgiven) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -13,6 +14,7 @@ from ...broadcaster.survey import Answer, QuestionError
 from ..channels import MAX_LISTED, channel_info
 from ..clients import closed_info, count_clients
 from ..metrics import Collector
+from ..past import PastRing
 from ..stats import StatsCollector
 from .rows import write_rows
 from .samples import own_samples
@@ -40,13 +42,16 @@ class CloseQuestion(BaseModel):
     id: str
 
 
-def answers_of(broadcaster: Node, collector: StatsCollector, *, published: Callable[[], int]) -> dict[str, Answer]:
+def answers_of(
+    broadcaster: Node, collector: StatsCollector, *, published: Callable[[], int], past: PastRing | None = None
+) -> dict[str, Answer]:
     """Returns {kind of question: what answers it} of one worker.
 
     Args:
         broadcaster: The worker's node.
         collector: Makes its documents.
         published: Returns how many publications were acknowledged to it.
+        past: Its last hour; None: nothing keeps one, and the worker does not answer to "past".
     """
     own = _Answers(broadcaster, collector, published)
     kinds: dict[str, Answer] = {
@@ -57,6 +62,8 @@ def answers_of(broadcaster: Node, collector: StatsCollector, *, published: Calla
         "lists": own.lists,
         "stats": own.stats,
     }
+    if past is not None:
+        kinds["past"] = partial(_past, past)
     return kinds if own.samples is None else {**kinds, "metrics": own.metrics}
 
 
@@ -116,6 +123,11 @@ class _Answers:
 
     def _with_published(self, document: dict[str, Any]) -> bytes:
         return orjson.dumps({**document, "published": self._published()})
+
+
+async def _past(ring: PastRing, _parameters: Mapping[str, Any], most_bytes: int) -> bytes:
+    head = {"bounds": ring.bounds(), "total": len(ring)}
+    return await write_rows(head, map(orjson.Fragment, ring.newest_first()), most_bytes=most_bytes)
 
 
 def _read(model: type[Question], parameters: Mapping[str, Any]) -> Question:

@@ -6,11 +6,13 @@ import { timeOfDay, timeOfDayShort } from "./format.js";
 import { colour, onTheme } from "./theme.js";
 
 const FONT = "11px system-ui, sans-serif";
+const NEAR = 0.1; // of a threshold: from there on the axis reaches up to it
+const CLOSE = 0.02; // of the time that is shown: what is pointed at has no point further away
 const LEFT_PX = 58; // the same for all, so that what happened at one time stands in one line
 
 // What a time axis is labelled with, and how far apart at least, in pixels.
 const TIMES = {
-  minutes: { space: 44, incrs: [60, 120, 300], values: (_chart, times) => times.map(timeOfDayShort) },
+  minutes: { space: 44, incrs: [60, 120, 300, 600, 900, 1800], values: (_chart, times) => times.map(timeOfDayShort) },
   seconds: { space: 64, incrs: [5, 10, 15, 20, 30, 60], values: (_chart, times) => times.map(timeOfDay) },
 };
 
@@ -42,6 +44,25 @@ function eachDecade(_chart, _axis, least, most) {
 
 const all = (_chart, splits) => splits;
 
+/** A dashed line through a chart, and its words above it; below it where there is no room above. */
+export function drawLine({ ctx, bbox }, y, words) {
+  const { left, top, width } = bbox;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colour("bad");
+  ctx.lineWidth = devicePixelRatio;
+  ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
+  ctx.beginPath();
+  ctx.moveTo(left, y);
+  ctx.lineTo(left + width, y);
+  ctx.stroke();
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  const isAbove = y - top > 14 * devicePixelRatio;
+  ctx.textBaseline = isAbove ? "bottom" : "top";
+  ctx.textAlign = "left";
+  ctx.fillText(words, left + 4 * devicePixelRatio, y + (isAbove ? -1 : 2) * devicePixelRatio);
+  ctx.restore();
+}
+
 export class Chart {
   #figure;
   #options;
@@ -50,6 +71,9 @@ export class Chart {
   #moment; // <span> that says of when the values are
   #plot = null;
   #data = [[]];
+  #seconds; // how much time it shows
+  #threshold = null; // {value, words}
+  #note = make("li", { hidden: true }, make("span", { className: "swatch c8 dashed" }), make("span")); // out of reach
 
   /**
    * @param {HTMLElement} figure  With `.plot`, `.legend` and `.moment` in it.
@@ -66,6 +90,7 @@ export class Chart {
     this.#figure = figure;
     this.#options = { tickOf: options.textOf, ...options };
     this.#moment = figure.querySelector(".moment");
+    this.#seconds = options.seconds;
     const size = new ResizeObserver(() => this.#plot?.setSize(this.#size()));
     size.observe(this.#area);
     onTheme(() => this.#plot?.redraw());
@@ -86,9 +111,24 @@ export class Chart {
     this.#makeLegend();
   }
 
-  /** The columns: times, and values of each series. */
-  setData(data) {
+  /** A value that a line is drawn at, as far as the chart reaches: {value, words}, or null. */
+  setThreshold(threshold) {
+    if (JSON.stringify(threshold) === JSON.stringify(this.#threshold)) {
+      return;
+    }
+    this.#threshold = threshold;
+    const words = threshold === null ? "" : ` The dashed line is ${threshold.words}.`;
+    const label = this.#area.dataset.label ?? this.#area.getAttribute("aria-label");
+    this.#area.dataset.label = label;
+    this.#area.setAttribute("aria-label", label + words);
+    write(this.#note.lastElementChild, threshold?.words ?? "");
+    this.#note.hidden = true;
+  }
+
+  /** The columns: times, and values of each series. `seconds`: how much time is shown. */
+  setData(data, seconds = this.#seconds) {
     this.#data = data;
+    this.#seconds = seconds;
     this.#plot.setData(data);
     this.#tell();
   }
@@ -102,9 +142,9 @@ export class Chart {
   }
 
   #describe() {
-    const { seconds, isLog, atLeast, group, y = {}, draw, tickOf } = this.#options;
-    const { range = isLog ? decades(atLeast) : fromZero, ...yAxis } = isLog ? { splits: eachDecade, filter: all, ...y } : y;
-    const times = seconds > 120 ? TIMES.minutes : TIMES.seconds;
+    const { isLog, atLeast, group, y = {}, draw = () => {}, tickOf } = this.#options;
+    const { range = isLog ? decades(atLeast) : this.#linear, ...yAxis } = isLog ? { splits: eachDecade, filter: all, ...y } : y;
+    const times = this.#seconds > 120 ? TIMES.minutes : TIMES.seconds;
     const newest = () => this.#data[0].at(-1) ?? Date.now() / 1000;
     return {
       ...this.#size(),
@@ -116,21 +156,39 @@ export class Chart {
         points: { show: false },
         ...(group === undefined ? {} : { sync: { key: group } }),
       },
-      scales: { x: { range: () => [newest() - seconds, newest()] }, y: { range, distr: isLog ? 3 : 1 } },
+      scales: { x: { range: () => [newest() - this.#seconds, newest()] }, y: { range, distr: isLog ? 3 : 1 } },
       axes: [
         axis({ size: 24, ...times }),
         axis({ size: LEFT_PX, space: 24, values: (_chart, ticks) => ticks.map(tickOf), ...yAxis }),
       ],
       series: [{}, ...this.#series.map((one) => this.#line(one))],
-      hooks: { setCursor: [() => this.#tell()], ...(draw === undefined ? {} : { draw: [draw] }) },
+      hooks: { setCursor: [() => this.#tell()], draw: [draw, (plot) => this.#drawThreshold(plot)] },
     };
+  }
+
+  /** Reaches to the threshold where the values come near it. */
+  #linear = (chart, least, most) => {
+    const { value } = this.#threshold ?? { value: Infinity };
+    return fromZero(chart, least, most > value * NEAR ? Math.max(most, value * 1.1) : most);
+  };
+
+  #drawThreshold(plot) {
+    if (this.#threshold === null) {
+      return;
+    }
+    const { value, words } = this.#threshold;
+    const isInReach = value <= plot.scales.y.max;
+    this.#note.hidden = isInReach;
+    if (isInReach) {
+      drawLine(plot, plot.valToPos(value, "y", true), words);
+    }
   }
 
   #line({ tone, dash, isFilled }) {
     return {
       stroke: () => colour(tone),
       width: tone === "none" ? 0 : 1.5,
-      points: { show: false },
+      points: { show: () => tone !== "none" && this.#data[0].length === 1, size: 4 }, // one point makes no line
       ...(dash === undefined ? {} : { dash }),
       ...(isFilled ? { fill: () => `${colour(tone)}22` } : {}),
     };
@@ -142,15 +200,17 @@ export class Chart {
       const swatch = make("span", { className: `swatch ${tone}${dash === undefined ? "" : " dashed"}` });
       return make("li", {}, swatch, `${label} `, this.#rows[index]);
     });
-    this.#figure.querySelector(".legend").replaceChildren(...items);
+    this.#figure.querySelector(".legend").replaceChildren(...items, this.#note);
   }
 
   /** The values under the cursor, or else the newest. */
   #tell() {
     const times = this.#data[0];
-    const pointed = this.#plot?.cursor.idx ?? null;
-    const index = pointed ?? times.length - 1;
+    const { idx: nearest, left } = this.#plot?.cursor ?? { idx: null };
+    const at = (nearest ?? null) === null ? null : this.#plot.posToVal(left, "x");
+    const isThere = at !== null && Math.abs(times[nearest] - at) < this.#seconds * CLOSE;
+    const index = at === null ? times.length - 1 : isThere ? nearest : -1;
     this.#rows.forEach((node, row) => write(node, this.#options.textOf(this.#data[row + 1][index] ?? null, row)));
-    write(this.#moment, pointed === null ? "" : `at ${timeOfDay(times[pointed])}`);
+    write(this.#moment, at === null ? "" : `at ${timeOfDay(isThere ? times[nearest] : at)}`);
   }
 }

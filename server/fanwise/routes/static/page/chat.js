@@ -124,6 +124,7 @@ export class Chat {
 
   toggle() {
     this.#isOpen = !this.#isOpen;
+    byId("chat-boxes").hidden = false;
     this.#boxes.forEach((box) => (this.#isOpen ? box.open() : box.close()));
     this.#button.textContent = this.#isOpen ? "Disconnect both" : "Connect both";
   }

@@ -70,6 +70,7 @@ export const text = ([value, unit]) => `${value} ${unit}`.trimEnd();
 /** For an axis, whose values are round. */
 export const roundDuration = (value) => text(duration(value)).replace(/\.0+(?= )/, "");
 export const roundCount = (value) => (value < 1e6 ? round.format(value) : text(count(value)).replace(".0 ", " "));
+export const roundBytes = (value) => text(bytes(value)).replace(/\.0+(?= )/, "");
 
 /** How long something has been there: whole seconds. */
 export const age = (value) => (value < 120 ? `${Math.floor(value)} s` : text(duration(value)));

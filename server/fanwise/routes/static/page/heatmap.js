@@ -3,10 +3,9 @@
  * and the more clients the stronger the colour, on a logarithmic scale: one client among ten thousand is to be seen.
  */
 
-import { Chart } from "./chart.js";
+import { Chart, drawLine } from "./chart.js";
 import { byId, write } from "./dom.js";
 import { count, text } from "./format.js";
-import { SECONDS } from "./history.js";
 import { colour } from "./theme.js";
 
 const LEAST_ROWS = 8;
@@ -45,7 +44,7 @@ export class Strip {
 
   constructor() {
     this.#chart = new Chart(byId("chart-lag"), {
-      seconds: SECONDS,
+      seconds: 300,
       group: "past",
       textOf: (value, series) => this.#textOf(value, series),
       tickOf: String,
@@ -60,6 +59,7 @@ export class Strip {
     this.#chart.setSeries([
       { label: "up to date", tone: "none" },
       { label: "furthest behind", tone: "none" },
+      { label: "clients", tone: "none" },
     ]);
   }
 
@@ -68,14 +68,15 @@ export class Strip {
     this.#limit = limit ?? null;
   }
 
-  show(past) {
+  /** Shows points; `bounds` are the histogram's. */
+  show(past, bounds) {
     this.#points = past.points.map((point) => ({
       from: point.at - (point.change?.seconds ?? 1),
       to: point.at,
       cells: column(point),
     }));
     const columns = this.#points.map(({ cells }) => cells).filter((cells) => cells !== null);
-    this.#bounds = past.newest.histograms.lag_messages.bounds;
+    this.#bounds = bounds;
     const rows = Math.max(LEAST_ROWS, this.#limitRow() + 3, ...columns.map((cells) => furthest(cells) + 1));
     this.#rows = Math.min(rows, this.#bounds.length + 1);
     this.#most = 10 ** Math.max(1, Math.ceil(Math.log10(Math.max(1, ...columns.flat()))));
@@ -85,23 +86,24 @@ export class Strip {
       this.#points.map(({ to }) => to),
       ofCells((cells) => cells[0] / sum(cells)),
       ofCells(furthest),
-    ]);
+      past.points.map(({ clients }) => clients),
+    ], past.seconds);
   }
 
   #textOf(value, series) {
     if (value === null) {
       return "–";
     }
-    return series === 0 ? `${Math.floor(value * 1000) / 10} %` : this.#words(value);
+    return [(share) => `${Math.floor(share * 1000) / 10} %`, (row) => this.#words(row), (all) => text(count(all))][series](value);
   }
 
   #words(row) {
     const [low, high] = [this.#bounds[row - 1], this.#bounds[row]];
     if (high === undefined) {
-      return `more than ${text(count(low))} messages`;
+      return `more than ${text(count(low))}`;
     }
     const isOne = low === undefined || high - low <= 1;
-    return isOne ? text(count(high)) : `${text(count(low + 1))} to ${text(count(high))} messages`;
+    return isOne ? text(count(high)) : `${text(count(low + 1))} to ${text(count(high))}`;
   }
 
   #label(row) {
@@ -141,22 +143,9 @@ export class Strip {
       });
     }
     if (this.#limitRow() > 0) {
-      this.#drawLimit(ctx, bbox, y(this.#limitRow() + 1));
+      const { messages, bound } = this.#limit;
+      drawLine(plot, y(this.#limitRow() + 1), `queue limit ${text(count(messages))}, by ${bound}`);
     }
     ctx.restore();
-  }
-
-  #drawLimit(ctx, { left, width }, y) {
-    ctx.strokeStyle = ctx.fillStyle = colour("bad");
-    ctx.lineWidth = devicePixelRatio;
-    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-    ctx.beginPath();
-    ctx.moveTo(left, y);
-    ctx.lineTo(left + width, y);
-    ctx.stroke();
-    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-    ctx.textBaseline = "bottom";
-    ctx.textAlign = "left";
-    ctx.fillText(`queue limit ${text(count(this.#limit.messages))}, by ${this.#limit.bound}`, left + 4 * devicePixelRatio, y - devicePixelRatio);
   }
 }

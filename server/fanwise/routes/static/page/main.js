@@ -6,21 +6,24 @@ import { Charts } from "./charts.js";
 import { Chat } from "./chat.js";
 import { Clients } from "./clients.js";
 import { Closed } from "./closed.js";
+import { Controls } from "./controls.js";
 import { Demo } from "./demo.js";
 import { byId } from "./dom.js";
 import { Feed } from "./feed.js";
 import { onNextFrame } from "./frames.js";
 import { showCommand, showHint } from "./hint.js";
 import { KeyForm } from "./keyform.js";
-import { Past } from "./history.js";
+import { Hour, Past } from "./history.js";
 import { Status } from "./status.js";
 import { showForgiven, showTiles } from "./tiles.js";
 import { Workers } from "./workers.js";
 
 const access = new Access();
 const past = new Past();
+const hour = new Hour();
 const status = new Status();
 const charts = new Charts();
+const controls = new Controls(access, charts, hour);
 const chat = new Chat();
 const keyForm = new KeyForm((key) => {
   access.set(key);
@@ -35,7 +38,7 @@ const demo = new Demo(access, keyNeeded);
 function draw() {
   showTiles(past);
   clients.count(past.newest.now);
-  charts.show(past);
+  charts.show({ minutes: past, hour }, past.newest);
   workers.show(past.newest);
   showHint(past.newest);
 }
@@ -63,10 +66,12 @@ const feed = new Feed(access, {
     status.server(document.server);
     charts.limits(document.limits);
     showLists(document);
+    controls.connected();
     byId("hint-demo").hidden = !(await demo.look());
   },
   stats: (document) => {
     past.add(document);
+    hour.add(document);
     status.heard(document);
     onNextFrame(draw);
   },

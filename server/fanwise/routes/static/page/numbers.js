@@ -92,17 +92,25 @@ export function change(before, after) {
   };
 }
 
-/**
- * The lag at which a queue of the least forgiving channel is full, at its present traffic, and the setting that decides.
- *
- * @returns {{messages: number, bound: string}}
- */
-export function effectiveLimit({ queue_messages, queue_bytes, forgive_seconds }, { channels, forgiven }) {
-  const { message_bytes, publications_per_second } = channels.find(({ name }) => name === forgiven?.channel) ?? {};
-  const found = [
-    { messages: queue_messages, bound: "queue_messages" },
-    { messages: Math.floor(queue_bytes / message_bytes), bound: "queue_bytes" },
-    { messages: Math.floor((forgive_seconds ?? NaN) * publications_per_second), bound: "forgive_seconds" },
-  ].filter(({ messages }) => messages > 0 && messages < Infinity);
-  return found.sort((one, other) => one.messages - other.messages)[0];
+/** What happened up to a point of `/stats/past`, as `change` has it. Of the CPU it says nothing. */
+export function changeOf(point, bounds) {
+  const { seconds } = point;
+  const rate = (total) => total / seconds;
+  const histogram = (name) => {
+    const counts = new Array(bounds[name].length + 1).fill(0);
+    (point.histograms[name] ?? []).forEach(([index, seen]) => (counts[index] = seen));
+    return { bounds: bounds[name], counts };
+  };
+  return {
+    seconds,
+    publications: rate(point.publications),
+    deliveries: rate(point.deliveries),
+    bytes: rate(point.delivered_bytes),
+    drops: sum(Object.values(ratesOf({}, point.closed, seconds))),
+    missedBy: ratesOf({}, point.dropped, seconds),
+    ready: histogram("ready_age_seconds"),
+    catchingUp: histogram("catching_up_age_seconds"),
+    lag: histogram("lag_messages"),
+    cpu: null,
+  };
 }
