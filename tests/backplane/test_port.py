@@ -10,7 +10,7 @@ import pytest
 
 from fanwise import Broadcaster
 from fanwise.backplane.memory import MemoryEngine
-from fanwise.backplane.port import Backplane, Once, Outgoing
+from fanwise.backplane.port import ONLY_LOOK, Backplane, Once, Opened, Outgoing
 from fanwise.core.dialect import JSON, PLAIN, Dialect
 from fanwise.core.publication import Kind, Position
 from fanwise.errors import BackplaneDownError, IdempotencyError, UnconfirmedError
@@ -43,6 +43,9 @@ class InMemory:
 
     def cut(self, backplane: Backplane) -> None:
         """Nothing is on its way."""
+
+    async def channels(self) -> set[str]:
+        return set(self.engine._channels)
 
     async def stall(self, *, stalled: bool) -> None:
         self.engine.stall(stalled=stalled)
@@ -115,7 +118,8 @@ async def test_a_publication_arrives_as_it_was_sent(nodes: tuple[Node, Node]) ->
         await one.backplane.publish(Outgoing("lobby", data, kind, name, tags=tags, exclude=exclude))
         for data, kind, name, tags, exclude in outgoing
     ]
-    await two.has(positions[-1])
+    for node in nodes:
+        await node.has(positions[-1])
     arrivals = [one for one in two.story["lobby"] if not isinstance(one, Position)]
     assert [(one.payload, one.kind, one.key, one.tags, one.exclude) for one in arrivals] == outgoing
     assert two.story == one.story
@@ -160,6 +164,20 @@ async def test_a_channel_that_is_opened_late(nodes: tuple[Node, Node]) -> None:
     empty = await two.open("empty", Position("another", 1))
     assert (empty.head, list(empty.publications)) == (0, [])
     assert (await one.open("empty")).epoch == empty.epoch
+
+
+async def test_a_look_begins_no_channel(engine: Engine, nodes: tuple[Node, Node]) -> None:
+    """It says where one stands that was begun, without its publications."""
+    one, two = nodes
+    before = await engine.channels()
+    for _ in range(3):
+        assert await two.open("new", ONLY_LOOK) == Opened("", 0, [])
+    assert await engine.channels() == before != set()
+    begun = await one.open("new")
+    assert await two.open("new", ONLY_LOOK) == Opened(begun.epoch, 0, [])
+    await one.publish("new", b"x")
+    assert await two.open("new", ONLY_LOOK) == Opened(begun.epoch, 1, [])
+    assert len(await engine.channels()) == len(before) + 1
 
 
 async def test_opening_while_others_publish_loses_nothing(nodes: tuple[Node, Node]) -> None:

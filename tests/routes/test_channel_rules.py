@@ -199,6 +199,7 @@ async def test_the_rules_hold_behind_a_backplane() -> None:
                 with pytest.raises(InvalidStatus, match="404"):
                     await live.connect(f"/ws?channel={name}")
             assert (await live.request("POST", "/publish/unknown", b"x", headers=KEY)).code == "no_channel"
+            assert not engine._channels, "none of them has begun"
             await other.publish("kept.1", "x")
             assert (await talk.ask(op="subscribe", channel="kept.1"))["op"] == "subscribed"
             await (await live.connect("/ws?channel=kept.1")).close()

@@ -310,8 +310,26 @@ async def test_history_is_that_of_all_servers(servers: tuple[Live, Live]) -> Non
             assert (answer["head"], answer["gap"]) == (5, None)
     lost = (await there.request("GET", "/channels/lobby/history?since=3&epoch=gone")).json
     assert (len(lost["messages"]), lost["gap"]["reason"]) == (5, "epoch")
-    unknown = await there.request("GET", "/channels/unknown/history")
-    assert (unknown.status, unknown.code) == (404, "no_channel")
+
+
+async def test_asking_about_unknown_channels_opens_none(engine: MemoryEngine, servers: tuple[Live, Live]) -> None:
+    """Neither in the engine nor here; a listener opens one, which has no history before its first publication."""
+    here, there = servers
+    listed = (await here.request("GET", "/channels")).json
+    for number in range(20):
+        for query in ("", "?since=3", "?since=3&epoch=gone"):
+            unknown = await here.request("GET", f"/channels/new.{number}/history{query}")
+            assert (unknown.status, unknown.code) == (404, "no_channel")
+        nobody = await here.request("GET", f"/channels/new.{number}/presence")
+        assert (nobody.status, nobody.json["clients"], nobody.json["truncated"]) == (200, 0, False)
+    assert not [name for name in engine._channels if name.startswith("new")]
+    assert (await here.request("GET", "/channels")).json == listed
+    async with there.events("/sse/new.1"):
+        await until(lambda: "new.1" in engine._channels)
+        assert (await here.request("GET", "/channels/new.1/history")).code == "no_channel"
+        history = await there.request("GET", "/channels/new.1/history")
+        assert (history.status, history.json["messages"]) == (200, [])
+    assert (await here.request("GET", "/channels")).json["total"] == listed["total"] + 1
 
 
 async def test_an_event_stream_goes_on_elsewhere(servers: tuple[Live, Live]) -> None:

@@ -153,6 +153,10 @@ class RedisEngine:
         for key in await self._keys(pattern):
             await self.server.ask("DEL", key)
 
+    async def channels(self) -> set[str]:
+        """The channels that it knows."""
+        return {key.rpartition(":")[2] for key in await self._keys("*m:*")}
+
     async def turn(self) -> None:
         await self._delete("*")
 

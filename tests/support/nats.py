@@ -153,6 +153,13 @@ class NatsEngine:
     def base(self, stream: str) -> str:
         return f"{self.prefix}.c.{stream.rsplit('-', 1)[1]}"
 
+    async def channels(self) -> set[str]:
+        """The subjects that it has messages of."""
+        async with self.server.link() as link:
+            stream = await self.stream(link)
+            found = await api(link, f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
+        return set(found["state"].get("subjects") or {})
+
     async def turn(self) -> None:
         """All streams are gone, as after a restart without data."""
         async with self.server.link() as link:

@@ -18,7 +18,7 @@ from ..core.publication import Position
 from ..errors import BackplaneDownError, IdempotencyError
 from .counts import Counts
 from .memory_fleet import MemoryFleet, MemoryRoom
-from .port import Arrival, Done, Listener, Opened, Outgoing, Standing
+from .port import ONLY_LOOK, Arrival, Done, Listener, Opened, Outgoing, Standing
 from .waiting import WaitingRoom
 
 _TICK_SECONDS: Final = 0.25  # between two looks at what has waited for too long
@@ -163,6 +163,9 @@ class MemoryEngine:
 
     def open(self, channel: str, since: Position | None) -> Opened:
         """Returns where a channel stands."""
+        if since is ONLY_LOOK:
+            known = self._channels.get(channel)
+            return Opened("", 0, []) if known is None else known.open(None)
         return self._channel(channel).open(since)
 
     def _channel(self, name: str) -> _Channel:

@@ -40,6 +40,7 @@ class Once(NamedTuple):
     digest: str
 
 
+ONLY_LOOK: Final = Position("?", 0)  # a `since` with which `Backplane.open` begins no channel; no epoch is so called
 CARD_SECONDS: Final = 5.0
 CARD_BYTES: Final = 1_024
 QUESTION_BYTES: Final = 131_072
@@ -169,7 +170,9 @@ class Backplane(Protocol):
     def open(self, channel: str, since: Position | None, done: Done) -> None:
         """Asks where a channel stands, with what came after `since` if that is given.
 
-        A `since` of another epoch gets everything that the engine retains. `done` may hear a BackplaneDownError.
+        A `since` of another epoch gets everything that the engine retains. With `ONLY_LOOK` there are no publications,
+        and a channel that the engine does not know has an empty epoch and the head 0; else it begins. `done` may hear a
+        BackplaneDownError.
         """
 
     def go_on(self) -> None:

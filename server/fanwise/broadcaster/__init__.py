@@ -16,6 +16,7 @@
     subscriptions  a client's queues, by channel
     successors     clients whose channel's log goes on elsewhere
     sharing        a node behind a backplane: what arrives, and channels that are opened
+    looks          whether the engine has a channel, which does not begin for that
     presence       rosters: which users are on the channels
     announcer      who has come to a channel and gone, in batches, for the clients that watch
     elsewhere      the users of other workers, and what changes there

@@ -18,6 +18,7 @@ from ..core.hub import Hub
 from ..core.log import Entry, Log
 from ..core.publication import Beginning, Kind, Last, Position, Publication, check_channel_name, make_publication
 from ..errors import BackplaneDownError, FanwiseError
+from .looks import is_published
 from .publisher import Publisher
 from .successors import Successors
 
@@ -121,8 +122,11 @@ class Sharing:
         exclude: str | None = None,
     ) -> Publication:
         """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
-        position = await self.submit(channel, kind, data, key, tags=tags, exclude=exclude)
-        return make_publication(check_tags(tags))(channel, *position, data, kind, time.monotonic(), key)
+        self._publisher.check_size(data)
+        self._hub.check_allowed(check_channel_name(channel))
+        outgoing = Outgoing(channel, data, kind, key, tags=check_tags(tags), exclude=exclude)
+        position = await self._submit(outgoing)
+        return make_publication(outgoing.tags)(channel, *position, data, kind, time.monotonic(), key)
 
     # Channels.
 
@@ -150,6 +154,10 @@ class Sharing:
         except TimeoutError:
             why = self._backplane.standing().why or "it does not answer"
             raise BackplaneDownError(why) from None
+
+    async def is_published(self, name: str) -> bool:
+        """Returns whether the engine has a publication of a channel, which does not begin: `looks.is_published`."""
+        return await is_published(self._backplane, check_channel_name(name), within_seconds=OPEN_SECONDS)
 
     async def _before_head(self, name: str, count: int) -> Position:
         """Returns the position before the `count` newest publications, when the channel is open here."""

@@ -99,6 +99,8 @@ class ChannelRules:
         raise NoChannelError(channel)
 
     async def _ask_others(self, channel: str, *, operator: bool) -> bool:
+        if not await self._broadcaster.sharing.is_published(channel):
+            raise NoChannelError(channel)
         await self._broadcaster.sharing.ready(channel, None)
         if self._is_refused(self._namespaces.of(channel), channel, operator=operator):
             raise NoChannelError(channel)

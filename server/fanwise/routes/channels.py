@@ -167,7 +167,7 @@ def _add_history(router: APIRouter, broadcaster: Node, access: Access, answers: 
         if rights is not None:
             await rights.check_all(channel, Action.HISTORY)
             note_end(request, rights)
-        if broadcaster.shares:
+        if broadcaster.shares and (inspect.channel(channel) or await broadcaster.sharing.is_published(channel)):
             await _open(broadcaster, channel, epoch, since or 0)
         here = inspect.channel(channel)
         if here is None or (broadcaster.shares and not here.head and not here.clients):

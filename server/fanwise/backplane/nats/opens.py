@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from ...core.publication import Position
 from ...errors import BackplaneDownError
 from ..options import Options
-from ..port import Arrival, Done, Opened
+from ..port import ONLY_LOOK, Arrival, Done, Opened
 from .link import LinkError
 from .messages import Message
 from .reader import Reader
@@ -131,9 +131,12 @@ class Opens:
         watches.append(watch)
         try:
             async with asyncio.timeout(REPLY_SECONDS):
-                last = await self._last(reader, one.channel)
+                last = await self._last(reader, one.channel, begins=one.since is not ONLY_LOOK)
+                if last is None:
+                    one.done(Opened("", 0, []))
+                    return
                 arrivals: list[Arrival] = []
-                if one.since is not None:
+                if one.since is not None and one.since is not ONLY_LOOK:
                     arrivals = await self._history(reader, last, one.since)
             if self._tail.number < last.head.sequence:
                 future: asyncio.Future[None] = self._loop.create_future()
@@ -143,12 +146,15 @@ class Opens:
             watches.remove(watch)
             if not watches:
                 self._watches.pop(one.channel, None)
-        one.done(self._opened(last, arrivals, watch, with_history=one.since is not None))
+        with_history = one.since is not None and one.since is not ONLY_LOOK
+        one.done(self._opened(last, arrivals, watch, with_history=with_history))
 
-    async def _last(self, reader: Reader, channel: str) -> Message:
+    async def _last(self, reader: Reader, channel: str, *, begins: bool) -> Message | None:
         for _ in range(_ATTEMPTS):
-            last = await reader.last(channel) or await reader.begin(channel)
-            if last is not None:
+            last = await reader.last(channel)
+            if last is None and begins:
+                last = await reader.begin(channel)
+            if last is not None or not begins:
                 return last
         raise LinkError(f"channel {channel} begins anew all the time")
 

@@ -1,7 +1,7 @@
 -- Says where channels stand, with what their histories have after the positions that are given.
 -- KEYS: shard, then per channel: meta, history. ARGV: generation, seed of epochs, channel ms, channel ms while nothing
 -- was published to it, bytes of the answer, then per channel: epoch and offset, or "" and "" if nothing of its history
--- is wanted.
+-- is wanted; "?" and "" where a channel that is not known does not begin: its epoch is empty then.
 -- Returns the engine's time in milliseconds, and per channel {epoch, head, texts}; false where the answer has no room.
 local call = redis.call
 local g = call('HGET', KEYS[1], 'g')
@@ -15,7 +15,9 @@ for item = 6, #ARGV, 2 do
   else
     local has = call('HMGET', meta, 'e', 'o', 'g')
     local epoch, offset = has[1], tonumber(has[2] or 0)
-    if has[3] ~= g then
+    if has[3] ~= g and ARGV[item] == '?' then
+      epoch, offset = '', 0
+    elseif has[3] ~= g then
       epoch, offset = ARGV[2] .. string.format('%x', item), 0
       call('DEL', history)
       call('HSET', meta, 'e', epoch, 'o', 0, 'r', 0, 'g', g, 'x', 0)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from ...core.publication import Position
 from ...errors import BackplaneDownError
 from ..frames import read_text
-from ..port import Arrival, Done, Opened
+from ..port import ONLY_LOOK, Arrival, Done, Opened
 
 _CHANNELS: Final = 100  # in one script: under a millisecond of the engine's time
 _ANSWER_BYTES: Final = 1_048_576  # at which the script stops
@@ -74,7 +74,10 @@ class Opens:
         args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(self._answer_bytes)]
         for channel, since, *_ in self._in_flight:
             keys += [f"{self._prefix}m:{channel}", f"{self._prefix}h:{channel}"]
-            args += ["", ""] if since is None else [since.epoch, str(since.offset)]
+            if since is ONLY_LOOK:
+                args += [since.epoch, ""]
+            else:
+                args += ["", ""] if since is None else [since.epoch, str(since.offset)]
         self._send(keys, args, lambda reply: self._answered(generation, reply))
 
     def lost(self) -> None:
