@@ -234,3 +234,13 @@ def test_who_is_up_to_date_is_counted(screen: Screen, staged: Staged) -> None:
     screen.page.wait_for_selector("#clients .scroll", state="hidden")
     assert screen.text("#clients-others") == ""
     staged.tick(clients=0)
+
+
+def test_channels_of_our_own_programs_are_marked(screen: Screen, staged: Staged) -> None:
+    """Others are as they are called."""
+    names = {"fanwise.demo": "demo", "fanwise.doctor.1": "doctor", "lobby": None}
+    staged.figures.channels = [channel(name, program=program) for name, program in names.items()]
+    staged.show()
+    screen.rows("channels", 3)
+    assert screen.column("channels", 1) == ["fanwise.demo (the demo's)", "fanwise.doctor.1 (the doctor's)", "lobby"]
+    staged.figures.channels = []

@@ -32,6 +32,7 @@ async def test_channels_tell_what_is_retained_and_who_listens() -> None:
             "retained": 2,
             "retained_bytes": 8,
             "pattern": None,
+            "program": None,
         }
         few = (await live.request("GET", "/channels?prefix=b/&limit=1")).json
         assert ([one["name"] for one in few["channels"]], few["total"]) == (["b/1"], 2)

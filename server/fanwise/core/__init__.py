@@ -23,6 +23,7 @@
     forgiven     the rule of pauses: how long a client may stop reading, and which bound ends that
     options      what is said about channels by name or pattern: `ChannelOptions`
     namespaces   the options in force for the channels of a pattern, found by a name
+    programs     channels of our own programs, told by their names
     rights       users, and what the application lets them do
     presence     the users on a channel, and what has changed there
     journal      who has come and gone lately, for other workers

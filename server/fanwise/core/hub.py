@@ -14,6 +14,7 @@ from .filters import ADDRESS_FILTERS, Filter, Tags
 from .log import Log
 from .namespaces import Defaults, Namespace, Namespaces
 from .options import ChannelOptions
+from .programs import program_of
 from .publication import Beginning, Kind, Last, Position, Publication, check_channel_name
 from .queue import Gap, Overflow, Queue
 from .reasons import GapReason
@@ -173,6 +174,8 @@ class Hub:
         if len(self._channels) >= self.max_channels and not self.retention.make_room():
             raise ChannelLimitError(limit_channels=self.max_channels)
         namespace = self.check_allowed(name)
+        if namespace is self.namespaces.default and program_of(name) is not None:
+            namespace = self.namespaces.brief
         channel = self._channels[name] = self._make(name, epoch or secrets.token_hex(_EPOCH_BYTES), start, namespace)
         self.retention.opened(channel, time=time)
         return channel

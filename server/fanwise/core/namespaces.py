@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any, Final, NamedTuple
 
 from ..errors import OptionsError, shorten
 from .options import ANY, ChannelOptions, check_pattern
+from .programs import IDLE_SECONDS
 from .queue import Overflow
 from .shelf import Shelf
 
@@ -157,6 +159,8 @@ class Namespaces:
         self._wild: list[tuple[re.Pattern[str], Namespace]] = []
         self._all: list[Namespace] = [self.default]
         self._shelves = {self.default.history_seconds: self.default.shelf}
+        self._brief: Namespace | None = None
+        self._brief_shelf = Shelf(self.default.history_seconds, IDLE_SECONDS)
         if len(channels) > MOST_PATTERNS:
             raise OptionsError([f"there are {len(channels)} patterns, {MOST_PATTERNS} are allowed"])
         for rank, (pattern, options) in enumerate(channels.items()):
@@ -196,7 +200,15 @@ class Namespaces:
     @property
     def shelves(self) -> list[Shelf]:
         """The shelves of all namespaces."""
-        return list(self._shelves.values())
+        return [*self._shelves.values(), self._brief_shelf]
+
+    @property
+    def brief(self) -> Namespace:
+        """The default namespace for channels that leave soon after their last client. O(1)."""
+        if self._brief is None:
+            self._brief = copy(self.default)
+            self._brief.shelf = self._brief_shelf
+        return self._brief
 
     def _add(self, new: Namespace) -> None:
         """Takes in a namespace behind all others. Raises OptionsError if one of those has all of its names."""

@@ -118,7 +118,7 @@ class Retention:
         history_seconds = shelf.history_seconds
         for book in (shelf.empty, shelf.idle):
             for channel, since in list(islice(book.items(), _AT_ONCE)):
-                if time - since < history_seconds:
+                if time - since < shelf.idle_seconds:
                     break
                 self._forget(channel)
         for channel, since in list(islice(shelf.aging.items(), _AT_ONCE)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict  # a dict whose first entry is found at once, also when many before it have gone
 from typing import Any
 
@@ -12,6 +13,7 @@ class Shelf:
     Args:
         history_seconds: How long a channel stays after its last client and its newest publication, and a log retains
             publications other than the newest.
+        idle_seconds: How long a channel without clients stays, if that is less.
 
     Attributes:
         empty: {channel without clients and publications: since when}. Those go first.
@@ -19,10 +21,11 @@ class Shelf:
         aging: {channel with a log: when its age was looked at}.
     """
 
-    __slots__ = ("aging", "empty", "history_seconds", "idle")
+    __slots__ = ("aging", "empty", "history_seconds", "idle", "idle_seconds")
 
-    def __init__(self, history_seconds: float) -> None:
+    def __init__(self, history_seconds: float, idle_seconds: float = math.inf) -> None:
         self.history_seconds = history_seconds
+        self.idle_seconds = min(history_seconds, idle_seconds)
         self.empty: OrderedDict[Any, float] = OrderedDict()
         self.idle: OrderedDict[Any, float] = OrderedDict()
         self.aging: OrderedDict[Any, float] = OrderedDict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -16,6 +16,7 @@ from ..broadcaster.statistics import ChannelStatistics
 from ..broadcaster.turns import SharedTurn
 from ..core.codes import CodedError, ErrorCode
 from ..core.encoding import message_fields
+from ..core.programs import Program, program_of
 from ..core.publication import Position, check_channel_name
 from ..core.rights import Action
 from .auth.guards import REFUSED_WITH_KEY, Access, list_guards, note_end, site_guard
@@ -39,6 +40,9 @@ class ChannelInfo(BaseModel):
     retained: Annotated[int, Field(description="publications in the log")]
     retained_bytes: Annotated[int, Field(description="and their payload bytes")]
     pattern: Annotated[str | None, Field(description="pattern whose options hold for the channel; null: none")] = None
+    program: Annotated[
+        Program | None, Field(description="program of Fanwise's own that the channel belongs to; null: none")
+    ] = None
 
 
 class Channels(BaseModel):
@@ -85,9 +89,12 @@ class AllChannels(Protocol):
         """Returns the JSON of their list, in parts."""
 
 
+_TOLD: Final = tuple(name for name in ChannelInfo.model_fields if name != "program")
+
+
 def channel_info(channel: ChannelStatistics) -> dict[str, Any]:
     """A `ChannelInfo`."""
-    return {name: getattr(channel, name) for name in ChannelInfo.model_fields}
+    return {**{name: getattr(channel, name) for name in _TOLD}, "program": program_of(channel.name)}
 
 
 _NO_LIST = (*REFUSED_WITH_KEY, ErrorCode.BAD_REQUEST, ErrorCode.FULL)

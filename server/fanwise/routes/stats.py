@@ -20,6 +20,7 @@ from ..broadcaster.statistics import ClientStatistics, describe_channel
 from ..core.channel import Channel
 from ..core.counters import Histogram, name_of
 from ..core.forgiven import Forgiven
+from ..core.programs import program_of
 from ..version import SERVER_VERSION
 from .channels import ChannelInfo
 from .clients import ClientInfo, ClosedInfo, closed_info
@@ -281,7 +282,8 @@ class StatsCollector:
     def _busy_channel(self, channel: Channel, rate: float | None) -> dict[str, Any]:
         forgiven = self._broadcaster.inspect.forgiven(channel, pong_seconds=self.pong_seconds)
         pause = None if forgiven is None else _pause(forgiven)
-        return {**describe_channel(channel)._asdict(), "publications_per_second": rate, "forgiven": pause}
+        about = {"program": program_of(channel.name), "publications_per_second": rate, "forgiven": pause}
+        return {**describe_channel(channel)._asdict(), **about}
 
     def _least(self, channel: Channel, pause: Forgiven) -> dict[str, Any]:
         limit = self._broadcaster.inspect.queue_limit(channel)

@@ -6,12 +6,20 @@ import { Table } from "./table.js";
 
 const number = (head, textOf) => ({ head, isNumber: true, textOf });
 
+const PROGRAMS = { demo: "the demo's", doctor: "the doctor's" };
+
+/** Channels of our own programs say so. */
+function nameOf({ name, program }) {
+  const whose = program === undefined || program === null ? "" : ` (${PROGRAMS[program] ?? program})`;
+  return `${name}${whose}`;
+}
+
 export class Channels {
   #table;
 
   constructor() {
     const columns = [
-      { head: "Channel", textOf: ({ name }) => name },
+      { head: "Channel", textOf: nameOf },
       number("Clients", ({ clients }) => text(count(clients))),
       number("Up to date", ({ ready }) => text(count(ready))),
       number("Published", (row) => text(rate(row.publications_per_second))),
