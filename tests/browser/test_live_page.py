@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from websockets.sync.client import connect
 
 from ..support.processes import ROOT, ServerProcess, clean_environ
 from ..support.screen import CONTRASTS, EXPECTED, NOTHING, Screen
-from ..support.staged import NOON, Staged, channel, client, demo, gone
+from ..support.staged import Staged, channel, client, demo, frozen, gone
 
 HOSTILE = "<img src=x onerror='window.hacked = true'><script>window.hacked = true</script>\u202e&amp;"
 HIDE = """(hidden) => {
@@ -78,14 +77,14 @@ def test_the_charts_are_painted(screen: Screen, staged: Staged) -> None:
 def test_both_themes(screen: Screen, staged: Staged) -> None:
     """Every text has the contrast that WCAG AA asks for, and canvases take the colours of the theme."""
     staged.busy()
-    staged.demo["status"] = demo("tutorial", stalled=1, publishing_seconds=4, healthy=3)
+    staged.demo["status"] = frozen("stopped", 4.0)
     schemes: list[tuple[Any, tuple[int, int, int]]] = [("light", (37, 99, 235)), ("dark", (122, 167, 255))]
     for scheme, line in schemes:
         screen.page.emulate_media(color_scheme=scheme)
         screen.open(staged.url)
         screen.shows("#connection", "live")
         screen.rows("closed", 2)
-        screen.until("() => !document.querySelector('#demo-show').hidden")
+        screen.shows("#demo-button", "Stop")
         assert screen.do(CONTRASTS) == []
         screen.paints("#chart-deliveries canvas", line)
         screen.page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
@@ -101,11 +100,11 @@ def test_a_narrow_screen(screen: Screen, staged: Staged, state: str) -> None:
         staged.figures.clients[0]["address"] = "x" * 300
         staged.figures.closed_clients[0]["address"] = "x" * 300
         staged.figures.channels[0]["name"] = "x" * 255
-        staged.demo["status"] = demo(healthy=150, slow=20, stalled=30)
+        staged.demo["status"] = demo("calm", clients=100)
     screen.page.set_viewport_size({"width": 390, "height": 844})
     screen.open(staged.url)
-    screen.until("() => !document.querySelector('#demo-here').hidden")
     if state == "busy":
+        screen.shows("#demo-button", "Stop")
         screen.rows("clients", 2)
         for region in screen.page.locator(".scroll").all():
             assert region.get_attribute("tabindex") == "0"
@@ -307,15 +306,15 @@ def test_a_key_that_no_request_can_carry(screen: Screen) -> None:
 
 def test_the_form_keeps_to_what_the_server_allows(screen: Screen, staged: Staged) -> None:
     """Where it allows fewer clients than the form begins with, Start starts all the same."""
-    staged.demo["max_clients"] = 2
+    staged.demo["max_clients"] = 3
     screen.open(staged.url)
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    assert [screen.page.get_attribute(f"[name={name}]", "max") for name in ("clients", "slow", "stalled")] == ["2"] * 3
-    staged.demo["status"] = demo(healthy=0, slow=1, stalled=1)
+    screen.until("() => document.querySelector('[name=clients]').max === '3'")
+    assert screen.page.input_value("[name=clients]") == "3"
+    assert screen.do("() => document.querySelectorAll('#side-fanwise .cells .cell').length") == 3
+    staged.demo["status"] = demo("connecting", clients=3)
     screen.page.click("#demo-button")
     screen.shows("#demo-button", "Stop")
-    ((_, _, asked),) = staged.asked
-    assert {name: asked[name] for name in ("clients", "slow", "stalled")} == {"clients": 2, "slow": 1, "stalled": 1}
+    assert staged.asked == [("PUT", "demo", {})]
 
 
 def test_a_server_without_a_demo(screen: Screen, staged: Staged) -> None:
@@ -323,47 +322,54 @@ def test_a_server_without_a_demo(screen: Screen, staged: Staged) -> None:
     staged.demo = {"available": False, "why": "others can reach this server", "max_clients": 0, "status": None}
     screen.open(staged.url)
     screen.shows("#demo-why", "There is no demo here: others can reach this server")
-    assert not screen.is_seen("#demo-form")
+    assert [one for one in ("#demo-here", "#demo-button") if screen.is_seen(one)] == []
+
+
+def test_a_demo_without_the_key(screen: Screen) -> None:
+    """The page says what it lacks; with the key the demo can be started."""
+    with Staged(api_key="correct-horse") as staged:
+        screen.page.goto(staged.url)
+        screen.shows("#demo-why", "This server asks for its key: give it above, and the demo can start.")
+        assert not screen.is_seen("#demo-button")
+        screen.page.fill("#key", "correct-horse")
+        screen.page.press("#key", "Enter")
+        screen.until("() => !document.querySelector('#demo-here').hidden")
+        staged.demo["status"] = demo("connecting")
+        screen.page.click("#demo-button")
+        screen.shows("#demo-button", "Stop")
+        screen.assert_clean(*EXPECTED)
 
 
 def test_a_demo_that_runs_already(screen: Screen, staged: Staged) -> None:
-    """Who opens the page sees it, with its numbers in the form."""
-    staged.demo["status"] = demo("tutorial", healthy=7, slow=2, stalled=1, rate=33)
+    """Who opens the page sees it, as far as it has come."""
+    staged.demo["status"] = frozen("stopped", 4.0)
     screen.open(staged.url)
     screen.shows("#demo-button", "Stop")
-    assert screen.do("() => Object.fromEntries(new FormData(document.querySelector('#demo-form')))") == {
-        "mode": "tutorial",
-        "clients": "10",
-        "slow": "2",
-        "stalled": "1",
-        "rate": "33",
-        "size": "4096",
-    }
+    screen.shows("#side-tutorial .count", "for 4.0 s")
+    assert screen.text("#demo-steps [aria-current=step]") == "One stops"
 
 
 def test_a_demo_that_is_gone(screen: Screen) -> None:
     """With the server that ran it, or while nobody looked: the page does not go on showing it."""
     with Staged() as before:
-        before.demo["status"] = demo()
+        before.demo["status"] = demo("calm")
         screen.open(before.url)
         screen.shows("#demo-button", "Stop")
         screen.do(HIDE, True)
         before.wait(lambda: before.listeners("demo") == 0)
-        before.demo["status"] = demo(running=False)
+        before.demo["status"] = None
         screen.do(HIDE, False)
         screen.shows("#demo-button", "Start")
-        before.play(demo("tutorial"))
+        before.play(demo("calm"))
         screen.shows("#demo-button", "Stop")
-        assert screen.page.is_checked("[value=tutorial]")
-    screen.shows("#demo-story", "The server is away: this is how the demo went last.")
-    assert screen.page.get_attribute("#demo-story", "class") == "story idle"
+    screen.shows("#demo-story", "The server is away: this is how the story stood.")
+    assert screen.page.get_attribute("#demo-story", "class") == "story bad"
     screen.page.click("#demo-button")
     screen.shows("#demo-problem", "The server could not be reached.")
     anew = Staged(port=before.port)
     anew.statuses["live"] = 503  # requests are answered before the connection is there
     with anew:
         screen.shows("#demo-button", "Start")
-        assert not screen.is_seen("#demo-show")
         assert screen.text("#demo-problem") == ""
         assert screen.page.title() == "Fanwise (lost)"
         anew.statuses.clear()
@@ -371,32 +377,7 @@ def test_a_demo_that_is_gone(screen: Screen) -> None:
         screen.do("() => window.dispatchEvent(new Event('online'))")
         screen.shows("#connection", "live")
         assert screen.text("#demo-problem") == ""
-
-
-LINES = """() => {
-    const canvas = document.querySelector("#chart-demo canvas");
-    const {width, height} = canvas;
-    if (height === 0) return 0;  // not laid out yet
-    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
-    const isInk = (x, y) => data[4 * (y * width + x) + 3] > 50 && data[4 * (y * width + x)] < 150;
-    const isLine = (x) => [...Array(height).keys()].filter((y) => isInk(x, y)).length > height / 2;
-    return [...Array(width).keys()].filter((x) => isLine(x) && !isLine(x - 1)).length;
-}"""
-
-
-def test_changes_of_the_mode_are_marked(screen: Screen, staged: Staged) -> None:
-    """By a line through the chart for each, and for the end."""
-    screen.open(staged.url)
-    document = demo()
-    document["healthy"].update(p50_seconds=None, p99_seconds=None)
-    documents = [document, {**document, "mode": "tutorial"}, {**document, "running": False}]
-    for number, one in enumerate(documents, start=1):
-        for again in (False, True):  # which changes nothing
-            at = NOON + 10 * number + 5 * again
-            screen.do("(at) => { Date.now = () => at * 1000; }", at)
-            staged.play(one)
-            screen.shows("#demo-story", "not running" if not one["running"] else "4 of 4")
-        screen.until(f"(number) => ({LINES})() === number", number)
+        screen.shows("#demo-story", "Press Start")
 
 
 # ------------------------------------------------------------------------------------------------------------- the chat
@@ -451,16 +432,12 @@ def test_a_chat_that_is_interrupted(screen: Screen) -> None:
 
 
 def test_the_first_minute(screen: Screen, staged: Staged) -> None:
-    """An empty server says how to try it: a command, the demo, the chat; with the first client the hint goes."""
+    """An empty server says how to try it: a command, the chat; with the first client the hint goes, the demo stays."""
     staged.tick()
     screen.open(staged.url)
     screen.until("() => !document.querySelector('#hint').hidden")
     command = f"fanwise bench --clients 200 --rate 50 --duration 60 --url 'ws://127.0.0.1:{staged.port}/ws?channel={{channel}}'"
     assert screen.text("#bench-command") == command
-    staged.demo["status"] = demo()
-    screen.page.click("#hint-demo")
-    screen.shows("#demo-button", "Stop")
-    assert screen.do("() => document.activeElement.id") == "demo-button"
     screen.page.click("#hint-chat")
     screen.shows("#chat-a .log", "connected")
     assert screen.do("() => document.activeElement.closest('section').id") == "chat-a"
@@ -508,42 +485,6 @@ def test_the_figures_move_under_load(screen: Screen, serve: Serve) -> None:
     screen.rows("clients", 0)
     screen.rows("closed", 21)
     screen.shows("#tile-deliveries", "0 /s")
-    screen.assert_clean()
-
-
-def demo_news(server: ServerProcess) -> dict[str, Any]:
-    """How the demo goes, as the server says."""
-    return dict(json.loads(server.get("/demo").partition(b"\r\n\r\n")[2])["status"])
-
-
-def test_the_demos_modes_differ(screen: Screen, serve: Serve) -> None:
-    """One client that does not read: with the loop everybody stops, with Fanwise nobody who reads event_log."""
-    server = serve()
-    screen.open(address(server))
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    for name, value in (("clients", "20"), ("slow", "0"), ("stalled", "1"), ("rate", "50")):
-        screen.page.fill(f"#demo-form [name={name}]", value)
-    screen.page.check("#demo-form [value=tutorial]")
-    screen.page.click("#demo-button")
-    screen.shows("#demo-story", "the publisher waits for one client that does not read")
-    screen.until(
-        "async () => (await (await fetch('demo')).json()).status.healthy.p99_seconds > 1"
-    )  # nothing in a second
-    stopped = demo_news(server)
-    assert stopped["healthy"]["silent_seconds"] > 1
-    assert stopped["publishing_seconds"] > 1
-    screen.page.check("#demo-form [value=fanwise]")
-    screen.shows("#demo-story", "19 of 19 healthy clients are served")
-    screen.until(
-        "async () => (await (await fetch('demo')).json()).status.published > 200"
-    )  # four seconds' worth: the stalled one's buffers are full by then
-    flowing = demo_news(server)
-    assert flowing["mode"] == "fanwise"
-    assert flowing["healthy"]["received_per_second"] > 19 * 50 / 2
-    assert flowing["healthy"]["p99_seconds"] < stopped["healthy"]["p99_seconds"]
-    assert [client["missing"] > 50 for client in flowing["clients"]] == [False] * 19 + [True]
-    screen.page.click("#demo-button")
-    screen.shows("#demo-story", "The demo is not running.")
     screen.assert_clean()
 
 

@@ -1,4 +1,4 @@
-"""The live page's demo. The page is loaded once: each test begins with a demo that has ended."""
+"""The live page's demo: what it asks for and shows, with a server whose stories are made up. It is loaded once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from typing import Any
 
 import pytest
 
-from ..support.screen import EXPECTED, WIDE, Screen
-from ..support.staged import Staged, demo
+from ..support.screen import CONTRASTS, EXPECTED, WIDE, Screen
+from ..support.staged import Staged, demo, frozen
+
+CELLS = """(mode) => {
+    const found = {};
+    for (const one of document.querySelectorAll(`#side-${mode} .cell`)) {
+        const look = one.className.replace("cell ", "");
+        found[look] = (found[look] ?? 0) + 1;
+    }
+    return found;
+}"""
 
 
 @pytest.fixture(scope="module")
 def opened(only_screen: Screen, only_staged: Staged) -> Iterator[Screen]:
     only_screen.open(only_staged.url)
-    only_screen.until("() => !document.querySelector('#demo-here').hidden")
+    only_staged.wait(lambda: only_staged.listeners("demo") == 1)
     yield only_screen
     only_screen.forget(WIDE)
 
@@ -30,10 +39,9 @@ def staged(only_staged: Staged) -> Staged:
 
 @pytest.fixture
 def screen(opened: Screen, staged: Staged) -> Screen:
-    """The page, with the form as it is when it was loaded."""
-    staged.play(demo(running=False))
-    opened.shows("#demo-story", "The demo is not running.")
-    opened.shows("#demo-button", "Start")
+    """The page after a story that was stopped, with the form as it was when it was loaded."""
+    staged.play(demo("calm", running=False))
+    opened.shows("#demo-story", "The story was stopped before its end.")
     opened.do(
         """() => {
             document.activeElement.blur();
@@ -45,69 +53,44 @@ def screen(opened: Screen, staged: Staged) -> Screen:
     return opened
 
 
-def test_the_demo_is_started_and_changed(screen: Screen, staged: Staged) -> None:
-    """Start asks with what stands in the form; a change of the mode, or of a number, asks again; Stop ends it."""
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    staged.demo["status"] = demo(healthy=20, stalled=3)
-    screen.page.fill("[name=clients]", "23")
-    screen.page.fill("[name=stalled]", "3")
-    screen.page.fill("[name=slow]", "0")
+def test_one_click_starts_the_story(screen: Screen, staged: Staged) -> None:
+    """With the server's own numbers; another click stops it, and then it can be played again."""
+    staged.demo["status"] = demo("connecting")
     screen.page.click("#demo-button")
     screen.shows("#demo-button", "Stop")
-    asked = {"mode": "fanwise", "clients": 23, "slow": 0, "stalled": 3, "rate": 20, "size": 4096}
-    assert staged.asked == [("PUT", "demo", asked)]
-    staged.demo["status"] = demo("tutorial", healthy=20, stalled=3)
-    screen.page.check("[value=tutorial]")
-    screen.shows("#demo-story", "the kernel still takes what 3 stalled did not read")
-    assert staged.asked[1:] == [("PUT", "demo", {**asked, "mode": "tutorial"})]
+    assert staged.asked == [("PUT", "demo", {})]
     screen.page.click("#demo-button")
     staged.wait(lambda: staged.asked[-1] == ("DELETE", "demo", None))
-    staged.play(demo("tutorial", running=False))
-    screen.shows("#demo-story", "The demo is not running.")
-    screen.shows("#demo-button", "Start")
+    staged.play(demo("calm", running=False))
+    screen.shows("#demo-button", "Play again")
     screen.assert_clean()
 
 
-def test_enter_applies_and_never_stops(screen: Screen, staged: Staged) -> None:
-    """In a number field: it starts, then changes what runs, once; Stop works whatever stands in the form."""
-    screen.until("() => !document.querySelector('#demo-here').hidden")
-    staged.demo["status"] = demo()
+def test_two_clicks_in_a_row_are_one(screen: Screen, staged: Staged) -> None:
+    """The second one comes before the answer to the first."""
+    staged.demo["status"] = demo("connecting")
+    screen.do("() => { for (let i = 0; i < 5; i += 1) document.querySelector('#demo-button').click(); }")
+    screen.shows("#demo-button", "Stop")
+    assert staged.asked == [("PUT", "demo", {})]
+
+
+def test_other_numbers_are_asked_for(screen: Screen, staged: Staged) -> None:
+    """Those that were changed; Enter starts, and never stops what is played."""
+    screen.page.click("#demo-numbers summary")
+    screen.page.fill("[name=clients]", "9")
+    staged.demo["status"] = demo("connecting", clients=9)
     screen.page.press("[name=rate]", "Enter")
     screen.shows("#demo-button", "Stop")
-    for number, rate in enumerate(("30", "40"), start=2):
-        screen.page.fill("[name=rate]", rate)
-        screen.page.press("[name=rate]", "Enter")
-        staged.wait(lambda number=number: len(staged.asked) >= number)  # type: ignore[misc]
-    screen.page.fill("[name=clients]", "0")
-    screen.page.press("[name=clients]", "Enter")
-    screen.page.click("#demo-button")
-    staged.wait(lambda: staged.asked[-1][0] == "DELETE")
-    asked = {"mode": "fanwise", "clients": 50, "slow": 2, "stalled": 1, "rate": 20, "size": 4096}
-    puts = [("PUT", "demo", {**asked, "rate": rate}) for rate in (20, 30, 40)]
-    assert staged.asked == [*puts, ("DELETE", "demo", None)]
-
-
-def test_the_form_follows_what_others_change(screen: Screen, staged: Staged) -> None:
-    """All of it, but for what somebody is typing."""
-    staged.play(demo())
-    screen.shows("#demo-button", "Stop")
-    value = "(value) => document.querySelector('[name=rate]').value === value"
-    screen.until(value, "20")
-    screen.page.focus("#demo-button")
-    staged.play(demo("tutorial", healthy=9, rate=40))
-    screen.until(value, "40")
-    assert (screen.page.input_value("[name=clients]"), screen.page.is_checked("[value=tutorial]")) == ("9", True)
-    screen.page.focus("[name=rate]")
-    screen.page.keyboard.type("1")
-    typed = screen.page.input_value("[name=rate]")
-    staged.play(demo(healthy=3, rate=60))
-    screen.shows("#demo-story", "3 of 3")
-    assert screen.page.input_value("[name=rate]") == typed != "60"
+    assert staged.asked == [("PUT", "demo", {"clients": 9})]
+    screen.page.press("[name=rate]", "Enter")
+    assert screen.do(CELLS, "fanwise") == {"served": 8, "one served": 1}
+    assert staged.asked == [("PUT", "demo", {"clients": 9})]
+    screen.page.click("#demo-numbers summary")
 
 
 def test_what_the_demo_cannot_do(screen: Screen, staged: Staged) -> None:
     """Numbers that make no sense are not asked for; what the server refuses is said."""
-    screen.until("() => !document.querySelector('#demo-here').hidden")
+    screen.page.click("#demo-numbers summary")
     screen.page.fill("[name=clients]", "1000")
     screen.page.click("#demo-button")
     assert screen.do("() => document.querySelector('[name=clients]:invalid') !== null")
@@ -116,65 +99,114 @@ def test_what_the_demo_cannot_do(screen: Screen, staged: Staged) -> None:
     screen.page.fill("[name=clients]", "10")
     screen.page.click("#demo-button")
     screen.shows("#demo-problem", "refused <b>with</b> 400")
+    screen.page.click("#demo-numbers summary")
     screen.assert_clean(*EXPECTED)
 
 
-def stopped(seconds: float) -> dict[str, Any]:
-    """The tutorial loop, when it waits."""
-    document = demo("tutorial", healthy=4, slow=1, stalled=1, publishing_seconds=seconds)
-    document["healthy"] |= {"received_per_second": 0, "p50_seconds": seconds, "p99_seconds": seconds}
-    document["healthy"]["silent_seconds"] = seconds
-    for one in document["clients"]:
-        one["silent_seconds"] = seconds
-    return document
-
-
-def test_what_the_demo_shows(screen: Screen, staged: Staged) -> None:
-    """In one sentence, in a cell for each client, in words for each kind; and who listens hears when it turns."""
-    document = demo(healthy=48, slow=2, stalled=2, drops=2)
-    for one in document["clients"][-2:]:
-        one.update(connected=False, code=4008, missing=140, silent_seconds=7)
-    staged.play(document)
-    screen.shows("#demo-story", "48 of 48 healthy clients are served, p99 3.0 ms; 2 stalled clients were dropped.")
+def test_a_story_that_goes_as_planned(screen: Screen, staged: Staged) -> None:
+    """In one sentence, two numbers, a cell for each client, a line for the one that stops; told when it turns."""
+    staged.play(demo("calm"))
+    screen.shows("#demo-story", "All clients read. Both sides deliver the same messages.")
+    for mode in ("tutorial", "fanwise"):
+        assert screen.text(f"#side-{mode} .count") == "80/s 4 of 4 served"
+        assert screen.do(CELLS, mode) == {"served": 4, "one served": 1}
+        assert screen.text(f"#side-{mode} .one-says") == "The marked client reads like all others."
+    staged.play(frozen("stopped", 7.2))
+    screen.shows("#demo-story", "Left, all wait for the one client that does not read. Right, nobody notices.")
     assert screen.text("#demo-news") == screen.text("#demo-story")
-    kinds = screen.page.locator("#crowd-words li").all_text_contents()
-    assert kinds[0] == "48 healthy clients, nothing missing"
-    assert kinds[2].startswith("2 stalled clients, 2 dropped (code 4008), the longest without a message: 7.0 s")
-    screen.until("() => document.querySelector('#crowd').width > 300")
-    green, amber, red = (6, 118, 71), (180, 83, 9), (180, 35, 24)
-    screen.paints("#crowd", amber)
-    screen.paints("#crowd", green)
-    assert red not in screen.colours("#crowd")
-
-    staged.play(stopped(7.2))
-    sentence = "Nobody has received anything for 7.2 s: the publisher waits for one client that does not read."
-    screen.shows("#demo-story", sentence)
-    assert screen.text("#demo-news") == sentence
-    screen.paints("#crowd", red)
-    screen.paints("#crowd", green, isnt=True)
-    staged.play(stopped(7.5))
-    screen.shows("#demo-story", "for 7.5 s")
+    assert screen.text("#side-tutorial .count") == "0/s for 7.2 s"
+    assert screen.text("#side-fanwise .count") == "80/s 4 of 4 served"
+    assert screen.do(CELLS, "tutorial") == {"silent": 4, "one stopped": 1}
+    assert screen.do(CELLS, "fanwise") == {"served": 4, "one stopped": 1}
+    told = screen.page.get_attribute("#side-tutorial .cells", "aria-label")
+    assert told == "5 clients; 0/s received, for 7.2 s."
+    staged.play(frozen("dropped", 8.0, reason="4008 slow"))
+    screen.shows("#demo-story", "Fanwise has dropped the client that does not read (4008 slow). The loop still waits.")
+    assert screen.text("#side-fanwise .one-says") == "The marked client was dropped (4008 slow). It may come back."
+    assert screen.do(CELLS, "fanwise") == {"served": 4, "one dropped": 1}
+    back: dict[str, Any] = {"reason": "4008 slow", "returned": True, "retained": 163}
+    staged.play(frozen("back", 9.0, **back))
+    screen.shows("#demo-story", "The client is back, and has got 163 retained messages that it had missed.")
+    sentence = screen.text("#demo-news")
+    assert screen.do(CELLS, "fanwise") == {"served": 4, "one back": 1}
+    staged.play(frozen("back", 9.5, **back))
+    screen.shows("#side-tutorial .count", "for 9.5 s")
     assert screen.text("#demo-news") == sentence, "said once, not four times a second"
+    staged.play(frozen("over", 9.6, running=False, **back))
+    screen.shows(
+        "#demo-story", "the loop kept 4 others waiting for 9.6 s. Fanwise kept nobody waiting, and lost nothing."
+    )
+    screen.shows("#demo-button", "Play again")
+    screen.assert_clean()
 
 
-def test_who_is_not_served_is_counted(screen: Screen, staged: Staged) -> None:
-    """Of all healthy clients: those that were dropped, and those that were not let in, which nobody has dropped."""
-    document = demo(healthy=20, slow=1)
-    for one, code in zip(document["clients"][-5:], (1006, None, None, None, None), strict=True):
+ENDINGS: list[tuple[dict[str, Any], str]] = [
+    (
+        frozen("over", 9.0, running=False),
+        "Fanwise has not dropped that client yet: the settings forgive a longer pause.",
+    ),
+    (frozen("over", 9.0, running=False, reason="4008 slow"), "dropped that client, which did not get back in."),
+    (demo("over", running=False), "The loop was not held up: the kernels still took what one client did not read."),
+    (
+        frozen("over", 9.0, running=False, reason="4008 slow", returned=True, retained=90, lost=10),
+        "Fanwise kept nobody waiting.",
+    ),
+]
+
+
+def test_a_story_that_does_not(screen: Screen, staged: Staged) -> None:
+    """It says what has happened, and nothing else."""
+    for document, told in ENDINGS:
+        staged.play(document)
+        screen.shows("#demo-story", told)
+    assert screen.text("#side-fanwise .one-says").endswith(
+        "90 retained messages received, 10 messages no longer retained."
+    )
+    document = demo("calm")
+    for one, code in zip(document["sides"]["fanwise"]["clients"][-2:], (1006, None), strict=True):
         one.update(connected=False, code=code)
-    document["healthy"]["clients"] = 16
     staged.play(document)
-    told = "16 of 20 healthy clients are served, p99 3.0 ms; 1 slow client is not connected yet, "
-    told += "1 healthy client was dropped, 3 healthy clients are not connected yet."
-    screen.shows("#demo-story", told)
-    assert screen.page.get_attribute("#demo-story", "class") == "story warn"
-    kinds = screen.page.locator("#crowd-words li").all_text_contents()
-    assert kinds[:2] == [
-        "20 healthy clients, 1 dropped (code 1006), 3 not connected yet, nothing missing",
-        "1 slow client, 1 not connected yet, nothing missing",
-    ]
-    for one in document["clients"]:
-        one.update(connected=False, code=None)
-    document["healthy"]["clients"] = 0
-    staged.play(document)
-    screen.shows("#demo-story", "Nobody is connected yet.")
+    screen.shows("#side-fanwise .count", "2 of 4 served")
+    assert screen.do(CELLS, "fanwise") == {"served": 2, "away": 2, "one served": 1}
+
+
+def test_both_sides_are_drawn(screen: Screen, staged: Staged) -> None:
+    """What was delivered, in green; in red where nothing was."""
+    green, red = (6, 118, 71), (180, 35, 24)
+    for seconds in range(2, 6):
+        staged.play(demo("calm", seconds=float(seconds)))
+    for seconds in range(6, 9):
+        staged.play(frozen("stopped", seconds - 5.0, at=float(seconds)))
+    for mode, seen in (("tutorial", {green, red}), ("fanwise", {green})):
+        for colour in (green, red):
+            screen.paints(f"#side-{mode} canvas", colour, isnt=colour not in seen)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_can_be_read(screen: Screen, staged: Staged, scheme: Any) -> None:
+    """In both themes, at each step: the contrast that WCAG AA asks for."""
+    screen.page.emulate_media(color_scheme=scheme)
+    back: dict[str, Any] = {"reason": "4008 slow", "returned": True, "retained": 163}
+    for document in (demo("calm"), frozen("stopped", 3.0), frozen("dropped", 4.0, reason="4008 slow")):
+        staged.play(document)
+        screen.until("(phase) => document.querySelector('#demo-steps .now') !== null")
+        assert screen.do(CONTRASTS) == []
+    staged.play(frozen("over", 4.0, running=False, **back))
+    screen.shows("#demo-button", "Play again")
+    assert screen.do(CONTRASTS) == []
+
+
+def test_nothing_pulses_for_those_who_asked_for_that(screen: Screen, staged: Staged) -> None:
+    """Cells of clients that are served pulse while a story is played; for others nothing moves."""
+    motions: list[tuple[Any, int]] = [("no-preference", 10), ("reduce", 0)]
+    for motion, moving in motions:
+        screen.page.emulate_media(reduced_motion=motion)
+        staged.play(demo("calm"))
+        screen.shows("#demo-button", "Stop")
+        animated = "[...document.querySelectorAll('.cell')].flatMap((one) => one.getAnimations())"
+        playing = f"{animated}.filter((one) => one.animationName === 'heard').length"
+        screen.until(f"(moving) => {playing} === moving", moving)
+        assert screen.do(f"() => {animated}.length") >= moving
+    staged.play(demo("calm", running=False))
+    screen.shows("#demo-button", "Play again")
+    assert screen.do(f"() => {playing}") == 0

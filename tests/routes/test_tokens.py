@@ -352,7 +352,7 @@ async def test_no_token_in_the_log(key_file: str, caplog: pytest.LogCaptureFixtu
 
 async def test_the_demo_listens_by_the_rights_of_who_starts_it(key_file: str) -> None:
     """Its clients are clients as others are."""
-    plan = json.dumps({"mode": "fanwise", "clients": 2, "rate": 10, "size": 100}).encode()
+    plan = json.dumps({"clients": 2, "rate": 10, "size": 100}).encode()
     async with serving(key_file, api_key=f"operate:{API_KEY},the-whole-key") as live:
         assert (await live.request("PUT", "/demo", plan, headers=bearer(API_KEY))).status == 403
         answer = await live.request("PUT", "/demo", plan, headers=bearer("the-whole-key"))

@@ -31,6 +31,10 @@ class Told:
         self.documents.append(document)
         self._news.set()
 
+    async def reached(self, phase: str) -> dict[str, Any]:
+        """The next document of this phase."""
+        return await self.where(lambda told: told["phase"] == phase)
+
     async def where(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The next document of which `condition` holds; the test's own time limit ends a wait that is in vain."""
         seen = len(self.documents)
@@ -99,7 +103,3 @@ def sockets_before() -> int:
     """The same, after those that nobody holds any more have gone."""
     gc.collect()
     return sockets()
-
-
-def of_kind(document: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [client for client in document["clients"] if client["kind"] == kind]

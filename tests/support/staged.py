@@ -189,24 +189,37 @@ def past_point(at: float, **fields: Any) -> dict[str, Any]:
     return {"at": at, "seconds": 12.0, **stands, **counted, **fields}
 
 
-def demo(mode: str = "fanwise", *, healthy: int = 4, slow: int = 0, stalled: int = 0, **fields: Any) -> dict[str, Any]:
-    """A demo in which everybody is served, but for what `fields` say."""
-    one = {"received": 200, "missing": 0, "silent_seconds": 0.03, "connected": True, "code": None}
-    kinds = ["healthy"] * healthy + ["slow"] * slow + ["stalled"] * stalled
+def side(*, clients: int = 5, silent_seconds: float = 0.03, **stopping: Any) -> dict[str, Any]:
+    """A side of the demo whose clients are served, or were until so long ago."""
+    is_still = silent_seconds > 1
+    one = {"received": 200, "missing": 0, "silent_seconds": silent_seconds, "connected": True, "code": None}
+    ages = {"p50_seconds": silent_seconds if is_still else 0.001, "p99_seconds": silent_seconds if is_still else 0.003}
+    last = {"stopped_seconds": None, "reason": None, "returned": False, "retained": 0, "lost": 0}
     return {
-        "running": True,
-        "mode": mode,
-        "seconds": 10.0,
-        "rate": 20,
-        "size": 4096,
         "published": 200,
-        "publishing_seconds": 0.0,
-        "healthy": {"clients": healthy, "received_per_second": 20.0 * healthy}
-        | {"p50_seconds": 0.001, "p99_seconds": 0.003, "silent_seconds": 0.03},
+        "waiting": 100 if is_still else 0,
+        "publishing_seconds": silent_seconds if is_still else 0.0,
+        "healthy": {"clients": clients - 1, "received_per_second": 0.0 if is_still else 20.0 * (clients - 1)}
+        | {"silent_seconds": silent_seconds, **ages},
         "drops": 0,
-        "clients": [{"kind": kind, **one} for kind in kinds],
-        **fields,
+        "clients": [dict(one) for _ in range(clients - 1)],
+        "stopping": {**one, **last, **stopping},
     }
+
+
+def demo(phase: str = "calm", *, clients: int = 5, **fields: Any) -> dict[str, Any]:
+    """A story in which everybody is served, but for what `fields` say."""
+    sides = {"tutorial": side(clients=clients), "fanwise": side(clients=clients)}
+    return {"running": True, "phase": phase, "seconds": 10.0, "rate": 20, "size": 4096, "sides": sides, **fields}
+
+
+def frozen(phase: str, seconds: float, *, running: bool = True, at: float = 10.0, **stopping: Any) -> dict[str, Any]:
+    """A story in which one has stopped reading. `stopping` is what is known of Fanwise's one."""
+    sides = {
+        "tutorial": side(silent_seconds=seconds, stopped_seconds=seconds),
+        "fanwise": side(**{"stopped_seconds": seconds, **stopping}),
+    }
+    return demo(phase, running=running, seconds=at, sides=sides)
 
 
 def lasting(app: ASGIApp) -> ASGIApp:

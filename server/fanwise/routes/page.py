@@ -1,6 +1,8 @@
-"""The live page: `GET /`. It shows `/stats` and `/live`, and loads only files of `static/`."""
+"""The live page: `GET /`, and the demo alone at `/demo`. It shows `/stats` and `/live`, from files of `static/`."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -24,13 +26,25 @@ HEADERS = {
 }
 
 
+_PAGE = (DIRECTORY / "index.html").read_bytes()
+_DEMO = _PAGE.replace(b'<body class="', b'<body class="alone ').replace(b"<title>Fanwise<", b"<title>Fanwise: demo<")
+
+
+def demo_page() -> Response:
+    """Returns the page with the demo alone. Its URLs are those of the page: `/demo` stands beside `/`."""
+    return _answer(_DEMO, {"Vary": "Accept"})
+
+
 def page_routes() -> APIRouter:
     """`GET /` and HEAD. All URLs in the page are relative, so that it works under any prefix that ends with a slash."""
-    content = (DIRECTORY / "index.html").read_bytes()
 
     async def page() -> Response:
-        return Response(content, media_type="text/html; charset=utf-8", headers=HEADERS)
+        return _answer(_PAGE, {})
 
     router = APIRouter()
     router.add_api_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
     return router
+
+
+def _answer(content: bytes, headers: Mapping[str, str]) -> Response:
+    return Response(content, media_type="text/html; charset=utf-8", headers={**HEADERS, **headers})

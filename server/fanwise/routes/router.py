@@ -32,7 +32,7 @@ from .fleet.past import FleetPasts
 from .fleet.samples import samples_of
 from .live import DEMO, Live, live_routes
 from .metrics import metrics_routes
-from .page import page_routes
+from .page import demo_page, page_routes
 from .past import past_routes
 from .presence import presence_routes
 from .problems import make_router
@@ -68,7 +68,7 @@ def build_router(
         max_subscriptions: Channels that one connection may be on.
         heartbeat_seconds: Time between two comments of an event stream.
         pong_seconds: The server's longest time between a ping and its pong, for `/stats`; None: unlimited, or unknown.
-        demo_clients: Simulated clients that the demo may open; 0: there is no demo.
+        demo_clients: Simulated clients that the demo may open; below 4 there is no demo.
         demo_everybody: Whether peers that are not on this machine may start the demo, too.
         access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
         page: Whether `GET /` is the live page.
@@ -82,7 +82,7 @@ def build_router(
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
     router.add_api_websocket_route("/ws", endpoint.serve)
     own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(access, **plain)]
-    for routes in (*own, *_routes(broadcaster, access, live, demo), *([page_routes()] if page else [])):
+    for routes in (*own, *_routes(broadcaster, access, live, demo, page=page), *([page_routes()] if page else [])):
         router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
     return router
 
@@ -133,7 +133,7 @@ def build_door(
     return Door(broadcaster, websockets, StreamDoor(broadcaster, streams, middleware, proxies), proxies)
 
 
-def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController) -> Iterator[APIRouter]:
+def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController, *, page: bool) -> Iterator[APIRouter]:
     workers = _workers(broadcaster)
     yield publishing_routes(broadcaster, access)
     answers = LongAnswers(broadcaster)
@@ -146,7 +146,7 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController)
     yield past_routes(live.past, broadcaster, access, answers, pasts)
     yield metrics_routes(broadcaster, access, None if workers is None else samples_of(broadcaster, workers))
     yield trace_routes(broadcaster, access, pong_seconds=live.collector.pong_seconds)
-    yield demo_routes(demo, broadcaster, access)
+    yield demo_routes(demo, broadcaster, access, demo_page if page else None)
     yield probe_routes(broadcaster)
     yield static_routes()
     yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)  # last: each route before another one costs

@@ -9,7 +9,6 @@ from fastapi import FastAPI, WebSocket
 from fanwise.routes.demo.client import SimulatedClient
 from fanwise.routes.demo.rolling import RollingWindow
 from fanwise.routes.demo.stream import Stream
-from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import Handshake
 
 from ...support.demo import local
@@ -45,13 +44,11 @@ async def connect(client: SimulatedClient, live: Live) -> None:
 
 
 def make(stream: Stream, lost: list[SimulatedClient], window: RollingWindow | None = None) -> SimulatedClient:
-    return SimulatedClient(Behaviour.HEALTHY, stream=stream, window=window, now=0.0, on_lost=lost.append)
+    return SimulatedClient(stream=stream, window=window, now=0.0, on_lost=lost.append)
 
 
 def publish(stream: Stream) -> str:
-    text = stream.text(64, stream.began + 1)
-    stream.published += 1
-    return text
+    return stream.text(stream.stamp(stream.began + 1), 64)
 
 
 async def test_it_counts_what_it_receives_and_what_it_misses() -> None:
@@ -81,7 +78,6 @@ async def test_it_counts_what_it_receives_and_what_it_misses() -> None:
         await until(lambda: client.received == 3)
         assert (client.missing, client.connected, client.code) == (2, True, 4008)
         assert client.status(client.heard_at + 5) == {
-            "kind": "healthy",
             "received": 3,
             "missing": 2,
             "silent_seconds": 5,

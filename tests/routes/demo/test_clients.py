@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +12,6 @@ from fastapi import FastAPI, WebSocket
 
 from fanwise.routes.demo.clients import Clients
 from fanwise.routes.demo.stream import Stream
-from fanwise.tools.load.behaviour import Behaviour
 from fanwise.tools.load.wire import Handshake
 
 from ...support.demo import local, sockets, sockets_before
@@ -49,9 +48,11 @@ class House:
         self.restarts += 1
 
     @asynccontextmanager
-    async def clients(self, port: int) -> AsyncIterator[Clients]:
+    async def clients(self, port: int, number: int) -> AsyncIterator[Clients]:
         handshake = Handshake(urlsplit(f"ws://127.0.0.1:{port}/ws"), subprotocol=None)
-        clients = Clients(local(port), handshake, stream=Stream(monotonic()), on_restart=self.restart)
+        clients = Clients(
+            number, target=local(port), handshake=handshake, stream=Stream(monotonic()), on_restart=self.restart
+        )
         opening = asyncio.create_task(clients.open())
         try:
             yield clients
@@ -61,50 +62,36 @@ class House:
             await asyncio.wait({opening})
 
 
-def counts(healthy: int = 0, slow: int = 0, stalled: int = 0) -> dict[Behaviour, int]:
-    return {Behaviour.HEALTHY: healthy, Behaviour.SLOW: slow, Behaviour.STALLED: stalled}
-
-
-def connected(clients: Clients) -> Counter[Behaviour]:
-    return Counter(client.kind for client in clients if client.connected)
-
-
-async def test_clients_come_and_go_as_asked() -> None:
-    """Nobody goes who need not, and when all have gone nothing is left."""
+async def test_clients_come_and_leave() -> None:
+    """And when all have gone nothing is left."""
     house = House()
     async with running(house.app) as live:
         before = sockets_before()
-        async with house.clients(live.port) as clients:
-            clients.resize(counts(3, 2, 1))
-            await until(lambda: connected(clients) == Counter(counts(3, 2, 1)))
-            first = {client for client in clients if client.connected}
-            clients.resize(counts(5, 1, 1))
-            await until(lambda: connected(clients) == Counter(counts(5, 1, 1)) and len(house.here) == 7)
-            assert (len(first & set(clients)), house.came) == (5, 8)
-            assert [client["kind"] for client in clients.status()["clients"]] == ["healthy"] * 5 + ["slow", "stalled"]
+        async with house.clients(live.port, 6) as clients:
+            assert not clients.connected
+            await until(lambda: clients.connected and len(house.here) == 6)
+            status = clients.status(monotonic())
+            assert (status["healthy"]["clients"], len(status["clients"])) == (6, 6)
         await until(lambda: not house.here and sockets() <= before)
-        assert (clients.drops, house.restarts, list(clients)) == (0, 0, [])
+        assert (clients.drops, house.came, house.restarts) == (0, 6, 0)
+        assert clients.status(monotonic())["clients"] == []
 
 
 async def test_who_was_closed_comes_back() -> None:
     """After a second or two, as the same client; it counts as a drop."""
     house = House()
-    async with running(house.app) as live, house.clients(live.port) as clients:
-        clients.resize(counts(1, 0, 1))
-        await until(lambda: connected(clients) == Counter(counts(1, 0, 1)))
+    async with running(house.app) as live, house.clients(live.port, 2) as clients:
+        await until(lambda: len(house.here) == 2 and clients.connected)
         closed = monotonic()
-        healthy, stalled = house.here
+        one, other = house.here
         for connection in list(live.server.server_state.connections):
-            if connection.transport.get_extra_info("peername") == stalled.client:
+            if connection.transport.get_extra_info("peername") == other.client:
                 connection.transport.abort()
-        await healthy.close(4009)
+        await one.close(4009)
         await until(lambda: clients.drops == 2)
-        await until(lambda: connected(clients) == Counter(counts(1, 0, 1)))
+        await until(lambda: clients.connected)
         assert monotonic() - closed > 0.9
-        assert [client["code"] for client in clients.status()["clients"]] == [
-            4009,
-            1006,
-        ]  # the stalled one reads nothing
+        assert sorted(client["code"] for client in clients.status(monotonic())["clients"]) == [1006, 4009]
         assert (house.came, house.restarts) == (4, 0)
 
 
@@ -112,8 +99,7 @@ async def test_who_was_refused_tries_again() -> None:
     """That is no drop: it was not there."""
     house = House()
     house.closed = True
-    async with running(house.app) as live, house.clients(live.port) as clients:
-        clients.resize(counts(1))
+    async with running(house.app) as live, house.clients(live.port, 1) as clients:
         await until(lambda: house.came == 1)
         house.closed = False
         await until(lambda: len(house.here) == 1)
@@ -121,28 +107,24 @@ async def test_who_was_refused_tries_again() -> None:
 
 
 async def test_who_went_does_not_come_back() -> None:
-    """Not from the queue, and not when its time comes."""
+    """Not when its time comes."""
     house = House()
-    async with running(house.app) as live, house.clients(live.port) as clients:
-        clients.resize(counts(2))
+    async with running(house.app) as live, house.clients(live.port, 2) as clients:
         await until(lambda: len(house.here) == 2)
         await house.here[0].close(4008)
         await until(lambda: clients.drops == 1)
-        clients.resize(counts(0))
+        assert len(clients._returning) == 1
+        clients.leave()
         assert clients._returning == {}
-        clients.resize(counts(3))
-        clients.resize(counts(1))
-        clients.resize(counts(2))  # the second one stands behind those who have left the queue
-        await until(lambda: connected(clients) == Counter(counts(2)))
-        assert house.came == 4
+        await until(lambda: not house.here)
+        assert house.came == 2
 
 
 async def test_a_server_that_stops_is_heard() -> None:
     """The code of a restart is told."""
     house = House()
-    async with running(house.app) as live, house.clients(live.port) as clients:
-        clients.resize(counts(1))
-        await until(lambda: len(house.here) == 1)
+    async with running(house.app) as live, house.clients(live.port, 1) as clients:
+        await until(lambda: len(house.here) == 1 and clients.connected)
         await house.here[0].close(1012)
         await until(lambda: house.restarts == 1)
 
@@ -150,28 +132,28 @@ async def test_a_server_that_stops_is_heard() -> None:
 async def test_they_come_one_after_the_other() -> None:
     """Two hundred of them do not hold the loop: never are two handshakes under way."""
     house = House()
-    async with running(house.app) as live, house.clients(live.port) as clients:
-        clients.resize(counts(200))
+    async with running(house.app) as live, house.clients(live.port, 200) as clients:
 
         def all_here() -> bool:
-            house.most = max(
-                house.most, len(live.server.server_state.connections) - connected(clients)[Behaviour.HEALTHY]
-            )
+            connections = len(live.server.server_state.connections)
+            house.most = max(house.most, connections - clients.status(monotonic())["healthy"]["clients"])
             return len(house.here) == 200
 
         await until(all_here)
         assert house.most <= 2
 
 
-async def test_a_silent_crowd_is_not_a_fast_one() -> None:
+async def test_silent_clients_are_not_fast_ones() -> None:
     """Nothing is said of ages before the first message; after a second of silence they are the silence."""
     house = House()
-    async with running(house.app) as live, house.clients(live.port) as clients:
-        assert clients.status()["healthy"]["p50_seconds"] is None
-        clients.resize(counts(1, 1))
-        assert clients.status()["healthy"]["p99_seconds"] is None
-        await until(lambda: clients.status()["healthy"]["p50_seconds"] is not None)
-        healthy = clients.status()["healthy"]
-        assert healthy["silent_seconds"] >= 1
-        assert healthy["p50_seconds"] == healthy["p99_seconds"] >= 1
-        assert (healthy["clients"], healthy["received_per_second"]) == (1, 0)
+    async with running(house.app) as live, house.clients(live.port, 2) as clients:
+
+        def healthy() -> dict[str, Any]:
+            return dict(clients.status(monotonic())["healthy"])
+
+        assert healthy()["p50_seconds"] is None
+        await until(lambda: healthy()["p50_seconds"] is not None)
+        seen = healthy()
+        assert seen["silent_seconds"] >= 1
+        assert seen["p50_seconds"] == seen["p99_seconds"] >= 1
+        assert seen["received_per_second"] == 0

@@ -11,8 +11,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from fanwise.routes.demo.connection import ABORTED, SLOW_BYTES_PER_SECOND, Connection
-from fanwise.tools.load.behaviour import Behaviour
+from fanwise.routes.demo.connection import ABORTED, Connection
 from fanwise.tools.load.wire import Handshake
 
 from ...support.demo import local, sockets, sockets_before
@@ -62,7 +61,7 @@ class Heard:
         self.times: list[float] = []
         self.codes: list[int] = []
 
-    def connection(self, kind: Behaviour, port: int) -> Connection:
+    def connection(self, port: int) -> Connection:
         def message(data: bytes, frame: object, now: float) -> None:
             self.messages.append(data[frame.payload : frame.stop])  # type: ignore[attr-defined]
             self.times.append(now)
@@ -71,7 +70,7 @@ class Heard:
             self.opened += 1
 
         handshake = Handshake(urlsplit(f"ws://127.0.0.1:{port}/ws"), subprotocol=None)
-        return Connection(kind, handshake, on_open=opened, on_message=message, on_lost=self.codes.append)
+        return Connection(handshake, on_open=opened, on_message=message, on_lost=self.codes.append, receive_bytes=4096)
 
 
 def serialise(*frames: Frame) -> bytes:
@@ -126,7 +125,7 @@ async def test_frames_are_read_wherever_they_are_cut() -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        connection = heard.connection(Behaviour.HEALTHY, port)
+        connection = heard.connection(port)
         await connection.open(local(port))
         await until(lambda: len(heard.messages) == 5)
         assert heard.messages == [*messages, b"5"]
@@ -145,7 +144,7 @@ async def test_pings_are_answered() -> None:
 
     done = asyncio.Event()
     async with listening(answer) as port:
-        connection = Heard().connection(Behaviour.HEALTHY, port)
+        connection = Heard().connection(port)
         await connection.open(local(port))
         await done.wait()
         connection.abort()
@@ -161,7 +160,7 @@ async def test_a_close_frame_says_why_and_is_answered() -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Behaviour.HEALTHY, port).open(local(port))
+        await heard.connection(port).open(local(port))
         await until(lambda: bool(heard.codes))
     assert (heard.codes, heard.messages) == ([4008], [b"last"])
 
@@ -178,7 +177,7 @@ async def test_an_end_without_a_close_frame_has_a_code_too(rest: bytes) -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Behaviour.HEALTHY, port).open(local(port))
+        await heard.connection(port).open(local(port))
         await until(lambda: bool(heard.codes))
     assert heard.codes == [ABORTED]
 
@@ -197,7 +196,7 @@ async def test_a_refused_handshake_is_no_connection(refusal: bytes) -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        await heard.connection(Behaviour.HEALTHY, port).open(local(port))
+        await heard.connection(port).open(local(port))
     assert (heard.opened, heard.codes) == (0, [])
 
 
@@ -207,48 +206,56 @@ async def test_nobody_there_is_an_error() -> None:
         port = probe.getsockname()[1]
     before = sockets_before()
     with pytest.raises(ConnectionRefusedError):
-        await Heard().connection(Behaviour.HEALTHY, port).open(local(port))
+        await Heard().connection(port).open(local(port))
     assert sockets() <= before
 
 
-async def test_a_stalled_client_reads_nothing_and_finds_out_that_it_was_dropped() -> None:
+async def test_a_client_that_stops_finds_out_that_it_was_dropped() -> None:
     """Its socket fills up; a server that aborts it leaves the end behind what was not read, and still it is noticed."""
 
     async def answer(peer: Peer) -> None:
         await peer.answer()
+        peer.say(text(b"read"))
+        await stopped.wait()
         peer.writer.transport.set_write_buffer_limits(high=0)
-        while not paused(peer.writer):
+        while peer.writer.transport.get_write_buffer_size() < 100_000:
             peer.say(text(b"x" * 4096))
             await asyncio.sleep(0)
         peer.writer.transport.abort()
 
-    def paused(writer: asyncio.StreamWriter) -> bool:
-        return writer.transport.get_write_buffer_size() > 100_000
-
-    heard = Heard()
+    heard, stopped = Heard(), asyncio.Event()
     async with listening(answer) as port:
-        await heard.connection(Behaviour.STALLED, port).open(local(port))
+        connection = heard.connection(port)
+        await connection.open(local(port))
+        await until(lambda: bool(heard.messages))
+        connection.stop_reading()
+        connection.stop_reading()
+        stopped.set()
         await until(lambda: bool(heard.codes))
-    assert len(heard.messages) <= 16  # what came with the answer to the handshake
-    assert heard.codes == [ABORTED]
+    assert (heard.messages, heard.codes) == ([b"read"], [ABORTED])
 
 
-async def test_a_slow_client_reads_a_little_at_a_time() -> None:
-    """After so many bytes it reads nothing for as long as they take at its pace, and then goes on."""
+async def test_it_says_a_text_from_an_address() -> None:
+    """The text is masked; the address is that which the server sees, and none after the end."""
 
     async def answer(peer: Peer) -> None:
         await peer.answer()
-        for count in range(3):
-            peer.say(text(b"x" * 1020))  # 1024 bytes with its header
-            await until(lambda have=count + 1: len(heard.messages) == have)  # type: ignore[misc]
+        said.append(await peer.hear())
+        host, number = peer.writer.get_extra_info("peername")
+        seen.append(f"{host}:{number}")
 
-    heard = Heard()
+    said: list[Frame] = []
+    seen: list[str] = []
     async with listening(answer) as port:
-        connection = heard.connection(Behaviour.SLOW, port)
+        connection = Heard().connection(port)
+        assert connection.address == ""
         await connection.open(local(port))
-        await until(lambda: len(heard.messages) == 3)
+        connection.say(b"hello")
+        await until(lambda: bool(seen))
+        assert (said, seen) == ([Frame(Opcode.TEXT, b"hello")], [connection.address])
         connection.abort()
-    assert heard.times[2] - heard.times[0] > 0.95 * 2048 / SLOW_BYTES_PER_SECOND  # timers go off a moment early
+        connection.say(b"too late")
+        assert connection.address == ""
 
 
 async def test_an_aborted_connection_tells_nobody() -> None:
@@ -268,7 +275,7 @@ async def test_an_aborted_connection_tells_nobody() -> None:
     heard = Heard()
     async with listening(answer) as port:
         before = sockets_before()
-        connection = heard.connection(Behaviour.SLOW, port)
+        connection = heard.connection(port)
         await connection.open(local(port))
         connection.abort()
         connection.abort()
@@ -277,10 +284,8 @@ async def test_an_aborted_connection_tells_nobody() -> None:
         await until(lambda: sockets() <= before + 1)  # the server's end
 
 
-@pytest.mark.parametrize(
-    ("kind", "says"), [(Behaviour.HEALTHY, True), (Behaviour.SLOW, True), (Behaviour.STALLED, False)]
-)
-async def test_who_reads_says_goodbye(kind: Behaviour, says: bool) -> None:
+@pytest.mark.parametrize("says", [True, False], ids=["reads", "has stopped"])
+async def test_who_reads_says_goodbye(says: bool) -> None:
     """With a masked close frame, 1000, before the end; nobody is told of a loss."""
     frames: list[Frame] = []
     opened = asyncio.Event()
@@ -294,8 +299,10 @@ async def test_who_reads_says_goodbye(kind: Behaviour, says: bool) -> None:
 
     heard = Heard()
     async with listening(answer) as port:
-        connection = heard.connection(kind, port)
+        connection = heard.connection(port)
         await connection.open(local(port))
+        if not says:
+            connection.stop_reading()
         connection.leave()
         connection.leave()
         opened.set()
@@ -309,7 +316,7 @@ async def test_opening_can_be_given_up(turns: int) -> None:
     """At any point: the descriptor goes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:  # the kernel connects, and nobody answers
         before = sockets_before()
-        connection = Heard().connection(Behaviour.HEALTHY, listener.getsockname()[1])
+        connection = Heard().connection(listener.getsockname()[1])
         opening = asyncio.create_task(connection.open(local(listener.getsockname()[1])))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -326,7 +333,7 @@ async def test_it_can_be_aborted_while_it_opens(turns: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         before = sockets_before()
         heard = Heard()
-        connection = heard.connection(Behaviour.HEALTHY, listener.getsockname()[1])
+        connection = heard.connection(listener.getsockname()[1])
         opening = asyncio.create_task(connection.open(local(listener.getsockname()[1])))
         for _ in range(turns):
             await asyncio.sleep(0)

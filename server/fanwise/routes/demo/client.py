@@ -7,21 +7,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ...tools.load.behaviour import Behaviour
 from ...tools.load.wire import Frame, Handshake
 from .connection import Connection
 from .rolling import RollingWindow
-from .stream import Stream
+from .stream import Stamp, Stream
 from .target import Target
 
 _OPEN_SECONDS = 5.0  # a handshake that takes longer has failed
 
 
 class SimulatedClient:
-    """One simulated client.
+    """One simulated client. It reads what comes.
 
     Args:
-        kind: Its way of reading.
         stream: The source of its messages.
         window: A count that its messages are added to; None: no count.
         now: Monotonic seconds.
@@ -34,16 +32,11 @@ class SimulatedClient:
         code: The close code of its last connection; 1006 for one that ended without; None before the first end.
     """
 
+    receive_bytes: int | None = None  # SO_RCVBUF of its connections; None: the system's
+
     def __init__(
-        self,
-        kind: Behaviour,
-        *,
-        stream: Stream,
-        window: RollingWindow | None,
-        now: float,
-        on_lost: Callable[[SimulatedClient], None],
+        self, *, stream: Stream, window: RollingWindow | None, now: float, on_lost: Callable[[SimulatedClient], None]
     ) -> None:
-        self.kind = kind
         self.connected = False
         self.received = 0
         self.heard_at = now
@@ -57,13 +50,17 @@ class SimulatedClient:
 
     @property
     def missing(self) -> int:
-        """The number of messages since its first connection that it has not received."""
-        return 0 if self._first is None else max(self._stream.published - self._first + 1 - self.received, 0)
+        """The number of messages that were due since its first connection and that it has not received."""
+        return 0 if self._first is None else max(self._stream.due - self._first + 1 - self.received, 0)
 
     async def open(self, target: Target, handshake: Handshake) -> None:
         """Connects; `connected` says whether the server took the client and the connection still stands."""
         connection = self._connection = Connection(
-            self.kind, handshake, on_open=self._opened, on_message=self._heard, on_lost=self._lost
+            handshake,
+            on_open=self._opened,
+            on_message=self._heard,
+            on_lost=self._lost,
+            receive_bytes=self.receive_bytes,
         )
         try:
             with suppress(OSError):  # TimeoutError is one
@@ -82,7 +79,6 @@ class SimulatedClient:
     def status(self, now: float) -> dict[str, Any]:
         """Returns its state: a `SimulatedInfo`."""
         return {
-            "kind": self.kind.value,
             "received": self.received,
             "missing": self.missing,
             "silent_seconds": round(now - self.heard_at, 3),
@@ -93,11 +89,15 @@ class SimulatedClient:
     def _opened(self) -> None:
         self.connected = True
         if self._first is None:
-            self._first = self._stream.published + 1
+            self._first = self._stream.due + 1
 
     def _heard(self, data: bytes, frame: Frame, now: float) -> None:
         stamp = self._stream.read(data, frame.payload, frame.stop)
-        if stamp is None or stamp.number <= self._last:
+        if stamp is not None:
+            self._take(stamp, now)
+
+    def _take(self, stamp: Stamp, now: float) -> None:
+        if stamp.number <= self._last:
             return
         if not self.received and self._first is not None:  # messages may have come with the answer to the handshake
             self._first = min(self._first, stamp.number)

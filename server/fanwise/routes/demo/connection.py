@@ -1,4 +1,4 @@
-"""The WebSocket of a simulated client: a real socket, read in the way of its kind."""
+"""The WebSocket of a simulated client: a real socket, which may stop being read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from ...tools.load.behaviour import Behaviour
 from ...tools.load.wire import (
     BINARY,
     CLOSE,
@@ -26,10 +25,8 @@ from .target import Target
 
 NORMAL = 1000
 ABORTED = 1006  # the code of an end without a close frame (RFC 6455 section 7.1.5)
-SLOW_BYTES_PER_SECOND = 8192
 _READ_BYTES = 65_536  # of one read
-_FEW_BYTES = 4096  # of one read, and SO_RCVBUF, of slow and stalled clients: little hides in their kernel
-_BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 0.25
 _MAX_HEAD_BYTES = 16_384
 _MAX_FRAME_BYTES = 64 << 20  # other publishers of the channel have the server's own limit
 
@@ -38,28 +35,27 @@ class Connection:
     """One connection, from its handshake to its end, on the running event loop and without a transport.
 
     A client that does not read does not see the end: the close frame, and the end of the stream, stand behind unread
-    data. So slow and stalled clients send an unsolicited pong each second (RFC 6455 section 5.5.3). A server that has
-    given up the connection answers it with a reset.
+    data. So a client that has stopped sends an unsolicited pong four times a second (RFC 6455 section 5.5.3). A server
+    that has given up the connection answers it with a reset.
 
     Args:
-        kind: Its way of reading.
         handshake: The request that opens the connection.
         on_open: Called when the handshake has succeeded.
         on_message: Called with the data that contains a message, its frame and the time (monotonic seconds).
         on_lost: Called when an open connection has ended, unless by `leave` or `abort`, with the close code.
+        receive_bytes: SO_RCVBUF, so that little hides in the kernel of a client that stops; None: the system's.
     """
 
     def __init__(
         self,
-        kind: Behaviour,
         handshake: Handshake,
         *,
         on_open: Callable[[], None],
         on_message: Callable[[bytes, Frame, float], None],
         on_lost: Callable[[int], None],
+        receive_bytes: int | None = None,
     ) -> None:
-        self._kind = kind
-        self._few = kind is not Behaviour.HEALTHY
+        self._receive_bytes = receive_bytes
         self._handshake = handshake
         self._on_open = on_open
         self._on_message = on_message
@@ -67,9 +63,17 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._sock: socket.socket | None = None  # once it is connected
         self._settled = asyncio.Event()  # the handshake has ended, or the connection
-        self._opened = self._ended = False
+        self._opened = self._ended = self._stopped = False
         self._rest = b""  # the beginning of an unfinished frame
-        self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}  # {what is called later: its timer}
+        self._beating: asyncio.TimerHandle | None = None
+
+    @property
+    def address(self) -> str:
+        """Its own end, as the server has it: "host:port"; empty while there is none."""
+        if self._sock is None:
+            return ""
+        host, port, *_ = self._sock.getsockname()
+        return f"{host}:{port}"
 
     async def open(self, target: Target) -> None:
         """Connects, and returns when the handshake has succeeded or was refused. A caller that gives up calls `abort`.
@@ -81,8 +85,8 @@ class Connection:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._few:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _FEW_BYTES)
+            if self._receive_bytes is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)
             await self._loop.sock_connect(sock, target.address)
             sock.sendall(self._handshake.request)
         except BaseException:  # cancelled or not: the descriptor must not stay; raised again
@@ -92,12 +96,23 @@ class Connection:
             sock.close()
             return
         self._sock = sock
-        self._read_on()
+        self._loop.add_reader(sock, self._readable, sock)
         await self._settled.wait()
+
+    def say(self, text: bytes) -> None:
+        """Sends a short text."""
+        self._send(TEXT, text)
+
+    def stop_reading(self) -> None:
+        """Reads nothing any more. Idempotent."""
+        if self._sock is not None and not self._stopped:
+            self._stopped = True
+            self._loop.remove_reader(self._sock)
+            self._beat()
 
     def leave(self) -> None:
         """Ends the connection at once; a client that reads sends a close frame before, if the socket takes it."""
-        if self._sock is not None and self._opened and self._kind is not Behaviour.STALLED:
+        if self._sock is not None and self._opened and not self._stopped:
             with suppress(OSError):  # a full socket is one
                 self._sock.send(client_frame(CLOSE, NORMAL.to_bytes(2, "big")))
         self.abort()
@@ -105,9 +120,8 @@ class Connection:
     def abort(self) -> None:
         """Ends the connection at once, without a callback. Idempotent."""
         self._ended = True
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        if self._beating is not None:
+            self._beating.cancel()
         if self._sock is not None:
             self._loop.remove_reader(self._sock)
             self._sock.close()
@@ -122,13 +136,9 @@ class Connection:
 
     # Reading.
 
-    def _read_on(self) -> None:
-        if self._sock is not None:
-            self._loop.add_reader(self._sock, self._readable, self._sock)
-
     def _readable(self, sock: socket.socket) -> None:
         try:
-            data = sock.recv(_FEW_BYTES if self._few else _READ_BYTES)
+            data = sock.recv(_READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -137,14 +147,6 @@ class Connection:
             self._end()
             return
         self._take(self._rest + data if self._rest else data)
-        self._rein(len(data))
-
-    def _rein(self, came_bytes: int) -> None:
-        """Stops the reading of a slow client for a while, and that of a stalled one for good after the handshake."""
-        if self._few and self._sock is not None:
-            self._loop.remove_reader(self._sock)
-            if self._kind is Behaviour.SLOW or not self._opened:
-                self._later(came_bytes / SLOW_BYTES_PER_SECOND, self._read_on)
 
     def _take(self, data: bytes) -> None:
         if not self._opened:
@@ -165,8 +167,6 @@ class Connection:
         self._opened = True
         self._on_open()
         self._settled.set()
-        if self._few:
-            self._beat()
 
     def _read_frames(self, data: bytes) -> int:
         """Returns where the first unfinished frame begins."""
@@ -185,7 +185,7 @@ class Connection:
     # Writing.
 
     def _beat(self) -> None:
-        self._later(_BEAT_SECONDS, self._beat)
+        self._beating = self._loop.call_later(_BEAT_SECONDS, self._beat)
         self._send(PONG, b"")
 
     def _send(self, opcode: int, payload: bytes) -> None:
@@ -198,6 +198,3 @@ class Connection:
             return
         except OSError:
             self._end()
-
-    def _later(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timers[call] = self._loop.call_later(seconds, call)

@@ -1,4 +1,4 @@
-"""The controller: starts, changes and stops one run at a time, and sends its state while it runs."""
+"""The controller: one story at a time. It starts and stops the run, and sends its state meanwhile."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Self
 from ...broadcaster.node import Node
 from ...logs.events import Event, log
 from ...tools.load.tutorial import TutorialLoop
-from .plan import Plan
+from .plan import LEAST_CLIENTS, Plan
 from .run import Run
+from .side import MODES
 from .target import Target
 
 SEND_SECONDS = 0.25  # between two messages with the state, and two checks whether the server is about to stop
@@ -25,9 +26,11 @@ class DemoController:
         broadcaster: The node that the demo publishes to.
         send: Called with the document four times a second while a run runs, and once more when it has ended. If it
             fails, the run goes on.
-        max_clients: Simulated clients that the demo may open; 0: there is no demo.
+        max_clients: Simulated clients that the demo may open, both sides together; below 4 there is no demo.
         everybody: Whether peers that are not on this machine may start the demo, too.
-        forget_seconds: Time after the last change at which a run ends by itself.
+
+    Attributes:
+        max_clients: Clients that each side may have.
     """
 
     def __init__(
@@ -37,15 +40,13 @@ class DemoController:
         send: Callable[[dict[str, Any]], None],
         max_clients: int = 200,
         everybody: bool = False,
-        forget_seconds: float = 3600.0,
     ) -> None:
-        self.max_clients = max_clients
-        self.available = max_clients > 0
+        self.max_clients = max_clients // len(MODES)
+        self.available = self.max_clients >= LEAST_CLIENTS
         self.everybody = everybody
         self.max_message_bytes = broadcaster.max_message_bytes
         self._broadcaster = broadcaster
         self._send = send
-        self._forget_seconds = forget_seconds
         self._run: Run | None = None
         self._unsent: Run | None = None  # the run whose state could not be sent: logged once
         self._watcher: asyncio.Task[None] | None = None  # of the run, or of the last one
@@ -64,14 +65,14 @@ class DemoController:
     def tutorial(self, token: str) -> TutorialLoop | None:
         """Returns the tutorial loop that `token` opens; None for another token, and without such a loop."""
         run = self._run
-        if run is None or not secrets.compare_digest(run.token.encode(), token.encode()):
+        if run is None or run.over.is_set() or not secrets.compare_digest(run.token.encode(), token.encode()):
             return None
         return run.tutorial
 
     async def play(self, plan: Plan, target: Target) -> dict[str, Any]:
-        """Starts a run, or changes the present one; returns its state.
+        """Starts a story, or joins the one that is played; returns its state.
 
-        A run of the same mode goes on with its clients. Another mode is another run.
+        A second plan changes nothing: each watcher sees the story to its end.
 
         Raises:
             DrainingError: The server is about to stop.
@@ -79,20 +80,14 @@ class DemoController:
             NotRunningError: The broadcaster was not started.
         """
         async with self._changing:
-            before = self._run
-            if before is None or before.over.is_set():
-                self._broadcaster.check_room()
-            elif (before.plan.mode, before.target.server) == (plan.mode, target.server):
-                before.change(plan)
-                return before.status()
-            run = self._run = Run(
-                plan, target=target, broadcaster=self._broadcaster, forget_seconds=self._forget_seconds
-            )
-            watched, self._watcher = self._watcher, asyncio.create_task(self._watch(run), name="fanwise demo watcher")
+            if self._watcher is not None and (self._run is None or self._run.over.is_set()):
+                await asyncio.wait({self._watcher})  # the end of the story before
+            if self._run is not None:
+                return self._run.status()
+            self._broadcaster.check_room()
+            run = self._run = Run(plan, target=target, broadcaster=self._broadcaster)
+            self._watcher = asyncio.create_task(self._watch(run), name="fanwise demo watcher")
             self._watcher.add_done_callback(_watched)
-            if before is not None and watched is not None:
-                before.abandon()
-                await asyncio.wait({watched})
             return run.status()
 
     async def stop(self) -> None:
@@ -111,9 +106,8 @@ class DemoController:
                         await run.over.wait()
         finally:
             await run.close()
-            last, self._run = self._run is run, None if self._run is run else self._run
-        if last:
-            self._send_state(run)
+            self._run = None
+        self._send_state(run)
 
     def _send_state(self, run: Run) -> None:
         document = run.status()

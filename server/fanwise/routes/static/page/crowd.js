@@ -1,138 +1,76 @@
-/** A cell for each simulated client, coloured by how long it has received nothing; and the same in words. */
+/** One side of the demo: a big number, a cell for each client, and a line for the one that stops reading. */
 
-import { byId, make, write } from "./dom.js";
-import { onNextFrame } from "./frames.js";
-import { isComing, isDropped, patience } from "./narrative.js";
-import { colour, onTheme } from "./theme.js";
-import { duration, plural, text } from "./format.js";
+import { DemoChart } from "./demochart.js";
+import { byId, make, mark, write } from "./dom.js";
+import { count } from "./format.js";
+import { isFrozen, look, lookOfStopping, note, ofStopping, words } from "./narrative.js";
 
-const KINDS = ["healthy", "slow", "stalled"];
-const CELL_PX = 14;
-const STEP_PX = 18;
-const STROKES = {
-  gone: [[3, 3, 11, 11], [3, 11, 11, 3]],
-  hatched: [[1, 7, 7, 1], [1, 13, 13, 1], [7, 13, 13, 7]],
-  empty: [],
-};
-const LABEL_PX = 64;
-const ROW_GAP_PX = 8;
-
-/** A client's look: `tone` is a colour's name. */
-function look(client, limit) {
-  if (!client.connected) {
-    return { shape: isDropped(client) ? "gone" : "empty", tone: "soft" };
-  }
-  const { kind, silent_seconds } = client;
-  if (kind === "stalled") {
-    return { shape: "hatched", tone: "soft" };
-  }
-  const isLate = silent_seconds >= limit * (kind === "slow" ? 3 : 1);
-  return { shape: "full", tone: isLate ? "bad" : kind === "slow" ? "amber" : "good" };
-}
-
-function words(kind, clients, limit) {
-  if (clients.length === 0) {
-    return `no ${kind} client`;
-  }
-  const gone = clients.filter(isDropped);
-  const coming = clients.filter(isComing).length;
-  const silent = Math.max(...clients.map(({ silent_seconds }) => silent_seconds));
-  const codes = [...new Set(gone.map(({ code }) => code))];
-  const parts = [`${plural(clients.length, `${kind} client`)}`];
-  if (gone.length > 0) {
-    parts.push(`${gone.length} dropped (code ${codes.join(", ")})`);
-  }
-  if (coming > 0) {
-    parts.push(`${coming} not connected yet`);
-  }
-  if (silent >= limit) {
-    parts.push(`the longest without a message: ${text(duration(silent))}`);
-  }
-  const missing = Math.max(...clients.map((client) => client.missing));
-  parts.push(missing > 0 ? `at most ${plural(missing, "message")} behind` : "nothing missing");
-  return parts.join(", ");
-}
+const NOTHING = "–";
+const BEFORE = "The marked client is the one that will stop.";
 
 export class Crowd {
-  #canvas = byId("crowd");
-  #list = byId("crowd-words");
-  #document = null;
+  #mode;
+  #side;
+  #cells;
+  #chart;
+  #nodes = []; // a cell for each client, the one that stops in the middle
 
-  constructor() {
-    this.#list.replaceChildren(...KINDS.map(() => make("li")));
-    new ResizeObserver(() => this.#redraw()).observe(this.#canvas.parentElement);
-    onTheme(() => this.#redraw());
+  /** @param {"tutorial"|"fanwise"} mode @param {number} number of clients that are expected */
+  constructor(mode, number) {
+    this.#mode = mode;
+    this.#side = byId(`side-${mode}`);
+    this.#cells = this.#find(".cells");
+    this.#chart = new DemoChart(this.#find("canvas"));
+    this.clear(number);
+  }
+
+  /** As before a story. */
+  clear(number) {
+    this.#resize(number);
+    this.#nodes.forEach((node, index) => (node.className = index === this.#middle ? "cell one away" : "cell away"));
+    this.#write({ value: NOTHING, unit: "", said: "", one: BEFORE, label: `${number} clients, not connected yet.` });
+    mark(this.#side, "frozen", false);
+    mark(this.#side, "flowing", false);
+    this.#chart.clear();
   }
 
   show(document) {
-    this.#document = document;
-    const limit = patience(document);
-    KINDS.forEach((kind, index) => {
-      const clients = document.clients.filter((client) => client.kind === kind);
-      write(this.#list.children[index], words(kind, clients, limit));
-    });
-    this.#redraw();
+    const side = document.sides[this.#mode];
+    this.#resize(side.clients.length + 1);
+    const shown = side.clients.map((client) => `cell ${look(client, document)}`);
+    shown.splice(this.#middle, 0, `cell one ${lookOfStopping(side.stopping)}`);
+    this.#nodes.forEach((node, index) => node.className !== shown[index] && (node.className = shown[index]));
+    const isStill = isFrozen(document, side);
+    const value = count(isStill ? 0 : side.healthy.received_per_second)[0];
+    const label = words(document, side);
+    this.#write({ value, unit: "/s", said: note(document, side), one: ofStopping(side, this.#mode), label });
+    mark(this.#side, "frozen", isStill);
+    mark(this.#side, "flowing", side.clients.some((client) => look(client, document) === "served"));
+    this.#chart.add(document, side, isStill);
   }
 
-  #redraw() {
-    onNextFrame(() => this.#draw());
+  get #middle() {
+    return Math.floor(this.#nodes.length / 2);
   }
 
-  #draw() {
-    const width = this.#canvas.parentElement.clientWidth;
-    if (this.#document === null || width === 0) {
-      return;
+  #find(selector) {
+    return this.#side.querySelector(selector);
+  }
+
+  #resize(number) {
+    if (number !== this.#nodes.length) {
+      this.#nodes = Array.from({ length: number }, () => make("span", { className: "cell away" }));
+      this.#cells.replaceChildren(...this.#nodes);
+      this.#cells.style.setProperty("--columns", Math.ceil(Math.sqrt(number)));
+      mark(this.#cells, "many", number > 64);
     }
-    const perRow = Math.max(1, Math.floor((width - LABEL_PX) / STEP_PX));
-    const groups = KINDS.map((kind) => this.#document.clients.filter((client) => client.kind === kind));
-    const rows = groups.map((clients) => Math.ceil(clients.length / perRow));
-    const height = rows.reduce((total, number) => total + (number === 0 ? 0 : number * STEP_PX + ROW_GAP_PX), 0);
-    const ctx = this.#prepare(width, Math.max(height, STEP_PX));
-    let top = 0;
-    groups.forEach((clients, index) => {
-      if (clients.length > 0) {
-        this.#drawGroup(ctx, KINDS[index], clients, { top, perRow });
-        top += rows[index] * STEP_PX + ROW_GAP_PX;
-      }
-    });
   }
 
-  #prepare(width, height) {
-    const canvas = this.#canvas;
-    canvas.width = Math.round(width * devicePixelRatio);
-    canvas.height = Math.round(height * devicePixelRatio);
-    canvas.style.width = `${width}px`;
-    canvas.style.height = `${height}px`;
-    const ctx = canvas.getContext("2d");
-    ctx.scale(devicePixelRatio, devicePixelRatio);
-    return ctx;
-  }
-
-  #drawGroup(ctx, kind, clients, { top, perRow }) {
-    const limit = patience(this.#document);
-    ctx.fillStyle = colour("soft");
-    ctx.font = "12px system-ui, sans-serif";
-    ctx.textBaseline = "middle";
-    ctx.fillText(kind, 0, top + CELL_PX / 2);
-    clients.forEach((client, index) => {
-      const left = LABEL_PX + (index % perRow) * STEP_PX;
-      this.#drawCell(ctx, left, top + Math.floor(index / perRow) * STEP_PX, look(client, limit));
-    });
-  }
-
-  #drawCell(ctx, left, top, { shape, tone }) {
-    ctx.fillStyle = ctx.strokeStyle = colour(tone);
-    ctx.lineWidth = 1.5;
-    if (shape === "full") {
-      ctx.fillRect(left, top, CELL_PX, CELL_PX);
-      return;
-    }
-    ctx.strokeRect(left + 0.75, top + 0.75, CELL_PX - 1.5, CELL_PX - 1.5);
-    ctx.beginPath();
-    for (const [fromX, fromY, toX, toY] of STROKES[shape]) {
-      ctx.moveTo(left + fromX, top + fromY);
-      ctx.lineTo(left + toX, top + toY);
-    }
-    ctx.stroke();
+  #write({ value, unit, said, one, label }) {
+    write(this.#find(".value"), value);
+    write(this.#find(".unit"), unit);
+    write(this.#find(".note"), said);
+    write(this.#find(".one-says"), one);
+    this.#cells.setAttribute("aria-label", label);
   }
 }

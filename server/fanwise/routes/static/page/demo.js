@@ -1,59 +1,60 @@
-/** The demo: its controls, and what comes of them. The server says what runs; the page only asks. */
+/** The demo: its button, and the story that comes of it. The server plays the story; the page only asks and shows. */
 
 import { problemOf } from "./access.js";
 import { Crowd } from "./crowd.js";
-import { DemoChart } from "./demochart.js";
 import { byId, mark, write } from "./dom.js";
-import { story } from "./narrative.js";
+import { step, story } from "./narrative.js";
 
-const NUMBERS = ["clients", "slow", "stalled", "rate", "size"];
+const NUMBERS = ["clients", "rate", "size"];
+const TONES = ["idle", "good", "warn", "bad"];
+const NO_KEY = "This server asks for its key: give it above, and the demo can start.";
 
 export class Demo {
   #access;
   #keyNeeded;
   #form = byId("demo-form");
   #button = byId("demo-button");
-  #crowd = new Crowd();
-  #chart = new DemoChart();
-  #isRunning = false;
+  #crowds;
+  #document = null; // what is shown; null: no story
   #heard = 0; // documents that came by themselves: what was asked for before is older
   #isLost = false; // the server
-  #pending = 0; // requests to start, change or stop it
-  #asking = null; // the body of the newest of them, until it is answered
-  #last = Promise.resolve(); // the newest of them: they go out one after the other, in the order of the clicks
-  #told = ""; // the kind of sentence that was announced
+  #isKnown = false; // whether there is a demo
+  #isAsking = false;
+  #told = "idle"; // the kind of sentence that was announced
 
   constructor(access, keyNeeded) {
     this.#access = access;
     this.#keyNeeded = keyNeeded;
+    this.#crowds = ["tutorial", "fanwise"].map((mode) => new Crowd(mode, this.#clients));
+    this.#show(null);
     this.#form.addEventListener("submit", (event) => {
-      event.preventDefault(); // Enter: it starts or applies, and never stops anything
+      event.preventDefault(); // Enter: it starts, and never stops anything
       this.start();
     });
+    this.#form.addEventListener("change", () => this.#document === null && this.#show(null));
     this.#button.addEventListener("click", () => (this.#isRunning ? this.stop() : this.start()));
-    this.#form.addEventListener("change", () => this.#isRunning && this.start());
-    document.addEventListener("visibilitychange", () => !document.hidden && this.look()); // it may have stopped
+    document.addEventListener("visibilitychange", () => !document.hidden && this.look()); // it may have ended
   }
 
-  /** Asks whether there is a demo here, and what it does. @returns {Promise<boolean>} Whether there is one. */
+  /** Asks whether there is a demo here, and what it does. */
   async look() {
     const heard = this.#heard;
     try {
       const response = await this.#access.fetch("demo");
       if (!response.ok) {
-        this.#offer(false, await problemOf(response));
-        return false;
+        this.#offer(await problemOf(response));
+        return;
       }
       const { available, why, max_clients, status } = await response.json();
+      this.#isKnown = true;
       this.#found();
-      this.#offer(available, why);
+      this.#offer(available ? "" : `There is no demo here: ${why ?? "the server does not say why"}`);
       this.#bound(max_clients);
       if (heard === this.#heard) {
-        status === null ? this.#end() : this.#show(status);
+        this.#adopt(status);
       }
-      return available;
     } catch {
-      return !byId("demo-here").hidden; // the server is away: nothing new is known
+      // the server is away: nothing new is known
     }
   }
 
@@ -67,28 +68,27 @@ export class Demo {
   link(state) {
     if (state === "lost") {
       this.#isLost = true;
-      this.#say("idle", "The server is away: this is how the demo went last.", "lost");
+      if (this.#document !== null) {
+        this.#say({ tone: "bad", text: "The server is away: this is how the story stood.", kind: "lost" });
+      }
+      if (!this.#isKnown) {
+        this.look(); // it may refuse its figures, and say here why there is no demo either
+      }
     } else if (state === "open") {
       this.#found();
     }
   }
 
-  /** The server answers, be it to a request or over the connection: that it could not be reached is of the past. */
-  #found() {
-    if (this.#isLost) {
-      this.#isLost = false;
-      write(byId("demo-problem"), "");
-    }
+  /** Nothing can be started without the key. */
+  needsKey() {
+    this.#offer(NO_KEY);
   }
 
-  /** Starts it, or changes what runs, as the form says. */
   async start() {
-    if (!this.#form.reportValidity()) {
-      return;
-    }
-    const numbers = NUMBERS.map((name) => [name, this.#form.elements[name].valueAsNumber]);
-    const body = JSON.stringify({ mode: this.#form.elements.mode.value, ...Object.fromEntries(numbers) });
-    if (body !== this.#asking) { // Enter changes a field, and submits the form then
+    if (this.#form.reportValidity() && !this.#isRunning) {
+      // A default that was left alone is the server's to choose: it may allow less.
+      const changed = NUMBERS.map((name) => this.#form.elements[name]).filter((one) => one.value !== one.defaultValue);
+      const body = JSON.stringify(Object.fromEntries(changed.map((one) => [one.name, one.valueAsNumber])));
       await this.#ask({ method: "PUT", body, headers: { "Content-Type": "application/json" } });
     }
   }
@@ -97,18 +97,21 @@ export class Demo {
     await this.#ask({ method: "DELETE" });
   }
 
-  async #ask(options) {
-    this.#pending += 1;
-    this.#asking = options.body ?? null;
-    this.#last = this.#last.then(() => this.#send(options));
-    await this.#last;
-    this.#pending -= 1;
-    if (this.#pending === 0) {
-      this.#asking = null;
-    }
+  get #isRunning() {
+    return this.#document?.running ?? false;
   }
 
-  async #send(options) {
+  get #clients() {
+    const { valueAsNumber, validity, defaultValue } = this.#form.elements.clients;
+    return validity.valid ? valueAsNumber : Number(defaultValue);
+  }
+
+  /** Two clicks in a row are one. */
+  async #ask(options) {
+    if (this.#isAsking) {
+      return;
+    }
+    this.#isAsking = true;
     const heard = this.#heard;
     try {
       const response = await this.#access.fetch("demo", options);
@@ -121,76 +124,65 @@ export class Demo {
       }
     } catch {
       write(byId("demo-problem"), "The server could not be reached.");
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  /** The server answers, be it to a request or over the connection: that it could not be reached is of the past. */
+  #found() {
+    if (this.#isLost) {
+      this.#isLost = false;
+      write(byId("demo-problem"), "");
+      this.#show(this.#isRunning ? null : this.#document);
+    }
+  }
+
+  /** What the server plays: nothing, perhaps, while the page shows a story whose end it has not seen. */
+  #adopt(status) {
+    if (status !== null || this.#isRunning) {
+      this.#show(status);
     }
   }
 
   #show(document) {
-    this.#isRunning = document.running;
-    write(this.#button, document.running ? "Stop" : "Start");
-    this.#adopt(document);
-    this.#tell(document);
-    this.#crowd.show(document);
-    this.#chart.add(document, Date.now() / 1000);
-    byId("demo-show").hidden = false;
+    this.#document = document;
+    write(this.#button, document === null ? "Start" : document.running ? "Stop" : "Play again");
+    mark(byId("demo"), "playing", this.#isRunning);
+    this.#mark(document === null ? -1 : step(document));
+    this.#say(story(document));
+    this.#crowds.forEach((crowd) => (document === null ? crowd.clear(this.#clients) : crowd.show(document)));
   }
 
-  /** The server knows of none: it is another one now, or nobody has started it. */
-  #end() {
-    this.#isRunning = false;
-    write(this.#button, "Start");
-    byId("demo-show").hidden = true;
-  }
-
-  #offer(isAvailable, why) {
-    byId("demo-here").hidden = !isAvailable;
-    byId("demo-why").hidden = isAvailable;
-    write(byId("demo-why"), isAvailable ? "" : `There is no demo here: ${why ?? "the server does not say why"}`);
-  }
-
-  get #isTypedIn() {
-    return NUMBERS.includes(document.activeElement?.name) && this.#form.contains(document.activeElement);
-  }
-
-  /** The form says what runs, whoever has changed it, unless something else is typed or asked for. */
-  #adopt({ running, mode, rate, size, clients }) {
-    if (!running || this.#pending > 0) {
-      return;
-    }
-    this.#form.elements.mode.value = mode;
-    if (!this.#isTypedIn) {
-      const ofKind = (kind) => clients.filter((client) => client.kind === kind).length;
-      this.#fill({ clients: clients.length, slow: ofKind("slow"), stalled: ofKind("stalled"), rate, size });
+  #mark(present) {
+    for (const [index, one] of [...byId("demo-steps").children].entries()) {
+      mark(one, "done", index < present);
+      mark(one, "now", index === present);
+      index === present ? one.setAttribute("aria-current", "step") : one.removeAttribute("aria-current");
     }
   }
 
-  /** No more than the server allows, and what stands in the form goes together. */
+  #offer(why) {
+    byId("demo-here").hidden = this.#button.hidden = why !== "";
+    byId("demo-why").hidden = why === "";
+    write(byId("demo-why"), why);
+  }
+
+  /** No more than the server allows. */
   #bound(most) {
-    for (const name of ["clients", "slow", "stalled"]) {
-      this.#form.elements[name].max = most;
+    const field = this.#form.elements.clients;
+    field.max = most;
+    if (field.valueAsNumber > most && most >= Number(field.min)) {
+      field.value = field.defaultValue = most;
+      this.#document === null && this.#show(null);
     }
-    const [clients, slow, stalled] = NUMBERS.map((name) => this.#form.elements[name].valueAsNumber);
-    if (clients > most && most > 0 && !this.#isTypedIn) {
-      const few = Math.min(stalled, most);
-      this.#fill({ clients: most, slow: Math.min(slow, most - few), stalled: few });
-    }
-  }
-
-  #fill(values) {
-    Object.entries(values).forEach(([name, value]) => (this.#form.elements[name].value = value));
   }
 
   /** The sentence changes four times a second; who listens hears of it when it says something else. */
-  #tell(document) {
-    const { tone, text } = story(document);
-    this.#say(tone, text, `${document.mode} ${tone}`);
-  }
-
-  #say(tone, text, kind) {
+  #say({ tone, text, kind }) {
     const sentence = byId("demo-story");
     write(sentence, text);
-    for (const one of ["idle", "good", "warn", "bad"]) {
-      mark(sentence, one, one === tone);
-    }
+    TONES.forEach((one) => mark(sentence, one, one === tone));
     if (kind !== this.#told) {
       this.#told = kind;
       write(byId("demo-news"), text);

@@ -57,7 +57,7 @@ function showKeyed() {
 }
 
 const feed = new Feed(access, {
-  welcomed: async (document) => {
+  welcomed: (document) => {
     keyForm.hide();
     showCommand(access.key !== undefined);
     if (access.key !== undefined) {
@@ -67,7 +67,7 @@ const feed = new Feed(access, {
     charts.limits(document.limits);
     showLists(document);
     controls.connected();
-    byId("hint-demo").hidden = !(await demo.look());
+    demo.look();
   },
   stats: (document) => {
     past.add(document);
@@ -84,14 +84,10 @@ const feed = new Feed(access, {
   keyNeeded: (refused) => {
     showKeyed();
     status.needsKey();
+    demo.needsKey();
     keyForm.ask(refused);
   },
 });
 
-byId("hint-demo").addEventListener("click", () => {
-  byId("demo").scrollIntoView();
-  byId("demo-button").focus({ preventScroll: true });
-  demo.start();
-});
 byId("hint-chat").addEventListener("click", () => chat.enter());
 feed.start();

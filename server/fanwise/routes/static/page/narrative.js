@@ -1,84 +1,127 @@
-/** What a demo document shows, in one plain sentence. Nothing here touches the page. */
+/** What a document of the demo shows, in plain sentences. Nothing here touches the page. */
 
-import { duration, plural, text } from "./format.js";
+import { count, duration, plural, text } from "./format.js";
 
-const STOPPED_SECONDS = 1;
 const LEAST_PATIENCE_SECONDS = 1; // and three messages: nobody is late who waits for less
+const STEPS = { connecting: 0, calm: 0, stopped: 1, dropped: 2, returning: 2, back: 3, over: 4 };
+
+export const IDLE = "Press Start: both sides deliver alike for 3 seconds. Then one client on each side stops reading.";
 
 /** How long a client may be silent and still be served. */
-export const patience = ({ rate }) => Math.max(LEAST_PATIENCE_SECONDS, 3 / rate);
+export const patience = ({ rate: perSecond }) => Math.max(LEAST_PATIENCE_SECONDS, 3 / perSecond);
 
-const ofKind = (document, kind) => document.clients.filter((client) => client.kind === kind);
+/** The step of the story: 0 to 3, and 4 when all are done. */
+export const step = ({ phase }) => STEPS[phase] ?? 0;
 
-/** How many of the healthy clients are connected and get what is published; the others count as not served. */
-export function served(document) {
-  const limit = patience(document);
-  const isServed = ({ connected, silent_seconds }) => connected && silent_seconds < limit;
-  return ofKind(document, "healthy").filter(isServed).length;
-}
+const isServed = ({ connected, silent_seconds }, limit) => connected && silent_seconds < limit;
 
-/** A client that was in, and is out; and one that has not been let in, or whose turn has not come. */
-export const isDropped = ({ connected, code }) => !connected && code !== null;
-export const isComing = ({ connected, code }) => !connected && code === null;
+/** Whether nobody on a side who reads receives anything any more. */
+export const isFrozen = (document, side) =>
+  side.healthy.clients > 0 &&
+  document.seconds > LEAST_PATIENCE_SECONDS &&
+  !side.clients.some((client) => isServed(client, patience(document)));
 
-/** Whether nobody who reads receives anything any more. */
-export const isStopped = (document) =>
-  document.running && document.healthy.clients > 0 && document.seconds > STOPPED_SECONDS && served(document) === 0;
-
-function stoppedSentence({ healthy, publishing_seconds, mode }) {
-  const since = text(duration(Math.max(healthy.silent_seconds, publishing_seconds)));
-  const why =
-    mode === "tutorial" && publishing_seconds > STOPPED_SECONDS / 2
-      ? ": the publisher waits for one client that does not read"
-      : "";
-  return `Nobody has received anything for ${since}${why}.`;
-}
-
-/** "2 slow clients were dropped": `words` are for one, and for more. */
-function missing(document, kind, isMissing, words) {
-  const number = ofKind(document, kind).filter(isMissing).length;
-  return number === 0 ? [] : [`${plural(number, `${kind} client`)} ${words[number === 1 ? 0 : 1]}`];
-}
-
-function others(document) {
-  const told = ["stalled", "slow", "healthy"].flatMap((kind) => [
-    ...missing(document, kind, isDropped, ["was dropped", "were dropped"]),
-    ...missing(document, kind, isComing, ["is not connected yet", "are not connected yet"]),
-  ]);
-  if (told.length > 0) {
-    return `; ${told.join(", ")}`;
+/** What a cell shows: "served", "silent" or "away". */
+export function look(client, document) {
+  if (!client.connected) {
+    return "away";
   }
-  const numbers = ["slow", "stalled"].map((kind) => [ofKind(document, kind).length, kind]);
-  const who = numbers.filter(([number]) => number > 0).map((words) => words.join(" ")).join(" and ");
-  if (document.mode === "tutorial") {
-    return who === ""
-      ? "; everybody reads, and then the loop works"
-      : `; the kernel still takes what ${who} did not read, and when it is full the loop waits`;
-  }
-  if (document.drops > 0) {
-    return `; ${plural(document.drops, "time")} one that could not keep up was dropped`;
-  }
-  return who === "" ? "" : `; ${who} delay nobody but themselves`;
+  return isServed(client, patience(document)) ? "served" : "silent";
 }
 
-/** @returns {{tone: "idle"|"good"|"warn"|"bad", text: string}} */
+/** What the cell of the client that stops shows: "served", "stopped", "dropped", "back" or "away". */
+export function lookOfStopping({ stopped_seconds, returned, reason, connected }) {
+  if (stopped_seconds === null) {
+    return connected ? "served" : "away";
+  }
+  if (returned) {
+    return connected ? "back" : "away";
+  }
+  return reason !== null || !connected ? "dropped" : "stopped";
+}
+
+/** Beside the big number: how long there has been silence, or how many are served. */
+export function note(document, side) {
+  if (isFrozen(document, side)) {
+    return `for ${text(duration(side.healthy.silent_seconds))}`;
+  }
+  const number = side.clients.filter((client) => isServed(client, patience(document))).length;
+  return `${number} of ${side.clients.length} served`;
+}
+
+/** What the client that stops does. */
+export function ofStopping(side, mode) {
+  const { stopped_seconds, returned, reason, retained, lost, code } = side.stopping;
+  if (stopped_seconds === null) {
+    return "The marked client reads like all others.";
+  }
+  if (returned) {
+    const end = lost > 0 ? `${plural(lost, "message")} no longer retained.` : "nothing lost.";
+    return `The marked client is back: ${plural(retained, "retained message")} received, ${end}`;
+  }
+  if (lookOfStopping(side.stopping) === "dropped") {
+    return `The marked client was dropped (${reason ?? code}). It may come back.`;
+  }
+  const since = text(duration(stopped_seconds));
+  const waiting = mode === "tutorial" && side.waiting > 0 ? ` ${plural(side.waiting, "message")} wait for it.` : "";
+  return `The marked client has not read for ${since}.${waiting}`;
+}
+
+/** A side in words, for who does not see the cells. */
+export function words(document, side) {
+  const number = count(side.healthy.received_per_second)[0];
+  return `${plural(side.clients.length + 1, "client")}; ${number}/s received, ${note(document, side)}.`;
+}
+
+function ending({ sides: { tutorial, fanwise }, ...document }) {
+  const isHeld = isFrozen(document, tutorial);
+  const held = isHeld
+    ? `One client did not read: the loop kept ${count(tutorial.clients.length)[0]} others waiting for ` +
+      `${text(duration(tutorial.healthy.silent_seconds))}.`
+    : "The loop was not held up: the kernels still took what one client did not read. Try larger messages.";
+  if (fanwise.stopping.reason === null && !fanwise.stopping.returned) {
+    return `${held} Fanwise has not dropped that client yet: the settings forgive a longer pause.`;
+  }
+  if (!fanwise.stopping.returned) {
+    return `${held} Fanwise dropped that client, which did not get back in.`;
+  }
+  return `${held} Fanwise kept nobody waiting${fanwise.stopping.lost > 0 ? "." : ", and lost nothing."}`;
+}
+
+function running(document) {
+  const { phase, sides } = document;
+  const { reason, retained, lost } = sides.fanwise.stopping;
+  const loop = isFrozen(document, sides.tutorial) ? "The loop still waits." : "";
+  if (phase === "connecting") {
+    return "The clients connect.";
+  }
+  if (phase === "calm") {
+    return "All clients read. Both sides deliver the same messages.";
+  }
+  if (phase === "stopped") {
+    return loop === ""
+      ? "One client on each side has stopped reading."
+      : "Left, all wait for the one client that does not read. Right, nobody notices.";
+  }
+  if (phase === "dropped" || phase === "returning") {
+    return `Fanwise has dropped the client that does not read (${reason ?? "lost"}). ${loop}`;
+  }
+  const missed = lost > 0 ? `${count(retained)[0]} of ${plural(retained + lost, "message")}` : plural(retained, "retained message");
+  return `The client is back, and has got ${missed} that it had missed. ${loop}`;
+}
+
+/** @returns {{tone: "idle"|"good"|"warn", text: string, kind: string}} `kind`: another one is worth an announcement. */
 export function story(document) {
-  if (document === null || !document.running) {
-    return { tone: "idle", text: "The demo is not running." };
+  if (document === null) {
+    return { tone: "idle", text: IDLE, kind: "idle" };
   }
-  if (isStopped(document)) {
-    return { tone: "bad", text: stoppedSentence(document) };
+  const { phase, sides } = document;
+  if (phase === "over") {
+    return { tone: "good", text: ending(document), kind: "over" };
   }
-  const clients = ofKind(document, "healthy").length;
-  if (clients === 0) {
-    return { tone: "idle", text: "There is no healthy client to look at." };
+  if (!document.running) {
+    return { tone: "idle", text: "The story was stopped before its end.", kind: "stopped" };
   }
-  if (document.clients.every(isComing)) {
-    return { tone: "idle", text: "Nobody is connected yet." };
-  }
-  const number = served(document);
-  const { p99_seconds } = document.healthy;
-  const latency = p99_seconds === null ? "" : `, p99 ${text(duration(p99_seconds))}`;
-  const words = `${number} of ${plural(clients, "healthy client")} ${number === 1 ? "is" : "are"} served${latency}`;
-  return { tone: number === clients ? "good" : "warn", text: `${words}${others(document)}.` };
+  const tone = { stopped: "warn", dropped: "warn", returning: "warn", back: "good" }[phase] ?? "idle";
+  return { tone, text: running(document).trim(), kind: `${step(document)} ${isFrozen(document, sides.tutorial)}` };
 }
