@@ -506,7 +506,7 @@ def test_a_real_client_is_disconnected(screen: Screen, serve: Serve) -> None:
     screen.page.focus("#main")
     screen.rows("clients", 0)
     screen.rows("closed", 1)
-    assert [screen.column("closed", number)[0] for number in (4, 5)] == ["operator", "4503"]
+    assert [screen.column("closed", number)[0] for number in (2, 3)] == ["operator", "4503"]
     screen.assert_clean()
 
 

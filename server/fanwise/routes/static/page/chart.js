@@ -63,6 +63,12 @@ export function drawLine({ ctx, bbox }, y, words) {
   ctx.restore();
 }
 
+/** The indices of values without a neighbour: no line goes through them. */
+function alone(values) {
+  const is = (index) => (values[index] ?? null) !== null;
+  return values.flatMap((_, index) => (is(index) && !is(index - 1) && !is(index + 1) ? [index] : []));
+}
+
 export class Chart {
   #figure;
   #options;
@@ -188,7 +194,7 @@ export class Chart {
     return {
       stroke: () => colour(tone),
       width: tone === "none" ? 0 : 1.5,
-      points: { show: () => tone !== "none" && this.#data[0].length === 1, size: 4 }, // one point makes no line
+      points: { show: tone !== "none", size: 4, filter: (_plot, series) => alone(this.#data[series]) },
       ...(dash === undefined ? {} : { dash }),
       ...(isFilled ? { fill: () => `${colour(tone)}22` } : {}),
     };

@@ -101,11 +101,12 @@ class Box {
 
   #flush = () => {
     const log = this.#log;
+    const list = log.firstElementChild;
     const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-    log.append(...this.#lines.map(({ text, isNote }) => make("li", { className: isNote ? "note" : "" }, text)));
+    list.append(...this.#lines.map(({ text, isNote }) => make("li", { className: isNote ? "note" : "" }, text)));
     this.#lines = [];
-    while (log.childElementCount > MOST_LINES) {
-      log.firstElementChild.remove();
+    while (list.childElementCount > MOST_LINES) {
+      list.firstElementChild.remove();
     }
     if (isAtEnd) {
       log.scrollTop = log.scrollHeight;

@@ -22,11 +22,11 @@ export class Closed {
   constructor() {
     const columns = [
       { head: "When", textOf: ({ at }) => timeOfDay(at) },
-      { head: "Client", textOf: ({ id }) => id },
-      { head: "Address", textOf: ({ address }) => address },
       { head: "Why", textOf: causeOf },
       { head: "Code", isNumber: true, textOf: ({ code }) => code },
       { head: "Lag left", isNumber: true, textOf: ({ lag }) => text(count(lag)) },
+      { head: "Client", textOf: ({ id }) => id },
+      { head: "Address", textOf: ({ address }) => address },
       { head: "Worker", isOfWorkers: true, textOf: ({ worker }) => worker ?? "" },
     ];
     this.#cause.addEventListener("change", () => this.#fill());
