@@ -28,7 +28,7 @@ from fanwise.logs.scrubbing import Scrubber
 from fanwise.routes import Access, open_tokens
 from fanwise.settings import load_settings
 
-from ..support.live import Event, Events, Live, Talk, app_of, running, until
+from ..support.live import Event, Events, Live, Talk, app_of, handshake, running, until
 from .auth.test_tokens import confused, raw
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +117,25 @@ async def test_tokens_that_are_refused(key_file: str) -> None:
         assert (await keyed.ask(op="authenticate", token=7))["code"] == "wrong_type"
         assert (await keyed.ask(op="authenticate", token="x" * 10_000))["code"] == "wrong_type"
         assert (await keyed.ask(op="subscribe", channel="a"))["op"] == "subscribed", "what was in force stays"
+
+
+async def test_two_tokens_in_one_head(key_file: str) -> None:
+    """Are none: a proxy in front may have looked at the other one. Of offered ones the first counts, of any number."""
+    head = "HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+    good, bad = f"Authorization: Bearer {token()}\r\n", f"Authorization: Bearer {token(exp=1)}\r\n"
+    keys = f"X-API-Key: {API_KEY}\r\n", "X-API-Key: another\r\n"
+    upgrade = handshake("/ws?channel=a").decode().removesuffix("\r\n")
+    async with serving(key_file) as live:
+        for one, two in ((good, bad), (bad, good), (good, good), keys, keys[::-1]):
+            for begin in (f"GET /channels/a/history {head}", f"POST /publish/a {head}", f"GET /sse/a {head}", upgrade):
+                reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+                writer.write(f"{begin}{one}{two}\r\n".encode())
+                assert (await reader.read()).startswith(b"HTTP/1.1 401"), (begin, one, two)
+                writer.close()
+        offers = [Subprotocol(f"fanwise.token.{token()}"), *(Subprotocol(f"fanwise.token.{at}") for at in range(99))]
+        async with await live.connect(subprotocols=[Subprotocol("fanwise.v1"), *offers]) as websocket:
+            assert json.loads(await websocket.recv())["op"] == "welcome"
+        assert await refusal(live.connect(subprotocols=[Subprotocol("fanwise.v1"), *offers[::-1]])) == 401
 
 
 async def test_a_token_of_1_mb(key_file: str) -> None:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.request import urlopen
 
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import OKPAlgorithm
 
 from fanwise.errors import SettingsError
-from fanwise.routes.auth.signing_keys import fetched_keys, open_key, open_key_file, open_key_set
+from fanwise.routes.auth.signing_keys import ChangingKeys, fetched_keys, open_key, open_key_file, open_key_set
 
 from ...support.live import until
 
@@ -114,6 +114,31 @@ async def test_a_file_that_changes(tmp_path: Path) -> None:
         path.write_bytes(key_set("two"))
         await until(lambda: bool(keys.find("two", "EdDSA")))
         assert not keys.find("one", "EdDSA")
+
+
+@pytest.mark.anyio
+async def test_a_reading_that_does_not_end_is_the_only_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An issuer that sends its answer byte by byte has one thread, and the keys before stay in force."""
+    monkeypatch.setattr("fanwise.routes.auth.signing_keys.FETCH_SECONDS", 0.05)
+    end, readings = Event(), 0
+
+    def read() -> list[str]:
+        nonlocal readings
+        readings += 1
+        if readings > 1:
+            end.wait(60)
+        return ["a key"]
+
+    keys = ChangingKeys("https://id.example", read, again_seconds=0)
+    with caplog.at_level(logging.WARNING):
+        async with keys:
+            keys._keys = ()
+            await until(lambda: bool(keys.find("new", "HS256")) or "the reading before has not ended" in caplog.text)
+            assert readings == 2
+            end.set()
+            await until(lambda: bool(keys.find("new", "HS256")))
 
 
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -6,6 +6,7 @@
     keys          the keys
     tokens        JSON Web Tokens, read
     signing_keys  the keys that tokens are signed with: of a file, or of a set that changes
+    key_sets      sets of keys, read out of files and from issuers
     grants        what a token gives
     origins       which pages may connect
     hosts         which hosts the server answers for

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import secrets
 
+from starlette.datastructures import Headers
+
+from ...core.codes import CodedError, ErrorCode
 from ...core.roles import NO_ROLES, ROLES, Role, read_keys
 from ...transport.handshakes import Asked
 
@@ -48,15 +51,19 @@ class ApiKeys:
 
 
 def bearer_of(connection: Asked) -> str | None:
-    """Returns what stands in `Authorization: Bearer`; None if nothing does."""
-    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+    """Returns what stands in `Authorization: Bearer`; None if nothing does. Raises CodedError for two such fields."""
+    scheme, _, credentials = (_only(connection, "authorization") or "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else None
 
 
 def key_beside(connection: Asked) -> bytes | None:
-    """Returns the key that a request brings in another place than `Authorization`; None if it brings none."""
-    if "x-api-key" in connection.headers:
-        return connection.headers["x-api-key"].encode()
+    """Returns the key that a request brings in another place than `Authorization`; None if it brings none.
+
+    Raises CodedError for two keys.
+    """
+    given = _only(connection, "x-api-key")
+    if given is not None:
+        return given.encode()
     offered = offer_of(connection, KEY_SUBPROTOCOL)
     return None if offered is None else _decode(offered)
 
@@ -67,6 +74,15 @@ def offer_of(connection: Asked, beginning: str) -> str | None:
         if subprotocol.startswith(beginning):
             return str(subprotocol.removeprefix(beginning))
     return None
+
+
+def _only(connection: Asked, name: str) -> str | None:
+    """Returns the value of a field of the head: a proxy in front may have looked at another one of two."""
+    headers = connection.headers
+    given = headers.get(name)
+    if given is not None and isinstance(headers, Headers) and len(headers.getlist(name)) > 1:
+        raise CodedError(ErrorCode.UNAUTHORISED, f"there are two fields {name}: it is not clear which one counts")
+    return given
 
 
 def _decode(text: str) -> bytes:

@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from http.client import HTTPException
 from threading import Thread
 from typing import Final, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from jwt import PyJWK, PyJWKClient, PyJWKSet
-from jwt.exceptions import PyJWKClientError, PyJWTError
+from jwt import PyJWK
 
 from ...errors import SettingsError
 from ...logs.events import Event, log
+from .key_sets import fetch_set, read_file, read_set
 
 REFRESH_SECONDS: Final = 300.0  # of a key set behind a URL
 FILE_SECONDS: Final = 30.0  # between two looks at a file
@@ -27,7 +27,6 @@ FILE_AGAIN_SECONDS: Final = 2.0  # between two looks for the sake of unknown key
 FETCH_SECONDS: Final = 5.0
 SECRET_BYTES: Final = 32  # of a secret at least (RFC 7518 section 3.2)
 _MOST_KEYS: Final = 4  # that a token without a key ID is tried with
-_FILE_BYTES: Final = 262_144
 _PEM: Final = "-----BEGIN"
 _ALGORITHMS: Final = {rsa.RSAPublicKey: "RS256", ec.EllipticCurvePublicKey: "ES256", ed25519.Ed25519PublicKey: "EdDSA"}
 
@@ -71,7 +70,7 @@ class ChangingKeys(SigningKeys):
 
     Args:
         place: A URL, or the path of a file, for the log.
-        read: Returns the keys; called in a thread. Raises PyJWTError, PyJWKClientError, OSError or ValueError.
+        read: Returns the keys; called in a thread. Raises OSError, ValueError or HTTPException.
         refresh_seconds: Between two readings.
         again_seconds: At least between two readings for the sake of unknown keys.
         keys: Those that were read already.
@@ -94,6 +93,7 @@ class ChangingKeys(SigningKeys):
         self._unknown = asyncio.Event()
         self._starts = 0
         self._task: asyncio.Task[None] | None = None
+        self._thread: Thread | None = None  # of the latest reading: an issuer that never ends an answer has one
 
     def find(self, key_id: object, algorithm: str) -> Sequence[Key]:
         """Returns the keys that a token may be signed with; asks for the set again if there is none."""
@@ -130,47 +130,49 @@ class ChangingKeys(SigningKeys):
 
     async def _renew(self) -> None:
         try:
+            if self._thread is not None and self._thread.is_alive():
+                raise OSError("the reading before has not ended")  # noqa: TRY301 - one line of the log for all
             async with asyncio.timeout(FETCH_SECONDS):
-                found = await _in_thread(self._read)
-        except (PyJWTError, PyJWKClientError, OSError, ValueError, AttributeError, RecursionError) as error:
+                found = await self._read_in_thread()
+        except (OSError, ValueError, HTTPException) as error:
             why = str(error) or f"no answer within {FETCH_SECONDS:g} s"  # a TimeoutError is an OSError
             log(Event.KEYS_NOT_FETCHED, url=self._place, why=why)
             return
         self._keys = tuple(found)
         self.changes += 1
 
+    async def _read_in_thread(self) -> Sequence[Key]:
+        """Returns or raises what reading does in a thread, which no end of the process waits for."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sequence[Key]] = loop.create_future()
 
-async def _in_thread(read: Callable[[], Sequence[Key]]) -> Sequence[Key]:
-    """Returns or raises what `read` does in a thread, which no end of the process waits for."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Sequence[Key]] = loop.create_future()
+        def run() -> None:
+            keys: Sequence[Key] = ()
+            problem: Exception | None = None
+            try:
+                keys = self._read()
+            except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+                problem = error
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(_settle, future, keys, problem)
 
-    def settle(keys: Sequence[Key], error: Exception | None) -> None:
-        if future.done():  # the wait has ended
-            return
-        if error is None:
-            future.set_result(keys)
-        else:
-            future.set_exception(error)
+        self._thread = Thread(target=run, name="fanwise keys", daemon=True)
+        self._thread.start()
+        return await future
 
-    def run() -> None:
-        keys: Sequence[Key] = ()
-        problem: Exception | None = None
-        try:
-            keys = read()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-            problem = error
-        with suppress(RuntimeError):  # the loop was closed meanwhile
-            loop.call_soon_threadsafe(settle, keys, problem)
 
-    Thread(target=run, name="fanwise keys", daemon=True).start()
-    return await future
+def _settle(future: asyncio.Future[Sequence[Key]], keys: Sequence[Key], error: Exception | None) -> None:
+    if future.done():  # the wait has ended
+        return
+    if error is None:
+        future.set_result(keys)
+    else:
+        future.set_exception(error)
 
 
 def fetched_keys(url: str, *, again_seconds: float = AGAIN_SECONDS) -> ChangingKeys:
     """Returns the key set behind a URL, which is fetched at the start."""
-    client = PyJWKClient(url, cache_jwk_set=False, timeout=FETCH_SECONDS)
-    return ChangingKeys(url, lambda: client.get_jwk_set(refresh=True).keys, again_seconds=again_seconds)
+    return ChangingKeys(url, lambda: fetch_set(url, seconds=FETCH_SECONDS), again_seconds=again_seconds)
 
 
 def open_key_set(place: str) -> SigningKeys:
@@ -188,10 +190,10 @@ def open_key_set(place: str) -> SigningKeys:
         if parts.username is not None or parts.password is not None:
             raise SettingsError([f"token keys {parts.hostname}: the URL of a key set takes no user and no password"])
         return fetched_keys(place)
-    read = partial(_read_set, place)
+    read = partial(read_set, place)
     try:
         keys = read()
-    except (PyJWTError, OSError, ValueError, AttributeError, RecursionError) as error:  # AttributeError: a list
+    except (OSError, ValueError) as error:
         raise SettingsError([f"token keys {place}: {error}"]) from error
     return ChangingKeys(place, read, refresh_seconds=FILE_SECONDS, again_seconds=FILE_AGAIN_SECONDS, keys=keys)
 
@@ -199,7 +201,7 @@ def open_key_set(place: str) -> SigningKeys:
 def open_key_file(path: str) -> SigningKeys:
     """Returns the key in a file: a public key as PEM, or a secret. Raises SettingsError."""
     try:
-        return open_key(_read_file(path))
+        return open_key(read_file(path))
     except (OSError, ValueError) as error:
         raise SettingsError([f"token key {path}: {error}"]) from error
 
@@ -224,19 +226,6 @@ def open_key(text: str) -> SigningKeys:
         if isinstance(found, kind):
             return SigningKeys([text], [algorithm])
     raise SettingsError(["token key: it is no key of RSA, of an elliptic curve, or of Ed25519"])
-
-
-def _read_file(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return file.read(_FILE_BYTES).decode()
-
-
-def _read_set(path: str) -> Sequence[Key]:
-    text = _read_file(path)
-    try:
-        return PyJWKSet.from_json(text).keys
-    except (PyJWTError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"it is no key set (RFC 7517): {error}") from error
 
 
 def _fits(key: Key, algorithm: str) -> bool:
