@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from fanwise.core.reasons import CloseReason
 
+from ..support.processes import ServerProcess
 from ..support.screen import EXPECTED, NOTHING, Screen
 from ..support.staged import NOON, Staged, gone, past_point
 
@@ -208,3 +211,20 @@ def test_closed_connections_by_cause(screen: Screen, staged: Staged) -> None:
     screen.page.select_option("#closed-cause", "operator")
     screen.rows("closed", 1)
     assert screen.column("closed", 2) == ["operator"]
+
+
+def test_the_hour_of_a_real_server(screen: Screen, serve: Callable[..., ServerProcess]) -> None:
+    """Its first point comes within twelve seconds, and is there for a page that is opened after that."""
+    server = serve()
+    screen.open(f"http://127.0.0.1:{server.port}/")
+    screen.page.click("#range-hour")
+    screen.shows("#charts-state", "the first one is to come")
+    with connect(server.url("/ws?channel=fanwise.doctor.0"), compression=None) as client:
+        client.send("x")
+        client.recv()
+        screen.until("async () => (await (await fetch('stats/past')).json()).points.some((one) => one.deliveries > 0)")
+        screen.open(f"http://127.0.0.1:{server.port}/")
+        screen.page.click("#range-hour")
+        screen.until("() => /deliveries \\d/.test(document.querySelector('#chart-deliveries .legend').textContent)")
+        screen.shows("#channels-table", "fanwise.doctor.0 (the doctor's)")
+    screen.assert_clean()
