@@ -1,6 +1,6 @@
 """The live page as axe sees it (https://github.com/dequelabs/axe-core), in each of its states, widths and colours.
 
-Where the file is that runs it, `AXE` says: `npm pack axe-core`, and `package/axe.min.js` of what that makes.
+The variable AXE has the path of its file: `tox -e axe` gets one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NARROW: Any = {"width": 390, "height": 844}
 @pytest.fixture
 def axe() -> str:
     if not AXE.is_file():
-        pytest.skip("AXE does not name axe.min.js: npm pack axe-core")
+        pytest.skip("AXE does not name axe.min.js: tox -e axe")
     return AXE.read_text()
 
 

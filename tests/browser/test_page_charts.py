@@ -150,10 +150,16 @@ def test_a_server_that_has_no_hour(screen: Screen, watched: Staged) -> None:
 
 def test_an_hour_of_workers(screen: Screen, watched: Staged) -> None:
     """Sums are of those that are there now, and the page says so."""
-    watched.past.update(workers=[{}, {}, {}], silent=["0000000b"], points=[past_point(NOON - 24, workers=2)])
+    points = [past_point(NOON - 36, workers=1), past_point(NOON - 24, workers=2), past_point(NOON - 12, workers=2)]
+    watched.past.update(workers=[{}, {}, {}], silent=["0000000b"], points=points)
     screen.open(watched.url)
     screen.page.click("#range-hour")
-    screen.shows("#charts-state", "The hour of the 2 workers of now, without 0000000b.")
+    words = "The hour of the 2 workers that run now, without 0000000b. Before 11:59:36 there were fewer of them."
+    screen.shows("#charts-state", words)
+    watched.past["points"] = points[1:]
+    screen.page.click("#range-hour")
+    screen.shows("#charts-state", "without 0000000b.")
+    screen.until("() => !document.querySelector('#charts-state').textContent.includes('fewer')")
 
 
 def test_thresholds(screen: Screen, watched: Staged) -> None:

@@ -89,7 +89,9 @@ export class Charts {
   show(ranges, newest) {
     this.#ranges = ranges;
     this.#newest = newest;
-    this.#draw();
+    if (this.#held === null) {
+      this.#draw();
+    }
   }
 
   /** Draws another range, "minutes" or "hour". */

@@ -84,10 +84,13 @@ export class Controls {
 }
 
 /** Sums are of the workers that are there: others took their past with them. */
-function ofWorkers({ workers, silent }) {
+function ofWorkers({ workers, silent, points }) {
   if (workers === undefined) {
     return "";
   }
+  const here = workers.length - silent.length;
   const missing = silent.length > 0 ? `, without ${silent.join(", ")}` : "";
-  return `The hour of the ${plural(workers.length - silent.length, "worker")} of now${missing}.`;
+  const complete = points.find((point) => point.workers === here);
+  const fewer = complete === undefined || complete === points[0] ? "" : ` Before ${timeOfDay(complete.at)} there were fewer of them.`;
+  return `The hour of the ${plural(here, "worker that runs", "workers that run")} now${missing}.${fewer}`;
 }
