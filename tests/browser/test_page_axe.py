@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from ..support.processes import ServerProcess
 from ..support.screen import WIDE, Screen
-from ..support.staged import NOON, Staged, demo, past_point
+from ..support.staged import NOON, Staged, frozen, past_point
 
 AXE = Path(os.environ.get("AXE", ""))
 FOUND = """async () => {
@@ -68,7 +69,7 @@ def an_hour_that_is_paused(screen: Screen) -> None:
 def test_under_load(screen: Screen, staged: Staged, axe: str, act: Callable[[Screen], None]) -> None:
     """Each part of the page has something in it."""
     staged.busy()
-    staged.demo["status"] = demo("tutorial", stalled=1, publishing_seconds=4, healthy=3)
+    staged.demo["status"] = frozen("stopped", 4.0)
     staged.past["points"] = [past_point(NOON - 12), past_point(NOON)]
     screen.open(staged.url)
     act(screen)
@@ -95,3 +96,13 @@ def test_without_the_key(screen: Screen, axe: str) -> None:
         screen.page.keyboard.press("Enter")
         screen.shows("#key-problem", "That is not this server's key.")
         look(screen, axe)
+
+
+def test_the_demo_alone(screen: Screen, serve: Callable[..., ServerProcess], axe: str) -> None:
+    """Before its story, and in it."""
+    screen.open(f"http://127.0.0.1:{serve().port}/demo")
+    screen.until("() => document.querySelector('#demo-button').checkVisibility()")
+    look(screen, axe)
+    screen.page.click("#demo-button")
+    screen.shows("#demo-button", "Stop")
+    look(screen, axe)
