@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fanwise.routes.metrics import Collector
+from fanwise.routes.past import POINT_SECONDS, PastRing
 from fanwise.routes.stats import StatsCollector
 
 from .harness import Stage, TakesAll, stage
@@ -39,6 +41,15 @@ def test_summary(benchmark: BenchmarkFixture, crowded: Stage) -> None:
     benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
     collector = StatsCollector(crowded.broadcaster)
     assert orjson.loads(benchmark(lambda: orjson.dumps(collector.summary())))["now"]["clients"] >= 1_000
+
+
+def test_point(benchmark: BenchmarkFixture, crowded: Stage) -> None:
+    """Guards that a point of the last hour is O(1): one is taken each twelve seconds, whether anybody looks or not."""
+    benchmark.group = "being looked at, 10,000 clients, 5,000 of them behind, 1,000 channels"
+    seconds = count(step=POINT_SECONDS)
+    ring = PastRing(crowded.broadcaster, clock=lambda: float(next(seconds)))
+    benchmark(ring.look)
+    assert len(ring) > 0
 
 
 def test_lists(benchmark: BenchmarkFixture, crowded: Stage) -> None:
