@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ..conftest import COMMAND
+from ..routes.test_trace_context import PARENT
 from ..support.browser import Connection, Peer, Tab
 from ..support.minted import ASKING, KEY
 from ..support.processes import ServerProcess
@@ -156,7 +157,7 @@ def test_tags_and_messages_to_one_client(tab: Tab) -> None:
         connection.message(9)
         connection.send(op="direct", data="AP8=", encoding="base64")
         asked = connection.receive()
-        assert (asked["tags"], asked["echo"]) == ({"s": "EUR"}, False)
+        assert (asked["tags"], asked["echo"], asked["traceparent"]) == ({"s": "EUR"}, False, PARENT)
         connection.send(op="published", id=asked["id"], channel="c", epoch="E", offset=10)
         connection.send(op="unsubscribed", channel="c")
         subscribed(connection)
@@ -167,7 +168,7 @@ def test_tags_and_messages_to_one_client(tab: Tab) -> None:
         tab.subscribe("c", filter={"s": ["EUR", "USD"]})
         messages = tab.wait_for("message", 2)
         assert [(message["offset"], message.get("tags")) for message in messages] == [(5, {"s": "EUR"}), (9, None)]
-        assert tab.publish("c", 1, tags={"s": "EUR"}, echo=False)["value"]["offset"] == 10
+        assert tab.publish("c", 1, tags={"s": "EUR"}, echo=False, traceparent=PARENT)["value"]["offset"] == 10
         assert tab.wait_for("error", 1) == [
             {"code": "forbidden", "channel": "c", "position": {"epoch": "E", "offset": 9}}
         ]
@@ -207,6 +208,13 @@ MINT = """async ([key, transport, seconds]) => {
 }"""
 
 
+# The spans that requests name in their headers, until `window.fetch` is again what it was.
+SPY = """() => {
+    Object.assign(window, {fetched: window.fetch, posted: []});
+    window.fetch = (url, options) => { posted.push(options?.headers?.traceparent); return fetched(url, options); };
+}"""
+
+
 @pytest.mark.parametrize(("transport", "seconds"), [("websocket", 1.2), ("sse", 1.5)])
 def test_on_a_server_that_asks_for_tokens(tab: Tab, server: ServerProcess, transport: str, seconds: float) -> None:
     """What is published comes, behind the end of the first token too, and who is there is known."""
@@ -223,7 +231,9 @@ def test_on_a_server_that_asks_for_tokens(tab: Tab, server: ServerProcess, trans
     assert tab.seen("gap") == []
     if transport == "sse":
         assert 4013 in [state.get("code") for state in tab.seen("state")]
-    assert "value" in tab.publish(channel, 3, tags={"s": "EUR"})
+    tab.do(SPY)
+    assert "value" in tab.publish(channel, 3, tags={"s": "EUR"}, traceparent=PARENT)
+    assert tab.do("window.fetch = fetched, posted") == ([PARENT] if transport == "sse" else [])
     assert "value" in tab.publish(channel, 4)
     tab.wait_for("message", 4)
     tab.do("(channel) => { client.unsubscribe(channel); seen.length = 0; }", channel)

@@ -142,9 +142,11 @@ def test_publishing(data: Any, fields: dict[str, Any], size_bytes: int) -> None:
     assert size == size_bytes
 
 
-def test_the_key_goes_along() -> None:
-    """It is left out when there is none."""
+def test_key_and_span_go_along() -> None:
+    """Each is left out when there is none."""
     assert json.loads(encode_publish("a", 1, key="k", request=3)[0])["key"] == "k"
+    fields = json.loads(encode_publish("a", 1, key=None, request=3, traceparent="00-1")[0])
+    assert (fields["traceparent"], "key" in fields) == ("00-1", False)
 
 
 @pytest.mark.parametrize("data", [{1: 2}, object(), 2**70, "\ud800", {"a": {1, 2}}])

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("opentelemetry.sdk", reason="traces publications: pip install 'fanwise[otel]'")
 
+import asyncio
 import json
 
 from opentelemetry.semconv.attributes import http_attributes, url_attributes
@@ -13,6 +14,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from fanwise import Broadcaster
 from fanwise.backplane.memory import MemoryEngine
+from fanwise.client import FanwiseClient, SyncClient
+from fanwise.client.errors import PublishError
 from fanwise.routes import tracing as module
 
 from ..support.live import app_of, running, until
@@ -112,3 +115,25 @@ async def test_the_application_s_own_span_of_a_request_is_taken() -> None:
         assert (await live.request("POST", "/publish/a", b"x", headers=TEXT)).status == 200
     assert kept.names == ["publish a", "of the framework"]
     assert parent_of(kept.named("publish a")) == context_of(kept.named("of the framework")).span_id
+
+
+async def test_publications_of_the_python_clients_name_their_spans() -> None:
+    """Single ones and many, of the asynchronous client and of the synchronous one."""
+    kept = Kept()
+    async with serving(Broadcaster(tracing=kept.provider)) as live:
+        url = f"ws://127.0.0.1:{live.port}/ws"
+        async with FanwiseClient(url, proxy=None) as client:
+            await client.publish("a", 1, traceparent=PARENT)
+            await client.publish_many("b", [1, 2], traceparent=PARENT)
+            with pytest.raises(PublishError, match="traceparent"):
+                await client.publish("e", 1, traceparent="00-1")
+
+        def publish() -> None:
+            with SyncClient(url, proxy=None) as sync:
+                sync.publish("c", 1, traceparent=PARENT)
+                sync.publish_many("d", [1, 2], traceparent=PARENT)
+
+        await asyncio.to_thread(publish)
+        await until(lambda: len(kept.spans) == 6)
+    assert kept.names == [f"publish {channel}" for channel in "abbcdd"]
+    assert {(context_of(span).trace_id, parent_of(span)) for span in kept.spans} == {(TRACE, SPAN)}

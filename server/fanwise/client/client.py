@@ -190,7 +190,13 @@ class FanwiseClient:
         self._downlink.drop(track)
 
     async def publish(
-        self, channel: str, data: Any, *, key: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        channel: str,
+        data: Any,
+        *,
+        key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> Position:
         """Publishes one message; any number of calls may be under way, and they are sent in their order.
 
@@ -199,6 +205,7 @@ class FanwiseClient:
             data: `str`, any other JSON value, or `bytes` to publish it as binary. NaN becomes null.
             key: What the message is the newest state of, for clients that get only the newest of each key.
             tags: Names and values that subscriptions with a filter look at.
+            traceparent: The span that the message belongs to (W3C Trace Context), for servers that trace.
 
         Returns:
             The message's position in the channel's log.
@@ -213,19 +220,26 @@ class FanwiseClient:
         """
         check_channel_name(channel)
         self._up.start()
+        about: dict[str, Any] = {"key": key, "tags": tags, "traceparent": traceparent}
         return await self._uplink.publish(
-            self._up, channel, data, key=key, tags=tags, acknowledge_seconds=self._acknowledge_seconds
+            self._up, channel, data, **about, acknowledge_seconds=self._acknowledge_seconds
         )
 
     async def publish_many(
-        self, channel: str, messages: Iterable[Any], *, key: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        channel: str,
+        messages: Iterable[Any],
+        *,
+        key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> list[Position]:
         """Publishes messages in their order, up to 256 at a time without an answer; returns their positions.
 
         Raises:
             BatchError: A message was not published, or may not have been; the last ones were not sent.
         """
-        return await publish_all(partial(self.publish, channel, key=key, tags=tags), messages)
+        return await publish_all(partial(self.publish, channel, key=key, tags=tags, traceparent=traceparent), messages)
 
     async def presence(self, channel: str) -> Presence:
         """Returns the users on a channel.

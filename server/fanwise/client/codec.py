@@ -264,7 +264,13 @@ def encode_unsubscribe(channel: str) -> str:
 
 
 def encode_publish(
-    channel: str, data: Any, *, key: str | None, request: int, tags: Mapping[str, str] | None = None
+    channel: str,
+    data: Any,
+    *,
+    key: str | None,
+    request: int,
+    tags: Mapping[str, str] | None = None,
+    traceparent: str | None = None,
 ) -> tuple[str, int]:
     """A publish, and the bytes of its payload: (frame, payload bytes). NaN and infinities become null.
 
@@ -276,6 +282,8 @@ def encode_publish(
         fields["key"] = key
     if tags:
         fields["tags"] = tags
+    if traceparent is not None:
+        fields["traceparent"] = traceparent
     try:
         if isinstance(data, bytes | bytearray | memoryview):
             size_bytes = memoryview(data).nbytes

@@ -80,14 +80,26 @@ class SyncClient:
         _CLIENTS.add(self)
 
     def publish(
-        self, channel: str, data: Any, *, key: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        channel: str,
+        data: Any,
+        *,
+        key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> Position:
         """Publishes one message and waits for its position; arguments and errors are those of `FanwiseClient`."""
         thread, client = self._begin()
-        return thread.run(client.publish(channel, data, key=key, tags=tags))
+        return thread.run(client.publish(channel, data, key=key, tags=tags, traceparent=traceparent))
 
     def publish_many(
-        self, channel: str, messages: Iterable[Any], *, key: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        channel: str,
+        messages: Iterable[Any],
+        *,
+        key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> list[Position]:
         """Publishes messages in their order, 256 at a time without an answer; returns their positions.
 
@@ -96,9 +108,10 @@ class SyncClient:
         """
         thread, client = self._begin()
         source, positions = iter(messages), list[Position]()
+        about: dict[str, Any] = {"key": key, "tags": tags, "traceparent": traceparent}
         while some := list(islice(source, IN_FLIGHT)):
             try:
-                positions += thread.run(client.publish_many(channel, some, key=key, tags=tags))
+                positions += thread.run(client.publish_many(channel, some, **about))
             except BatchError as error:
                 raise BatchError([*positions, *error.results]) from error.__cause__
         return positions

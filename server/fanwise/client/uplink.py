@@ -42,11 +42,13 @@ class Uplink:
         *,
         key: str | None,
         tags: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
         acknowledge_seconds: float | None,
     ) -> Position:
         """Sends one message, in the order of the calls, and waits for its answer."""
         request = next(self._requests)
-        frame, size_bytes = encode_publish(channel, data, key=key, request=request, tags=tags)
+        about: dict[str, Any] = {"key": key, "tags": tags, "traceparent": traceparent}
+        frame, size_bytes = encode_publish(channel, data, request=request, **about)
         try:
             async with asyncio.timeout(acknowledge_seconds):
                 connection = await link.connected()

@@ -139,15 +139,18 @@ export class FanwiseClient {
      * @param {string} [options.key]  What the publication is the newest state of.
      * @param {Object<string, string>} [options.tags]  What filters look at.
      * @param {boolean} [options.echo]  false: not to this client, over a WebSocket.
+     * @param {string} [options.traceparent]  The span that the publication belongs to (W3C Trace Context), for servers
+     *     that trace.
      * @returns {Promise<Position>} Where it stands in the channel's log. Rejects with an UnconfirmedError if the
      *     connection was lost while it was on its way, and with a FanwiseError if it was not published.
      */
-    publish(channel: string, data: any, { key, tags, echo }?: {
+    publish(channel: string, data: any, { key, tags, echo, traceparent }?: {
         key?: string | undefined;
         tags?: {
             [x: string]: string;
         } | undefined;
         echo?: boolean | undefined;
+        traceparent?: string | undefined;
     }): Promise<Position>;
     /**
      * Asks who is on a channel, or waits for a connection to ask over.

@@ -709,10 +709,11 @@ class SocketLink {
   }
 
   /** Whether it is on its way. */
-  publish({ id, channel, key, tags, echo, json, bytes }) {
+  publish({ id, channel, key, tags, echo, traceparent, json, bytes }) {
     if (this.#live) {
       const rest = bytes === null ? `"data":${json}` : `"data":"${toBase64(bytes)}","encoding":"base64"`;
-      this.#socket.send(`${JSON.stringify({ op: "publish", id, channel, key, tags, echo }).slice(0, -1)},${rest}}`);
+      const head = { op: "publish", id, channel, key, tags, echo, traceparent };
+      this.#socket.send(`${JSON.stringify(head).slice(0, -1)},${rest}}`);
     }
     return this.#live;
   }
@@ -1123,11 +1124,12 @@ class EventLink {
     this.#streams.clear();
   }
 
-  async #post({ id, channel, key, tags, json, bytes }) {
+  async #post({ id, channel, key, tags, traceparent, json, bytes }) {
     try {
+      const headers = await this.#headers(bytes === null ? "application/json" : "application/octet-stream");
       const response = await fetch(this.#publishUrl(channel, key, tags), {
         method: "POST",
-        headers: await this.#headers(bytes === null ? "application/json" : "application/octet-stream"),
+        headers: traceparent === undefined ? headers : { ...headers, traceparent },
         body: bytes ?? json,
         signal: within(this.#owner.options.welcomeMs, this.#abort.signal),
       });
@@ -1343,10 +1345,12 @@ export class FanwiseClient {
    * @param {string} [options.key]  What the publication is the newest state of.
    * @param {Object<string, string>} [options.tags]  What filters look at.
    * @param {boolean} [options.echo]  false: not to this client, over a WebSocket.
+   * @param {string} [options.traceparent]  The span that the publication belongs to (W3C Trace Context), for servers
+   *     that trace.
    * @returns {Promise<Position>} Where it stands in the channel's log. Rejects with an UnconfirmedError if the
    *     connection was lost while it was on its way, and with a FanwiseError if it was not published.
    */
-  publish(channel, data, { key, tags, echo } = {}) {
+  publish(channel, data, { key, tags, echo, traceparent } = {}) {
     return promised(() => {
       this.#assertOpen(channel);
       assertChannel(channel);
@@ -1358,7 +1362,8 @@ export class FanwiseClient {
       }
       this.#assertFits(channel, bytes ?? utf8(typeof data === "string" ? data : json));
       this.#lastId += 1;
-      const publication = { id: this.#lastId, channel, key, tags, echo, json, bytes, sent: false, ...deferred() };
+      const about = { channel, key, tags, echo, traceparent, json, bytes };
+      const publication = { id: this.#lastId, ...about, sent: false, ...deferred() };
       this.#publications.set(publication.id, publication);
       publication.sent = this.#link.publish(publication);
       return publication.promise;
