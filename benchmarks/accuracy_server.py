@@ -22,7 +22,7 @@ from starlette.routing import Mount, Router
 
 from fanwise import Broadcaster
 from fanwise.protocol import FanwiseHttpProtocol, FanwiseProtocol
-from fanwise.transport.server import tune_gc
+from fanwise.transport.collector import tune_gc
 
 from .accuracy_load import CHANNEL, DEFAULTS
 

@@ -18,6 +18,7 @@ import select
 import socket
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -31,7 +32,7 @@ from starlette.requests import HTTPConnection
 from fanwise import Broadcaster, User
 from fanwise.protocol import FanwiseHttpProtocol, FanwiseProtocol
 from fanwise.routes import Access
-from fanwise.transport.server import tune_gc
+from fanwise.transport.collector import collect_young, tune_gc
 
 from .harness import SPARE, allow_descriptors
 
@@ -165,7 +166,7 @@ class Turns:
         self._loop = loop
         self._before = time.thread_time()
         self._running = True
-        self.turns: list[float] = []
+        self.turns = array("d")  # a list would be looked through by collections: hundreds of thousands of objects
         loop.call_soon(self._look)
 
     def _look(self) -> None:
@@ -207,6 +208,14 @@ def crowd_process(port: int, options: Options) -> Iterator[Connection]:
         process.join()
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's server, whose collections are short as those of `fanwise serve` are."""
+
+    async def on_tick(self, counter: int) -> bool:
+        collect_young()
+        return await super().on_tick(counter)
+
+
 async def measure(options: Options) -> tuple[list[float], Storm]:
     """Returns the seconds of each turn in the storm, ascending, and what the users have seen."""
     listener = socket.create_server((_HOST, 0), backlog=1024)
@@ -218,7 +227,7 @@ async def measure(options: Options) -> tuple[list[float], Storm]:
         ws_ping_interval=None,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     with crowd_process(listener.getsockname()[1], options) as pipe:
         await asyncio.to_thread(pipe.recv)

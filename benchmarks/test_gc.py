@@ -1,4 +1,4 @@
-"""The garbage collector and the sweeps: what `serve.tune_gc` is for."""
+"""The garbage collector and the sweeps: what `transport.collector` is for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fanwise.transport.server import tune_gc
+from fanwise.transport.collector import tune_gc
 
 from .measuring.fixture import SteadyFixture
 from .ready_channel import Scene

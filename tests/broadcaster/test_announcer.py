@@ -78,7 +78,7 @@ async def test_a_client_that_does_not_read_is_sent_nothing() -> None:
         come(node, "ada")
         await until(lambda: len(heard(slow)) == 2)
         assert heard(slow)[1]["id"] == "ada"
-        assert node.presence.rosters["a"].missed == {}
+        assert node.presence.rosters["a"].missed == set()
 
 
 async def test_a_batch_has_a_bound() -> None:

@@ -176,14 +176,14 @@ def test_a_server_gives_free_memory_back(server_process: Callable[..., ServerPro
 
 WARM = """
 import re
-import fanwise.serve
+import fanwise.serve, fanwise.transport.server
 from fanwise.cli.main import main
 
 def told(pattern, flags, compile=re._compiler.compile):
     print("compiled", pattern, flush=True)
     return compile(pattern, flags)
 
-fanwise.serve.tune_gc = lambda: setattr(re._compiler, "compile", told)  # the last step before it accepts
+fanwise.transport.server.tune_gc = lambda: setattr(re._compiler, "compile", told)  # the last step before it accepts
 main(["serve", "--port", "{port}"])
 """
 

@@ -1,24 +1,30 @@
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
+import weakref
 
 import pytest
+import uvicorn
 
-from fanwise.transport.server import GC_THRESHOLDS, tune_gc
+from fanwise.broadcaster.node import Node
+from fanwise.transport.places import PlaceLimits, Places
+from fanwise.transport.server import FanwiseServer
 
-
-@pytest.fixture
-def _gc_as_it_was() -> Iterator[None]:
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
+pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.usefixtures("_gc_as_it_was")
-def test_the_collector_is_kept_away() -> None:
-    """What lives as long as the process is frozen, full collections are rare."""
-    tune_gc()
-    assert gc.get_freeze_count() > 0
-    assert gc.get_threshold() == GC_THRESHOLDS
+class _Ring:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.myself = self
+
+
+async def test_young_objects_are_collected_at_each_tick() -> None:
+    """So no collection has tens of thousands to look through."""
+    async with Node() as node:
+        config = uvicorn.Config("nowhere:app", log_config=None)
+        places = Places(PlaceLimits(), count=node.tally.reject)
+        server = FanwiseServer(config, node, places=places, drain_seconds=0.0, facts={})
+        young = weakref.ref(_Ring())
+        assert not await server.on_tick(1)
+        assert young() is None

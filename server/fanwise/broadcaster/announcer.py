@@ -75,11 +75,11 @@ class Announcer:
         texts = roster.take(channel, most_bytes=most_bytes) if roster.changed else []
         gap = [gap_text(channel, roster.users)]
         batch, missed = _Batch(texts), _Batch(gap)
-        watchers = list(roster.watchers) if texts else list(roster.missed)
-        for client in watchers:
+        for client in roster.watchers:
             assert isinstance(client, Client)
-            if client in roster.watchers:
-                self._send(missed if client in roster.missed else batch, client, roster)
+            late = client in roster.missed
+            if (texts or late) and client in roster.watchers:
+                self._send(missed if late else batch, client, roster)
             await turn.give_way()
         if roster.missed and channel not in self._due:
             self._after(channel, _RETRY_SECONDS)
@@ -92,9 +92,9 @@ class Announcer:
             self._failed(client, error)
             return
         if given:
-            roster.missed.pop(client, None)
+            roster.missed.discard(client)
         else:
-            roster.missed[client] = None
+            roster.missed.add(client)
 
 
 class _Batch:

@@ -146,7 +146,7 @@ class Rosters:
         roster = self.rosters.get(channel)
         if roster is None:
             roster = self.rosters[channel] = Roster()
-        roster.watchers[client] = None
+        roster.watchers.add(client)
         if channel not in self.watched:
             self.watched[channel] = roster
             if self.others is not None:

@@ -26,6 +26,7 @@
     programs     channels of our own programs, told by their names
     rights       users, and what the application lets them do
     presence     the users on a channel, and what has changed there
+    ranks        a set in pieces, of which nobody has to touch thousands at once
     journal      who has come and gone lately, for other workers
     roles        keys of the server, and what each is for
     reasons      the closed tables: why a connection ended, why publications are missing

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from .ranks import Ranks
 from .rights import User
 
 MOST_CHANGES: Final = 1_024  # users of a channel whose coming and going is kept until it is told
@@ -72,8 +73,8 @@ class Roster:
     def __init__(self) -> None:
         self.members: dict[str, Member] = {}
         self.away: dict[str, int] = {}
-        self.watchers: dict[Hashable, None] = {}
-        self.missed: dict[Hashable, None] = {}
+        self.watchers: Ranks[Hashable] = Ranks()
+        self.missed: set[Hashable] = set()
         self.partial: set[str] = set()
         self._clients: dict[Hashable, Member] = {}
         self._of: dict[str, set[str]] = {}  # {another worker: ids of its users}
@@ -128,8 +129,8 @@ class Roster:
 
     def unwatch(self, client: Hashable) -> None:
         """Sends a client nothing more. O(1)."""
-        self.watchers.pop(client, None)
-        self.missed.pop(client, None)
+        self.watchers.discard(client)
+        self.missed.discard(client)
 
     def forget(self) -> None:
         """Forgets the users of other workers, and what was not told: nobody watches. O(1)."""

@@ -32,7 +32,8 @@
     inbox                 a client's messages that its endpoint has not read
     proxies               the proxies whose `X-Forwarded-For` is believed
     frames                cuts what a peer sends into WebSocket frames
-    server                uvicorn's server: acceptors, drain, collector
+    server                uvicorn's server: acceptors, drain
+    collector             the garbage collector, kept away from the sweeps
     listeners             the listening socket: of an address, a path or a descriptor
     sockets               socket options
     sweep_writer          chooses the system call of the sweeps (`broadcaster.sweep`), by a probe of the kernel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import socket
 import time
@@ -21,13 +20,10 @@ from ..broadcaster.node import Node
 from ..logs.events import Event, log
 from ..logs.limiter import log_left_out
 from .acceptor import Acceptor, Descriptors
+from .collector import collect_young, tune_gc
 from .newcomer import protocol_maker
 from .places import Places
 
-# A full collection walks every object of every connection: hundreds of milliseconds with 10,000 clients. Ended
-# connections rarely refer to themselves, so rare ones are enough (`benchmarks/test_gc.py`). Collections of the youngest
-# 4,000 objects take up to 4 ms, of the 32,000 next ones up to 16 ms.
-GC_THRESHOLDS = (4_000, 8, 75_000)
 # After the drain uvicorn closes connections, and cancels requests after GRACE_SECONDS.
 GRACE_SECONDS = 1
 ABORT_SECONDS = 0.6
@@ -115,6 +111,7 @@ class FanwiseServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Starts the drain that a signal has asked for; returns whether the server is to stop. Runs every 0.1 s."""
+        collect_young()
         if self._signals and self._draining is None:
             log(Event.STOPPING, clients=len(self._broadcaster), seconds=self._drain_seconds)
             self._supervisor.stopping()
@@ -148,13 +145,6 @@ class FanwiseServer(uvicorn.Server):
         self._aborted += len(left)
         for connection in left:
             connection.transport.abort()
-
-
-def tune_gc() -> None:
-    """Keeps collections away from the sweeps: freezes the objects of the start, and makes full collections rare."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def warm_up() -> None:

@@ -17,7 +17,7 @@ from fanwise.tools.doctor.handshake import (
 )
 from fanwise.tools.doctor.probe import Probe
 from fanwise.tools.remote import Remote
-from fanwise.transport.server import GC_THRESHOLDS
+from fanwise.transport.collector import GC_THRESHOLDS
 
 from ...support.processes import ServerProcess
 

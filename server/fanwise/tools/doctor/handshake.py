@@ -50,7 +50,7 @@ def collector(thresholds: Sequence[int]) -> Finding:
         name,
         f"thresholds {shown}: a full collection walks every object of every connection, hundreds of milliseconds with "
         "10,000 clients",
-        "run `fanwise serve`, or call fanwise.serve.tune_gc() when the application has started",
+        "run `fanwise serve`, or call fanwise.transport.collector.tune_gc() when the application has started",
     )
 
 
