@@ -275,6 +275,17 @@ def test_the_session_in_the_documents_takes_place(serve: Callable[..., ServerPro
                 }
 
 
+@pytest.mark.parametrize("block", list(blocks("toml")), ids=name_of)
+def test_settings_in_a_file_are_in_force(block: Block, tmp_path: Path) -> None:
+    """The command that prints the settings takes them from the file, each of its names."""
+    path = tmp_path / "fanwise.toml"
+    path.write_text(block.code)
+    done = run("-m", "fanwise", "config", "--config", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    written, printed = tomllib.loads(block.code), done.stdout
+    assert [name for name in (*written, *written["channels"]) if f'"{name}"' not in printed] == []
+
+
 UNTIL_THE_FIRST_MESSAGE = """
 import asyncio
 
