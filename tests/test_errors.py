@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from fanwise.errors import (
+    BeginningError,
     ChannelFullError,
     ChannelLimitError,
     ChannelNameError,
@@ -15,7 +18,11 @@ from fanwise.errors import (
     OptionsError,
     PayloadError,
     PositionError,
+    ProblemError,
     SettingsError,
+    TagError,
+    ThreadError,
+    UserError,
 )
 
 
@@ -45,3 +52,10 @@ def test_each_error_names_what_is_wrong(error: FanwiseError, says: str) -> None:
 def test_a_long_channel_name_is_shown_in_part() -> None:
     """What a stranger chose does not fill our log."""
     assert len(str(ChannelNameError("x" * 100_000))) < 200
+
+
+@pytest.mark.parametrize("error", [BeginningError("no"), TagError("no"), ThreadError("no"), UserError("no")])
+def test_a_sentence_that_was_written_where_it_is_raised(error: ProblemError) -> None:
+    """Also after pickling, as between processes."""
+    assert (str(error), error.problem) == ("no", "no")
+    assert str(pickle.loads(pickle.dumps(error))) == "no"

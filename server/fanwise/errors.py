@@ -7,6 +7,38 @@ class FanwiseError(Exception):
     """The root of the tree: everything that Fanwise raises on purpose."""
 
 
+class ProblemError(FanwiseError):
+    """An error whose sentence is written where it is raised.
+
+    Attributes:
+        problem: What is wrong, and what is allowed or to be done instead.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class ProblemsError(FanwiseError):
+    """Several problems at once.
+
+    Attributes:
+        problems: Each names what is wrong and what is allowed.
+    """
+
+    _between = "\n"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return self._between.join(self.problems)
+
+
 _SHOWN_CHARACTERS = 64
 
 
@@ -39,34 +71,12 @@ class PositionError(FanwiseError, ValueError):
         return f"position {shorten(self.text)} is not allowed: it looks like 'epoch:offset', as in '1f0c9a3e:42'"
 
 
-class BeginningError(FanwiseError, ValueError):
-    """A stream cannot begin where it is asked to.
-
-    Attributes:
-        problem: What is wrong, and what is allowed.
-    """
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return self.problem
+class BeginningError(ProblemError, ValueError):
+    """A stream cannot begin where it is asked to."""
 
 
-class TagError(FanwiseError, ValueError):
-    """Tags, or a filter, that are not allowed.
-
-    Attributes:
-        problem: What is wrong, and what is allowed.
-    """
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return self.problem
+class TagError(ProblemError, ValueError):
+    """Tags, or a filter, that are not allowed."""
 
 
 class FilterLimitError(FanwiseError, RuntimeError):
@@ -254,56 +264,22 @@ class PublishNowaitError(FanwiseError, RuntimeError):
         )
 
 
-class ThreadError(FanwiseError, RuntimeError):
-    """A call in the wrong thread; nothing was published by it.
-
-    Attributes:
-        problem: What is wrong, and what to call instead.
-    """
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return self.problem
+class ThreadError(ProblemError, RuntimeError):
+    """A call in the wrong thread; nothing was published by it."""
 
 
-class UserError(FanwiseError, ValueError):
-    """A user that cannot be one.
-
-    Attributes:
-        problem: What is wrong, and what is allowed.
-    """
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return self.problem
+class UserError(ProblemError, ValueError):
+    """A user that cannot be one."""
 
 
-class SettingsError(FanwiseError, ValueError):
-    """Settings that cannot be used: each problem names what is wrong and what is allowed."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "\n".join(self.problems)
+class SettingsError(ProblemsError, ValueError):
+    """Settings that cannot be used."""
 
 
-class OptionsError(FanwiseError, ValueError):
-    """Channel options that cannot be used: each problem names what is wrong and what is allowed."""
+class OptionsError(ProblemsError, ValueError):
+    """Channel options that cannot be used."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__(problems)
-        self.problems = problems
-
-    def __str__(self) -> str:
-        return "; ".join(self.problems)
+    _between = "; "
 
 
 class InputError(FanwiseError, ValueError):

@@ -29,7 +29,7 @@ from .logs.formatting import log_config, take_over
 from .protocol import FanwiseHttpProtocol, FanwiseProtocol
 from .settings import Settings, flag, variable
 from .transport.acceptor import Descriptors
-from .transport.listeners import open_listener
+from .transport.listeners import open_listener, url_on
 from .transport.listeners import shown as shown_address
 from .transport.places import PlaceLimits, Places
 from .transport.proxies import TrustedProxies
@@ -141,14 +141,17 @@ def check_exposure(settings: Settings) -> None:
 def url_of(settings: Settings, listener: socket.socket) -> str:
     """Returns where a listener listens, as people say it: with the host that the settings name."""
     if settings.uds is not None or settings.fd is not None:
-        return shown_address(listener, scheme="https" if settings.ssl_certfile else "http")
+        return shown_address(listener, scheme=_scheme(settings))
     return url_at(settings, listener.getsockname()[1])
 
 
 def url_at(settings: Settings, port: int) -> str:
     """Returns the URL of a port of the host that the settings name."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}"
+    return url_on(settings.host, port, scheme=_scheme(settings))
+
+
+def _scheme(settings: Settings) -> str:
+    return "https" if settings.ssl_certfile else "http"
 
 
 def facts(settings: Settings, *, url: str, fd_limit: int) -> dict[str, Any]:

@@ -42,7 +42,11 @@ def shown(listener: socket.socket, *, scheme: str) -> str:
     name = listener.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{os.fsdecode(name)}"
-    host, port = name[:2]
+    return url_on(*name[:2], scheme=scheme)
+
+
+def url_on(host: str, port: int, *, scheme: str) -> str:
+    """Returns the URL of a port of a host, which may be an IPv6 address."""
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
