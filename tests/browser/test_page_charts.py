@@ -166,6 +166,7 @@ def test_thresholds(screen: Screen, watched: Staged) -> None:
     """Of the settings, with their names; one that is out of reach is named beside the chart, and is drawn near it."""
     screen.open(watched.url)
     screen.shows("#chart-memory .legend", "memory_bytes, 1.1 GB")
+    screen.page.wait_for_selector("#chart-memory .legend li:last-child", state="visible")
     late = "/readyz fails: ready_lag_seconds, 1.0 s"
     screen.until("(late) => window.written['chart-loop'].includes(late)", late)
     label = screen.page.get_attribute("#chart-loop .plot", "aria-label")
@@ -178,6 +179,15 @@ def test_thresholds(screen: Screen, watched: Staged) -> None:
     screen.until("() => window.written['chart-lag'].includes('queue limit 77, by queue_bytes')")
     screen.until("() => window.written['chart-memory'].includes('memory_bytes, 1.1 GB')")
     assert not screen.is_seen("#chart-memory .legend li:last-child")
+
+
+def test_a_value_without_neighbours_is_seen(screen: Screen, staged: Staged) -> None:
+    """As a point, where no line goes through it."""
+    for late in ({}, {}, {0.4: 10}, {}, {}):
+        staged.tick(totals={"deliveries": 10}, ages={0.0015: 10}, late=late)
+    screen.open(staged.url)
+    screen.shows("#chart-deliveries .legend", "10.0 /s")
+    screen.paints("#chart-latency canvas", (180, 83, 9))
 
 
 @pytest.mark.parametrize("width", [1280, 390])

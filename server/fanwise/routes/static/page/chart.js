@@ -194,7 +194,12 @@ export class Chart {
     return {
       stroke: () => colour(tone),
       width: tone === "none" ? 0 : 1.5,
-      points: { show: tone !== "none", size: 4, filter: (_plot, series) => alone(this.#data[series]) },
+      points: {
+        show: tone !== "none",
+        size: 4,
+        fill: () => colour(tone),
+        filter: (_plot, series) => alone(this.#data[series]),
+      },
       ...(dash === undefined ? {} : { dash }),
       ...(isFilled ? { fill: () => `${colour(tone)}22` } : {}),
     };
