@@ -6,7 +6,7 @@ import { timeOfDay, timeOfDayShort } from "./format.js";
 import { colour, onTheme } from "./theme.js";
 
 const FONT = "11px system-ui, sans-serif";
-const NEAR = 0.1; // of a threshold: from there on the axis reaches up to it
+const NEAR = 1 / 3; // of a threshold: from there on the axis reaches up to it
 const CLOSE = 0.02; // of the time that is shown: what is pointed at has no point further away
 const LEFT_PX = 58; // the same for all, so that what happened at one time stands in one line
 
