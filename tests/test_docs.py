@@ -167,6 +167,16 @@ def test_the_readme_is_short_and_begins_with_two_commands() -> None:
     assert commands[1].rstrip().endswith(".venv/bin/pytest")
 
 
+def test_the_picture_moves_and_is_small() -> None:
+    """Animated WebP (RFC 9649) of at most 1 MB, of more frames than the demo has steps: `tox -e picture` writes it."""
+    picture = (ROOT / "docs" / "demo.webp").read_bytes()
+    assert (picture[:4], picture[8:12]) == (b"RIFF", b"WEBP")
+    assert len(picture) <= 1_000_000
+    assert b"ANIM" in picture[:100]
+    assert picture.count(b"ANMF") > 20
+    assert "](docs/demo.webp)" in (ROOT / "README.md").read_text()
+
+
 def options(command: click.Command) -> set[str]:
     parameters = command.get_params(click.Context(command))
     return {"--help"} | {name for one in parameters for name in (*one.opts, *one.secondary_opts)}
