@@ -40,6 +40,8 @@ def test_a_frame_is_read_as_it_was_made(
         b"e 1 2 c T x\n",
         b"e 1 2 c T t9\n[]",
         b"e 1 2 c T t2\n[]",
+        b"e 1 2 c T s\n",
+        b"e 1 2 c T s00-00\n",
     ],
 )
 def test_what_is_no_text_is_an_error(text: bytes) -> None:

@@ -105,23 +105,25 @@ async def test_all_nodes_hear_all_in_one_order(nodes: tuple[Node, Node]) -> None
 
 
 async def test_a_publication_arrives_as_it_was_sent(nodes: tuple[Node, Node]) -> None:
-    """Payload, kind, key, tags, and who is excluded; whatever bytes there are."""
+    """Payload, kind, key, tags, who is excluded, and the span; whatever bytes there are."""
     one, two = nodes
+    span = f"{7:032x}-{9:016x}"
     payload, key = bytes(range(256)) + b"\r\n 1 2 3\n", "a key\n\u20ac \ud800 "
     outgoing = [
-        (payload, Kind.BINARY, None, None, "9f2c01ab77e4"),
-        (b"", Kind.TEXT, key, {"city": "K\u00f6ln \U0001f30d", "s": ""}, "a-1"),
-        (b'{"a": 1}', Kind.JSON, "", None, None),
-        (b"\n", Kind.TEXT, None, {"s": "1 2 3"}, None),
+        (payload, Kind.BINARY, None, None, "9f2c01ab77e4", None),
+        (b"", Kind.TEXT, key, {"city": "K\u00f6ln \U0001f30d", "s": ""}, "a-1", span),
+        (b'{"a": 1}', Kind.JSON, "", None, None, None),
+        (b"\n", Kind.TEXT, None, {"s": "1 2 3"}, None, None),
+        (b"s", Kind.TEXT, None, None, None, span),
     ]
     positions = [
-        await one.backplane.publish(Outgoing("lobby", data, kind, name, tags=tags, exclude=exclude))
-        for data, kind, name, tags, exclude in outgoing
+        await one.backplane.publish(Outgoing("lobby", data, kind, name, tags=tags, exclude=exclude, span=span))
+        for data, kind, name, tags, exclude, span in outgoing
     ]
     for node in nodes:
         await node.has(positions[-1])
     arrivals = [one for one in two.story["lobby"] if not isinstance(one, Position)]
-    assert [(one.payload, one.kind, one.key, one.tags, one.exclude) for one in arrivals] == outgoing
+    assert [(one.payload, one.kind, one.key, one.tags, one.exclude, one.span) for one in arrivals] == outgoing
     assert two.story == one.story
     again = await two.open("lobby", Position(positions[0].epoch, 0))
     assert [one._replace(at_ms=0) for one in again.publications] == [one._replace(at_ms=0) for one in arrivals]

@@ -2,15 +2,17 @@
 
 A frame is "generation number sender size size ...", a line feed, and texts of these sizes in bytes. A text is
 "epoch offset at_ms channel kind words", a line feed, key, tags and payload. The words behind the kind may be missing:
-"12" for a key of 12 bytes, "t34" for tags that are 34 bytes of JSON, "x" with the id of a client that is excluded.
+"12" for a key of 12 bytes, "t34" for tags that are 34 bytes of JSON, "x" with the id of a client that is excluded, and
+"s" with the name of a span.
 The engine makes the first line of both, up to the channel; all else passes through the engine as it is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import orjson
 
@@ -24,6 +26,8 @@ _KINDS: Final = {letter.decode(): kind for letter, kind in KINDS.items()}
 _WORDS: Final = 5  # of a text without a key and without tags
 _TAGS: Final = "t"
 _EXCLUDED: Final = "x"
+_SPAN: Final = "s"
+_SPAN_NAME: Final = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
 _new = cast("Callable[[type[Arrival], tuple[Any, ...]], Arrival]", tuple.__new__)  # calling the class is dearer
 
 
@@ -31,6 +35,9 @@ _new = cast("Callable[[type[Arrival], tuple[Any, ...]], Arrival]", tuple.__new__
 def _read_tags(text: bytes) -> Tags | None:
     """Returns tags from JSON, equal ones as one object: a channel has few that differ."""
     return check_tags(orjson.loads(text))
+
+
+Unpacked: TypeAlias = tuple[int, str | None, Tags | None, str | None, str | None]
 
 
 class FrameHead(NamedTuple):
@@ -59,11 +66,13 @@ def pack(outgoing: Outgoing) -> tuple[bytes, bytes]:
         before += tags
     if outgoing.exclude:
         line += b" x%b" % outgoing.exclude.encode()
+    if outgoing.span is not None:
+        line += b" s%b" % outgoing.span.encode()
     return line, before + outgoing.payload if before else outgoing.payload
 
 
-def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | None, Tags | None, str | None]:
-    """Returns where the payload of a text begins, its key, its tags, and the id of the client that is excluded.
+def unpack(words: Iterable[str], text: bytes, begin: int) -> Unpacked:
+    """Returns where the payload of a text begins, its key, its tags, the client that is excluded, and its span.
 
     Args:
         words: Those behind the kind.
@@ -73,8 +82,13 @@ def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | No
     Raises:
         ValueError: The words or the tags are none.
     """
-    key, tags, exclude = None, None, None
+    key, tags, exclude, span = None, None, None, None
     for word in words:
+        if word.startswith(_SPAN):
+            span = word.removeprefix(_SPAN)
+            if _SPAN_NAME.fullmatch(span) is None:
+                raise ValueError(f"{span[:80]!r} names no span")
+            continue
         if word.startswith(_EXCLUDED):
             exclude = word.removeprefix(_EXCLUDED)
             if not exclude:
@@ -87,7 +101,7 @@ def unpack(words: Iterable[str], text: bytes, begin: int) -> tuple[int, str | No
             end = begin + int(word)
             key = text[begin:end].decode(errors="surrogatepass")
         begin = end
-    return begin, key, tags, exclude
+    return begin, key, tags, exclude, span
 
 
 def read_head(frame: bytes) -> FrameHead:
@@ -114,14 +128,14 @@ def _read(data: bytes, begin: int, sizes: Sequence[int]) -> list[Arrival]:
         stop = begin + size
         end = data.index(b"\n", begin, stop)
         words = data[begin:end].decode().split(" ")
-        begin, key, tags, exclude = end + 1, None, None, None
+        begin, key, tags, exclude, span = end + 1, None, None, None, None
         if len(words) > _WORDS:
-            begin, key, tags, exclude = unpack(words[_WORDS:], data, begin)
+            begin, key, tags, exclude, span = unpack(words[_WORDS:], data, begin)
             del words[_WORDS:]
         epoch, offset, stamped, channel, kind = words
         if stamped != stamp:  # most texts of a frame were taken at one time
             stamp, at_ms = stamped, int(stamped)
-        arrival = (channel, epoch, int(offset), data[begin:stop], _KINDS[kind], key, at_ms, tags, exclude)
+        arrival = (channel, epoch, int(offset), data[begin:stop], _KINDS[kind], key, at_ms, tags, exclude, span)
         arrivals.append(_new(Arrival, arrival))
         begin = stop
     return arrivals

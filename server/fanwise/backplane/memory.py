@@ -37,9 +37,9 @@ class _Channel:
 
     def append(self, outgoing: Outgoing) -> Arrival:
         self.head += 1
-        channel, payload, kind, key, _, tags, exclude = outgoing
+        channel, payload, kind, key, _, tags, exclude, span = outgoing
         at_ms = time.time_ns() // 1_000_000
-        arrival = Arrival(channel, self.epoch, self.head, payload, kind, key, at_ms, tags, exclude)
+        arrival = Arrival(channel, self.epoch, self.head, payload, kind, key, at_ms, tags, exclude, span)
         self.publications.append(arrival)
         return arrival
 

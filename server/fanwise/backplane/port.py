@@ -54,6 +54,7 @@ class Outgoing(NamedTuple):
 
     Attributes:
         exclude: The id of a client that does not get it, on whichever node; None: everybody gets it.
+        span: Names its span, if that is sampled: hexadecimal, 32 digits of the trace, "-" and 16 of the span.
     """
 
     channel: str
@@ -63,6 +64,7 @@ class Outgoing(NamedTuple):
     once: Once | None = None
     tags: Tags | None = None
     exclude: str | None = None
+    span: str | None = None
 
 
 class Arrival(NamedTuple):
@@ -72,6 +74,7 @@ class Arrival(NamedTuple):
         at_ms: When the engine took it, in milliseconds of the engine's wall clock; of this machine's, where a channel
             is opened with it.
         exclude: The id of a client that does not get it; None: everybody gets it.
+        span: Names its span, if that is sampled; None: it has none.
     """
 
     channel: str
@@ -83,6 +86,7 @@ class Arrival(NamedTuple):
     at_ms: int
     tags: Tags | None = None
     exclude: str | None = None
+    span: str | None = None
 
 
 class Opened(NamedTuple):

@@ -88,11 +88,11 @@ class Publisher:
         self.spans: Spans | None = None
 
     def trace(self, spans: Spans, *, shares: bool) -> None:
-        """Has spans made of publications and deliveries from the first start on; `shares`: in `Sharing`, not here."""
-        self.spans = spans
+        """Has spans made of publications and deliveries from the first start on; `shares`: begun in `Sharing`."""
+        self.spans, self._make_sweeper = spans, spans.sweeper
         if not shares:
             self._append = self._publish = spans.around(self._hub.publish)
-            self._make_sweeper, self._one_by_one = spans.sweeper, True
+            self._one_by_one = True
 
     def record(self, heard: Callable[[Channel, Publication], None] | None) -> None:
         """Notifies `heard` of each publication from now on; None: nobody. Costs nothing while nobody is notified."""

@@ -307,7 +307,7 @@ class Sharing:
         counts.received += len(arrivals)
         if arrivals:
             counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), len(arrivals))
-        for name, epoch, offset, payload, kind, key, _, tags, exclude in arrivals:
+        for name, epoch, offset, payload, kind, key, _, tags, exclude, span in arrivals:
             channel = find(name)
             if channel is None or (reopening and name in reopening):
                 skipped += 1
@@ -321,6 +321,8 @@ class Sharing:
             crowded = take(channel, payload, kind=kind, time=now, key=key, tags=tags) or crowded
             if exclude is not None:
                 self._publisher.exclude(exclude, name, Position(epoch, offset))
+            if span is not None and self._publisher.spans is not None:
+                self._publisher.spans.arrived(channel, Position(epoch, offset), now, span)
         counts.skipped += skipped
         return self._has_time(now) and not crowded
 

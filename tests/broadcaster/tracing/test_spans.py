@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("opentelemetry.sdk", reason="traces publications: pip install 'fanwise[otel]'")
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
@@ -17,6 +18,7 @@ from fanwise.broadcaster.tracing import spans as module
 from fanwise.core.publication import Kind
 from fanwise.errors import BackplaneDownError
 
+from ...support.fakes import FakeSink
 from ...support.live import until
 from ...support.spans import Kept, about, context_of, parent_of
 from ..test_node import joined
@@ -112,3 +114,44 @@ async def test_a_span_lasts_until_the_engine_has_the_publication() -> None:
     assert about(kept.named("publish lobby"))["messaging.message.id"] == str(publication.position)
     failed = kept.named("publish other")
     assert (failed.status.status_code, about(failed)["error.type"]) == (StatusCode.ERROR, "BackplaneDownError")
+
+
+async def test_each_server_behind_an_engine_makes_a_delivery() -> None:
+    """Below the publication of whichever server, with the clients that are there; one without tracing makes none."""
+    engine, one, two = MemoryEngine(), Kept(), Kept()
+    servers = [
+        Broadcaster(backplane=engine.backplane(), trim_heap=False, tracing=tracing)
+        for tracing in (one.provider, two.provider, False)
+    ]
+    async with AsyncExitStack() as stack:
+        sinks = [FakeSink() for _ in range(4)]
+        for server in servers:
+            await stack.enter_async_context(server)
+        for sink, server in zip(sinks, (*servers, servers[1]), strict=True):
+            await server.subscribe_in_turn(server.add_client(sink), "lobby")
+        await until(lambda: sum(server.statistics().channels[0].ready for server in servers) == 4)
+        position = (await servers[0].publish("lobby", "text")).position
+        await until(lambda: all(sink.said == ["text"] for sink in sinks))
+        await until(lambda: "deliver lobby" in one.names and "deliver lobby" in two.names)
+    publish = context_of(one.named("publish lobby"))
+    assert two.names == ["deliver lobby"]
+    for kept, clients in ((one, 1), (two, 2)):
+        deliver = kept.named("deliver lobby")
+        assert (parent_of(deliver), context_of(deliver).trace_id) == (publish.span_id, publish.trace_id)
+        assert [link.context.span_id for link in deliver.links] == [publish.span_id]
+        assert (about(deliver)["fanwise.clients"], about(deliver)["messaging.message.id"]) == (clients, str(position))
+
+
+async def test_what_is_not_sampled_is_not_named_to_the_engine() -> None:
+    """Other servers make no delivery of it."""
+    engine, kept = MemoryEngine(), Kept()
+    quiet = Kept(sampler=ALWAYS_OFF)
+    async with (
+        Broadcaster(backplane=engine.backplane(), trim_heap=False, tracing=quiet.provider) as one,
+        Broadcaster(backplane=engine.backplane(), trim_heap=False, tracing=kept.provider) as two,
+    ):
+        sink = FakeSink()
+        await two.subscribe_in_turn(two.add_client(sink), "lobby")
+        await one.publish("lobby", "text")
+        await until(lambda: sink.said == ["text"])
+    assert (quiet.spans, kept.spans) == ([], [])

@@ -109,8 +109,8 @@ def read(channel: str, sequence: int, at_ms: int, data: bytes) -> Message:
 def _read_text(text: bytes, channel: str, epoch: str, offset: int, at_ms: int) -> Arrival:
     end = text.index(b"\n")
     kind, *words = text[:end].split(b" ")
-    begin, key, tags, exclude = unpack(map(bytes.decode, words), text, end + 1)
-    return Arrival(channel, epoch, offset, text[begin:], KINDS[kind], key, at_ms, tags, exclude)
+    begin, key, tags, exclude, span = unpack(map(bytes.decode, words), text, end + 1)
+    return Arrival(channel, epoch, offset, text[begin:], KINDS[kind], key, at_ms, tags, exclude, span)
 
 
 def nanoseconds(text: str) -> int:

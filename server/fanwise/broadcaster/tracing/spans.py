@@ -20,6 +20,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    TraceFlags,
     get_tracer_provider,
     set_span_in_context,
 )
@@ -78,9 +79,8 @@ class Spans:
             finally:
                 span.end()
             context = span.get_span_context()
-            if context.trace_flags.sampled and place.queues:
-                ended = partial(self._delivered, place, publication.time, context)
-                self._deliveries.watch(place, Delivery(publication.offset, ended))
+            if context.trace_flags.sampled:
+                self._watch(place, publication.offset, publication.time, context)
             return publication
 
         return publish_in_span
@@ -95,11 +95,31 @@ class Spans:
 
         def submit_in_span(outgoing: Outgoing) -> asyncio.Future[Position]:
             span = self._start(outgoing.channel, pattern(outgoing.channel), len(outgoing.payload))
-            future = submit(outgoing)
+            context = span.get_span_context()
+            named = f"{context.trace_id:032x}-{context.span_id:016x}" if context.trace_flags.sampled else None
+            future = submit(outgoing._replace(span=named))
             future.add_done_callback(partial(_acknowledged, span))
             return future
 
         return submit_in_span
+
+    def arrived(self, place: Channel, position: Position, time: float, span: str) -> None:
+        """Hears that a sampled publication has come from the engine, and has its place in the log of `place`.
+
+        Args:
+            place: Its channel.
+            position: Its place there.
+            time: When it came, on the monotonic clock.
+            span: Its span, as `Outgoing` names it, of this server or of another one.
+        """
+        trace_id, _, span_id = span.partition("-")
+        sampled = TraceFlags(TraceFlags.SAMPLED)
+        context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=sampled)
+        self._watch(place, position.offset, time, context)
+
+    def _watch(self, place: Channel, offset: int, time: float, publication: SpanContext) -> None:
+        if place.queues:
+            self._deliveries.watch(place, Delivery(offset, partial(self._delivered, place, time, publication)))
 
     def _start(self, channel: str, pattern: str | None, size_bytes: int) -> Span:
         attributes = {**_named("publish", channel, pattern), OPERATION_TYPE: "send", BODY_SIZE: size_bytes}
