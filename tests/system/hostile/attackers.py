@@ -92,7 +92,17 @@ def many_channels() -> bytes:
     return request("POST", "/publish", "Content-Type: application/json", body=json.dumps(entries).encode())
 
 
+def authenticating(token: bytes) -> Plan:
+    """100 connections that send a token again and again, each time with another number in it."""
+    op = frame(TEXT, b'{"op":"authenticate","token":"%b"}' % token)
+    steps = (Step(handshake(_JSON)), Step(op, times=_ENDLESS // len(op), numbered=True, awaits=WELCOME))
+    return Plan(steps, connections=100)
+
+
 _JSON = "Sec-WebSocket-Protocol: fanwise.v1"
+# {"alg":"HS256"} and {"sub":"eve","exp":4102444800}, with a signature of as many bytes as it takes.
+_FORGED = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJldmUiLCJleHAiOjQxMDI0NDQ4MDB9." + NUMBER + b"A" * 36
+_OFFERS = ", ".join(f"fanwise.token.{number}" for number in range(100))
 _HEAD = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 _CHUNKED = request("POST", "/publish/attack", "Transfer-Encoding: chunked", "Trailer: X-API-Key")
 _SUBSCRIBE = frame(TEXT, b'{"op":"subscribe","channel":"stats"}')
@@ -201,6 +211,13 @@ ATTACKS: dict[str, Plan] = {
     ),
     "one more watcher": Plan((Step(handshake(_JSON, path="/live")),), seconds=1.0),
     "512 silent connections": Plan((), connections=512, seconds=6.0),
+    # Tokens.
+    "tokens that are none": authenticating(NUMBER + b".y.z"),
+    "tokens of 60 KB": authenticating(NUMBER + b"x" * 60_000),
+    "forged tokens": authenticating(_FORGED),
+    "100 tokens in a handshake": Plan(
+        (Step(handshake(f"{_JSON}, {_OFFERS}")),), connections=100, quiet_seconds=0.2, again=True
+    ),
     # Upgrades that are none, left open.
     "an upgrade with a body": once(handshake("Content-Length: 10") + b"hello"),
     "an upgrade with a bad header": once(handshake("Sec-WebSocket-Extensions: ;;;=")),

@@ -16,7 +16,7 @@ from .scene import Outcome, Scene
 
 _MB = 1_000_000
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-RATE, TOO_BIG, SLOW = "1008", "1009", "4008"
+RATE, TOO_BIG, SLOW, UNAUTHORISED = "1008", "1009", "4008", "4501"
 # By which others' p99 may grow: {attackers: milliseconds}.
 P99_MS: Final = {1: 10.0, 10: 20.0, 100: 50.0}
 # How much later many are closed than one, since they share one loop: {attackers: factor}.
@@ -113,6 +113,14 @@ def _answered(attack: str, *statuses: str) -> Row:
     return Row(attack, frozenset(statuses), rss_mb=1.0)
 
 
+def _tokens(attack: str, *ends: str, rss_mb: float = 5.0, again: bool = False) -> Row:
+    """On a server that asks readers for tokens; its own clients bring the key."""
+    environ = {"FANWISE_API_KEY": KEY, "FANWISE_READ": "token", "FANWISE_TOKEN_KEY": "of the server alone: " + KEY}
+    return Row(
+        attack, frozenset(ends), rss_mb=rss_mb, attackers=(10,), environ=environ, seconds=4.0, again=again, long=True
+    )
+
+
 ROWS: Final = (
     _flood("pings of 0 bytes", RATE),
     _flood("pings of 125 bytes", RATE),
@@ -160,6 +168,10 @@ ROWS: Final = (
     ),
     Row("one more watcher", frozenset({"open"}), beside="64 watchers", long=True),
     Row("512 silent connections", frozenset({"503", "closed", "open"}), descriptors=256, clients=2, long=True),
+    _tokens("tokens that are none", "open", UNAUTHORISED),
+    _tokens("tokens of 60 KB", "open", UNAUTHORISED, rss_mb=30.0),
+    _tokens("forged tokens", "open", UNAUTHORISED),
+    _tokens("100 tokens in a handshake", "401", "open", "closed", again=True),
     _refused("an upgrade with a body", "400"),
     _answered("an upgrade with a bad header", "400", "open"),
     _answered("DNS rebinding: probe", "400", "403", "421"),

@@ -20,6 +20,7 @@ LOOPS = ("uvloop", "asyncio")
 SHORT = [row for row in ROWS if not row.long]
 # Ten seconds each: they go on while the others are looked at.
 LATE = [row for row in SHORT if 2 < row.closed_seconds < math.inf]
+ASKING = [row for row in ROWS if "FANWISE_READ" in row.environ]  # on a server of their own
 PROMPT = [row for row in SHORT if row not in LATE]
 LATE_CONNECTIONS = 20
 IDLE_CLIENTS = 20
@@ -94,6 +95,23 @@ def test_a_request_that_does_not_come_is_ended(runs: Runs, row: Row, loop: str) 
     """With 408 where one has begun; and nobody else has been closed."""
     outcome, measured = runs.late(row, loop)
     figures = judge(row, Result(outcome, measured, measured, ""), strict=False)
+    assert [str(figure) for figure in figures if not figure.held] == []
+
+
+@pytest.fixture(scope="module")
+def asking() -> Iterator[Scene]:
+    """A server that asks readers for tokens."""
+    environ = ASKING[0].environ
+    with Scene(
+        "uvloop", clients=IDLE_CLIENTS, messages_per_second=2, echo_seconds=ECHO_SECONDS, environ=environ
+    ) as scene:
+        yield scene
+
+
+@pytest.mark.parametrize("row", ASKING, ids=name_of)
+def test_tokens_of_strangers_hold_nobody_up(asking: Scene, row: Row) -> None:
+    """None of them is valid, and all of them are answered in their turn."""
+    figures = judge(row, run(asking, row._replace(seconds=FLOOD_SECONDS), attackers=10), attackers=10, strict=False)
     assert [str(figure) for figure in figures if not figure.held] == []
 
 
