@@ -82,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         heartbeat_seconds=settings.ping_seconds,
         pong_seconds=settings.pong_seconds,
         demo_everybody=settings.demo,
+        demo_workers=settings.workers,
         access=broadcaster.access,
         page=True,
         lifespan=end(broadcaster.lifespan),

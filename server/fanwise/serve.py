@@ -222,7 +222,7 @@ def serve(settings: Settings, member: Member | None = None) -> int:
     """
     fd_limit = raise_fd_limit()
     sweep_way(settings.sweep)
-    app = create_app(settings)
+    app = create_app(settings if member is None else settings.model_copy(update={"workers": member.count}))
     config = build_config(settings, app, pid=member is not None)  # from here on everything goes to the log
     take_over()
     supervisor = Supervisor.of_process()

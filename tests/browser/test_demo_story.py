@@ -144,6 +144,28 @@ def test_the_demo_alone_without_the_key(screen: Screen, serve: Serve) -> None:
     screen.assert_clean(*EXPECTED)
 
 
+def test_the_demo_below_a_root_path(screen: Screen, serve: Serve) -> None:
+    """Alone, with all that it loads and asks for; a link leads to the whole page."""
+    server = serve(FANWISE_ROOT_PATH="/deep/down")
+    screen.open(f"http://127.0.0.1:{server.port}/deep/down/demo")
+    screen.page.click("#demo-button")
+    screen.until(MOMENTS["calm"])
+    screen.page.click("#demo-button")
+    screen.shows("#demo-button", "Play again")
+    screen.page.click(".whole")
+    screen.until("() => document.querySelector('#overview')?.checkVisibility()")
+    assert screen.page.url == f"http://127.0.0.1:{server.port}/deep/down/"
+    screen.assert_clean()
+
+
+def test_the_demo_of_several_workers(screen: Screen, serve: Serve) -> None:
+    """It is not offered, and the page says why."""
+    server = serve(FANWISE_WORKERS="2")
+    screen.page.goto(f"http://127.0.0.1:{server.port}/demo")
+    screen.shows("#demo-why", "its clients could reach another of this server's workers")
+    assert not screen.is_seen("#demo-button")
+
+
 def test_the_demo_behind_a_proxy(screen: Screen, serve: Serve) -> None:
     """It is not offered, and the page says why, and what to do."""
     server = serve()

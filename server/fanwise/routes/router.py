@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from ..broadcaster.node import Node
 from ..broadcaster.survey import Surveyed
@@ -55,6 +56,7 @@ def build_router(
     pong_seconds: float | None = None,
     demo_clients: int = 0,
     demo_everybody: bool = False,
+    demo_workers: int = 1,
     access: Access | None = None,
     page: bool = False,
     lifespan: Lifespan | None = None,
@@ -70,21 +72,26 @@ def build_router(
         pong_seconds: The server's longest time between a ping and its pong, for `/stats`; None: unlimited, or unknown.
         demo_clients: Simulated clients that the demo may open; below 4 there is no demo.
         demo_everybody: Whether peers that are not on this machine may start the demo, too.
+        demo_workers: Processes behind the port; with more than one there is no demo.
         access: Who may publish and operate, and which pages may connect; by default everybody, and pages of this host.
         page: Whether `GET /` is the live page.
         lifespan: Starts and stops the broadcaster; by default for as long as the application runs.
     """
     live = _live(broadcaster, access := access or Access(), pong_seconds)
-    send = partial(live.send, DEMO)
-    demo = DemoController(broadcaster, send=send, max_clients=demo_clients, everybody=demo_everybody)
+    bounds: dict[str, Any] = {"max_clients": demo_clients, "everybody": demo_everybody, "workers": demo_workers}
+    demo = DemoController(broadcaster, send=partial(live.send, DEMO), **bounds)
     router = APIRouter(lifespan=_lifespan(lifespan or (lambda _app: broadcaster), access.keys_of_tokens, live, demo))
     plain = {"default_channel": default_channel, "template": template}
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
     router.add_api_websocket_route("/ws", endpoint.serve)
     own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(access, **plain)]
-    for routes in (*own, *_routes(broadcaster, access, live, demo, page=page), *([page_routes()] if page else [])):
-        router.routes += routes.routes  # FastAPI asks each included router twice for each request and handshake
+    router.routes += _all_of(*own, *_routes(broadcaster, access, live, demo, page=page))
     return router
+
+
+def _all_of(*routers: APIRouter) -> list[BaseRoute]:
+    """Returns their routes: FastAPI asks each router that is included twice for each request and handshake."""
+    return [route for router in routers for route in router.routes]
 
 
 def _workers(broadcaster: Node) -> Surveyed | None:
@@ -150,6 +157,8 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController,
     yield probe_routes(broadcaster)
     yield static_routes()
     yield upgrade_routes("/ws", "/live", reject=broadcaster.tally.reject)  # last: each route before another one costs
+    if page:
+        yield page_routes()
 
 
 def _lifespan(own: Lifespan, *others: AbstractAsyncContextManager[Any]) -> Lifespan:

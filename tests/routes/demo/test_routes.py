@@ -138,6 +138,15 @@ async def test_a_server_may_have_none() -> None:
 
 
 @pytest.mark.anyio
+async def test_several_workers_have_none() -> None:
+    """Clients could reach any of them."""
+    async with staged(workers=2) as here:
+        found = await look(here.live)
+        assert (found["available"], "--workers 1" in found["why"]) == (False, True)
+        assert (await put(here.live, PLAN)).code == "no_demo"
+
+
+@pytest.mark.anyio
 async def test_starting_and_stopping_ask_for_the_key() -> None:
     """Looking does not; pages of other hosts may do neither."""
     async with staged(access=Access(api_key="correct-horse")) as here:

@@ -118,3 +118,21 @@ async def test_one_that_is_gone_is_dropped_too() -> None:
         await until(here.is_dropped)
         assert here.status()["stopping"]["reason"] is None
         assert here.restarts == 0
+
+
+async def test_one_that_is_refused_tries_again() -> None:
+    """Until it is let in; the others come after it."""
+    async with staged() as running:
+        here = Here(running)
+        running.broadcaster.draining = True
+        opening = asyncio.create_task(here.side.open())
+
+        def refused() -> bool:
+            return sum(running.broadcaster.tally.rejected.values()) > 0
+
+        await until(lambda: here.side._stopping._connection is not None and refused())
+        running.broadcaster.draining = False
+        await until(lambda: here.side.connected)
+        opening.cancel()
+        await asyncio.wait({opening})
+        await here.side.close()

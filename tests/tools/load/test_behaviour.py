@@ -4,7 +4,7 @@ from fanwise.tools.load.behaviour import Behaviour
 
 
 def test_values_are_the_names_in_documents() -> None:
-    """JSON, tables and pages of `bench` and of the demo show them."""
+    """JSON, tables and pages of `bench` show them."""
     assert [str(one) for one in Behaviour] == [
         "healthy",
         "slow",

@@ -28,6 +28,7 @@ class DemoController:
             fails, the run goes on.
         max_clients: Simulated clients that the demo may open, both sides together; below 4 there is no demo.
         everybody: Whether peers that are not on this machine may start the demo, too.
+        workers: Processes behind the port: clients may reach any of them, and the demo needs all of its own.
 
     Attributes:
         max_clients: Clients that each side may have.
@@ -40,10 +41,12 @@ class DemoController:
         send: Callable[[dict[str, Any]], None],
         max_clients: int = 200,
         everybody: bool = False,
+        workers: int = 1,
     ) -> None:
         self.max_clients = max_clients // len(MODES)
         self.available = self.max_clients >= LEAST_CLIENTS
         self.everybody = everybody
+        self.workers = workers
         self.max_message_bytes = broadcaster.max_message_bytes
         self._broadcaster = broadcaster
         self._send = send

@@ -36,6 +36,9 @@ NOT_BEHIND_A_PROXY = (
     "a proxy has passed this request on, and the demo is for those who reach the server from its own machine: "
     "open the server's own address, or start it with --demo (FANWISE_DEMO=true) to offer it to all"
 )
+NOT_FOR_WORKERS = (
+    "its clients could reach another of this server's workers: start a server with --workers 1 to see the demo"
+)
 NOT_YOURS = "this is for the clients of a running demo"
 _BODY_BYTES = 4096
 _BODY: dict[str, Any] = {
@@ -196,6 +199,8 @@ def _refusal(demo: DemoController, request: Request) -> str | None:
     """Returns why this request cannot start the demo; None if it can."""
     if not demo.available:
         return NO_DEMO
+    if demo.workers > 1:
+        return NOT_FOR_WORKERS
     if demo.everybody or is_local(request):
         return why_not(request)
     return NOT_BEHIND_A_PROXY if is_passed_on(request.headers) else NOT_FOR_OTHERS

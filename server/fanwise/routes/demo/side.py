@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Final, Literal
@@ -17,6 +18,7 @@ from .stream import Stream
 from .target import Target
 
 Mode = Literal["fanwise", "tutorial"]
+_AGAIN_SECONDS: Final = 0.5  # after a refusal
 MODES: Final[tuple[Mode, ...]] = ("tutorial", "fanwise")
 
 
@@ -81,8 +83,12 @@ class Side:
         return self._stopping.caught_up
 
     async def open(self) -> None:
-        """Opens the connections. Never returns."""
-        await self._stopping.open(self._target, self._handshake)
+        """Opens the connections, that of the client that stops first. Never returns."""
+        while True:
+            await self._stopping.open(self._target, self._handshake)
+            if self._stopping.address:  # it has been connected
+                break
+            await asyncio.sleep(_AGAIN_SECONDS)
         await self._clients.open()
 
     def stop_one(self) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Behaviour(StrEnum):
-    """A client's use of its connection. The demo has the first three."""
+    """A client's use of its connection."""
 
     HEALTHY = "healthy"  # reads at once
     SLOW = "slow"  # reads so many bytes a second
