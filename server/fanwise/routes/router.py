@@ -11,7 +11,6 @@ from fastapi import APIRouter
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 
 from ..broadcaster.node import Node
 from ..broadcaster.survey import Surveyed
@@ -85,13 +84,13 @@ def build_router(
     endpoint = WebSocketEndpoint(broadcaster, access, max_subscriptions=max_subscriptions, **plain)
     router.add_api_websocket_route("/ws", endpoint.serve)
     own = [sse_routes(broadcaster, access, heartbeat_seconds=heartbeat_seconds), asyncapi_routes(access, **plain)]
-    router.routes += _all_of(*own, *_routes(broadcaster, access, live, demo, page=page))
+    return _with_all_of(router, *own, *_routes(broadcaster, access, live, demo, page=page))
+
+
+def _with_all_of(router: APIRouter, *others: APIRouter) -> APIRouter:
+    """Adds their routes: FastAPI asks each router that is included twice for each request and handshake."""
+    router.routes += [route for other in others for route in other.routes]
     return router
-
-
-def _all_of(*routers: APIRouter) -> list[BaseRoute]:
-    """Returns their routes: FastAPI asks each router that is included twice for each request and handshake."""
-    return [route for router in routers for route in router.routes]
 
 
 def _workers(broadcaster: Node) -> Surveyed | None:
