@@ -86,6 +86,27 @@ def test_one_crosshair_reads_all_charts(screen: Screen, watched: Staged) -> None
     screen.assert_clean()
 
 
+def test_the_crosshair_by_keyboard(screen: Screen, watched: Staged) -> None:
+    """A slider moves it on all charts, says the time, and lets go of it at its end, or when the pointer takes it."""
+    watched.tick(totals={"deliveries": 7})
+    screen.open(watched.url)
+    screen.shows("#chart-deliveries .legend", "7.0 /s")
+    screen.page.focus("#charts-at")
+    for _ in range(10):
+        screen.page.keyboard.press("ArrowLeft")
+    screen.shows("#chart-deliveries .legend", "100 /s")
+    screen.until(f"() => new Set(({MOMENTS})()).size === 1 && ({MOMENTS})()[0].startsWith('at 12:00:1')")
+    assert str(screen.page.get_attribute("#charts-at", "aria-valuetext")).startswith("12:00:1")
+    screen.page.keyboard.press("End")
+    screen.shows("#chart-deliveries .legend", "7.0 /s")
+    screen.until(f"() => ({MOMENTS})().every((one) => one === '')")
+    screen.page.keyboard.press("Home")
+    screen.shows("#chart-deliveries .legend", f"deliveries {NOTHING}")
+    point_at(screen, "latency", 0.99)
+    assert screen.page.input_value("#charts-at") == "300"
+    screen.assert_clean()
+
+
 def test_a_pause_loses_nothing(screen: Screen, watched: Staged) -> None:
     """Charts stand still and say since when; tiles go on; then the charts have what came meanwhile."""
     screen.open(watched.url)

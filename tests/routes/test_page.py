@@ -9,7 +9,9 @@ import pytest
 from fastapi import APIRouter, FastAPI
 
 from fanwise.app import create_app
+from fanwise.broadcaster.node import Node
 from fanwise.routes.assets import DIRECTORY
+from fanwise.routes.metrics import Collector
 from fanwise.routes.page import page_routes
 from fanwise.settings import load_settings
 
@@ -117,6 +119,16 @@ async def test_the_application_has_it_and_a_router_alone_has_not() -> None:
     embedding.include_router(create_app(load_settings()).state.broadcaster.router)
     async with running(embedding) as live:
         assert (await live.request("GET", "/")).status == 404
+
+
+def test_charts_name_what_metrics_call_the_same() -> None:
+    """Under each of them, by the names of `/metrics`."""
+    written = re.findall(r'<p class="metric soft">([^<]*)</p>', INDEX)
+    assert len(written) == len(re.findall(r'<figure class="panel" id="chart-', INDEX))
+    families = {family.name for family in Collector(Node()).collect()}
+    named = {name.removesuffix("_total") for names in written for name in names.split(", ")}
+    assert named - families == set()
+    assert "fanwise_ready_age_seconds" in named
 
 
 def test_nothing_stands_inline() -> None:

@@ -139,6 +139,14 @@ export class Chart {
     this.#tell();
   }
 
+  /** Puts the crosshair of its group to a share of the width, or takes it away; returns the time that it reads. */
+  point(share) {
+    const { width } = this.#plot.over.getBoundingClientRect();
+    const left = share === null ? -10 : share * width;
+    this.#plot.setCursor({ left, top: left }, true, true);
+    return share === null ? null : this.#plot.posToVal(left, "x");
+  }
+
   get #area() {
     return this.#figure.querySelector(".plot");
   }

@@ -107,6 +107,11 @@ export class Charts {
     this.#draw();
   }
 
+  /** Reads all charts at a share of their width, or the newest values; returns the time. */
+  point(share) {
+    return this.#memory.point(share); // which is always drawn
+  }
+
   /** The hour has become longer. */
   filled() {
     const at = this.#held?.minutes.last?.at ?? null;

@@ -22,6 +22,8 @@ export class Controls {
     this.#hour = hour;
     RANGES.forEach((name) => byId(`range-${name}`).addEventListener("click", () => this.#choose(name)));
     byId("charts-pause").addEventListener("click", () => this.#pause());
+    byId("charts-at").addEventListener("input", () => this.#read());
+    document.querySelector(".charts").addEventListener("pointerenter", () => this.#letGo());
   }
 
   /** A server was reached, again perhaps: it may know what the page has missed. */
@@ -40,6 +42,21 @@ export class Controls {
     if (name === "hour") {
       this.#ask();
     }
+  }
+
+  /** The crosshair by keyboard and by touch; at its end the newest values are read. */
+  #read() {
+    const slider = byId("charts-at");
+    const share = slider.valueAsNumber / Number(slider.max);
+    const at = this.#charts.point(share === 1 ? null : share);
+    slider.setAttribute("aria-valuetext", at === null ? "now" : timeOfDay(at));
+  }
+
+  /** The pointer has the crosshair now. */
+  #letGo() {
+    const slider = byId("charts-at");
+    slider.value = slider.max;
+    slider.setAttribute("aria-valuetext", "now");
   }
 
   #pause() {
