@@ -125,6 +125,8 @@ def test_a_story_that_goes_as_planned(screen: Screen, staged: Staged) -> None:
     assert screen.text("#side-fanwise .one-says") == "The marked client was dropped (4008 slow). It may come back."
     assert screen.do(CELLS, "fanwise") == {"served": 4, "one dropped": 1}
     back: dict[str, Any] = {"reason": "4008 slow", "returned": True, "retained": 163}
+    staged.play(frozen("returning", 8.5, **{**back, "retained": 13}))
+    screen.shows("#side-fanwise .one-says", "The marked client is coming back: 13 retained messages so far.")
     staged.play(frozen("back", 9.0, **{**back, "retained": 160}))
     screen.shows("#demo-story", "The client is back, and has got 160 retained messages that it had missed.")
     sentence = screen.text("#demo-news")

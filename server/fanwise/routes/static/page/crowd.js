@@ -43,7 +43,7 @@ export class Crowd {
     const isStill = isFrozen(document, side);
     const value = count(isStill ? 0 : side.healthy.received_per_second)[0];
     const label = words(document, side);
-    this.#write({ value, unit: "/s", said: note(document, side), one: ofStopping(side, this.#mode), label });
+    this.#write({ value, unit: "/s", said: note(document, side), one: ofStopping(document, side, this.#mode), label });
     mark(this.#side, "frozen", isStill);
     mark(this.#side, "flowing", side.clients.some((client) => look(client, document) === "served"));
     this.#chart.add(document, side, isStill);

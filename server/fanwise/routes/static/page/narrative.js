@@ -50,10 +50,13 @@ export function note(document, side) {
 }
 
 /** What the client that stops does. */
-export function ofStopping(side, mode) {
+export function ofStopping({ phase }, side, mode) {
   const { stopped_seconds, returned, reason, retained, lost, code } = side.stopping;
   if (stopped_seconds === null) {
     return "The marked client reads like all others.";
+  }
+  if (returned && phase === "returning") {
+    return `The marked client is coming back: ${plural(retained, "retained message")} so far.`;
   }
   if (returned) {
     const end = lost > 0 ? `${plural(lost, "message")} no longer retained.` : "nothing lost.";
