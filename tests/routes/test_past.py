@@ -98,6 +98,19 @@ async def test_it_is_an_hour_long(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (await read(ring))["points"][-1]["at"] == clock.now
 
 
+async def test_a_peer_that_reads_slowly_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets what is still there of what there was, and its answer ends."""
+    monkeypatch.setattr(module, "POINTS", 4)
+    async with Node() as node:
+        with ring_of(node) as (ring, clock):
+            pass_time(ring, clock, seconds=48)
+            parts = ring.parts()
+            text = await anext(parts) + await anext(parts)
+            pass_time(ring, clock, seconds=24)
+            text += b"".join([part async for part in parts])
+            assert [point["at"] - NOON for point in orjson.loads(text)["points"]] == [12, 36, 48]
+
+
 async def test_the_largest_points_fit() -> None:
     """An hour in which each counter that there is went up by a billion takes the bytes of the ring, and no more."""
     async with Node() as node:

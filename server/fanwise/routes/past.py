@@ -98,6 +98,7 @@ class PastRing:
         self._published = published or (lambda: broadcaster.tally.publications)
         self._clock, self._timer = clock, timer
         self._points: deque[bytes] = deque()
+        self._gone = 0  # points before the first
         self._slot = slot_of(clock())
         self._taken_at = timer()
         self._late_seconds = 0.0
@@ -114,8 +115,7 @@ class PastRing:
         if slot == self._slot:
             return
         if slot < self._slot:  # the clock was set back, and points go one way
-            self._points.clear()
-            self.size_bytes = 0
+            self._let_go(len(self._points))
         now, self._slot = self._timer(), slot
         known = {"clients": outline.clients, "retained_bytes": outline.retained_bytes}
         usage = {"rss_bytes": read_usage().rss_bytes, "loop_lag_seconds": self._late_seconds}
@@ -136,10 +136,12 @@ class PastRing:
     async def parts(self) -> AsyncGenerator[bytes, None]:
         """Yields the JSON of a `Past`."""
         turn, comma = SharedTurn(), b""
-        yield orjson.dumps({"seconds": POINT_SECONDS, "bounds": self.bounds()})[:-1] + b',"points":['
-        for point in list(self._points):
-            yield comma + point
+        yield head_of(self.bounds())
+        number, end = self._gone, self._gone + len(self._points)
+        while (number := max(number, self._gone)) < end:  # a peer that reads slowly keeps no point
+            yield comma + self._points[number - self._gone]
             comma = b","
+            number += 1
             await turn.give_way()
         yield b"]}"
 
@@ -147,7 +149,12 @@ class PastRing:
         self._points.append(point)
         self.size_bytes += len(point)
         while len(self._points) > POINTS or self.size_bytes > RING_BYTES:
+            self._let_go(1)
+
+    def _let_go(self, points: int) -> None:
+        for _ in range(points):
             self.size_bytes -= len(self._points.popleft())
+            self._gone += 1
 
     def _count(self) -> dict[str, Any]:
         tally = self._broadcaster.tally
@@ -168,6 +175,11 @@ class PastRing:
 def slot_of(at: float) -> int:
     """Returns the number of the twelve seconds that a point ends: workers take theirs at the same times."""
     return int(at // POINT_SECONDS)
+
+
+def head_of(bounds: Mapping[str, Sequence[float]]) -> bytes:
+    """Returns the beginning of an answer, up to its first point."""
+    return orjson.dumps({"seconds": POINT_SECONDS, "bounds": bounds})[:-1] + b',"points":['
 
 
 def _since(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def _routes(broadcaster: Node, access: Access, live: Live, demo: DemoController,
     yield presence_routes(broadcaster, access)
     yield client_routes(broadcaster, access, answers, lists)
     yield live_routes(live, broadcaster, access)
-    pasts = None if workers is None else FleetPasts(lambda: workers.survey, live.past)
+    pasts = None if workers is None else FleetPasts(lambda: workers.survey, live.past, broadcaster.count_answer_bytes)
     yield past_routes(live.past, broadcaster, access, answers, pasts)
     yield metrics_routes(broadcaster, access, None if workers is None else samples_of(broadcaster, workers))
     yield trace_routes(broadcaster, access, pong_seconds=live.collector.pong_seconds)

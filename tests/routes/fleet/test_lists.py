@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fanwise.core.codes import CodedError
-from fanwise.routes.fleet.lists import FleetLists, _Desk
+from fanwise.routes.fleet.lists import Desk, FleetLists
 from fanwise.routes.fleet.models import FleetChannels, FleetClients
 
 from ...support.live import until
@@ -107,6 +107,6 @@ async def test_what_is_held_is_bounded(workers: Workers) -> None:
     for parts in held:
         await parts.aclose()
     await lists.channels(prefix="", limit=10)
-    desk = _Desk(counted.append)
+    desk = Desk(counted.append)
     assert b"".join([part async for part in desk.send(b"[", [b"1", b"22"], b"]")]) == b"[1,22]"
     assert (sum(counted), counted[-1]) == (0, -(3 + 2 * 64))

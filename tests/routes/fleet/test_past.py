@@ -36,7 +36,7 @@ async def test_points_of_one_time_are_added() -> None:
     one = part("a", point(2), point(1))
     late = {"loop_lag_seconds": 0.4, "histograms": {"lag_messages": [(3, 2)]}, "dropped": {"closed_slow": 1}}
     other = part("b", point(2, **late))
-    first, second = await add_points([one, other])
+    first, second = map(orjson.loads, await add_points([one, other]))
     assert (first["workers"], first["clients"], first["histograms"]) == (1, 3, {"lag_messages": [[0, 4], [3, 1]]})
     assert (second["workers"], second["clients"], second["publications"], second["deliveries"]) == (2, 6, 2, 20)
     assert (second["loop_lag_seconds"], second["retained_bytes"], second["rss_bytes"]) == (0.4, 10, 14)
@@ -47,7 +47,7 @@ async def test_points_of_one_time_are_added() -> None:
 async def test_no_sum_lacks_a_worker_that_had_no_room() -> None:
     """Older than what did not fit into an answer, nothing is said."""
     points = await add_points([part("a", point(3), point(2), point(1)), part("b", point(3), point(2), total=9)])
-    assert [one["workers"] for one in points] == [2, 2]
+    assert [orjson.loads(one)["workers"] for one in points] == [2, 2]
 
 
 async def test_an_answer_has_the_newest_that_fit() -> None:

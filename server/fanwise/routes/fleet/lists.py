@@ -39,7 +39,7 @@ class ChannelsHead(BaseModel):
     total: Annotated[int, Field(ge=0)]
 
 
-class _Desk:
+class Desk:
     """Owns the invariant that one list is made at a time, and that few are held: an unread answer stays in memory.
 
     Args:
@@ -93,7 +93,7 @@ class FleetLists:
 
     def __init__(self, survey: Callable[[], Survey], count_bytes: Callable[[int], None]) -> None:
         self._survey = survey
-        self._clients, self._channels = _Desk(count_bytes), _Desk(count_bytes)
+        self._clients, self._channels = Desk(count_bytes), Desk(count_bytes)
 
     async def clients(self, *, channel: str | None, limit: int) -> AsyncGenerator[bytes, None]:
         """Returns the JSON of a `FleetClients`, in parts. Raises CodedError if too many are asked for."""

@@ -7,7 +7,6 @@ points with them: the answer is of those that are there now, and each point says
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from itertools import islice
 from typing import Annotated, Any, Final
 
 import orjson
@@ -15,7 +14,8 @@ from pydantic import BaseModel, Field
 
 from ...broadcaster.survey import Survey
 from ...broadcaster.turns import SharedTurn
-from ..past import POINT_SECONDS, POINTS, SUMS, PastPoint, PastRing, slot_of
+from ..past import POINTS, SUMS, PastPoint, PastRing, head_of, slot_of
+from .lists import Desk
 from .models import Silent, WorkerInfo, workers_of
 from .rows import Part, read_rows
 
@@ -52,38 +52,31 @@ class FleetPasts:
     Args:
         survey: Returns what asks the workers.
         ring: The points of this worker.
+        count_bytes: Counts memory of answers; a negative number was let go.
     """
 
     model: type[BaseModel] = FleetPast
 
-    def __init__(self, survey: Callable[[], Survey], ring: PastRing) -> None:
+    def __init__(self, survey: Callable[[], Survey], ring: PastRing, count_bytes: Callable[[int], None]) -> None:
         self._survey = survey
         self._ring = ring
+        self._desk = Desk(count_bytes)
 
     async def past(self) -> AsyncGenerator[bytes, None]:
-        """Returns the JSON of a `FleetPast`, in parts."""
-        gathered = await self._survey().ask("past")
-        bounds = {name: list(one) for name, one in self._ring.bounds().items()}
-        read, wrong = await read_rows(gathered.answers, PastHead, PastPoint)
-        alike = [part for part in read if part.head.bounds == bounds and len(part.rows) <= POINTS]
-        wrong += sorted({part.worker for part in read} - {part.worker for part in alike})
-        points = await add_points(alike)
+        """Returns the JSON of a `FleetPast`, in parts. Raises CodedError if too many are asked for."""
+        async with self._desk.place():
+            gathered = await self._survey().ask("past")
+            bounds = {name: list(one) for name, one in self._ring.bounds().items()}
+            read, wrong = await read_rows(gathered.answers, PastHead, PastPoint)
+            alike = [part for part in read if part.head.bounds == bounds and len(part.rows) <= POINTS]
+            wrong += sorted({part.worker for part in read} - {part.worker for part in alike})
+            rows = await add_points(alike)
         told = {"workers": workers_of(gathered), "silent": sorted({*gathered.silent, *wrong})}
-        return _send(bounds, points, told)
+        return self._desk.send(head_of(bounds), rows, b"]," + orjson.dumps(told)[1:])
 
 
-async def _send(bounds: Mapping[str, Any], points: Sequence[object], told: object) -> AsyncGenerator[bytes, None]:
-    turn, comma = SharedTurn(), b""
-    yield orjson.dumps({"seconds": POINT_SECONDS, "bounds": bounds})[:-1] + b',"points":['
-    for point in points:
-        yield comma + orjson.dumps(point)
-        comma = b","
-        await turn.give_way()
-    yield b"]," + orjson.dumps(told)[1:]
-
-
-async def add_points(parts: Sequence[Part[PastHead, PastPoint]]) -> list[dict[str, Any]]:
-    """Returns the sums of points of one time, the oldest first. Holds the loop for 1 ms at a time.
+async def add_points(parts: Sequence[Part[PastHead, PastPoint]]) -> list[bytes]:
+    """Returns the sums of points of one time as JSON, the oldest first. Holds the loop for 1 ms at a time.
 
     What is older than a point that did not fit into its worker's answer is left out: no sum lacks a worker that has
     one.
@@ -97,8 +90,11 @@ async def add_points(parts: Sequence[Part[PastHead, PastPoint]]) -> list[dict[st
             if slot >= first:
                 sums[slot] = _add(sums.get(slot), point)
             await turn.give_way()
-    newest = islice(sorted(sums, reverse=True), POINTS)
-    return [_listed(sums[slot]) for slot in reversed(list(newest))]
+    rows = []
+    for slot in sorted(sums)[-POINTS:]:
+        rows.append(orjson.dumps(_listed(sums[slot])))
+        await turn.give_way()
+    return rows
 
 
 def _add(before: dict[str, Any] | None, point: PastPoint) -> dict[str, Any]:
