@@ -20,6 +20,7 @@ from ...logs.events import Event, log
 LOOK_SECONDS: Final = 2.0  # after the start of the application: servers listen then, and so do siblings
 _PROC: Final = Path("/proc")
 _WARNED: Final[set[int]] = set()  # processes: a fork has not said it
+_LOW: Final = 128  # descriptors of a process that are looked at
 _LISTENS: Final = "0A"  # TCP_LISTEN in /proc/net/tcp (proc_net_tcp in the kernel's documentation)
 
 
@@ -81,24 +82,26 @@ def _listeners() -> dict[str, str]:
     """Returns {inode: port in hexadecimal} of all TCP sockets that listen."""
     found = {}
     for name in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in (_PROC / "self" / "net" / name).read_text().splitlines()[1:]:
-                if f" {_LISTENS} " not in line:  # thousands of connections are not looked at more closely
-                    continue
+        with suppress(OSError), (_PROC / "self" / "net" / name).open() as lines:
+            next(lines, None)  # the names of the columns
+            for line in lines:
                 fields = line.split()
-                if fields[3] == _LISTENS:
-                    found[fields[9]] = fields[1].rpartition(":")[2]
+                if fields[3] != _LISTENS:  # the kernel names all that listen before the first connection
+                    break
+                found[fields[9]] = fields[1].rpartition(":")[2]
     return found
 
 
 def _sockets(process: str) -> Iterator[str]:
-    """The inodes of a process's sockets; none of a process of somebody else."""
-    with suppress(OSError):
-        for descriptor in (_PROC / process / "fd").iterdir():
-            with suppress(OSError):
-                kind, _, inode = str(descriptor.readlink()).partition(":")
-                if kind == "socket":
-                    yield inode.strip("[]")
+    """The inodes of a process's sockets with low numbers, as those have that listen; none of somebody else's process.
+
+    A thousand connections are not even listed: that would take the kernel a twentieth of a second.
+    """
+    for descriptor in range(_LOW):
+        with suppress(OSError):
+            kind, _, inode = os.readlink(f"{_PROC}/{process}/fd/{descriptor}").partition(":")  # noqa: PTH115
+            if kind == "socket":
+                yield inode.strip("[]")
 
 
 def _processes_of(parent: int) -> Iterator[int]:
