@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urljoin
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -110,7 +111,7 @@ def test_messages_and_events_get_through(site: Site, prefix: str) -> None:
     files = [name for name in found if not name.startswith("#")]
     assert "static/page/main.js" in files
     for file in files:
-        assert site.ask("GET", f"{prefix}/{file}")
+        assert site.ask("GET", urljoin(f"{prefix}/", file))
 
 
 def test_a_client_has_its_own_address(site: Site) -> None:
