@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -183,19 +184,19 @@ async def test_a_publisher_beyond_its_rate_waits_so_long_and_is_then_refused(mon
     broadcaster = Node()
     async with serving(broadcaster, limits=Limits(publishes_per_second=1)) as live:
         reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
-        batch = json.dumps([{"channel": "a", "data": 1}] * 500).encode()
+        batch = json.dumps([{"channel": "a", "data": 1}] * 50).encode()
         for body in (batch, b"[]"):
             head = f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
             writer.write(head.encode() + b"\r\n" + body)
         first, second = await read_answer(reader), await read_answer(reader)
         writer.close()
         assert first[0].startswith(b"HTTP/1.1 200 ")
-        assert len(json.loads(first[1])["results"]) == broadcaster.statistics().publications == 500
+        assert len(json.loads(first[1])["results"]) == broadcaster.statistics().publications == 50
         assert second[0].startswith(b"HTTP/1.1 429 ")
-        assert b"retry-after: 5" in second[0].lower()
+        assert b"retry-after: 5\r" in second[0].lower()
         error = json.loads(second[1])["error"]
         assert error["code"] == "publishes_too_fast"
-        assert "come back in 49" in error["message"]
+        assert re.search(r"come back in 4\d seconds", error["message"])
         assert broadcaster.tally.rejected[ErrorCode.PUBLISHES_TOO_FAST] == 1
 
 
