@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from ..backplane.counts import Counts
 from ..backplane.port import Arrival, Backplane, Once, Opened, Outgoing, Standing
@@ -107,10 +107,14 @@ class Sharing:
             NotRunningError: The broadcaster was not started.
             TagError: The tags are not allowed, or too many.
         """
+        return self._submit(self._checked(channel, kind, data, key, tags, once=once, exclude=exclude))
+
+    def _checked(
+        self, channel: str, kind: Kind, data: bytes, key: str | None, tags: Tags | None, **about: Any
+    ) -> Outgoing:
         self._publisher.check_size(data)
         self._hub.check_allowed(check_channel_name(channel))
-        outgoing = Outgoing(channel, data, kind, key, once, tags=check_tags(tags), exclude=exclude)
-        return self._submit(outgoing)
+        return Outgoing(channel, data, kind, key, tags=check_tags(tags), **about)
 
     async def publish(
         self,
@@ -122,9 +126,7 @@ class Sharing:
         exclude: str | None = None,
     ) -> Publication:
         """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
-        self._publisher.check_size(data)
-        self._hub.check_allowed(check_channel_name(channel))
-        outgoing = Outgoing(channel, data, kind, key, tags=check_tags(tags), exclude=exclude)
+        outgoing = self._checked(channel, kind, data, key, tags, exclude=exclude)
         position = await self._submit(outgoing)
         return make_publication(outgoing.tags)(channel, *position, data, kind, time.monotonic(), key)
 
