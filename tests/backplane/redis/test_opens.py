@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fanwise.backplane.port import Opened
+from fanwise.backplane.port import ONLY_LOOK, Opened
 from fanwise.core.publication import Position
 from fanwise.errors import BackplaneDownError
 
@@ -74,3 +74,37 @@ async def test_a_key_of_another_type_is_the_matter_of_its_channel_alone(engine: 
         assert "WRONGTYPE" in str(bad)
         assert [one.head for one in others if isinstance(one, Opened)] == [1, 0]
         assert node.backplane.counts.links == 1
+
+
+async def test_a_history_without_its_channel_is_nobodys(engine: RedisEngine) -> None:
+    """As where the engine evicts: the channel begins anew, and the first publication throws the old history away."""
+    async with Node(engine.backplane()) as node:
+        for payload in (b"a", b"b", b"c"):
+            await node.publish("lobby", payload)
+        (meta,) = await engine._keys("*:m:lobby")
+        (history,) = await engine._keys("*:h:lobby")
+        await engine.server.ask("DEL", meta)
+        opened = await node.open("lobby", Position("", 0))
+        assert (opened.head, opened.publications) == (0, [])
+        await node.publish("lobby", b"d")
+        opened = await node.open("lobby", Position("", 0))
+        assert (opened.head, [one.payload for one in opened.publications]) == (1, [b"d"])
+        assert await engine.server.ask("LLEN", history) == 1
+
+
+async def test_those_who_ask_together_get_what_each_asks_for(engine: RedisEngine) -> None:
+    """Looks, channels to begin, and histories after different positions: each in its place."""
+    async with Node(engine.backplane()) as node:
+        positions = [await node.publish("long", b"%d" % number) for number in range(5)]
+        await node.publish("short", b"x")
+        names = ["nobody", "long", "new", "short", "short", "long", "nobody"]
+        since = [ONLY_LOOK, positions[2], None, None, Position("", 0), ONLY_LOOK, ONLY_LOOK]
+        asked = [node.open(name, position) for name, position in zip(names, since, strict=True)]
+        opened = await asyncio.gather(*asked)
+        assert [one.head for one in opened] == [0, 5, 0, 1, 1, 5, 0]
+        assert [[one.payload for one in each.publications] for each in opened] == [
+            [], [b"3", b"4"], [], [], [b"x"], [], [],
+        ]  # fmt: skip
+        assert [bool(one.epoch) for one in opened] == [False, True, True, True, True, True, False]
+        assert await engine._keys("*:m:nobody") == []
+        assert len(await engine._keys("*:m:new")) == 1

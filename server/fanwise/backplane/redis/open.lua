@@ -1,36 +1,48 @@
--- Says where channels stand, with what their histories have after the positions that are given.
--- KEYS: shard, then per channel: meta, history. ARGV: generation, seed of epochs, channel ms, channel ms while nothing
--- was published to it, bytes of the answer, then per channel: epoch and offset, or "" and "" if nothing of its history
--- is wanted; "?" and "" where a channel that is not known does not begin: its epoch is empty then.
--- Returns the engine's time in milliseconds, and per channel {epoch, head, texts}; false where the answer has no room.
-local call = redis.call
+-- Says where channels stand, with what their histories have after the positions that are given. Channels that are not
+-- known begin, but for those that are only looked at.
+-- KEYS: shard, the meta of each channel, and the history of each channel of whose history something is wanted.
+-- ARGV: generation, seed of epochs, channel ms, channel ms while nothing was published to it, bytes of the answer, how
+-- many channels there are, the places (from 1) of those that are only looked at, with a space before and behind each,
+-- then per wanted history: place, epoch and offset.
+-- Returns the engine's time in milliseconds, and per channel "epoch head", with a wanted history {"epoch head", text,
+-- ...}; false where the answer has no room. The epoch of what is looked at in vain is empty.
+-- What a channel costs that wants no history is most of what opening many costs: it has one key and one text.
+local call, match = redis.call, string.match
 local g = call('HGET', KEYS[1], 'g')
 if g ~= ARGV[1] then return redis.error_reply('TURNED ' .. (g or '')) end
 local now = call('TIME')
 local out, left = {now[1] * 1000 + math.floor(now[2] / 1000)}, tonumber(ARGV[5])
-for item = 6, #ARGV, 2 do
-  local meta, history = KEYS[item - 4], KEYS[item - 3]
-  if left <= 0 then
-    out[#out + 1] = false
+local looks = ARGV[7] ~= '' and ARGV[7]
+for place = 1, tonumber(ARGV[6]) do
+  local meta = KEYS[place + 1]
+  local has = call('HMGET', meta, 'e', 'o', 'g')
+  local epoch, offset = has[1], has[2]
+  local known = has[3] == g
+  if not known and looks and string.find(looks, ' ' .. place .. ' ', 1, true) then
+    epoch, offset = '', '0'
   else
-    local has = call('HMGET', meta, 'e', 'o', 'g')
-    local epoch, offset = has[1], tonumber(has[2] or 0)
-    if has[3] ~= g and ARGV[item] == '?' then
-      epoch, offset = '', 0
-    elseif has[3] ~= g then
-      epoch, offset = ARGV[2] .. string.format('%x', item), 0
-      call('DEL', history)
+    if not known then -- its history, should there be one, goes with the first publication
+      epoch, offset = ARGV[2] .. string.format('%x', place), '0'
       call('HSET', meta, 'e', epoch, 'o', 0, 'r', 0, 'g', g, 'x', 0)
     end
-    call('PEXPIRE', meta, offset == 0 and ARGV[4] or ARGV[3])
-    local texts = {}
-    if ARGV[item + 1] ~= '' then
-      local count = offset
-      if ARGV[item] == epoch then count = offset - tonumber(ARGV[item + 1]) end
-      if count > 0 then texts = call('LRANGE', history, -count, -1) end
-    end
+    call('PEXPIRE', meta, offset == '0' and ARGV[4] or ARGV[3])
+  end
+  out[place + 1] = epoch .. ' ' .. offset
+end
+local history = tonumber(ARGV[6]) + 1
+for item = 8, #ARGV, 3 do
+  history = history + 1
+  local place = tonumber(ARGV[item]) + 1
+  if left <= 0 then
+    out[place] = false
+  else
+    local epoch, offset = match(out[place], '^(%S*) (%d+)$')
+    local count = tonumber(offset)
+    if ARGV[item + 1] == epoch then count = count - tonumber(ARGV[item + 2]) end
+    local texts = count > 0 and call('LRANGE', KEYS[history], -count, -1) or {}
     for _, text in ipairs(texts) do left = left - #text end
-    out[#out + 1] = {epoch, offset, texts}
+    table.insert(texts, 1, out[place])
+    out[place] = texts
   end
 end
 return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ...core.publication import Position
@@ -70,15 +70,17 @@ class Opens:
         count = 1 if self._alone else min(_CHANNELS, len(self._waiting))
         self._alone = max(0, self._alone - 1)
         self._in_flight = [self._waiting.popleft() for _ in range(count)]
-        keys = [f"{self._prefix}shard"]
-        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(self._answer_bytes)]
-        for channel, since, *_ in self._in_flight:
-            keys += [f"{self._prefix}m:{channel}", f"{self._prefix}h:{channel}"]
+        prefix = self._prefix
+        keys = [f"{prefix}shard", *[f"{prefix}m:{one.channel}" for one in self._in_flight]]
+        looks, wanted = "", []
+        for place, (channel, since, *_) in enumerate(self._in_flight, 1):
             if since is ONLY_LOOK:
-                args += [since.epoch, ""]
-            else:
-                args += ["", ""] if since is None else [since.epoch, str(since.offset)]
-        self._send(keys, args, lambda reply: self._answered(generation, reply))
+                looks += f" {place} "
+            elif since is not None:
+                keys.append(f"{prefix}h:{channel}")
+                wanted += [str(place), since.epoch, str(since.offset)]
+        args = [str(generation), secrets.token_hex(_EPOCH_BYTES), *self._stays, str(self._answer_bytes)]
+        self._send(keys, [*args, str(count), looks, *wanted], lambda reply: self._answered(generation, reply))
 
     def lost(self) -> None:
         """Takes back what is in flight: it is asked again on the next link."""
@@ -110,7 +112,7 @@ class Opens:
     def _answered(self, generation: int, reply: list[Any]) -> None:
         engine_ms, *answers = reply
         ahead_ms = time.time_ns() // 1_000_000 - engine_ms  # clocks of machines differ, and ages are looked at here
-        opened = [None if found is None else _opened(*found, ahead_ms=ahead_ms) for found in answers]
+        opened = [_opened(found, ahead_ms) for found in answers]
         self._answer_bytes = min(_ANSWER_BYTES, 2 * self._answer_bytes)
         answered = list(zip(self._in_flight, opened, strict=True))
         self._in_flight = []
@@ -121,12 +123,16 @@ class Opens:
         self.go_on(generation)
 
 
-def _opened(epoch_bytes: bytes, head: int, texts: Sequence[bytes], *, ahead_ms: int) -> Opened:
-    """Returns an answer: with the newest texts up to one that cannot be read, or is not in its place.
+def _opened(found: bytes | list[bytes] | None, ahead_ms: int) -> Opened | None:
+    """Returns an answer: with the newest texts up to one that cannot be read, or is not in its place; None for none.
 
     Whoever has written such a text concerns nobody but those who want the history of that channel: they get a gap.
     """
-    epoch = epoch_bytes.decode(errors="replace")
+    if found is None:
+        return None
+    position, *texts = found if isinstance(found, list) else [found]
+    epoch, _, offset = position.decode(errors="replace").rpartition(" ")
+    head = int(offset)
     publications: list[Arrival] = []
     for text in reversed(texts):
         try:

@@ -64,8 +64,8 @@ for item = 12, #ARGV, 3 do
     local retained, moved = tonumber(has[3] or 0), tonumber(has[5] or 0)
     if has[4] ~= g then
       epoch, offset, retained, moved = ARGV[3] .. string.format('%x', item), 1, 0, 0
-      call('DEL', history)
     end
+    if offset == 1 then call('DEL', history) end -- of an epoch before, or of a channel that was evicted
     local text = epoch .. ' ' .. offset .. ' ' .. stamp .. ' ' .. ARGV[item] .. ' ' .. ARGV[item + 1] .. '\n'
       .. ARGV[item + 2]
     local size = #ARGV[item + 2]
