@@ -361,11 +361,11 @@ class SharedBroadcaster(Broadcaster):
         Raises what `Broadcaster.publish` does, BackplaneDownError, or UnconfirmedError: perhaps it was published.
         """
         about["exclude"] = None if exclude is None else id_of(exclude)
-        return await self.sharing.publish(channel, *serialise(payload), **about)
+        return await self.sharing.submitter.publish(channel, *serialise(payload), **about)
 
     def append(self, channel: str, kind: Kind, data: bytes, **about: Any) -> Coroutine[Any, Any, Publication]:
         """Publishes `data` as it is, like `publish`."""
-        return self.sharing.publish(channel, kind, data, **about)
+        return self.sharing.submitter.publish(channel, kind, data, **about)
 
     def append_in_turn(self, *_: Any, **__: Any) -> tuple[Publication | None, Coroutine[Any, Any, None] | None]:
         """Raises PublishNowaitError: the engine has to be waited for."""

@@ -236,3 +236,18 @@ async def test_publications_at_once_are_all_or_none() -> None:
             assert not broadcaster.append_at_once("lobby", Kind.TEXT, [b"c"] * 8), "ten unswept are half a queue"
             assert broadcaster.append_at_once("lobby", Kind.TEXT, [b"c"] * 7)
             await until(lambda: sink.written == [b"\x81\x01a\x81\x01b" + b"\x81\x01c" * 7])
+
+
+async def test_what_is_taken_together_is_what_is_taken_one_by_one() -> None:
+    """More than a queue holds, too: it is swept in between, and nothing of it is dropped."""
+    async with Node(queue_messages=20) as broadcaster:
+        publisher, hub = broadcaster._publisher, broadcaster._hub
+        place = hub.channel("lobby", time=0.0)
+        assert not publisher.take_all(place, [b"a", b"b"], kind=Kind.TEXT, time=1.0)
+        assert place.log.head == 2
+        async with joined(broadcaster) as (_, sink):
+            await until(lambda: broadcaster.statistics().channels[0].ready == 1)
+            assert not publisher.take_all(place, [], kind=Kind.TEXT, time=1.0)
+            assert not publisher.take_all(place, [b"c"] * 5, kind=Kind.TEXT, time=1.0)
+            assert publisher.take_all(place, [b"d"] * 50, kind=Kind.TEXT, time=1.0), "a sweep has to come first"
+            await until(lambda: b"".join(sink.written) == b"\x81\x01c" * 5 + b"\x81\x01d" * 50)

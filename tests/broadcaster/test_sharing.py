@@ -17,7 +17,7 @@ from fanwise.broadcaster import sharing
 from fanwise.broadcaster.client import Client
 from fanwise.broadcaster.sharing import DOWN_SECONDS
 from fanwise.core.dialect import JSON
-from fanwise.core.publication import Position, Publication
+from fanwise.core.publication import Kind, Position, Publication
 from fanwise.embedding import SharedBroadcaster
 from fanwise.errors import (
     BackplaneDownError,
@@ -338,6 +338,28 @@ async def test_many_channels_are_opened_anew_some_at_a_time(
         published = await one.publish(name, "x")
         await until(lambda: two._hub.channel(name, time=0.0).log.head == 1)  # noqa: B023 - it is done in this round
         assert two._hub.channel(name, time=0.0).log.epoch == published.epoch
+
+
+async def test_what_arrives_together_is_what_arrives_one_by_one(servers: tuple[Broadcaster, Broadcaster]) -> None:
+    """Each once: before the head, over it, behind a hole, on a channel that is not open here, and in a new epoch."""
+    one, two = servers
+    position = (await one.publish("lobby", "0")).position
+
+    def several(first: int, last: int, epoch: str = position.epoch, channel: str = "lobby") -> Arrival:
+        payloads = [b"%d" % offset for offset in range(first, last + 1)]
+        return Arrival(channel, epoch, first, payloads[0], Kind.TEXT, None, 0, more=payloads[1:])
+
+    async with reader(two) as client:
+        counts = two.sharing.counts
+        await until(lambda: two._hub.channel("lobby", time=0.0).log.head == 1)
+        before = counts.received, counts.skipped
+        for arrival in (several(2, 4), several(1, 3), several(3, 6), several(9, 10), several(1, 5, channel="other")):
+            two.sharing.arrived([arrival])
+        await client.has("2", "3", "4", "5", "6", "9", "10")
+        two.sharing.arrived([several(1, 2, epoch="new")])
+        await client.has("2", "3", "4", "5", "6", "9", "10", "1", "2")
+        assert client.gaps() == [(position.epoch, 7, 8, "backplane"), ("new", 1, 0, "epoch")]
+        assert (counts.received - before[0], counts.skipped - before[1]) == (3 + 3 + 4 + 2 + 5 + 2, 3 + 2 + 5)
 
 
 async def test_what_arrives_is_counted(servers: tuple[Broadcaster, Broadcaster]) -> None:

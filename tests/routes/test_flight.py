@@ -77,3 +77,24 @@ async def test_an_answer_that_fails_ends_the_connection_only() -> None:
     await flight.landed()
     assert heard == [Position("e", 1)]
     assert [type(one) for one in failures] == [KeyError, ValueError]
+
+
+async def test_several_share_an_outcome_and_count_each() -> None:
+    """They are in or not, and come in their turn."""
+    heard: list[Position | FanwiseError] = []
+    flight = Flight(lambda _: None)
+    first, several = (asyncio.get_running_loop().create_future() for _ in range(2))
+    assert flight.add(first, 1, heard.append) is None
+    assert not flight.has_room(IN_FLIGHT, 1)
+    assert not flight.has_room(1, IN_FLIGHT_BYTES)
+    assert flight.has_room(IN_FLIGHT - 1, IN_FLIGHT_BYTES - 1)
+    flight.add_all(several, IN_FLIGHT_BYTES - 1, heard.append, count=IN_FLIGHT - 1)
+    assert len(flight) == IN_FLIGHT
+    assert not flight.has_room(1, 1)
+    several.set_result(Position("e", IN_FLIGHT))
+    await turns()
+    assert heard == []
+    first.set_result(Position("e", 1))
+    await turns()
+    assert heard == [Position("e", 1), Position("e", IN_FLIGHT)]
+    assert len(flight) == 0

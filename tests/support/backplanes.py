@@ -49,7 +49,7 @@ class Node:
         await self.backplane.stop()
 
     def arrived(self, arrivals: Sequence[Arrival]) -> bool:
-        for arrival in arrivals:
+        for arrival in (one for several in arrivals for one in several.each()):
             if arrival.channel in self.heads and arrival.channel not in self.opening:
                 self.apply(arrival)
         return not self.held

@@ -2,6 +2,7 @@
 
     port         the Protocols and promises: what a node asks of a backplane, and hears from it
     waiting      publications that wait for the engine, bounded in number, bytes and time
+    together     several publications that somebody waits for together
     counts       what a node counts of its backplane
     frames       frames: the publications that an engine takes, keeps and pushes in one piece
     questions    questions of workers to each other, and the messages in which they travel

@@ -19,6 +19,7 @@ from ..errors import BackplaneDownError, IdempotencyError
 from .counts import Counts
 from .memory_fleet import MemoryFleet, MemoryRoom
 from .port import ONLY_LOOK, Arrival, Done, Listener, Opened, Outgoing, Standing
+from .together import Together
 from .waiting import WaitingRoom
 
 _TICK_SECONDS: Final = 0.25  # between two looks at what has waited for too long
@@ -212,10 +213,10 @@ class MemoryBackplane:
         self._room.shut()
         self._listener = None
 
-    def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def publish(self, outgoing: Outgoing, together: Together | None = None) -> asyncio.Future[Position]:
         """Publishes in the next turn of the loop, with whatever is published in this one."""
         assert self._room is not None
-        future = self._room.enter(outgoing)
+        future = self._room.enter(outgoing, together)
         self.wake()
         return future
 

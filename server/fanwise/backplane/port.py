@@ -26,6 +26,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from ..core.filters import Tags
 from ..core.publication import Kind, Position
 from .counts import Counts
+from .together import Together
 
 
 class Once(NamedTuple):
@@ -75,6 +76,8 @@ class Arrival(NamedTuple):
             is opened with it.
         exclude: The id of a client that does not get it; None: everybody gets it.
         span: Names its span, if that is sampled; None: it has none.
+        more: Payloads of the publications at the offsets behind it, which share channel, epoch, kind and time with it.
+            They have nothing else, and nor has it then.
     """
 
     channel: str
@@ -87,6 +90,13 @@ class Arrival(NamedTuple):
     tags: Tags | None = None
     exclude: str | None = None
     span: str | None = None
+    more: Sequence[bytes] = ()
+
+    def each(self) -> Iterator[Arrival]:
+        """Yields its publications, one by one."""
+        yield self._replace(more=())
+        for offset, payload in enumerate(self.more, self.offset + 1):
+            yield Arrival(self.channel, self.epoch, offset, payload, self.kind, None, self.at_ms)
 
 
 class Opened(NamedTuple):
@@ -165,10 +175,11 @@ class Backplane(Protocol):
     async def stop(self) -> None:
         """Ends the connection. What waits fails with BackplaneDownError, or with UnconfirmedError if it was sent."""
 
-    def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def publish(self, outgoing: Outgoing, together: Together | None = None) -> asyncio.Future[Position]:
         """Publishes. The future raises BackplaneDownError (not published) or UnconfirmedError (perhaps published).
 
-        It raises IdempotencyError where another request has the same key.
+        It raises IdempotencyError where another request has the same key. With `together` that hears it, and its future
+        is returned.
         """
 
     def open(self, channel: str, since: Position | None, done: Done) -> None:

@@ -12,6 +12,7 @@ from ..core.publication import Position
 from ..errors import BackplaneDownError, UnconfirmedError
 from .counts import Counts
 from .port import Outgoing
+from .together import Together
 
 WAITING_MESSAGES: Final = 4_096
 WAITING_BYTES: Final = 16_777_216
@@ -24,7 +25,7 @@ class Waiting(NamedTuple):
     """A publication, who waits for its position, and until when that is worth it."""
 
     outgoing: Outgoing
-    future: asyncio.Future[Position]
+    future: asyncio.Future[Position] | Together
     gives_up_at: float
 
 
@@ -59,17 +60,18 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def enter(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def enter(self, outgoing: Outgoing, together: Together | None = None) -> asyncio.Future[Position]:
         """Takes in a publication; the future raises BackplaneDownError at once if there is no room. O(1)."""
-        future: asyncio.Future[Position] = self._loop.create_future()
+        answers = together or self._loop.create_future()
         size = _size(outgoing)
         if len(self._waiting) >= WAITING_MESSAGES or self._bytes + size > WAITING_BYTES:
-            self._counts.refused += 1
-            future.set_exception(BackplaneDownError(f"{len(self._waiting)} publications wait for it already"))
-            return future
-        self._bytes += size
-        self._waiting.append(Waiting(outgoing, future, self._loop.time() + self._publish_seconds))
-        return future
+            if not answers.done():
+                self._counts.refused += _left(answers)
+                answers.set_exception(BackplaneDownError(f"{len(self._waiting)} publications wait for it already"))
+        else:
+            self._bytes += size
+            self._waiting.append(Waiting(outgoing, answers, self._loop.time() + self._publish_seconds))
+        return answers.future if isinstance(answers, Together) else answers
 
     def next_frame(self) -> Frame | None:
         """Returns a new frame, which is in flight from now on; None if nothing waits. O(the frame)."""
@@ -115,8 +117,8 @@ class WaitingRoom:
         if waiting.future.done():
             return
         if isinstance(found, Exception):
-            self._counts.refused += isinstance(found, BackplaneDownError)
-            self._counts.unconfirmed += isinstance(found, UnconfirmedError)
+            self._counts.refused += isinstance(found, BackplaneDownError) and _left(waiting.future)
+            self._counts.unconfirmed += isinstance(found, UnconfirmedError) and _left(waiting.future)
             waiting.future.set_exception(found)
         else:
             self._counts.published += 1
@@ -152,3 +154,8 @@ class WaitingRoom:
 def _size(outgoing: Outgoing) -> int:
     tags = 0 if outgoing.tags is None else tags_bytes(outgoing.tags)
     return len(outgoing.payload) + PUBLICATION_BYTES + tags
+
+
+def _left(answers: asyncio.Future[Position] | Together) -> int:
+    """Returns how many publications wait for an answer, all of which have the same error."""
+    return answers.left if isinstance(answers, Together) else 1

@@ -16,6 +16,7 @@
     subscriptions  a client's queues, by channel
     successors     clients whose channel's log goes on elsewhere
     sharing        a node behind a backplane: what arrives, and channels that are opened
+    submitter      what is published behind a backplane, handed to the engine
     looks          whether the engine has a channel, which does not begin for that
     presence       rosters: which users are on the channels
     announcer      who has come to a channel and gone, in batches, for the clients that watch

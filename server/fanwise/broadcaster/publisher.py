@@ -289,6 +289,24 @@ class Publisher:
         sweeper.schedule(place)
         return place.crowded(messages=space.pace_messages, size_bytes=space.slice_bytes)
 
+    def take_all(self, place: Channel, data: Sequence[bytes], *, kind: Kind, time: float) -> bool:
+        """Appends several, or none, without key and tags, like `take`: together, where a queue has room for all."""
+        sweeper, space = self._sweeper, place.namespace
+        messages, size_bytes = space.queue_messages - len(data), space.queue_bytes - sum(map(len, data))
+        if (
+            self._one_by_one
+            or sweeper is None
+            or not (data and place.queues)
+            or place.crowded(messages, size_bytes + 1)
+        ):
+            crowded = False
+            for one in data:
+                crowded = self.take(place, one, kind=kind, time=time, key=None, tags=None) or crowded
+            return crowded
+        self._hub.publish_all(place, data, kind=kind, time=time)
+        sweeper.schedule(place)
+        return place.crowded(messages=space.pace_messages, size_bytes=space.slice_bytes)
+
     def flush(self, place: Channel) -> None:
         """Sweeps a channel to its head here and now. O(its clients)."""
         if self._sweeper is not None:

@@ -8,18 +8,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from ..backplane.counts import Counts
-from ..backplane.port import Arrival, Backplane, Once, Opened, Outgoing, Standing
+from ..backplane.port import Arrival, Backplane, Opened, Standing
 from ..core.channel import Channel
-from ..core.filters import Tags, check_tags
 from ..core.hub import Hub
 from ..core.log import Entry, Log
-from ..core.publication import Beginning, Kind, Last, Position, Publication, check_channel_name, make_publication
+from ..core.publication import Beginning, Last, Position, check_channel_name
 from ..errors import BackplaneDownError, FanwiseError
 from .looks import is_published
 from .publisher import Publisher
+from .submitter import Submitter
 from .successors import Successors
 
 OPEN_SECONDS: Final = 2.0  # for which a subscriber waits for the engine
@@ -38,16 +38,17 @@ class Sharing:
         hub: The channels.
         publisher: Sweeps what arrives.
         successors: Moves clients when a log ends.
+
+    Attributes:
+        submitter: Hands publications to the engine.
     """
 
     def __init__(self, backplane: Backplane, hub: Hub, publisher: Publisher, successors: Successors) -> None:
         self._backplane = backplane
-        self._submit: Callable[[Outgoing], asyncio.Future[Position]] = backplane.publish
-        if publisher.spans is not None:
-            self._submit = publisher.spans.through(backplane.publish, lambda name: hub.namespaces.of(name).pattern)
         self._hub = hub
         self._publisher = publisher
         self._successors = successors
+        self.submitter = Submitter(backplane, hub, publisher)
         self._opening: dict[str, list[asyncio.Future[bool]]] = {}  # {channel: who waits for any answer}
         self._asked: dict[str, Position] = {}  # {channel: the position after which the engine was asked for all}
         # Channels after an interruption: the answer has what arrives meanwhile.
@@ -82,53 +83,6 @@ class Sharing:
         """Whether the engine has been away for too long to take in new clients. O(shards)."""
         standing = self._backplane.standing()
         return not standing.up and standing.silent_seconds >= DOWN_SECONDS
-
-    def submit(
-        self,
-        channel: str,
-        kind: Kind,
-        data: bytes,
-        key: str | None = None,
-        once: Once | None = None,
-        tags: Tags | None = None,
-        exclude: str | None = None,
-    ) -> asyncio.Future[Position]:
-        """Hands a publication to the engine; the future has its position when the engine has the publication.
-
-        The future raises:
-            BackplaneDownError: Nothing was published.
-            IdempotencyError: Another publication was requested as `once`.
-            UnconfirmedError: Perhaps it was published.
-
-        Raises:
-            ChannelNameError: The channel's name is not allowed.
-            NoChannelError: Options let no channel of that name be opened.
-            MessageTooBigError: The payload is above the limit.
-            NotRunningError: The broadcaster was not started.
-            TagError: The tags are not allowed, or too many.
-        """
-        return self._submit(self._checked(channel, kind, data, key, tags, once=once, exclude=exclude))
-
-    def _checked(
-        self, channel: str, kind: Kind, data: bytes, key: str | None, tags: Tags | None, **about: Any
-    ) -> Outgoing:
-        self._publisher.check_size(data)
-        self._hub.check_allowed(check_channel_name(channel))
-        return Outgoing(channel, data, kind, key, tags=check_tags(tags), **about)
-
-    async def publish(
-        self,
-        channel: str,
-        kind: Kind,
-        data: bytes,
-        key: str | None = None,
-        tags: Tags | None = None,
-        exclude: str | None = None,
-    ) -> Publication:
-        """Publishes through the engine: returns when the engine has it. Raises what `submit` and its future raise."""
-        outgoing = self._checked(channel, kind, data, key, tags, exclude=exclude)
-        position = await self._submit(outgoing)
-        return make_publication(outgoing.tags)(channel, *position, data, kind, time.monotonic(), key)
 
     # Channels.
 
@@ -305,26 +259,30 @@ class Sharing:
         """Appends to the logs of the channels that are open here. False: the sweeps, or others, need a turn first."""
         find, reopening, take, counts = self._hub.find, self._reopening, self._publisher.take, self._backplane.counts
         now = time.monotonic()
-        crowded, skipped = False, 0
-        counts.received += len(arrivals)
-        if arrivals:
-            counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), len(arrivals))
-        for name, epoch, offset, payload, kind, key, _, tags, exclude, span in arrivals:
+        crowded, skipped, received = False, 0, len(arrivals)
+        for name, epoch, offset, payload, kind, key, _, tags, exclude, span, more in arrivals:
+            received += len(more)
             channel = find(name)
             if channel is None or (reopening and name in reopening):
-                skipped += 1
+                skipped += 1 + len(more)
                 continue
-            log = channel.log
-            if epoch != log.epoch or offset > log.head + 1:
-                channel = self._succeed(channel, epoch, offset - 1)
-            elif offset <= log.head:
+            known = channel.log.head + 1 - offset
+            if epoch != channel.log.epoch or known < 0:
+                channel, known = self._succeed(channel, epoch, offset - 1), 0
+            if more:
+                skipped += min(known, 1 + len(more))
+                crowded = self._publisher.take_all(channel, [payload, *more][known:], kind=kind, time=now) or crowded
+            elif known:
                 skipped += 1
-                continue
-            crowded = take(channel, payload, kind=kind, time=now, key=key, tags=tags) or crowded
-            if exclude is not None:
-                self._publisher.exclude(exclude, name, Position(epoch, offset))
-            if span is not None and self._publisher.spans is not None:
-                self._publisher.spans.arrived(channel, Position(epoch, offset), now, span)
+            else:
+                crowded = take(channel, payload, kind=kind, time=now, key=key, tags=tags) or crowded
+                if exclude is not None:
+                    self._publisher.exclude(exclude, name, Position(epoch, offset))
+                if span is not None and self._publisher.spans is not None:
+                    self._publisher.spans.arrived(channel, Position(epoch, offset), now, span)
+        counts.received += received
+        if arrivals:
+            counts.delay.observe(max(0.0, time.time() - arrivals[0].at_ms / 1000), received)
         counts.skipped += skipped
         return self._has_time(now) and not crowded
 

@@ -330,7 +330,9 @@ class SharedJsonSession(JsonSession):
     def _publish(self, op: Publish | UsualPublish) -> Coroutine[Any, Any, None] | None:
         kind, data = data_bytes(op.data, op.encoding)
         exclude = self._client.id if type(op) is Publish and not op.echo else None
-        future = self._broadcaster.sharing.submit(op.channel, kind, data, op.key, tags=op.tags, exclude=exclude)
+        future = self._broadcaster.sharing.submitter.submit(
+            op.channel, kind, data, op.key, tags=op.tags, exclude=exclude
+        )
 
         def answer(outcome: Position | FanwiseError) -> None:
             if isinstance(outcome, FanwiseError):

@@ -303,7 +303,7 @@ class SharedPublishEndpoint(PublishEndpoint):
         place: int = 0,
     ) -> dict[str, object]:
         once = None if asked is None else asked.once(channel, place)
-        epoch, offset = await self._broadcaster.sharing.submit(channel, kind, data, key, once, tags=tags)
+        epoch, offset = await self._broadcaster.sharing.submitter.submit(channel, kind, data, key, once, tags=tags)
         return {"channel": channel, "epoch": epoch, "offset": offset}
 
 

@@ -322,7 +322,7 @@ class SharedPlainSession(PlainSession):
             return None
 
     def _submit(self, kind: Kind, data: bytes) -> Coroutine[Any, Any, None] | None:
-        future = self._broadcaster.sharing.submit(self._channel, kind, data)
+        future = self._broadcaster.sharing.submitter.submit(self._channel, kind, data)
         return self._flight.add(future, len(data), self._answer)
 
     async def _submit_after(self, waits: Awaitable[None], kind: Kind, data: bytes) -> None:
@@ -331,9 +331,19 @@ class SharedPlainSession(PlainSession):
         if more is not None:
             await more
 
-    def at_once(self, texts: Sequence[bytes]) -> bool:  # noqa: ARG002 - one by one they are in one frame all the same
-        """Returns False: texts are looked at one by one."""
-        return False
+    def at_once(self, texts: Sequence[bytes]) -> bool:
+        """Hands texts to the engine together; returns False if none was, as they have to be looked at one by one."""
+        size = sum(map(len, texts))
+        if not self._may_publish or not self._flight.has_room(len(texts), size):
+            return False
+        before, after = self._before, self._after
+        future = self._broadcaster.sharing.submitter.submit_all(
+            self._channel, _TEXT, [before + text + after for text in texts]
+        )
+        if future is None:
+            return False
+        self._flight.add_all(future, size, self._answer, count=len(texts))
+        return True
 
     def _answer(self, outcome: Position | FanwiseError) -> None:
         if isinstance(outcome, FanwiseError):

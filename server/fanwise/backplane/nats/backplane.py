@@ -17,6 +17,7 @@ from ...logs.events import Event, log
 from ..counts import Counts
 from ..options import Options
 from ..port import Arrival, Done, Listener, Outgoing, Standing
+from ..together import Together
 from ..waiting import WaitingRoom
 from .address import Address
 from .dial import DIAL_SECONDS, ApiError, api, dial, read_answer
@@ -119,12 +120,12 @@ class NatsBackplane:
         await self._opens.shut()
         self._listener = None
 
-    def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def publish(self, outgoing: Outgoing, together: Together | None = None) -> asyncio.Future[Position]:
         """Publishes, in a message with all that is published to the channel in this turn of the loop."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._end_of_turn)
-        return self._room.enter(outgoing)
+        return self._room.enter(outgoing, together)
 
     def open(self, channel: str, since: Position | None, done: Done) -> None:
         """Asks where a channel stands."""

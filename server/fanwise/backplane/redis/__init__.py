@@ -8,6 +8,7 @@
     facts     what Redis says of itself to an operator
     touches   channels in use stay in the engine
     opens     channels that wait for the shard to say where they stand
+    taking    frames as `publish.lua` takes them: the runs to one channel together
     shard     one engine, and the link to it for as long as the server runs
     fleet     the workers behind one engine: their cards, questions and answers, over a link of their own
     backplane all shards: `port.Backplane`

@@ -12,6 +12,7 @@ from ...core.publication import Position
 from ..counts import Counts
 from ..options import Options
 from ..port import Done, Listener, Outgoing, Standing
+from ..together import Together
 from .address import Address
 from .fleet import RedisFleet
 from .shard import Shard
@@ -61,9 +62,9 @@ class RedisBackplane:
         await asyncio.gather(*(shard.stop() for shard in self._shards))
         self._shards = []
 
-    def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def publish(self, outgoing: Outgoing, together: Together | None = None) -> asyncio.Future[Position]:
         """Publishes on the channel's shard."""
-        return self._shard(outgoing.channel).publish(outgoing)
+        return self._shard(outgoing.channel).publish(outgoing, together)
 
     def open(self, channel: str, since: Position | None, done: Done) -> None:
         """Asks the channel's shard."""

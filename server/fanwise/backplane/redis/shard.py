@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from math import inf
@@ -13,12 +12,12 @@ from typing import Any, Final
 import hiredis
 
 from ...core.publication import Position
-from ...errors import BackplaneDownError, IdempotencyError, SettingsError, UnconfirmedError
+from ...errors import BackplaneDownError, SettingsError, UnconfirmedError
 from ...logs.events import Event, log
 from ..counts import Counts
-from ..frames import pack
 from ..options import Options
 from ..port import Arrival, Done, Outgoing, Standing
+from ..together import Together
 from ..waiting import Frame, WaitingRoom
 from .address import Address
 from .dial import Dialled, dial, refusal
@@ -26,13 +25,12 @@ from .link import Link, LinkError
 from .opens import Opens
 from .primary import has_moved, look_seconds
 from .tail import Tail
+from .taking import Taking, positions
 from .touches import InUse, Touches
 
 LAYOUT: Final = 1  # of keys and frames; another one needs another prefix
 _LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.01, 0.5  # between two attempts to connect
 _LOOKS: Final = 4  # per `check_seconds`, at what has waited for too long
-_EPOCH_BYTES: Final = 6
-_LIVE_PARTS: Final = 16  # in which the live stream is trimmed
 _REPLICA_MS: Final = 500
 # The script has not run, or not here: it is sent again on another link.
 _ELSEWHERE: Final = ("TURNED", "NOSCRIPT", "READONLY", "LOADING", "UNBLOCKED", "MASTERDOWN", "BUSY", "NOAUTH", "NOPERM")
@@ -78,13 +76,14 @@ class Shard:
         channel_seconds = max(options.channel_seconds, 2 * options.history_seconds)
         stays = {"channel_seconds": channel_seconds, "unpublished_seconds": options.unpublished_seconds}
         self._touches = Touches(**stays, in_use=in_use, touch=self._touch)
-        self._channel_ms, unpublished_ms = (int(seconds * 1000) for seconds in stays.values())
-        self._opens = Opens(prefix, channel_ms=self._channel_ms, unpublished_ms=unpublished_ms, send=self._send_opens)
+        channel_ms, unpublished_ms = (int(seconds * 1000) for seconds in stays.values())
+        self._taking = Taking(prefix, options, sender=sender, channel_ms=channel_ms)
+        self._opens = Opens(prefix, channel_ms=channel_ms, unpublished_ms=unpublished_ms, send=self._send_opens)
         self._tail = Tail(
             f"{prefix}live", arrived=arrived, interrupted=interrupted, settled=self._settled, counts=counts
         )
         self._dialled: Dialled | None = None
-        self._up = self._was_up = False
+        self._up = self._was_up = self._scheduled = False
         self._why = "it has not been reached yet"
         self._lost_at: float | None = None  # the start, or the end of the latest link that was up
         self._links_lost = asyncio.Event()
@@ -92,7 +91,6 @@ class Shard:
         self._look_timer: asyncio.TimerHandle | None = None
         self._looks = 0
         self._checked_at: float | None = None  # when the check was sent that is not answered yet
-        self._scheduled = False
         self._answer: Any = None  # to the frame in flight, while replicas are waited for
 
     async def start(self) -> None:
@@ -124,12 +122,12 @@ class Shard:
         self._room.shut()
         self._opens.shut()
 
-    def publish(self, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def publish(self, outgoing: Outgoing, together: Together | None = None) -> asyncio.Future[Position]:
         """Publishes, in a frame with all that is published in this turn of the loop."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._end_of_turn)
-        return self._room.enter(outgoing)
+        return self._room.enter(outgoing, together)
 
     def open(self, channel: str, since: Position | None, done: Done) -> None:
         """Asks where a channel stands."""
@@ -291,32 +289,11 @@ class Shard:
 
     def _send_frame(self, frame: Frame) -> None:
         assert self._dialled is not None
-        options = self._options
-        keys = [f"{self._prefix}{name}" for name in ("shard", "live", f"w:{self._sender}")]
-        history_ms = int(options.history_seconds * 1000)
-        arguments: list[str | bytes | int] = [frame.number, self._tail.generation, secrets.token_hex(_EPOCH_BYTES)]
-        arguments += [self._sender, options.history_messages, options.history_bytes, history_ms]
-        arguments += [self._channel_ms, max(1, options.live_bytes // _LIVE_PARTS)]
-        once = [(place, one.outgoing.once) for place, one in enumerate(frame.waiting) if one.outgoing.once is not None]
-        arguments += [" ".join(f"{place} {digest}" for place, (_, digest) in once), self._histories(frame)]
-        for outgoing, *_ in frame.waiting:
-            keys += [f"{self._prefix}m:{outgoing.channel}", f"{self._prefix}h:{outgoing.channel}"]
-            arguments += [outgoing.channel, *pack(outgoing)]
-        keys += [f"{self._prefix}i:{key}" for _, (key, _) in once]
-        link, sha = self._dialled.link, self._dialled.scripts["publish"]
+        link, sha, replicas = self._dialled.link, self._dialled.scripts["publish"], self._options.replicas
+        keys, arguments = self._taking.call(frame, self._tail.generation)
         link.send(lambda reply: self._answered(link, frame, reply), "EVALSHA", sha, len(keys), *keys, *arguments)
-        if options.replicas:
-            link.send(lambda reply: self._replicated(link, frame, reply), "WAIT", options.replicas, _REPLICA_MS)
-
-    def _histories(self, frame: Frame) -> str:
-        """Returns what is retained of the channels that have options: "place messages bytes ms" of publications."""
-        options, words = self._options, []
-        if options.history_of is not None:
-            for place, one in enumerate(frame.waiting):
-                history = options.history_of(one.outgoing.channel)
-                if history != options.all_channels:
-                    words.append(f"{place} {history.messages} {history.bytes} {int(history.seconds * 1000)}")
-        return " ".join(words)
+        if replicas:
+            link.send(lambda reply: self._replicated(link, frame, reply), "WAIT", replicas, _REPLICA_MS)
 
     def _answered(self, link: Link, frame: Frame, reply: Any) -> None:
         if frame is not self._room.frame or isinstance(reply, LinkError):
@@ -350,8 +327,8 @@ class Shard:
 
     def _settle(self, answer: bytes) -> None:
         self._answer = None
-        _, *places = answer.decode().split("\n")
-        self._room.settle([_place(place) for place in places])
+        assert self._room.frame is not None
+        self._room.settle(positions(self._room.frame, answer))
         self._pump()
 
     # Opening, and what is in use.
@@ -382,9 +359,3 @@ class Shard:
                 self._settled()
 
         link.send(heard, "EVALSHA", self._dialled.scripts["open"], len(keys), *keys, *arguments)
-
-
-def _place(text: str) -> Position | IdempotencyError:
-    """Returns what the script has answered for a publication."""
-    epoch, _, offset = text.partition(" ")
-    return Position(epoch, int(offset)) if offset else IdempotencyError()
