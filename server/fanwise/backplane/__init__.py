@@ -6,6 +6,7 @@
     counts       what a node counts of its backplane
     frames       frames: the publications that an engine takes, keeps and pushes in one piece
     questions    questions of workers to each other, and the messages in which they travel
+    reconnecting a link that is lost is dialled again
     options      what all engines are told
     memory       the reference: an engine for several nodes in one process
     memory_fleet workers of one process, as they see each other

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -17,6 +16,7 @@ from ...logs.events import Event, log
 from ..counts import Counts
 from ..options import Options
 from ..port import Arrival, Done, Listener, Outgoing, Standing
+from ..reconnecting import stay_connected
 from ..together import Together
 from ..waiting import WaitingRoom
 from .address import Address
@@ -30,7 +30,6 @@ from .reader import Reader
 from .sending import Sending
 from .tail import Tail, consumer
 
-_LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.01, 0.5  # between two attempts to connect
 _LOOKS: Final = 4  # per `check_seconds`, at what has waited for too long
 _PATIENCE: Final = 2  # times `check_seconds`, with a publication that is not answered
 _ROUNDS: Final = 4  # within the time for which the stream has a channel
@@ -95,7 +94,8 @@ class NatsBackplane:
             await self._connect()
         except OSError as error:
             self._failed(error)
-        self._task = self._loop.create_task(self._stay_connected(), name=f"fanwise backplane {self._address}")
+        links = stay_connected(self._connect, is_up=self._has_link, lost=self._links_lost, failed=self._failed)
+        self._task = self._loop.create_task(links, name=f"fanwise backplane {self._address}")
         self._keeper = self._loop.create_task(self._keep(), name=f"fanwise backplane keeper {self._address}")
         self._look()
 
@@ -151,18 +151,8 @@ class NatsBackplane:
 
     # The link.
 
-    async def _stay_connected(self) -> None:
-        pause = _LEAST_PAUSE_SECONDS
-        while True:
-            if self._link is not None and not self._link.lost:
-                await self._links_lost.wait()
-                pause = _LEAST_PAUSE_SECONDS
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-            pause = min(2 * pause, _MOST_PAUSE_SECONDS)
-            try:
-                await self._connect()
-            except (OSError, SettingsError) as error:
-                self._failed(error)
+    def _has_link(self) -> bool:
+        return self._link is not None and not self._link.lost
 
     async def _keep(self) -> None:
         """Keeps the channels with clients in the stream, one after the other, several times before they would go."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
 from math import inf
@@ -12,11 +11,12 @@ from typing import Any, Final
 import hiredis
 
 from ...core.publication import Position
-from ...errors import BackplaneDownError, SettingsError, UnconfirmedError
+from ...errors import BackplaneDownError, UnconfirmedError
 from ...logs.events import Event, log
 from ..counts import Counts
 from ..options import Options
 from ..port import Arrival, Done, Outgoing, Standing
+from ..reconnecting import stay_connected
 from ..together import Together
 from ..waiting import Frame, WaitingRoom
 from .address import Address
@@ -29,7 +29,6 @@ from .taking import Taking, positions
 from .touches import InUse, Touches
 
 LAYOUT: Final = 1  # of keys and frames; another one needs another prefix
-_LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.01, 0.5  # between two attempts to connect
 _LOOKS: Final = 4  # per `check_seconds`, at what has waited for too long
 _REPLICA_MS: Final = 500
 # The script has not run, or not here: it is sent again on another link.
@@ -100,7 +99,8 @@ class Shard:
         except OSError as error:
             self._failed(error)
         name = f"fanwise backplane {self._address}"
-        self._tasks = {self._loop.create_task(self._stay_connected(), name=name)}
+        links = stay_connected(self._connect, is_up=self._has_link, lost=self._links_lost, failed=self._failed)
+        self._tasks = {self._loop.create_task(links, name=name)}
         seconds = look_seconds(self._address)
         if seconds is not None:
             self._tasks.add(self._loop.create_task(self._follow(seconds), name=name))
@@ -153,18 +153,8 @@ class Shard:
 
     # The link.
 
-    async def _stay_connected(self) -> None:
-        pause = _LEAST_PAUSE_SECONDS
-        while True:
-            if self._dialled is not None and not self._dialled.link.lost:
-                await self._links_lost.wait()
-                pause = _LEAST_PAUSE_SECONDS
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-            pause = min(2 * pause, _MOST_PAUSE_SECONDS)
-            try:
-                await self._connect()
-            except (OSError, SettingsError) as error:
-                self._failed(error)
+    def _has_link(self) -> bool:
+        return self._dialled is not None and not self._dialled.link.lost
 
     async def _follow(self, seconds: float) -> None:
         """Leaves an engine that is the primary no more, and does not know that."""
