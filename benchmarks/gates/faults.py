@@ -212,6 +212,11 @@ FAULTS = (
         "sweep-1-to-1000",
         slower=False,
     ),
+    Fault(
+        "a frame that is read text by text",
+        (Edit("backplane/frames.py", "elif words[_CHANNEL] == latest:", "elif words[_CHANNEL] is latest:"),),
+        "receive-one-channel",
+    ),
 )
 
 COUNTED_FAULTS = (

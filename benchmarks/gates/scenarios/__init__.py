@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 Step: TypeAlias = Callable[[], int]
 
-MODULES = ("fanout", "encodings", "queues", "intake", "dialects", "deflate", "serving")
+MODULES = ("fanout", "encodings", "queues", "intake", "dialects", "deflate", "serving", "receiving")
 
 
 class Scenario(NamedTuple):
