@@ -84,7 +84,7 @@ for run = 1, tonumber(ARGV[12]) do
     if max_messages > 0 then
       kept = call('RPUSH', history, unpack(added))
       if fresh and kept > count then -- of an epoch before, or of a channel that was evicted
-        call('LTRIM', history, -count, -1)
+        call('LPOP', history, kept - count)
         kept = count
       end
       retained = kept == count and size or retained + size -- the history expires before its channel does
