@@ -122,6 +122,10 @@ class Sharing:
         assert channel is not None  # it stays open until somebody awaits something
         return Position(channel.log.epoch, max(channel.log.head - count, 0))
 
+    def can_begin(self, name: str, since: Beginning | None) -> bool:
+        """Whether `ready` has nothing to wait for, as far as that can be said at once. O(1)."""
+        return not isinstance(since, Last) and self._is_ready(name, since, current=False)
+
     def is_open(self, name: str) -> bool:
         """Whether the channel is open here, and nothing of it is missing."""
         return self._hub.find(name) is not None and name not in self._reopening

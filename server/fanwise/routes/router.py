@@ -21,6 +21,7 @@ from ..transport.stream_door import StreamDoor
 from .assets import static_routes
 from .asyncapi import asyncapi_routes
 from .auth.guards import Access
+from .channel_rules import ChannelRules
 from .channels import channel_routes
 from .clients import client_routes
 from .demo.controller import DemoController
@@ -128,7 +129,7 @@ def build_door(
         (getattr(route, "path", ""), getattr(getattr(route, "endpoint", None), "__self__", None))
         for route in router.routes
     ]
-    if broadcaster.shares:  # a channel may have to be opened first, for which the application can wait
+    if broadcaster.shares and not ChannelRules(broadcaster).open:  # other servers are asked, which takes time
         owners = []
     websockets = {path: owner for path, owner in owners if isinstance(owner, WebSocketEndpoint) and not owner.asks}
     streams = {

@@ -32,6 +32,7 @@ from ..errors import (
     FilterLimitError,
     FullError,
     NoChannelError,
+    NotRunningError,
     TagError,
 )
 from ..logs.scrubbing import CONNECTION_LOGGER
@@ -41,7 +42,7 @@ from .handshakes import Asked, Handshake, accept_value, read_subprotocols
 from .intake import make_intake
 from .leased_transport import LeasedTransport
 from .proxies import FORWARDED, TrustedProxies
-from .stream_door import StreamDoor
+from .stream_door import StreamDoor, begins_at_once
 from .surroundings import Surroundings
 from .websocket_connection import Receiver, WebSocketConnection
 
@@ -62,6 +63,7 @@ _REFUSALS: Final = (
     CodedError,
     DrainingError,
     InvalidHeader,
+    NotRunningError,
     TagError,
     *_NO_PLACE,
 )
@@ -171,7 +173,7 @@ class Door:
         handshake = HTTPConnection(asked)
         extensions = [value for name, value in scope["headers"] if name == b"sec-websocket-extensions"]
         plan = self._plan(handshake, handshake.scope["path"], b", ".join(extensions).decode("latin-1"), around)
-        if plan is None or not self.has_room():
+        if plan is None or not self.takes(plan):
             return False
         address = peer_name(handshake)
         self.accept(plan, accept, transport, address, headers)
@@ -186,13 +188,13 @@ class Door:
             return None
         return self._plan(handshake, handshake.path, handshake.headers.get("sec-websocket-extensions"), around)
 
-    def has_room(self) -> bool:
-        """Returns whether there is a place for another client."""
+    def takes(self, plan: Plan) -> bool:
+        """Returns whether there is a place for another client, which need not wait for its channel."""
         try:
             self._broadcaster.check_room()
+            return begins_at_once(self._broadcaster, plan.entry.channel, plan.entry.since)
         except _REFUSALS:
             return False
-        return True
 
     def accept(
         self, plan: Plan, accept: bytes, transport: asyncio.Transport, address: str, headers: Iterable[Any]

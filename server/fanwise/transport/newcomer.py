@@ -226,7 +226,7 @@ class Newcomers:
         """Returns whether the door has taken the connection: `data` is a plain handshake."""
         found = self._find(data)
         accept = None if found is None else accept_value(found[1])
-        if found is None or accept is None or not self._door.has_room():
+        if found is None or accept is None or not self._door.takes(found[0]):
             return False
         plan, address = found[0], one.address
         self._door.accept(plan, accept, one.transport, address, self._server_state.default_headers)

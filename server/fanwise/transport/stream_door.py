@@ -110,6 +110,8 @@ class StreamDoor:
         request = HTTPConnection(asked)
         try:
             entry = route.enter(request, channel)
+            if not begins_at_once(self._broadcaster, entry.channel, entry.since):
+                return None
         except FanwiseError:
             return None
         return Stream(entry, peer_name(request), self._fields(request.scope))
@@ -159,6 +161,11 @@ class StreamDoor:
         for one in reversed(self._middleware):
             inner = one.cls(inner, *one.args, **one.kwargs)
         return inner
+
+
+def begins_at_once(broadcaster: Node, channel: str | None, since: Beginning | None) -> bool:
+    """Returns whether a client need not wait for its channel: an engine is asked about one that is not open here."""
+    return channel is None or not broadcaster.shares or broadcaster.sharing.can_begin(channel, since)
 
 
 _FIELDS: Final = [
