@@ -23,6 +23,7 @@ from .port import Arrival, Outgoing
 LETTERS: Final = {Kind.TEXT: b"T", Kind.JSON: b"J", Kind.BINARY: b"B"}
 KINDS: Final = {letter: kind for kind, letter in LETTERS.items()}
 _KINDS: Final = {letter.decode(): kind for letter, kind in KINDS.items()}
+_TEXT: Final = Kind.TEXT
 _WORDS: Final = 5  # of a text without a key and without tags
 _CHANNEL: Final = 3  # its place among them
 _TAGS: Final = "t"
@@ -57,7 +58,8 @@ class FrameHead(NamedTuple):
 
 def pack(outgoing: Outgoing) -> tuple[bytes, bytes]:
     """Returns what passes through the engine: the kind and the words behind it, and key and tags with the payload."""
-    line, before = LETTERS[outgoing.kind], b""
+    line = b"T" if outgoing.kind is _TEXT else LETTERS[outgoing.kind]  # members of an enumeration are dear as keys
+    before = b""
     if outgoing.key is not None:
         before = outgoing.key.encode(errors="surrogatepass")
         line += b" %d" % len(before)

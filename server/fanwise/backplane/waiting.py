@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from ..core.filters import tags_bytes
 from ..core.publication import Position
@@ -19,14 +19,16 @@ WAITING_BYTES: Final = 16_777_216
 PUBLICATION_BYTES: Final = 512  # what one takes beside its payload, counted against the bound in bytes
 FRAME_MESSAGES: Final = 128
 FRAME_BYTES: Final = 262_144
+_new = cast("Callable[[type[Waiting], tuple[Any, ...]], Waiting]", tuple.__new__)  # calling the class is dearer
 
 
 class Waiting(NamedTuple):
-    """A publication, who waits for its position, and until when that is worth it."""
+    """A publication, who waits for its position, until when that is worth it, and its bytes as they are counted."""
 
     outgoing: Outgoing
     future: asyncio.Future[Position] | Together
     gives_up_at: float
+    size: int
 
 
 class Frame(NamedTuple):
@@ -70,7 +72,7 @@ class WaitingRoom:
                 answers.set_exception(BackplaneDownError(f"{len(self._waiting)} publications wait for it already"))
         else:
             self._bytes += size
-            self._waiting.append(Waiting(outgoing, answers, self._loop.time() + self._publish_seconds))
+            self._waiting.append(_new(Waiting, (outgoing, answers, self._loop.time() + self._publish_seconds, size)))
         return answers.future if isinstance(answers, Together) else answers
 
     def next_frame(self) -> Frame | None:
@@ -80,7 +82,7 @@ class WaitingRoom:
         while self._waiting and len(taken) < FRAME_MESSAGES and size < FRAME_BYTES:
             waiting = self._waiting.popleft()
             if waiting.future.done():  # given up, or cancelled, before it was sent
-                self._bytes -= _size(waiting.outgoing)
+                self._bytes -= waiting.size
             else:
                 taken.append(waiting)
                 size += len(waiting.outgoing.payload)
@@ -96,15 +98,14 @@ class WaitingRoom:
         waiting, self.frame = self.frame.waiting, None
         if not isinstance(outcome, Exception):
             self.time(waiting)
+        self._bytes -= sum([one.size for one in waiting])
         for place, one in enumerate(waiting):
-            self._bytes -= _size(one.outgoing)
             self.answer(one, outcome if isinstance(outcome, Exception) else outcome[place])
 
     def end_frame(self) -> None:
         """Ends the frame in flight, of which each publication was answered, or given up."""
         assert self.frame is not None
-        for one in self.frame.waiting:
-            self._bytes -= _size(one.outgoing)
+        self._bytes -= sum([one.size for one in self.frame.waiting])
         self.frame = None
 
     def time(self, waiting: Sequence[Waiting]) -> None:
@@ -147,7 +148,7 @@ class WaitingRoom:
             self._fail(self._waiting.popleft(), BackplaneDownError("the server stops"))
 
     def _fail(self, waiting: Waiting, error: Exception) -> None:
-        self._bytes -= _size(waiting.outgoing)
+        self._bytes -= waiting.size
         self.answer(waiting, error)
 
 

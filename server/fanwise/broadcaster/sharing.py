@@ -120,11 +120,15 @@ class Sharing:
         await self.ready(name, None)
         channel = self._hub.find(name)
         assert channel is not None  # it stays open until somebody awaits something
-        return Position(channel.log.epoch, max(channel.log.head - count, 0))
+        return _before_head(channel.log, count)
 
     def can_begin(self, name: str, since: Beginning | None) -> bool:
         """Whether `ready` has nothing to wait for, as far as that can be said at once. O(1)."""
-        return not isinstance(since, Last) and self._is_ready(name, since, current=False)
+        channel = self._hub.find(name)
+        if channel is None:
+            return False
+        wanted = _before_head(channel.log, since.among) if isinstance(since, Last) else since
+        return self._is_ready(name, wanted, current=False)
 
     def is_open(self, name: str) -> bool:
         """Whether the channel is open here, and nothing of it is missing."""
@@ -337,6 +341,10 @@ class Sharing:
         self._turn_ends_at = 0.0
         if not self._ended:
             self._backplane.go_on()
+
+
+def _before_head(log: Log, count: int) -> Position:
+    return Position(log.epoch, max(log.head - count, 0))
 
 
 def _settle(future: asyncio.Future[bool], error: Exception | None, *, current: bool) -> None:

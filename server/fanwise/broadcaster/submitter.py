@@ -62,14 +62,14 @@ class Submitter:
         """Hands several publications to the engine, in their order; None if they have to be handed in one by one.
 
         The future has the last one's position when the engine has all of them, or the first error. Takes and raises
-        what `submit` does.
+        what `submit` does; there is one at least.
         """
         if self._publisher.spans is not None:  # each has its own
             return None
-        outgoings = [self._checked(channel, kind, one, None, None) for one in data]
-        together = Together(asyncio.get_running_loop(), len(outgoings))
-        for outgoing in outgoings:
-            self._backplane.publish(outgoing, together)
+        self._check(channel, max(data, key=len))
+        together, publish = Together(asyncio.get_running_loop(), len(data)), self._backplane.publish
+        for one in data:
+            publish(Outgoing(channel, one, kind), together)
         return together.future
 
     async def publish(
@@ -89,6 +89,9 @@ class Submitter:
     def _checked(
         self, channel: str, kind: Kind, data: bytes, key: str | None, tags: Tags | None, **about: Any
     ) -> Outgoing:
+        self._check(channel, data)
+        return Outgoing(channel, data, kind, key, tags=check_tags(tags), **about)
+
+    def _check(self, channel: str, data: bytes) -> None:
         self._publisher.check_size(data)
         self._hub.check_allowed(check_channel_name(channel))
-        return Outgoing(channel, data, kind, key, tags=check_tags(tags), **about)

@@ -54,7 +54,7 @@ def _early_ack(stack: ExitStack) -> None:
     """A publication is acknowledged when it has been sent."""
     enter = waiting.WaitingRoom.enter
 
-    def early(self: waiting.WaitingRoom, outgoing: Outgoing) -> asyncio.Future[Position]:
+    def early(self: waiting.WaitingRoom, outgoing: Outgoing, *_: object) -> asyncio.Future[Position]:
         future = enter(self, outgoing)
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         sent: asyncio.Future[Position] = asyncio.get_running_loop().create_future()

@@ -24,7 +24,7 @@ def frame(*parts: tuple[str, str]) -> Frame:
     waiting = []
     for channel, key in parts:
         once = Once(key, "d1") if key else None
-        waiting.append(Waiting(Outgoing(channel, b"x", Kind.TEXT, once=once), loop.create_future(), 0.0))
+        waiting.append(Waiting(Outgoing(channel, b"x", Kind.TEXT, once=once), loop.create_future(), 0.0, 1))
     return Frame(7, waiting)
 
 
