@@ -2,14 +2,16 @@
 
     python -m benchmarks.backplane [publish] [receive] [deliver] [open] [--rounds N] [--seconds S]
 
-    publish  one worker publishes, 1, 16 or 64 at a time, and waits for the positions
+    publish  one worker publishes, 1, 16 or 64 at a time, and waits for the positions; and as connections do that send
+             64 texts at a time
     receive  one worker receives what another one publishes so: on channels that are open there, with a client each,
-             and on others
+             on others, and on one channel with one client
     deliver  1,000 publications per second, in time from one worker's `publish` to a client of the other
     open     100,000 channels: opened at once, published to, and the engine's memory
 
-Publications have 128 bytes and go to 1,000 channels. CPU time is that of the process, as the kernel counts it: other
-programs beside it change it little, but they change times of delivery much. Figures are medians of the rounds.
+Publications have 128 bytes and go to 1,000 channels in turn, where not to one. CPU time is that of the process, as the
+kernel counts it: other programs beside it change it little, but they change times of delivery much. Figures are medians
+of the rounds.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from math import inf
 from types import MappingProxyType
 from typing import Any, Final
@@ -34,6 +37,7 @@ from fanwise.backplane.options import Options
 from fanwise.backplane.port import Opened
 from fanwise.backplane.urls import backplane_from
 from fanwise.core.dialect import PLAIN
+from fanwise.core.publication import Kind
 from tests.support.engines import RedisServer, redis_server
 
 from .harness import Silence, TakesAll
@@ -71,12 +75,23 @@ async def engine_bytes(server: RedisServer) -> int:
     return int(facts["used_memory_dataset"])
 
 
-async def publish_for(broadcaster: Broadcaster, frame: int, seconds: float) -> int:
-    """Publishes `frame` at a time, and waits for them; returns how many."""
+async def publish_for(broadcaster: Broadcaster, frame: int, seconds: float, channels: int = len(CHANNELS)) -> int:
+    """Publishes `frame` at a time to so many channels, and waits for them; returns how many."""
     count, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
-        several = (broadcaster.publish(CHANNELS[(count + place) % len(CHANNELS)], PAYLOAD) for place in range(frame))
+        several = (broadcaster.publish(CHANNELS[(count + place) % channels], PAYLOAD) for place in range(frame))
         await asyncio.gather(*several)
+        count += frame
+    return count
+
+
+async def publish_texts(broadcaster: Broadcaster, frame: int, seconds: float) -> int:
+    """Publishes as a connection of the plain dialect does; returns how many."""
+    texts, count, end = [PAYLOAD.encode()] * frame, 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        future = broadcaster.sharing.submitter.submit_all(CHANNELS[0], Kind.TEXT, texts)
+        assert future is not None
+        await future
         count += frame
     return count
 
@@ -85,13 +100,17 @@ async def publishing(server: RedisServer, seconds: float) -> dict[str, float]:
     """CPU of worker and engine per publication, in microseconds."""
     found: dict[str, float] = {}
     async with worker(server.url) as broadcaster:
-        for frame in FRAMES:
-            await publish_for(broadcaster, frame, 0.2)
-            engine, own = await engine_seconds(server), time.process_time()
-            count = await publish_for(broadcaster, frame, seconds)
-            own, engine = time.process_time() - own, await engine_seconds(server) - engine
-            found[f"publish, {frame:2} at a time: worker us"] = own / count * 1e6
-            found[f"publish, {frame:2} at a time: engine us"] = engine / count * 1e6
+        ways = [(f"{frame:2} at a time", partial(publish_for, broadcaster, frame)) for frame in FRAMES]
+        ways.append(("64 at a time, one channel", partial(publish_for, broadcaster, 64, channels=1)))
+        ways.append(("64 texts of a connection", partial(publish_texts, broadcaster, 64)))
+        for way, publish in ways:
+            await publish(seconds=0.2)
+            engine, own, begin = await engine_seconds(server), time.process_time(), time.monotonic()
+            count = await publish(seconds=seconds)
+            took, own = time.monotonic() - begin, time.process_time() - own
+            found[f"publish, {way}: per second"] = count / took
+            found[f"publish, {way}: worker us"] = own / count * 1e6
+            found[f"publish, {way}: engine us"] = (await engine_seconds(server) - engine) / count * 1e6
     return found
 
 
@@ -107,18 +126,24 @@ async def in_another_process(url: str, what: str, *arguments: float) -> dict[str
 async def receiving(server: RedisServer, seconds: float) -> dict[str, float]:
     """CPU of a worker per publication that it receives, in microseconds."""
     found: dict[str, float] = {}
-    for way, opened, clients in (("not open", False, 0), ("open", True, 0), ("one client each", True, 1)):
+    all_channels = len(CHANNELS)
+    for way, channels, opened, clients in (
+        ("not open", all_channels, 0, 0),
+        ("open", all_channels, all_channels, 0),
+        ("one client each", all_channels, all_channels, 1),
+        ("one channel, one client", 1, 1, 1),
+    ):
         async with worker(server.url) as broadcaster, AsyncExitStack() as stack:
-            for channel in CHANNELS if opened else ():
+            for channel in CHANNELS[:opened]:
                 await broadcaster.sharing.ready(channel, None)
                 for _ in range(clients):
                     await stack.enter_async_context(
                         broadcaster.client(TakesAll(), Silence, channel=channel, dialect=PLAIN)
                     )
             for frame in FRAMES:
-                await in_another_process(server.url, "publish", frame, 0.1)
+                await in_another_process(server.url, "publish", frame, 0.1, channels)
                 idle = await _cpu(asyncio.sleep, seconds)
-                busy, answer = await _cpu_of(in_another_process(server.url, "publish", frame, seconds))
+                busy, answer = await _cpu_of(in_another_process(server.url, "publish", frame, seconds, channels))
                 found[f"receive, frames of {frame:2}, {way}: worker us"] = (busy - idle) / answer["count"] * 1e6
     return found
 
@@ -204,9 +229,9 @@ def _open(backplane: Any, channel: str) -> asyncio.Future[Opened]:
 # What a child does.
 
 
-async def publish_alone(url: str, frame: float, seconds: float) -> dict[str, float]:
+async def publish_alone(url: str, frame: float, seconds: float, channels: float) -> dict[str, float]:
     async with worker(url) as broadcaster:
-        return {"count": await publish_for(broadcaster, int(frame), seconds)}
+        return {"count": await publish_for(broadcaster, int(frame), seconds, int(channels))}
 
 
 async def stamp(url: str, rate: float, seconds: float) -> dict[str, float]:
@@ -229,12 +254,14 @@ async def stamp(url: str, rate: float, seconds: float) -> dict[str, float]:
 PARTS: Final[Mapping[str, Callable[[RedisServer, float], Awaitable[dict[str, float]]]]] = MappingProxyType(
     {"publish": publishing, "receive": receiving, "deliver": delivering, "open": opening}
 )
-CHILDREN: Final = MappingProxyType({"publish": publish_alone, "stamp": stamp})
+CHILDREN: Final[Mapping[str, Callable[..., Coroutine[Any, Any, dict[str, float]]]]] = MappingProxyType(
+    {"publish": publish_alone, "stamp": stamp}
+)
 
 
 def say(name: str, figures: list[float]) -> None:
     """Prints the median of the rounds so far."""
-    sys.stdout.write(f"{name:50} {statistics.median(figures):10.2f}   ({min(figures):.2f} to {max(figures):.2f})\n")
+    sys.stdout.write(f"{name:60} {statistics.median(figures):10.2f}   ({min(figures):.2f} to {max(figures):.2f})\n")
     sys.stdout.flush()
 
 
