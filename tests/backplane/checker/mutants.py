@@ -11,7 +11,7 @@ from typing import Final
 from unittest.mock import patch
 
 from fanwise.backplane import waiting
-from fanwise.backplane.frames import FrameHead, read_head
+from fanwise.backplane.frames import FrameHead, read_frame, read_head
 from fanwise.backplane.nats import sending
 from fanwise.backplane.nats.backplane import NatsBackplane
 from fanwise.backplane.port import Outgoing
@@ -70,7 +70,7 @@ def _holes_unseen(stack: ExitStack) -> None:
     def pushed(self: tail.Tail, frame: bytes) -> None:
         head: FrameHead = read_head(frame)
         if self._link is not None and not self._fetching and head.generation == self.generation:
-            self._apply(frame, head)
+            self._apply(head.number, read_frame(frame, head))
 
     stack.enter_context(patch.object(tail.Tail, "pushed", pushed))
 

@@ -87,3 +87,35 @@ async def test_frames_that_are_gone_while_nobody_publishes(engine: RedisEngine) 
         await two.has(last)
         assert two.heard() == [b"0", b"1", b"2"]
         assert (two.interruptions, two.gaps()) == (1, [])
+
+
+@pytest.mark.parametrize("text", ["no frame", "{generation} {number} x 5\nno text"])
+async def test_an_entry_that_cannot_be_read_is_a_hole(engine: RedisEngine, text: str) -> None:
+    """Its number is known by its place: what it may have stood for is told as lost, and what follows arrives."""
+    async with Node(engine.backplane()) as one, Node(engine.backplane()) as two:
+        await two.open("lobby")
+        await two.has(await one.publish("lobby", b"0"))
+        await deafen(two)
+        (live,) = await engine._keys("*:live")
+        shard = live.removesuffix("live") + "shard"
+        generation, number = (int(one) for one in await engine.server.ask("HMGET", shard, "g", "n"))
+        body = text.format(generation=generation, number=number + 1)
+        await engine.server.ask("XADD", live, f"{generation}-{number + 1}", "f", body)
+        await engine.server.ask("HSET", shard, "n", number + 1)
+        await two.has(await one.publish("lobby", b"1"))
+        assert two.heard() == [b"0", b"1"]
+        assert two.backplane.counts.holes == 1
+        assert two.wrong == []
+
+
+async def test_a_push_that_cannot_be_read_is_not_taken_for_heard(engine: RedisEngine) -> None:
+    """The link ends, and what the engine has under that number is fetched."""
+    async with Node(engine.backplane()) as one, Node(engine.backplane()) as two:
+        await two.open("lobby")
+        await two.has(await one.publish("lobby", b"0"))
+        tail = shard_of(two)._tail
+        with pytest.raises(ValueError, match=r".*"):
+            tail.pushed(b"%d %d x 5\nno text" % (tail.generation, tail.number + 1))
+        await two.has(await one.publish("lobby", b"1"))
+        assert two.heard() == [b"0", b"1"]
+        assert two.gaps() == []

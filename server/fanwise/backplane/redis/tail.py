@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...logs.events import Event, log
 from ..counts import Counts
-from ..frames import FrameHead, read_frame, read_head
+from ..frames import read_frame, read_head
 from ..port import Arrival
 from .link import Link
 
@@ -85,7 +85,7 @@ class Tail:
         if head.generation != self.generation:
             self._link.abort()  # another node has verified a new generation: so do we
         elif head.number == self.number + 1:
-            self._apply(frame, head)
+            self._apply(head.number, read_frame(frame, head))
         elif head.number > self.number:
             self._fetch(head.number)
 
@@ -108,9 +108,9 @@ class Tail:
             self._deaf = True
             self._fetch(number)
 
-    def _apply(self, frame: bytes, head: FrameHead) -> None:
-        self.number = head.number
-        if not self._arrived(read_frame(frame, head)) and self._link is not None:
+    def _apply(self, number: int, arrivals: Sequence[Arrival]) -> None:
+        self.number = number
+        if not self._arrived(arrivals) and self._link is not None:
             self._link.pause()
 
     def _fetch(self, known: int) -> None:
@@ -127,14 +127,17 @@ class Tail:
         if isinstance(reply, Exception):
             link.abort()
             return
-        for _, fields in reply:
-            head = read_head(fields[1])
-            if head.generation != self.generation:
+        for entry, fields in reply:
+            generation, number = map(int, entry.split(b"-"))
+            if generation != self.generation:
                 link.abort()
                 return
-            if head.number != self.number + 1:
-                self._hole(head.number - 1)
-            self._apply(fields[1], head)
+            arrivals = _read(fields)
+            lost = number - 1 if arrivals is not None else number
+            if lost > self.number:
+                self._hole(lost)
+            if arrivals is not None:
+                self._apply(number, arrivals)
         self._at_once = min(_FETCHED_FRAMES, 2 * self._at_once)
         if len(reply) == count:
             self._fetch(self._known)
@@ -155,3 +158,11 @@ class Tail:
         log(Event.BACKPLANE_TURNED)
         self.generation, self.number = generation, number
         self._interrupted()
+
+
+def _read(fields: Sequence[bytes]) -> list[Arrival] | None:
+    """Returns the publications of an entry of the stream; None for one that no server of ours has written."""
+    try:
+        return read_frame(fields[1], read_head(fields[1]))
+    except (ValueError, KeyError, IndexError):
+        return None
