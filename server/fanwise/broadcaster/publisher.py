@@ -281,10 +281,12 @@ class Publisher:
         sweeper, space = self._sweeper, place.namespace
         if sweeper is None:
             return False
-        if place.crowded(messages=space.queue_messages, size_bytes=space.queue_bytes - len(data) + 1):
+        queues = place.queues
+        if queues and place.crowded(space.queue_messages, space.queue_bytes - len(data) + 1):
             sweeper.flush(place)
-        self._publish(place, data, kind, time, key, tags)
-        if not place.queues:
+        publish = self._publish  # first: CPython 3.11 makes a call of a callable attribute dearer than this
+        publish(place, data, kind, time, key, tags)
+        if not queues:
             return False
         sweeper.schedule(place)
         return place.crowded(messages=space.pace_messages, size_bytes=space.slice_bytes)
@@ -296,14 +298,16 @@ class Publisher:
         if (
             self._one_by_one
             or sweeper is None
-            or not (data and place.queues)
-            or place.crowded(messages, size_bytes + 1)
+            or not data
+            or (place.queues and place.crowded(messages, size_bytes + 1))
         ):
             crowded = False
             for one in data:
                 crowded = self.take(place, one, kind=kind, time=time, key=None, tags=None) or crowded
             return crowded
         self._hub.publish_all(place, data, kind=kind, time=time)
+        if not place.queues:
+            return False
         sweeper.schedule(place)
         return place.crowded(messages=space.pace_messages, size_bytes=space.slice_bytes)
 

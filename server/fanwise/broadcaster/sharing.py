@@ -269,7 +269,8 @@ class Sharing:
         now = time.monotonic()
         crowded, skipped, received = False, 0, len(arrivals)
         for name, epoch, offset, payload, kind, key, _, tags, exclude, span, more in arrivals:
-            received += len(more)
+            if more:
+                received += len(more)
             channel = find(name)
             if channel is None or (reopening and name in reopening):
                 skipped += 1 + len(more)

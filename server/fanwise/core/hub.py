@@ -206,7 +206,7 @@ class Hub:
         return publication
 
     def publish_all(self, channel: Channel, data: Sequence[bytes], *, kind: Kind, time: float) -> None:
-        """Appends several publications to the log of a channel that has clients. O(publications)."""
+        """Appends several publications to the channel's log, like `publish`. O(publications)."""
         log = channel.log
         before = log.head
         self.tally.publications += len(data)
@@ -214,6 +214,9 @@ class Hub:
         self._grown[channel] = None
         if log.head // _SETTLE_EVERY != before // _SETTLE_EVERY:
             self.retention.settle(channel)
+        if not channel.queues:
+            channel.mark_swept(log.head)
+            self.retention.idle(channel, time=time)
 
     def subscribe(
         self,
