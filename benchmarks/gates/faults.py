@@ -214,7 +214,7 @@ FAULTS = (
     ),
     Fault(
         "a frame that is read text by text",
-        (Edit("backplane/frames.py", "elif words[_CHANNEL] == latest:", "elif words[_CHANNEL] is latest:"),),
+        (Edit("backplane/frames.py", "if latest == other:", "if latest is other:"),),
         "receive-one-channel",
     ),
 )

@@ -33,6 +33,10 @@ def test_a_frame_is_read_as_it_was_made(
     "text",
     [
         b"",
+        b"\n",
+        b"e\n",
+        b"e 1\n",
+        b" \n",
         b"e 1 2 c T",
         b"e 1 2 c\n",
         b"e x 2 c T\n",

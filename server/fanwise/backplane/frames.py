@@ -25,7 +25,6 @@ KINDS: Final = {letter: kind for kind, letter in LETTERS.items()}
 _KINDS: Final = {letter.decode(): kind for letter, kind in KINDS.items()}
 _TEXT: Final = Kind.TEXT
 _WORDS: Final = 5  # of a text without a key and without tags
-_CHANNEL: Final = 3  # its place among them
 _TAGS: Final = "t"
 _EXCLUDED: Final = "x"
 _SPAN: Final = "s"
@@ -128,13 +127,17 @@ def _read(data: bytes, begin: int, sizes: Sequence[int]) -> list[Arrival]:
     """Returns the publications of texts that follow each other. One loop, as it runs for all of the fleet's frames."""
     arrivals, stamp, at_ms = [], "", 0
     run: list[bytes] | None = None  # payloads of texts that differ from the one before in offset and payload alone
-    latest, number, around = "", 0, (b"", b"")  # its channel and offset, and what its line has around the offset
+    latest, number = "", 0  # its channel and offset
+    epoch = kind = ""
+    before = after = b""  # what its line has around the offset
     more: Sequence[bytes]
     for size in sizes:
         stop = begin + size
         if run is not None:
+            if not run:
+                before, after = f"{epoch} ".encode(), f" {stamp} {latest} {kind}\n".encode()
             number += 1
-            line = b"%b%d%b" % (around[0], number, around[1])
+            line = b"%b%d%b" % (before, number, after)
             if data.startswith(line, begin, stop):
                 run.append(data[begin + len(line) : stop])
                 begin = stop
@@ -142,18 +145,17 @@ def _read(data: bytes, begin: int, sizes: Sequence[int]) -> list[Arrival]:
             run = None
         end = data.index(b"\n", begin, stop)
         words = data[begin:end].decode().split(" ")
-        begin, key, tags, exclude, span, more = end + 1, None, None, None, None, ()
+        begin, key, tags, exclude, span, more, other = end + 1, None, None, None, None, (), latest
         if len(words) > _WORDS:
             begin, key, tags, exclude, span = unpack(words[_WORDS:], data, begin)
             del words[_WORDS:]
-        elif words[_CHANNEL] == latest:  # the second one: there may be a run of them
-            more = run = []
+            other = ""
         epoch, offset, stamped, latest, kind = words
+        if latest == other:  # the second one: there may be a run of them
+            more = run = []
         number = int(offset)
         if stamped != stamp:  # most texts of a frame were taken at one time
             stamp, at_ms = stamped, int(stamped)
-        if run is not None:
-            around = (f"{epoch} ".encode(), f" {stamp} {latest} {kind}\n".encode())
         arrival = (latest, epoch, number, data[begin:stop], _KINDS[kind], key, at_ms, tags, exclude, span, more)
         arrivals.append(_new(Arrival, arrival))
         begin = stop

@@ -273,7 +273,7 @@ class Sharing:
                 received += len(more)
             channel = find(name)
             if channel is None or (reopening and name in reopening):
-                skipped += 1 + len(more)
+                skipped += 1 + len(more) if more else 1
                 continue
             known = channel.log.head + 1 - offset
             if epoch != channel.log.epoch or known < 0:
