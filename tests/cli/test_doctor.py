@@ -177,7 +177,7 @@ def test_with_a_key_and_tls(tmp_path: Path) -> None:
     file = tmp_path / "server.pem"
     trustme.CA().issue_cert("example.com").private_key_and_cert_chain_pem.write_to_path(file)
     told = doctor(*FEW, "--ssl-certfile", str(file), "--ssl-keyfile", str(file), FANWISE_API_KEY="correct-horse")
-    assert told.odd.keys() >= {"fast path", "event streams"}
+    assert told.odd.keys() >= {"fast path", "event streams"}, told
     assert told.level("fast path") == "warn"
     assert told.level("backpressure") == "ok"
     assert "asks for the key" in told.found["exposure"]["found"]

@@ -42,7 +42,7 @@ async def test_a_server_that_comes_late_and_restarts(alone: NatsServer) -> None:
         await alone.ready()
         for node in (one, two):
             await node.open("lobby")
-            await node.publish("lobby", b"before")
+            await node.has(await node.publish("lobby", b"before"))  # it is acknowledged first, and heard afterwards
         alone.restart()
         await alone.ready()
         positions = [await node.publish("lobby", b"after") for node in (one, two)]

@@ -45,6 +45,8 @@ async def test_it_comes_back() -> None:
                 await one.workers()
             one.ask(b"lost", lambda *_: None)
             await until(lambda: one._link not in lost and two._link not in lost)
+            await until_listed(one)
+            await until_listed(two)  # links are back before the cards are
             assert await one.workers() == {one.worker: b"card", two.worker: b"card"}
             heard: dict[str, bytes] = {}
             one.ask(b"again", heard.__setitem__)

@@ -58,6 +58,7 @@ class Probe:
                 proxy=None,
                 open_timeout=remote.patience_seconds,
                 close_timeout=1,
+                ping_interval=None,  # seconds of use need none, and its thread could fail as it was joined
                 max_size=None,
             )
         except (OSError, WebSocketException) as error:
