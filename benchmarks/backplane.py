@@ -1,11 +1,13 @@
 """What a backplane costs, on a real engine: CPU time of workers and engine, and the time from one worker to another.
 
-    python -m benchmarks.backplane [publish] [receive] [deliver] [open] [--rounds N] [--seconds S]
+    python -m benchmarks.backplane [publish] [receive] [busy] [deliver] [open] [--rounds N] [--seconds S]
 
     publish  one worker publishes, 1, 16 or 64 at a time, and waits for the positions; and as connections do that send
              64 texts at a time
     receive  one worker receives what another one publishes so: on channels that are open there, with a client each,
              on others, and on one channel with one client
+    busy     one worker receives as fast as another one can publish: 64 texts of a connection at a time to one channel,
+             or 384 at a time to 1,000
     deliver  1,000 publications per second, in time from one worker's `publish` to a client of the other
     open     100,000 channels: opened at once, published to, and the engine's memory
 
@@ -134,18 +136,41 @@ async def receiving(server: RedisServer, seconds: float) -> dict[str, float]:
         ("one channel, one client", 1, 1, 1),
     ):
         async with worker(server.url) as broadcaster, AsyncExitStack() as stack:
-            for channel in CHANNELS[:opened]:
-                await broadcaster.sharing.ready(channel, None)
-                for _ in range(clients):
-                    await stack.enter_async_context(
-                        broadcaster.client(TakesAll(), Silence, channel=channel, dialect=PLAIN)
-                    )
+            await _open_some(broadcaster, stack, opened=opened, clients=clients)
             for frame in FRAMES:
                 await in_another_process(server.url, "publish", frame, 0.1, channels)
                 idle = await _cpu(asyncio.sleep, seconds)
                 busy, answer = await _cpu_of(in_another_process(server.url, "publish", frame, seconds, channels))
                 found[f"receive, frames of {frame:2}, {way}: worker us"] = (busy - idle) / answer["count"] * 1e6
     return found
+
+
+async def receiving_busily(server: RedisServer, seconds: float) -> dict[str, float]:
+    """CPU of a worker per publication that it receives while frames follow each other, in microseconds."""
+    found: dict[str, float] = {}
+    for how, channels in (("texts", 1), ("crowd", len(CHANNELS))):
+        for way, opened, clients in (("not open", 0, 0), ("open", channels, 0), ("one client each", channels, 1)):
+            async with worker(server.url) as broadcaster, AsyncExitStack() as stack:
+                await _open_some(broadcaster, stack, opened=opened, clients=clients)
+                child = asyncio.create_task(in_another_process(server.url, how, 2 + seconds))
+                counts = broadcaster.sharing.counts
+                while not counts.received:  # noqa: ASYNC110 - until the child has started
+                    await asyncio.sleep(0.1)
+                begin, received = time.process_time(), counts.received
+                await asyncio.sleep(seconds)
+                cpu, count = time.process_time() - begin, counts.received - received
+                await child
+            found[f"busy, {channels} channels, {way}: worker us"] = cpu / count * 1e6
+            found[f"busy, {channels} channels, {way}: per second"] = count / seconds
+    return found
+
+
+async def _open_some(broadcaster: Broadcaster, stack: AsyncExitStack, *, opened: int, clients: int) -> None:
+    for channel in CHANNELS[:opened]:
+        await broadcaster.sharing.ready(channel, None)
+        for _ in range(clients):
+            client = broadcaster.client(TakesAll(), Silence, channel=channel, dialect=PLAIN)
+            await stack.enter_async_context(client)
 
 
 async def _cpu(work: Callable[[float], Awaitable[Any]], seconds: float) -> float:
@@ -234,6 +259,27 @@ async def publish_alone(url: str, frame: float, seconds: float, channels: float)
         return {"count": await publish_for(broadcaster, int(frame), seconds, int(channels))}
 
 
+async def texts_alone(url: str, seconds: float) -> dict[str, float]:
+    async with worker(url) as broadcaster:
+        return {"count": await publish_texts(broadcaster, 64, seconds)}
+
+
+async def crowd(url: str, seconds: float) -> dict[str, float]:
+    """Six publish 64 at a time, to as many channels each."""
+    async with worker(url) as broadcaster:
+        submit = broadcaster.sharing.submitter.submit
+
+        async def publish(first: int) -> int:
+            count, end = 0, time.monotonic() + seconds
+            while time.monotonic() < end:
+                names = [CHANNELS[(first + count + place) % len(CHANNELS)] for place in range(64)]
+                await asyncio.gather(*(submit(name, Kind.TEXT, PAYLOAD.encode()) for name in names))
+                count += len(names)
+            return count
+
+        return {"count": sum(await asyncio.gather(*(publish(160 * number) for number in range(6))))}
+
+
 async def stamp(url: str, rate: float, seconds: float) -> dict[str, float]:
     """Publishes at a rate; each payload is its time. What is late is caught up."""
     loop = asyncio.get_running_loop()
@@ -252,10 +298,10 @@ async def stamp(url: str, rate: float, seconds: float) -> dict[str, float]:
 
 
 PARTS: Final[Mapping[str, Callable[[RedisServer, float], Awaitable[dict[str, float]]]]] = MappingProxyType(
-    {"publish": publishing, "receive": receiving, "deliver": delivering, "open": opening}
+    {"publish": publishing, "receive": receiving, "busy": receiving_busily, "deliver": delivering, "open": opening}
 )
 CHILDREN: Final[Mapping[str, Callable[..., Coroutine[Any, Any, dict[str, float]]]]] = MappingProxyType(
-    {"publish": publish_alone, "stamp": stamp}
+    {"publish": publish_alone, "texts": texts_alone, "crowd": crowd, "stamp": stamp}
 )
 
 
