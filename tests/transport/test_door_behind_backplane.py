@@ -150,3 +150,19 @@ async def test_options_that_other_servers_are_asked_about_need_the_application(
     assert True not in taken
     await a.close()
     await b.close()
+
+
+async def test_what_comes_in_one_packet_is_published_once_and_in_its_order(live: tuple[Live, Broadcaster]) -> None:
+    """Far more than may wait for the engine: some of it goes together, and some one by one. Others are served."""
+    server, _ = live
+    hears = await server.connect("/ws?channel=packet")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"GET /ws?channel=packet HTTP/1.1\r\n{PLAIN}\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    texts = [b"%03d" % number for number in range(300)]
+    writer.write(b"".join(b"\x81\x83\0\0\0\0" + text for text in texts))
+    assert [await hears.recv() for _ in texts] == [f"Message: {text.decode()}" for text in texts]
+    await hears.send("after")
+    assert await hears.recv() == "Message: after"
+    writer.close()
+    await hears.close()

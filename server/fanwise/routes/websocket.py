@@ -333,10 +333,10 @@ class SharedPlainSession(PlainSession):
 
     def at_once(self, texts: Sequence[bytes]) -> bool:
         """Hands texts to the engine together; returns False if none was, as they have to be looked at one by one."""
-        size = sum(map(len, texts))
+        before, after = self._before, self._after
+        size = sum(map(len, texts)) + len(texts) * (len(before) + len(after))
         if not self._may_publish or not self._flight.has_room(len(texts), size):
             return False
-        before, after = self._before, self._after
         future = self._broadcaster.sharing.submitter.submit_all(
             self._channel, _TEXT, [before + text + after for text in texts]
         )
